@@ -1,0 +1,195 @@
+/* bench.c: times a whole CLIP training step (forward, InfoNCE, backward, AdamW), and how long it
+ * takes to plan one.
+ *
+ *     bench CONFIG full|real STEPS     one measurement, in a process of its own for its peak memory;
+ *                                      full: captions as long as the context, real: 5 to 15 tokens
+ *     bench plan                       building, differentiating and planning a 12-layer CLIP
+ *
+ * A measurement is one line, tab-separated:
+ * config, mode, least ms, median ms, pairs a second, peak MB, share of the step in matrix products.
+ * run.sh makes the table; peer.py prints the same line for PyTorch. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include "losses/losses.h"
+#include "models/models.h"
+
+typedef struct {
+    const char *name;
+    int pairs, embed;
+    int image_size, patch, width, layers, head_width;
+    int context, vocabulary, text_width, heads, text_layers;
+} workload;
+
+static const workload workloads[] = {           /* peer.py has the same */
+    { "demo", 128, 128, 32, 4, 128, 4, 32, 16, 2048, 128, 4, 3 },
+    { "demo192", 128, 128, 32, 4, 192, 6, 64, 16, 2048, 128, 4, 3 },
+    { "tiny8m", 16, 512, 224, 16, 256, 10, 64, 77, 49408, 256, 4, 3 },
+    { "vitb32", 16, 512, 224, 32, 768, 12, 64, 77, 49408, 512, 8, 12 },
+};
+enum { WORKLOADS = sizeof workloads / sizeof *workloads };
+
+static clip_config config_of(const workload *w)
+{
+    clip_config c = clip_config_uniform(w->image_size, w->patch, w->width, w->layers, w->head_width,
+                                        w->context, w->vocabulary, w->text_width, w->text_layers,
+                                        w->heads, w->embed);
+    c.quick_gelu = true;
+    return c;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int below(int n)                         /* a number in [0, n) */
+{
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (int)(state % (uint64_t)n);
+}
+
+/* ---- one step ------------------------------------------------------------------------------- */
+
+typedef struct { pith_graph *graph; pith_plan *plan; pith_node *loss; clip_inputs in; } step;
+
+/* AdamW as PyTorch's defaults have it. */
+static step step_new(pith_store *store, const clip_config *c, int pairs, int tokens)
+{
+    step s = { .graph = pith_graph_new(store, 0) };
+    pith_graph_training(s.graph, true);
+    s.in = clip_inputs_new(s.graph, c, pairs, tokens);
+    const pith_batch batch = clip_batch(s.graph, c, &s.in);
+    s.loss = clip_loss(&batch);
+    pith_node **params;
+    const int n = pith_params(s.graph, &params);
+    pith_node **gradients = malloc((size_t)n * sizeof *gradients);
+    pith_grad(s.loss, n, params, gradients);
+    pith_node *update = pith_adamw(n, params, gradients, pith_const(s.graph, 1e-4),
+                                   (pith_adamw_options){ 0.9, 0.999, 1e-8, 0.01 }, NULL);
+    free(gradients);
+    s.plan = pith_plan_new(s.graph, 2, (pith_node *[]){ s.loss, update });
+    return s;
+}
+
+static void step_free(step *s)
+{
+    pith_plan_free(s->plan);
+    pith_graph_free(s->graph);
+}
+
+/* A caption: random words closed by the largest id, as PyTorch's side has them. What is fed stays
+ * for as long as the process. */
+static void feed(const step *s, const workload *w, const int *lengths)
+{
+    const int B = w->pairs, N = s->in.tokens;
+    const size_t pixels = 3 * (size_t)B * (size_t)w->image_size * (size_t)w->image_size;
+    pith_real *image = malloc(pixels * sizeof *image);
+    for (size_t i = 0; i < pixels; i++) {       /* nearly normal: mean 0, standard deviation 1 */
+        int sum = 0;
+        for (int k = 0; k < 12; k++)
+            sum += below(1 << 16);
+        image[i] = (pith_real)sum / 65536 - 6;
+    }
+    int *ids = calloc((size_t)N, sizeof *ids), *positions = calloc((size_t)N, sizeof *positions);
+    int *offsets = calloc((size_t)B + 1, sizeof *offsets), *last = calloc((size_t)B, sizeof *last);
+    for (int b = 0; b < B; b++) {
+        for (int t = 0; t < lengths[b]; t++) {
+            ids[offsets[b] + t] = 1 + below(w->vocabulary - 2);
+            positions[offsets[b] + t] = t;
+        }
+        offsets[b + 1] = offsets[b] + lengths[b];
+        last[b] = offsets[b + 1] - 1;
+        ids[last[b]] = w->vocabulary - 1;
+    }
+    pith_feed(s->plan, s->in.pixels, image);
+    pith_feed(s->plan, s->in.ids, ids);
+    pith_feed(s->plan, s->in.positions, positions);
+    pith_feed(s->plan, s->in.offsets, offsets);
+    pith_feed(s->plan, s->in.last, last);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void measure(const workload *w, bool real, int steps)
+{
+    const clip_config c = config_of(w);
+    int *lengths = malloc((size_t)w->pairs * sizeof *lengths), tokens = 0;
+    for (int b = 0; b < w->pairs; b++)
+        tokens += lengths[b] = real ? 5 + below(11) : w->context;
+    pith_store *store = pith_store_new();
+    step s = step_new(store, &c, w->pairs, tokens);
+    feed(&s, w, lengths);
+    double *times = malloc((size_t)steps * sizeof *times);
+    for (int i = -2; i < steps; i++) {
+        const double start = now();
+        pith_run(s.plan);
+        if (i >= 0)
+            times[i] = 1e3 * (now() - start);
+    }
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    pith_time_plan(s.plan, true);
+    pith_run(s.plan);
+    pith_run(s.plan);
+    qsort(times, (size_t)steps, sizeof *times, ascending);
+    const double median = times[steps / 2];
+    printf("%s\t%s\t%.1f\t%.1f\t%.1f\t%ld\t%.0f%%\n", w->name, real ? "ours-real" : "ours",
+           times[0], median, 1e3 * w->pairs / median, usage.ru_maxrss / 1024,
+           100 * pith_gemm_share(s.plan));
+    if (getenv("PITH_BENCH_TIMES"))         /* by op and by scope */
+        pith_print_times(stderr, s.plan);
+    free(times);
+    free(lengths);
+    step_free(&s);
+    pith_store_free(store);
+}
+
+/* The first plan is not counted: initial weights take seconds to draw, and the library makes its
+ * matrix products once for all. */
+static void measure_planning(void)
+{
+    const workload *w = &workloads[WORKLOADS - 1];
+    const clip_config c = config_of(w);
+    pith_store *store = pith_store_new();
+    double times[5];
+    int nodes = 0;
+    pith_plan_stats statistics = { 0 };
+    for (int i = -1; i < 5; i++) {
+        const double start = now();
+        step s = step_new(store, &c, w->pairs, w->pairs * w->context);
+        if (i >= 0)
+            times[i] = 1e3 * (now() - start);
+        nodes = pith_graph_size(s.graph);
+        statistics = pith_plan_statistics(s.plan);
+        step_free(&s);
+    }
+    pith_store_free(store);
+    qsort(times, 5, sizeof *times, ascending);
+    printf("a 12-layer CLIP (%s): built, differentiated and planned in %.1f ms (least %.1f); %d nodes, "
+           "%d steps, arena %.1f MB, %.3f of its lower bound\n", w->name, times[2], times[0], nodes,
+           statistics.steps, (double)statistics.arena / 1e6,
+           (double)statistics.arena / (double)statistics.bound);
+}
+
+int main(int count, char **arguments)
+{
+    if (count == 2 && !strcmp(arguments[1], "plan"))
+        return measure_planning(), 0;
+    for (int i = 0; i < WORKLOADS && count == 4; i++)
+        if (!strcmp(arguments[1], workloads[i].name) && atoi(arguments[3]) > 0)
+            return measure(&workloads[i], !strcmp(arguments[2], "real"), atoi(arguments[3])), 0;
+    fprintf(stderr, "usage: bench plan | bench demo|demo192|tiny8m|vitb32 full|real STEPS\n");
+    return 1;
+}

@@ -1,0 +1,135 @@
+/* picture.c: PNG files of every kind in, RGBA of eight bits; and out again. 16 bits are read by their high byte, palettes
+ * and packed greys expanded, interlacing undone. libpng leaves by longjmp, so what it may skip is declared volatile. */
+#include <errno.h>
+#include <png.h>
+#include "parts.h"
+
+enum { MAX_PIXELS = 100000000 };        /* a header's claim is not believed beyond this */
+
+typedef struct { jmp_buf back; char *why; } escape;
+
+static void fail(png_structp png, png_const_charp message)
+{
+    escape *e = png_get_error_ptr(png);
+    snprintf(e->why, 256, "%s", message);
+    longjmp(e->back, 1);
+}
+
+static void ignore(png_structp png, png_const_charp message) { (void)png, (void)message; }
+
+static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p, png_bytepp *rows)
+{
+    png_init_io(png, f);
+    png_set_user_limits(png, MAX_PIXELS, MAX_PIXELS);
+    png_read_info(png, info);
+    const png_uint_32 width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    if ((uint64_t)width * height > MAX_PIXELS) png_error(png, "more than 100 million pixels");
+    png_set_expand(png);                        /* palettes, greys below 8 bits, and tRNS to alpha */
+    png_set_strip_16(png);
+    png_set_gray_to_rgb(png);
+    png_set_add_alpha(png, 255, PNG_FILLER_AFTER);
+    png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    p->width = (int)width;
+    p->height = (int)height;
+    p->rgba = malloc(4 * (size_t)width * height);
+    *rows = malloc(sizeof(png_bytep) * height);
+    if (!p->rgba || !*rows) png_error(png, "no memory");
+    for (png_uint_32 y = 0; y < height; y++) (*rows)[y] = p->rgba + 4 * (size_t)width * y;
+    png_read_image(png, *rows);
+    png_read_end(png, NULL);
+}
+
+static bool read_png(FILE *f, pith_picture *p, char *why)
+{
+    escape e = { .why = why };
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &e, fail, ignore);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    png_bytep *volatile rows = NULL;
+    volatile bool good = false;
+    snprintf(why, 256, "no memory");
+    if (info && setjmp(e.back) == 0) {
+        read_whole(png, info, f, p, (png_bytepp *)(uintptr_t)&rows);
+        good = true;
+    }
+    png_destroy_read_struct(&png, &info, NULL);
+    free(rows);
+    return good;
+}
+
+bool pith_picture_try(pith_picture *p, const char *path, char why[256])
+{
+    *p = (pith_picture){ 0 };
+    unsigned char head[8];
+    FILE *f = fopen(path, "rb");
+    if (!f) return snprintf(why, 256, "%s", strerror(errno)), false;
+    bool good = fread(head, 1, 8, f) == 8 && png_sig_cmp(head, 0, 8) == 0;
+    if (!good) snprintf(why, 256, "is not a PNG picture");
+    else {
+        char message[256];
+        rewind(f);
+        good = read_png(f, p, message);
+        if (!good) snprintf(why, 256, "is damaged or no whole PNG picture (%.200s)", message);
+    }
+    fclose(f);
+    if (!good) pith_picture_free(p);
+    return good;
+}
+
+bool pith_picture_read(pith_picture *p, const char *path)
+{
+    char why[256];
+    return pith_picture_try(p, path, why) || pith_raise("%s: %s", path, why);
+}
+
+void pith_picture_free(pith_picture *p)
+{
+    free(p->rgba);
+    *p = (pith_picture){ 0 };
+}
+
+/* ---- writing ---- */
+
+static bool is_opaque(const pith_picture *p)
+{
+    for (size_t k = 0; k < (size_t)p->width * (size_t)p->height; k++)
+        if (p->rgba[4 * k + 3] != 255) return false;
+    return true;
+}
+
+static void write_whole(png_structp png, png_infop info, FILE *f, const pith_picture *p, uint8_t *row)
+{
+    const bool opaque = is_opaque(p);
+    const size_t width = (size_t)p->width;
+    png_init_io(png, f);
+    png_set_IHDR(png, info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
+                 opaque ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(png, info);
+    for (size_t y = 0; y < (size_t)p->height; y++) {
+        const uint8_t *from = p->rgba + 4 * width * y;
+        for (size_t x = 0; x < width; x++) memcpy(row + (opaque ? 3 : 4) * x, from + 4 * x, opaque ? 3 : 4);
+        png_write_row(png, row);
+    }
+    png_write_end(png, NULL);
+}
+
+bool pith_picture_write(const pith_picture *p, const char *path)
+{
+    char why[256] = "no memory";
+    escape e = { .why = why };
+    FILE *f = fopen(path, "wb");
+    if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    uint8_t *row = malloc(4 * (size_t)p->width);
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &e, fail, ignore);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    volatile bool good = false;
+    if (row && info && setjmp(e.back) == 0) {
+        write_whole(png, info, f, p, row);
+        good = true;
+    }
+    png_destroy_write_struct(&png, &info);
+    free(row);
+    if (fclose(f) != 0 && good) good = false, snprintf(why, sizeof why, "%s", strerror(errno));
+    return good || pith_raise("%s: cannot be written: %s", path, why);
+}

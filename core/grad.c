@@ -1,0 +1,184 @@
+/* grad.c: the gradient is a transform of the graph: it only appends nodes. Walking ids backwards visits every user of a node
+ * before the node itself, so its cotangent is complete when its rule is called. Broadcasting is undone here, once. */
+#include "inside.h"
+
+/* One walk over the nodes with base <= id < end. */
+typedef struct {
+    pith_graph *g;
+    int base, end;
+    bool *active;           /* reached from what is asked for */
+    node **cotangent;       /* by id - base */
+    int done;               /* the segment whose copies are `copy` */
+    node **copy;
+} walk;
+
+static bool backpropagate(walk *w);
+
+static bool is_active(const walk *w, const node *n) { return n->id >= w->base && n->id < w->end && w->active[n->id - w->base]; }
+
+static void accumulate(walk *w, const node *n, node *dx)
+{
+    if (!dx || n->dtype != PITH_F32 || !is_active(w, n) || pith_poisoned(dx)) return;
+    dx = pith_reduce_like(dx, n);
+    node **sum = &w->cotangent[n->id - w->base];
+    *sum = *sum ? ADD(*sum, dx) : dx;
+}
+
+/* ---- recomputation: a segment's nodes are copied when the walk first comes to it, and rules see the copies ---- */
+
+static node *copied(const walk *w, node *n)
+{
+    return w->done && n->segment == w->done && n->id < w->end && w->copy[n->id - w->base] ? w->copy[n->id - w->base] : n;
+}
+
+static void recompute(walk *w, int segment)
+{
+    pith_graph *g = w->g;
+    w->done = segment;
+    memset(w->copy, 0, sizeof *w->copy * (size_t)(w->end - w->base));
+    for (int id = w->base; id < w->end; id++) {
+        node *n = g->nodes[id];
+        const bool kept = n->op->flags & PITH_LEAF && n->op != &pith_op_result;
+        if (n->segment != segment || kept || n->op == &pith_op_assign) continue;
+        node *c = pith_append(g, n->op);
+        const int new_id = c->id;
+        *c = *n;
+        c->id = new_id;
+        c->copy = n->copy + 1;
+        c->segment = 0;
+        c->in = pith_alloc(g, sizeof *c->in * (size_t)(n->n_in + 1));
+        for (int k = 0; k < n->n_in; k++) c->in[k] = copied(w, n->in[k]);
+        w->copy[id - w->base] = c;
+    }
+}
+
+/* ---- one node ---- */
+
+/* The gradient of a fused op from its meaning: lower it over fresh aliases of its inputs, and walk through that. */
+static bool through_lowering(node *n, node *const *dy, node **dx)
+{
+    pith_graph *g = n->graph;
+    const int base = g->n, results = pith_results(n->op);
+    node twin = *n, *out[8] = { NULL };
+    twin.in = pith_alloc(g, sizeof *twin.in * (size_t)(n->n_in + 1));
+    for (int k = 0; k < n->n_in; k++) twin.in[k] = pith_reshape_dims(NULL, n->in[k], n->in[k]->ndim, n->in[k]->dim);
+    n->op->lower(&twin, out);
+    const int end = g->n;
+    walk w = { .g = g, .base = base, .end = end };
+    w.active = calloc((size_t)(end - base), sizeof *w.active);
+    w.cotangent = calloc((size_t)(end - base), sizeof *w.cotangent);
+    w.copy = calloc((size_t)(end - base), sizeof *w.copy);
+    for (int k = 0; k < n->n_in; k++) w.active[twin.in[k]->id - base] = n->in[k]->dtype == PITH_F32;
+    for (int id = base; id < end; id++)
+        for (int k = 0; k < g->nodes[id]->n_in; k++)
+            if (is_active(&w, g->nodes[id]->in[k])) w.active[id - base] = true;
+    for (int k = 0; k < results; k++)
+        if (dy[k]) accumulate(&w, out[k], dy[k]);
+    const bool good = backpropagate(&w);
+    for (int k = 0; k < n->n_in; k++) dx[k] = w.cotangent[twin.in[k]->id - base];
+    free(w.active);
+    free(w.cotangent);
+    free(w.copy);
+    return good;
+}
+
+static bool differentiate(walk *w, node *n)
+{
+    node *dy[8] = { NULL }, *small[8], **dx = small;
+    const int results = pith_results(n->op);
+    bool any = false;
+    for (int k = 0; k < results; k++) any |= (dy[k] = w->cotangent[n->id + k - w->base]) != NULL;
+    if (!any || !n->n_in) return true;
+    if (n->segment && n->segment != w->done) recompute(w, n->segment);
+    node *c = copied(w, n);
+    const node *before = w->g->origin;
+    w->g->origin = n;
+    for (int k = 0; k < results; k++)
+        if (dy[k]) dy[k] = pith_expand_like(dy[k], pith_result(c, k));
+    if (n->n_in > 8) dx = pith_alloc(w->g, sizeof *dx * (size_t)n->n_in);
+    memset(dx, 0, sizeof *dx * (size_t)n->n_in);
+    bool good = n->op->grad && n->op->grad(c, dy, dx);
+    if (!good && !w->g->error) {
+        memset(dx, 0, sizeof *dx * (size_t)n->n_in);
+        if (n->op->lower) good = through_lowering(c, dy, dx);
+        else pith_fail(n, "has no gradient: %s", n->op->no_grad ? n->op->no_grad : "no rule was written");
+    }
+    for (int k = 0; k < n->n_in && good; k++) accumulate(w, n->in[k], dx[k]);
+    w->g->origin = before;
+    return good && !w->g->error;
+}
+
+static bool backpropagate(walk *w)
+{
+    for (int id = w->end - 1; id >= w->base; id--) {
+        node *n = w->g->nodes[id];
+        if (!w->active[id - w->base] || n->op == &pith_op_result || n->op->flags & PITH_LEAF) continue;
+        if (!differentiate(w, n)) return false;
+    }
+    return true;
+}
+
+/* ---- the two calls ---- */
+
+bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
+{
+    pith_graph *g = y->graph;
+    for (int k = 0; k < n; k++) out[k] = y;
+    for (int k = 0; k < n; k++)
+        if (!wrt[k] || wrt[k]->graph != g || pith_poisoned(wrt[k])) return false;
+    if (g->error || pith_poisoned(y) || pith_poisoned(cotangent)) return false;
+    if (!pith_same_shape(y, cotangent)) {
+        char a[96], b[96];
+        return pith_fail(pith_make1(at, &pith_op_detach, y, NULL), "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a), pith_shape_text(y, b));
+    }
+    const size_t size = (size_t)g->n;
+    walk w = { .g = g, .base = 0, .end = g->n };
+    w.active = calloc(size, sizeof *w.active);
+    w.cotangent = calloc(size, sizeof *w.cotangent);
+    w.copy = calloc(size, sizeof *w.copy);
+    for (int k = 0; k < n; k++) w.active[wrt[k]->id] = true;
+    for (int id = 0; id < w.end; id++)
+        for (int k = 0; k < g->nodes[id]->n_in && !w.active[id]; k++) w.active[id] = w.active[g->nodes[id]->in[k]->id];
+    const node *before = g->origin;
+    const int segment = g->segment;
+    g->segment = 0;
+    g->origin = y;
+    accumulate(&w, y, cotangent);
+    const bool good = backpropagate(&w);
+    for (int k = 0; k < n; k++) {
+        out[k] = w.cotangent[wrt[k]->id];
+        if (!out[k]) out[k] = pith_expand_like(pith_const_(at, g, 0), wrt[k]);
+    }
+    g->origin = before;
+    g->segment = segment;
+    free(w.active);
+    free(w.cotangent);
+    free(w.copy);
+    return good;
+}
+
+bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
+{
+    if (pith_poisoned(y)) {
+        for (int k = 0; k < n; k++) out[k] = y;
+        return false;
+    }
+    if (pith_size(y) != 1) {
+        char text[96];
+        for (int k = 0; k < n; k++) out[k] = y;
+        return pith_fail(y, "a gradient is asked for at %s, but %s is not a scalar: sum it, or use pith_vjp", at,
+                         pith_shape_text(y, text));
+    }
+    return pith_vjp_(at, y, pith_expand_like(pith_const_(at, y->graph, 1), y), n, wrt, out);
+}
+
+node *pith_checkpoint_(const char *at, pith_segment *fn, node *x, void *context)
+{
+    (void)at;
+    pith_graph *g = x->graph;
+    if (g->segment) return fn(x, context);      /* the outer segment already recomputes it */
+    g->segment = ++g->segments;
+    node *y = fn(x, context);
+    g->segment = 0;
+    return y;
+}

@@ -1,0 +1,239 @@
+/* layout.c: where every value lies. A value lives from the step that makes it to the last step that reads it; a result may take
+ * over the memory of an input that dies there; what remains is packed into one arena, largest first. */
+#include "inside.h"
+
+static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* ---- lifetimes ---- */
+
+static int new_block(pith_plan *p, size_t size, int first)
+{
+    p->blocks[p->n_blocks] = (pith_memory){ .size = rounded(size), .first = first, .last = first };
+    return p->n_blocks++;
+}
+
+static void place_leaves(pith_plan *p)
+{
+    for (int id = 0; id < p->n; id++) {
+        const node *n = p->graph->nodes[id];
+        pith_place *x = &p->places[id];
+        *x = (pith_place){ .source = -1, .block = -1 };
+        if (p->canonical[id] != id) continue;
+        if (p->folded[id] || n->op == &pith_op_const) {
+            x->kind = PITH_FIXED;
+            x->pointer = p->folded[id] ? p->folded[id] : n->attr.p;
+        } else if (pith_is_stored(n)) {
+            x->kind = PITH_FIXED;
+            x->pointer = pith_leaf_of(n)->tensor->data;
+        } else if (n->op == &pith_op_assign) {
+            x->kind = PITH_FIXED;
+            x->pointer = pith_leaf_of(n->in[0])->tensor->data;
+        } else if (n->op == &pith_op_input) {
+            x->kind = PITH_FED;
+            x->source = id;
+        } else if (p->store_to[id] >= 0) {
+            x->kind = PITH_FIXED;
+            x->pointer = pith_leaf_of(p->graph->nodes[p->store_to[id]]->in[0])->tensor->data;
+        }
+    }
+}
+
+/* An alias lies where its input does, and a little further. It is placed when it is first read: by then its root has been. */
+static void place_alias(pith_plan *p, const node *n)
+{
+    pith_place *x = &p->places[n->id];
+    if (!(n->op->flags & PITH_ALIAS) || x->kind != PITH_NOWHERE) return;
+    const node *base = pith_source(p, n->in[0]);
+    place_alias(p, base);
+    *x = p->places[base->id];
+    x->offset += (size_t)n->attr.i[0] * pith_width(n->dtype);
+}
+
+/* May output k of the step lie where input i lies? The input's memory dies here, has the same size, and nobody else in the step
+ * reads it; in a chain, no instruction after the one that overwrites it does. */
+static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, const int *deaths, int step)
+{
+    const node *a = p->graph->nodes[s->in[i]], *o = p->graph->nodes[s->out[k]];
+    const int block = p->places[a->id].block;
+    if (block < 0 || p->places[a->id].offset || deaths[block] != step || p->blocks[block].size != rounded(pith_bytes(o)))
+        return false;
+    if (pith_bytes(a) != pith_bytes(o) || a->dtype != o->dtype) return false;
+    for (int other = 0; other < s->n_in; other++)
+        if (other != i && p->places[s->in[other]].block == block) return false;
+    if (!s->chain) return k == 0 && i == 0 && s->n->op->flags & PITH_INPLACE;
+    return pith_same_shape(a, s->n) && s->chain->last_read[i] <= s->chain->made[k];
+}
+
+static void place_outputs(pith_plan *p, pith_planned *s, int step, const int *deaths)
+{
+    for (int k = 0; k < s->n_out; k++) {
+        pith_place *x = &p->places[s->out[k]];
+        if (x->kind == PITH_FIXED) continue;
+        x->kind = PITH_ARENA;
+        for (int i = 0; i < s->n_in && p->flags & PITH_REUSE && x->block < 0; i++) {
+            bool taken = !can_reuse(p, s, k, i, deaths, step);
+            for (int before = 0; before < k && !taken; before++)
+                taken = p->places[s->out[before]].block == p->places[s->in[i]].block;
+            if (!taken) x->block = p->places[s->in[i]].block;
+        }
+        if (x->block < 0) x->block = new_block(p, pith_bytes(p->graph->nodes[s->out[k]]), step);
+    }
+}
+
+/* For every memory root, the last step that reads it: n_steps for outputs of the plan. */
+static int *last_reads(const pith_plan *p)
+{
+    int *last = malloc(sizeof *last * ((size_t)p->n + 1));
+    memset(last, -1, sizeof *last * ((size_t)p->n + 1));
+    for (int step = 0; step < p->n_steps; step++)
+        for (int i = 0; i < p->steps[step].n_in; i++) {
+            const node *n = p->graph->nodes[p->steps[step].in[i]];
+            while (n->op->flags & PITH_ALIAS) n = pith_source(p, n->in[0]);
+            last[n->id] = step;
+        }
+    for (int k = 0; k < p->n_outputs; k++) {
+        const node *n = pith_source(p, p->outputs[k]);
+        while (n->op->flags & PITH_ALIAS) n = pith_source(p, n->in[0]);
+        last[n->id] = p->n_steps;
+    }
+    return last;
+}
+
+static void live_ranges(pith_plan *p)
+{
+    int *last = last_reads(p), *deaths = malloc(sizeof *deaths * (size_t)(4 * p->n + 4));
+    for (int step = 0; step < p->n_steps; step++) {
+        pith_planned *s = &p->steps[step];
+        for (int i = 0; i < s->n_in; i++) {
+            place_alias(p, p->graph->nodes[s->in[i]]);
+            assert(p->places[s->in[i]].kind != PITH_NOWHERE);
+        }
+        place_outputs(p, s, step, deaths);
+        for (int k = 0; k < s->n_out; k++) {
+            const int block = p->places[s->out[k]].block;
+            if (block < 0) continue;
+            const int end = last[s->out[k]] > step ? last[s->out[k]] : step;
+            deaths[block] = p->blocks[block].last = end;
+        }
+        if (s->scratch) {
+            const int block = new_block(p, s->scratch, step);
+            deaths[block] = step;
+            s->scratch_block = block;
+        }
+    }
+    for (int k = 0; k < p->n_outputs; k++) place_alias(p, pith_source(p, p->outputs[k]));
+    free(last);
+    free(deaths);
+}
+
+/* ---- packing ---- */
+
+static const pith_memory *sorting;      /* qsort has no context; planning holds the lock below */
+
+static int by_size(const void *a, const void *b)
+{
+    const pith_memory *x = &sorting[*(const int *)a], *y = &sorting[*(const int *)b];
+    if (x->size != y->size) return x->size < y->size ? 1 : -1;
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Each block at the lowest place that is free all its life. `order` says who chooses first. `placed` is kept sorted by offset. */
+static size_t pack(pith_memory *blocks, int n, const int *order)
+{
+    int *placed = malloc(sizeof *placed * (size_t)(n + 1)), count = 0;
+    size_t arena = 0;
+    for (int k = 0; k < n; k++) {
+        pith_memory *b = &blocks[order[k]];
+        size_t offset = 0;
+        int kept = 0;
+        for (int j = 0; j < count; j++) {
+            const pith_memory *other = &blocks[placed[j]];
+            if (other->last < b->first || other->first > b->last) continue;
+            if (other->offset >= offset + b->size) break;
+            if (other->offset + other->size > offset) offset = other->offset + other->size;
+        }
+        b->offset = offset;
+        while (kept < count && blocks[placed[kept]].offset <= offset) kept++;
+        memmove(placed + kept + 1, placed + kept, sizeof *placed * (size_t)(count - kept));
+        placed[kept] = order[k];
+        count++;
+        if (offset + b->size > arena) arena = offset + b->size;
+    }
+    free(placed);
+    return arena;
+}
+
+/* For very long plans: in order of time, forgetting what has died, which keeps the list short. */
+static size_t pack_in_time(pith_memory *blocks, int n)
+{
+    int *placed = malloc(sizeof *placed * (size_t)(n + 1)), count = 0;
+    size_t arena = 0;
+    for (int k = 0; k < n; k++) {
+        pith_memory *b = &blocks[k];
+        int kept = 0;
+        for (int j = 0; j < count; j++)
+            if (blocks[placed[j]].last >= b->first) placed[kept++] = placed[j];
+        count = kept;
+        size_t offset = 0;
+        for (kept = 0; kept < count && blocks[placed[kept]].offset < offset + b->size; kept++)
+            if (blocks[placed[kept]].offset + blocks[placed[kept]].size > offset)
+                offset = blocks[placed[kept]].offset + blocks[placed[kept]].size;
+        b->offset = offset;
+        memmove(placed + kept + 1, placed + kept, sizeof *placed * (size_t)(count - kept));
+        placed[kept] = k;
+        count++;
+        if (offset + b->size > arena) arena = offset + b->size;
+    }
+    free(placed);
+    return arena;
+}
+
+#define MOST_SORTED 12000               /* blocks; packing them largest first takes time in their square */
+
+static size_t pack_blocks(pith_plan *p)
+{
+    if (p->n_blocks > MOST_SORTED) return pack_in_time(p->blocks, p->n_blocks);
+    int *order = malloc(sizeof *order * (size_t)(p->n_blocks + 1));
+    for (int k = 0; k < p->n_blocks; k++) order[k] = k;
+#pragma omp critical(pith_sorting)
+    {
+        sorting = p->blocks;
+        qsort(order, (size_t)p->n_blocks, sizeof *order, by_size);
+    }
+    const size_t arena = pack(p->blocks, p->n_blocks, order);
+    free(order);
+    return arena;
+}
+
+size_t pith_live_bound(const pith_plan *p)
+{
+    size_t *change = calloc((size_t)p->n_steps + 2, sizeof *change), live = 0, most = 0;
+    for (int k = 0; k < p->n_blocks; k++) {
+        const int end = p->blocks[k].last < p->n_steps ? p->blocks[k].last : p->n_steps;
+        change[p->blocks[k].first] += p->blocks[k].size;
+        change[end + 1] -= p->blocks[k].size;              /* wraps around and back: unsigned sums are exact */
+    }
+    for (int step = 0; step <= p->n_steps; step++) {
+        live += change[step];
+        if (live > most) most = live;
+    }
+    free(change);
+    return most;
+}
+
+void pith_lay_out(pith_plan *p)
+{
+    size_t most = 1;
+    for (int k = 0; k < p->n_steps; k++) most += (size_t)p->steps[k].n_out + 1;
+    p->places = malloc(sizeof *p->places * ((size_t)p->n + 1));
+    p->blocks = malloc(sizeof *p->blocks * most);
+    place_leaves(p);
+    live_ranges(p);
+    if (p->flags & PITH_ARENA_SHARED) p->arena = pack_blocks(p);
+    else
+        for (int k = 0; k < p->n_blocks; k++) p->blocks[k].offset = p->arena, p->arena += p->blocks[k].size;
+    for (int id = 0; id < p->n; id++)
+        if (p->places[id].block >= 0) p->places[id].offset += p->blocks[p->places[id].block].offset;
+    for (int k = 0; k < p->n_steps; k++)
+        if (p->steps[k].scratch) p->steps[k].scratch_offset = p->blocks[p->steps[k].scratch_block].offset;
+}

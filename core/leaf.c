@@ -1,0 +1,218 @@
+/* leaf.c: where values come from and go to: inputs, params, states and constants, and the assign that writes a leaf. */
+#include "inside.h"
+
+static bool leaf_shape(node *n) { return n->dtype <= PITH_U8; }
+
+const pith_op pith_op_input = { "input", .shape = leaf_shape, .flags = PITH_LEAF | PITH_DISTINCT, .no_grad = "it is a leaf" };
+const pith_op pith_op_param = { "param", .shape = leaf_shape, .flags = PITH_LEAF, .no_grad = "it is a leaf" };
+const pith_op pith_op_state = { "state", .shape = leaf_shape, .flags = PITH_LEAF, .no_grad = "it is a leaf" };
+const pith_op pith_op_const = { "const", .shape = leaf_shape, .flags = PITH_LEAF, .no_grad = "it is a leaf" };
+
+/* Cotangents of further results are gathered by the walk when it comes to the op itself. */
+const pith_op pith_op_result = { "result", .flags = PITH_LEAF, .no_grad = "it belongs to its op" };
+
+static node *leaf(const char *at, pith_graph *g, const pith_op *op, const char *name, pith_dtype dtype, int ndim,
+                  const int *dim)
+{
+    node *n = pith_make(at, op, g, 0, NULL, NULL);
+    n->name = name;
+    return pith_shape(n, dtype, ndim, dim) ? n : NULL;
+}
+
+node *pith_input_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, ...)
+{
+    int dim[PITH_MAX_DIMS], ndim;
+    PITH_DIMS(dtype, dim, ndim);
+    return leaf(at, g, &pith_op_input, pith_keep(g, "%s%s", g->scope, name), dtype, ndim, dim);
+}
+
+/* ---- params and states ---- */
+
+static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
+{
+    const uint64_t key = pith_hash(t->name, seed);
+    const size_t size = pith_tensor_size(t);
+    real *x = t->data;
+    for (size_t i = 0; i < size; i++)
+        x[i] = (real)(init == PITH_CONSTANT ? a
+                    : init == PITH_NORMAL   ? a * pith_normal_at(key, 0, i)
+                                            : a * (2 * pith_uniform_at(key, 0, i) - 1));
+}
+
+/* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
+static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name, pith_dtype dtype, int ndim,
+                    const int *dim, pith_init init, double a)
+{
+    const char *full = pith_keep(g, "%s%s%s", g->prefix, g->scope, name);
+    const bool param = op == &pith_op_param;
+    node *n = leaf(at, g, op, full, dtype, ndim, dim);
+    if (!n) return g->nodes[g->n - 1];
+    if (!g->store) return pith_fail(n, "%s wants a store and the graph has none", full), n;
+    pith_tensor *t = pith_store_find(g->store, full);
+    if (!t) {
+        t = pith_store_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim);
+        if (!t) return pith_fail(n, "%s", pith_error()), n;
+        if (dtype == PITH_F32) draw(t, g->seed, init, a);
+        else for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)t->data)[i] = (int)a;
+    }
+    const node found = { .dtype = t->dtype, .ndim = t->ndim,
+                         .dim = { t->dim[0], t->dim[1], t->dim[2], t->dim[3], t->dim[4], t->dim[5] } };
+    char here[96], there[96];
+    if (t->dtype != dtype || !pith_same_shape(&found, n))
+        return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", full, pith_shape_text(&found, there),
+                         pith_shape_text(n, here), t->dtype != dtype ? " of another type" : ""), n;
+    node **list = param ? g->params : g->states;
+    const int count = param ? g->n_params : g->n_states;
+    for (int k = 0; k < count; k++)
+        if (pith_leaf_of(list[k])->tensor == t) {
+            g->n--;                     /* nothing refers to the new one yet */
+            return list[k];
+        }
+    t->used = true;
+    t->kind = param ? PITH_WEIGHT : PITH_STATE;
+    pith_leaf *l = pith_alloc(g, sizeof *l);
+    *l = (pith_leaf){ .tensor = t, .trained = param && !g->frozen && !pith_store_is_frozen(g->store, full),
+                      .decay = ndim >= 2, .rate = 1, .low = -INFINITY, .high = INFINITY };
+    n->attr.p = l;
+    list = realloc(list, sizeof *list * (size_t)(count + 1));
+    list[count] = n;
+    if (param) g->params = list, g->n_params++;
+    else g->states = list, g->n_states++;
+    return n;
+}
+
+node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init init, double a, ...)
+{
+    int dim[PITH_MAX_DIMS], ndim;
+    PITH_DIMS(a, dim, ndim);
+    return stored(at, &pith_op_param, g, name, PITH_F32, ndim, dim, init, a);
+}
+
+node *pith_state_dims(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value, int ndim,
+                      const int *dim)
+{
+    return stored(at, &pith_op_state, g, name, dtype, ndim, dim, PITH_CONSTANT, value);
+}
+
+node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value, ...)
+{
+    int dim[PITH_MAX_DIMS], ndim;
+    PITH_DIMS(value, dim, ndim);
+    return pith_state_dims(at, g, name, dtype, value, ndim, dim);
+}
+
+static pith_leaf *param_leaf(node *n, const char *wanted)
+{
+    if (!n || pith_poisoned(n)) return NULL;
+    if (n->op == &pith_op_param) return pith_leaf_of(n);
+    pith_fail(n, "%s is for params only", wanted);
+    return NULL;
+}
+
+node *pith_no_decay(node *n)
+{
+    pith_leaf *l = param_leaf(n, "pith_no_decay");
+    if (l) l->decay = false;
+    return n;
+}
+
+node *pith_rate_factor(node *n, double factor)
+{
+    pith_leaf *l = param_leaf(n, "pith_rate_factor");
+    if (l) l->rate = factor;
+    return n;
+}
+
+node *pith_clamp_param(node *n, double low, double high)
+{
+    pith_leaf *l = param_leaf(n, "pith_clamp_param");
+    if (l) l->low = low, l->high = high;
+    return n;
+}
+
+int pith_params(const pith_graph *g, node ***params)
+{
+    int count = 0;
+    *params = pith_alloc((pith_graph *)(uintptr_t)g, sizeof **params * (size_t)(g->n_params + 1));
+    for (int k = 0; k < g->n_params; k++)
+        if (pith_leaf_of(g->params[k])->trained) (*params)[count++] = g->params[k];
+    return count;
+}
+
+pith_store *pith_use_store(pith_graph *g, pith_store *store, const char *prefix, bool frozen)
+{
+    pith_store *before = g->store;
+    g->store = store;
+    g->prefix = pith_keep(g, "%s", prefix);
+    g->frozen = frozen;
+    return before;
+}
+
+/* ---- constants ---- */
+
+node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim, const int *dim)
+{
+    node *n = leaf(at, g, &pith_op_const, NULL, dtype, ndim, dim);
+    if (!n) return g->nodes[g->n - 1];
+    void *copy = pith_alloc(g, pith_bytes(n));
+    if (data) memcpy(copy, data, pith_bytes(n));
+    n->attr.p = copy;
+    return n;
+}
+
+node *pith_const_(const char *at, pith_graph *g, double value)
+{
+    const real x = (real)value;
+    return pith_const_dims(at, g, PITH_F32, &x, 0, NULL);
+}
+
+node *pith_const_array_(const char *at, pith_graph *g, pith_dtype dtype, const void *data, ...)
+{
+    int dim[PITH_MAX_DIMS], ndim;
+    PITH_DIMS(data, dim, ndim);
+    return pith_const_dims(at, g, dtype, data, ndim, dim);
+}
+
+node *pith_arange_(const char *at, pith_graph *g, int count)
+{
+    node *n = pith_const_dims(at, g, PITH_I32, NULL, 1, &count);
+    int *x = (int *)(uintptr_t)n->attr.p;
+    for (int k = 0; x && k < count; k++) x[k] = k;
+    return n;
+}
+
+/* ---- writes ---- */
+
+static bool assign_shape(node *n)
+{
+    const node *leaf = n->in[0];
+    if (!pith_is_stored(leaf)) return pith_fail(n, "only a param or a state can be assigned");
+    if (!pith_same_shape(leaf, n->in[1]) || leaf->dtype != n->in[1]->dtype)
+        return pith_fail(n, "%s and its new value differ in shape or type", leaf->name);
+    pith_leaf_of(leaf)->assigned = true;
+    return pith_like(n, leaf);
+}
+
+static void assign_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+{
+    (void)scratch;
+    memmove(out[0], in[1], pith_bytes(n));
+}
+
+const pith_op pith_op_assign = { "assign", .shape = assign_shape, .cpu = assign_cpu, .flags = PITH_DISTINCT,
+                                 .no_grad = "it is a write: differentiate the value instead" };
+
+node *pith_assign_(const char *at, node *leaf, node *value)
+{
+    return pith_make2(at, &pith_op_assign, leaf, value, NULL);
+}
+
+static bool group_shape(node *n) { return pith_shape(n, PITH_F32, 0, NULL); }
+
+const pith_op pith_op_group = { "group", .shape = group_shape, .flags = PITH_NO_VALUE | PITH_DISTINCT,
+                                .no_grad = "it has no value" };
+
+node *pith_group(int n, node *const *nodes)
+{
+    return n ? pith_make(NULL, &pith_op_group, nodes[0]->graph, n, nodes, NULL) : NULL;
+}

@@ -1,0 +1,261 @@
+/* plan.c: from nodes to steps. What no output needs is dropped, equal nodes are merged, constants are folded, pointwise ops are
+ * gathered into chains (fuse.c), and everything gets a place in memory (layout.c). Order of execution is order of creation. */
+#include "inside.h"
+
+const node *pith_canonical(const pith_plan *p, const node *n) { return p->graph->nodes[p->canonical[n->id]]; }
+
+/* ---- liveness ---- */
+
+static void mark(const pith_plan *p, bool *live, const int *canonical)
+{
+    for (int k = 0; k < p->n_outputs; k++) live[canonical ? canonical[p->outputs[k]->id] : p->outputs[k]->id] = true;
+    for (int id = p->n - 1; id >= 0; id--) {
+        const node *n = p->graph->nodes[id];
+        if (!live[id] || (p->folded && p->folded[id])) continue;
+        for (int k = 0; k < n->n_in; k++) live[canonical ? canonical[n->in[k]->id] : n->in[k]->id] = true;
+    }
+}
+
+/* ---- merging equal nodes ---- */
+
+static uint64_t mix(uint64_t h, uint64_t x)
+{
+    h = (h ^ x) * 0x9E3779B97F4A7C15u;
+    return h ^ h >> 32;
+}
+
+static bool small_const(const node *n) { return n->op == &pith_op_const && pith_bytes(n) <= 4096; }
+
+static uint64_t key(const pith_plan *p, const node *n)
+{
+    uint64_t h = mix((uint64_t)(uintptr_t)n->op, (uint64_t)n->copy << 8 | (uint64_t)n->ndim);
+    for (int k = 0; k < n->ndim; k++) h = mix(h, (uint64_t)n->dim[k]);
+    for (int k = 0; k < n->n_in; k++) h = mix(h, (uint64_t)p->canonical[n->in[k]->id]);
+    for (int k = 0; k < 8; k++) h = mix(h, (uint64_t)n->attr.i[k]);
+    uint64_t f[2];
+    memcpy(f, n->attr.f, sizeof f);
+    h = mix(mix(h, f[0]), f[1]);
+    if (!small_const(n)) return mix(h, (uint64_t)(uintptr_t)n->attr.p);
+    for (size_t k = 0; k < pith_bytes(n); k++) h = mix(h, ((const unsigned char *)n->attr.p)[k]);
+    return h;
+}
+
+static bool equal(const pith_plan *p, const node *a, const node *b)
+{
+    if (a->op != b->op || a->copy != b->copy || a->n_in != b->n_in || a->dtype != b->dtype || !pith_same_shape(a, b)) return false;
+    for (int k = 0; k < a->n_in; k++)
+        if (p->canonical[a->in[k]->id] != p->canonical[b->in[k]->id]) return false;
+    if (memcmp(a->attr.i, b->attr.i, sizeof a->attr.i) || memcmp(a->attr.f, b->attr.f, sizeof a->attr.f)) return false;
+    return a->attr.p == b->attr.p || (small_const(a) && memcmp(a->attr.p, b->attr.p, pith_bytes(a)) == 0);
+}
+
+/* The memory of a value known at plan time, NULL if it is not. */
+static const void *known(const pith_plan *p, const node *n)
+{
+    const node *c = pith_canonical(p, n);
+    size_t offset = 0;
+    for (; c->op->flags & PITH_ALIAS; c = pith_canonical(p, c->in[0])) offset += (size_t)c->attr.i[0] * pith_width(c->dtype);
+    const char *data = p->folded[c->id] ? p->folded[c->id] : c->op == &pith_op_const ? c->attr.p : NULL;
+    return data ? data + offset : NULL;
+}
+
+/* Worth computing now: small, or no larger than what it comes from. */
+static bool fold(pith_plan *p, const node *n)
+{
+    const void *in[8];
+    size_t size = 1024;
+    if (n->op->flags & ~(unsigned)PITH_INPLACE || pith_results(n->op) > 1 || n->n_in < 1 || n->n_in > 8) return false;
+    for (int k = 0; k < n->n_in; k++) {
+        if (!(in[k] = known(p, n->in[k]))) return false;
+        size += pith_size(n->in[k]);
+    }
+    if (pith_size(n) > size) return false;
+    void *out = pith_aligned(pith_bytes(n));
+    if (!out || !pith_evaluate(n, in, out)) return free(out), false;
+    p->folded[n->id] = out;
+    p->stats.folded++;
+    return true;
+}
+
+static void merge(pith_plan *p, const bool *reached)
+{
+    size_t size = 64;
+    while (size < 2 * (size_t)p->n) size *= 2;
+    int *table = calloc(size, sizeof *table);
+    for (int id = 0; id < p->n; id++) {
+        const node *n = p->graph->nodes[id];
+        p->canonical[id] = id;
+        if (!reached[id] || !(p->flags & PITH_MERGE)) continue;
+        if (n->op == &pith_op_result) {
+            p->canonical[id] = p->canonical[n->in[0]->id] + n->attr.i[0];
+            continue;
+        }
+        if (n->op->flags & PITH_DISTINCT) continue;
+        if (n->op->flags & PITH_ALIAS && pith_same_shape(n, n->in[0])) {
+            p->canonical[id] = p->canonical[n->in[0]->id];
+            continue;
+        }
+        size_t k = key(p, n) & (size - 1);
+        while (table[k] && !equal(p, n, p->graph->nodes[table[k] - 1])) k = (k + 1) & (size - 1);
+        if (table[k]) {
+            p->canonical[id] = table[k] - 1;
+            p->stats.merged++;
+            continue;
+        }
+        table[k] = id + 1;
+        fold(p, n);
+    }
+    free(table);
+}
+
+/* ---- steps ---- */
+
+static bool runs_alone(const pith_plan *p, const node *n)
+{
+    const unsigned quiet = PITH_LEAF | PITH_ALIAS | PITH_NO_VALUE;
+    return p->live[n->id] && p->canonical[n->id] == n->id && !p->folded[n->id] && !n->op->pointwise && !(n->op->flags & quiet);
+}
+
+static bool absorbed(const pith_plan *p, const node *assign)
+{
+    return p->store_to[p->canonical[assign->in[1]->id]] == assign->id;
+}
+
+static void plan_op(const pith_plan *p, const node *n, pith_planned *s)
+{
+    s->n = n;
+    s->n_in = n->n_in;
+    s->n_out = pith_results(n->op);
+    s->in = calloc((size_t)(s->n_in + s->n_out), sizeof *s->in);
+    s->out = s->in + s->n_in;
+    for (int k = 0; k < s->n_in; k++) s->in[k] = p->canonical[n->in[k]->id];
+    for (int k = 0; k < s->n_out; k++) s->out[k] = n->id + k;
+    s->scratch = n->op->scratch ? n->op->scratch(n) : 0;
+}
+
+static bool make_steps(pith_plan *p)
+{
+    int *last = malloc(sizeof *last * (size_t)(p->n + 1)), *first = calloc((size_t)p->n + 2, sizeof *first);
+    for (int id = 0; id < p->n; id++)
+        if (p->group[id] >= 0) last[p->group[id]] = id, first[p->group[id] + 1]++, p->n_members++;
+    for (int g = 0; g < p->n; g++) first[g + 1] += first[g];
+    int *fill = malloc(sizeof *fill * (size_t)(p->n + 1));
+    memcpy(fill, first, sizeof *fill * (size_t)(p->n + 1));
+    p->members = malloc(sizeof *p->members * (size_t)(p->n_members + 1));
+    for (int id = 0; id < p->n; id++)
+        if (p->group[id] >= 0) p->members[fill[p->group[id]]++] = id;
+    p->steps = calloc((size_t)p->n + 1, sizeof *p->steps);
+    bool good = true;
+    for (int id = 0; id < p->n && good; id++) {
+        const node *n = p->graph->nodes[id];
+        const int g = p->group[id];
+        pith_planned *s = &p->steps[p->n_steps];
+        if (g >= 0 && last[g] == id) {
+            s->n = n;
+            s->first_member = first[g];
+            s->n_members = first[g + 1] - first[g];
+            if (s->n_members > 1) p->stats.fused += s->n_members;
+            s->chain = pith_chain_new(p, s);
+            p->n_steps++;
+        } else if (g < 0 && runs_alone(p, n) && !(n->op == &pith_op_assign && absorbed(p, n))) {
+            if (!n->op->cpu) good = pith_raise("%s: %s: has no kernel", n->at, n->op->name);
+            plan_op(p, n, s);
+            p->n_steps++;
+        }
+    }
+    free(last);
+    free(first);
+    free(fill);
+    return good;
+}
+
+static void count_work(pith_plan *p)
+{
+    p->stats.steps = p->n_steps;
+    for (int id = 0; id < p->n; id++) p->stats.nodes += p->live[id];
+    for (int k = 0; k < p->n_steps; k++) {
+        const pith_planned *s = &p->steps[k];
+        if (!s->chain && s->n->op->flops) p->stats.gemm_flops += s->n->op->flops(s->n);
+        for (int i = 0; i < s->n_in; i++) p->stats.moved += pith_bytes(p->graph->nodes[s->in[i]]);
+        for (int i = 0; i < s->n_out; i++) p->stats.moved += pith_bytes(p->graph->nodes[s->out[i]]);
+    }
+    p->stats.arena = p->arena;
+    p->stats.bound = pith_live_bound(p);
+}
+
+static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags)
+{
+    pith_plan *p = calloc(1, sizeof *p);
+    const size_t size = (size_t)g->n + 1;
+    p->graph = g;
+    p->store = g->store;
+    p->flags = flags;
+    p->n = g->n;
+    p->n_outputs = n;
+    p->outputs = malloc(sizeof *p->outputs * ((size_t)n + 1));
+    memcpy(p->outputs, outputs, sizeof *p->outputs * (size_t)n);
+    p->canonical = malloc(sizeof *p->canonical * size);
+    p->live = calloc(size, sizeof *p->live);
+    p->folded = calloc(size, sizeof *p->folded);
+    p->group = malloc(sizeof *p->group * size);
+    p->store_to = malloc(sizeof *p->store_to * size);
+    p->stored = calloc(size, sizeof *p->stored);
+    memset(p->group, -1, sizeof *p->group * size);
+    memset(p->store_to, -1, sizeof *p->store_to * size);
+    mark(p, p->live, NULL);
+    merge(p, p->live);
+    memset(p->live, 0, sizeof *p->live * size);
+    mark(p, p->live, p->canonical);
+    pith_group_chains(p);
+    if (!make_steps(p)) return pith_plan_free(p), NULL;
+    pith_lay_out(p);
+    count_work(p);
+    return p;
+}
+
+pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs)
+{
+    if (g->error) return NULL;
+    for (int k = 0; k < n; k++)
+        if (!outputs[k] || outputs[k]->graph != g) return pith_raise("output %d of the plan is not a node of its graph", k), NULL;
+    if (!g->store) return pith_raise("a plan wants a graph with a store, which holds its memory"), NULL;
+    pith_plan *p = new_plan(g, n, outputs, getenv("PITH_NOPLAN") ? 0 : PITH_EVERYTHING);
+    if (p && !pith_store_reserve(p->store, p->arena)) return pith_plan_free(p), NULL;
+    return p;
+}
+
+pith_plan_stats pith_plan_statistics(const pith_plan *p)
+{
+    static const int less[3] = { PITH_EVERYTHING & ~PITH_REUSE, PITH_EVERYTHING & ~PITH_FUSE, 0 };
+    pith_plan_stats s = p->stats;
+    size_t *figure[3] = { &s.without_inplace, &s.without_fusion, &s.separate };
+    for (int k = 0; k < 3; k++) {
+        pith_plan *q = new_plan(p->graph, p->n_outputs, p->outputs, less[k]);
+        if (!q) continue;
+        *figure[k] = less[k] ? q->stats.bound : q->arena;
+        pith_plan_free(q);
+    }
+    return s;
+}
+
+void pith_plan_free(pith_plan *p)
+{
+    if (!p) return;
+    for (int k = 0; k < p->n_steps; k++) {
+        pith_chain_free(p->steps[k].chain);
+        free(p->steps[k].in);
+    }
+    for (int id = 0; id < p->n; id++) free(p->folded[id]);
+    free(p->outputs);
+    free(p->canonical);
+    free(p->live);
+    free(p->folded);
+    free(p->group);
+    free(p->store_to);
+    free(p->stored);
+    free(p->members);
+    free(p->steps);
+    free(p->places);
+    free(p->blocks);
+    free(p);
+}

@@ -1,0 +1,114 @@
+/* store.c: named weights and state, which outlive graphs, and the arena that the plans of one store share. */
+#include <fnmatch.h>
+#include "inside.h"
+
+void *pith_aligned(size_t bytes)
+{
+    const size_t size = (bytes ? bytes : 1) + 63;
+    void *p = bytes < SIZE_MAX / 2 ? aligned_alloc(64, size / 64 * 64) : NULL;
+    if (!p) return pith_raise("no memory: %zu bytes were asked for", bytes), NULL;
+    return memset(p, 0, bytes);
+}
+
+pith_store *pith_store_new(void)
+{
+    pith_store *s = calloc(1, sizeof *s);
+    if (!s) pith_raise("no memory for a store");
+    return s;
+}
+
+void pith_store_free(pith_store *s)
+{
+    if (!s) return;
+    for (int k = 0; k < s->n; k++) {
+        free(s->tensors[k]->data);
+        free((void *)(uintptr_t)s->tensors[k]->name);
+        free(s->tensors[k]);
+    }
+    for (int k = 0; k < s->n_patterns; k++) free(s->patterns[k]);
+    free(s->patterns);
+    free(s->tensors);
+    free(s->table);
+    free(s->arena);
+    free(s);
+}
+
+int pith_store_count(const pith_store *s) { return s->n; }
+pith_tensor *pith_store_at(pith_store *s, int i) { return s->tensors[i]; }
+
+size_t pith_tensor_size(const pith_tensor *t)
+{
+    size_t size = 1;
+    for (int k = 0; k < t->ndim; k++) size *= (size_t)t->dim[k];
+    return size;
+}
+
+/* The slot of a name: where it is, or where it would be. */
+static int *slot(const pith_store *s, const char *name)
+{
+    int k = (int)(pith_hash(name, 0) % (uint64_t)s->table_size);
+    while (s->table[k] && strcmp(s->tensors[s->table[k] - 1]->name, name)) k = (k + 1) % s->table_size;
+    return &s->table[k];
+}
+
+pith_tensor *pith_store_find(pith_store *s, const char *name)
+{
+    const int *k = s->n ? slot(s, name) : NULL;
+    return k && *k ? s->tensors[*k - 1] : NULL;
+}
+
+static bool grow(pith_store *s)
+{
+    if (s->n < s->capacity) return true;
+    s->capacity = s->capacity ? 2 * s->capacity : 64;
+    s->table_size = 2 * s->capacity + 1;
+    s->tensors = realloc(s->tensors, sizeof *s->tensors * (size_t)s->capacity);
+    free(s->table);
+    s->table = calloc((size_t)s->table_size, sizeof *s->table);
+    if (!s->tensors || !s->table) return pith_raise("no memory for a store");
+    for (int k = 0; k < s->n; k++) *slot(s, s->tensors[k]->name) = k + 1;
+    return true;
+}
+
+pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype, int ndim, const int *dim)
+{
+    if (pith_store_find(s, name)) return pith_raise("%s is in the store already", name), NULL;
+    if (!grow(s)) return NULL;
+    pith_tensor *t = calloc(1, sizeof *t);
+    char *copy = t ? malloc(strlen(name) + 1) : NULL;
+    if (!copy) return free(t), pith_raise("no memory for %s", name), NULL;
+    strcpy(copy, name);
+    *t = (pith_tensor){ .name = copy, .kind = kind, .dtype = dtype, .ndim = ndim };
+    for (int k = 0; k < ndim; k++) t->dim[k] = dim[k];
+    t->data = pith_aligned(pith_tensor_size(t) * pith_width(dtype));
+    if (!t->data) return free(copy), free(t), NULL;
+    s->tensors[s->n] = t;
+    *slot(s, copy) = ++s->n;
+    return t;
+}
+
+bool pith_store_freeze(pith_store *s, const char *pattern)
+{
+    bool fits = false;
+    for (int k = 0; k < s->n; k++) fits |= fnmatch(pattern, s->tensors[k]->name, 0) == 0;
+    s->patterns = realloc(s->patterns, sizeof *s->patterns * (size_t)(s->n_patterns + 1));
+    s->patterns[s->n_patterns] = malloc(strlen(pattern) + 1);
+    strcpy(s->patterns[s->n_patterns++], pattern);
+    return fits;
+}
+
+bool pith_store_is_frozen(const pith_store *s, const char *name)
+{
+    for (int k = 0; k < s->n_patterns; k++)
+        if (fnmatch(s->patterns[k], name, 0) == 0) return true;
+    return false;
+}
+
+bool pith_store_reserve(pith_store *s, size_t bytes)
+{
+    if (bytes <= s->arena_size) return true;
+    free(s->arena);
+    s->arena = aligned_alloc(64, (bytes + 63) / 64 * 64);       /* not cleared: every step writes before it is read */
+    s->arena_size = s->arena ? bytes : 0;
+    return s->arena || pith_raise("no memory for a plan: it wants %zu bytes", bytes);
+}

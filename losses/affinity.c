@@ -1,0 +1,24 @@
+/* affinity.c: TinyCLIP's affinity mimicking (Wu et al., ICCV 2023): the student's similarity rows imitate the teacher's, both ways.
+ *
+ *     L = 1/2 mean_i [ CE(softmax_j(s' u'_i . v'_j), softmax_j(s u_i . v_j)) + the same from texts to images ]
+ *
+ * s and s' are each model's own scale; `scale=50` forces both, as TinyCLIP's scripts do. `alpha=0.5` mixes it with InfoNCE:
+ * alpha L + (1 - alpha) L_clip; by default the true pairs are not used at all. */
+#include "losses.h"
+
+pith_node *affinity_loss(const pith_batch *b)
+{
+    const double forced = pith_option(b, "scale", 0), alpha = pith_option(b, "alpha", 1);
+    pith_batch hard = *b;
+    if (forced > 0) hard.scale = pith_const(b->graph, forced);
+    pith_node *s = hard.scale, *t = forced > 0 ? hard.scale : b->teacher_scale;
+    pith_node *to_text = pith_soft_cross_entropy(
+        pith_mul(pith_matmul_nt(b->image, b->text), s),                                 /* (B, B) */
+        pith_mul(pith_matmul_nt(b->teacher_image, b->teacher_text), t));
+    pith_node *to_image = pith_soft_cross_entropy(
+        pith_mul(pith_matmul_nt(b->text, b->image), s),
+        pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image), t));
+    pith_node *soft = pith_scale(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
+    if (alpha >= 1) return soft;
+    return pith_add(pith_scale(soft, alpha), pith_scale(PITH_CALL(b->graph, clip_loss, (&hard)), 1 - alpha));
+}

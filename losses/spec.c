@@ -1,0 +1,139 @@
+/* spec.c: a loss told in words, "affinity:scale=50+0.5*clip", parsed and built. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include "losses.h"
+
+typedef struct {
+    double weight;
+    const char *name;                   /* lasting: nodes keep it in their call trail */
+    pith_loss *function;
+    const pith_loss_entry *entry;       /* NULL for a file */
+    const char *options;                /* in the spec's text, or NULL */
+} term;
+
+struct pith_loss_spec {
+    int n;
+    term *terms;
+    char *text;                         /* cut up by the parser */
+};
+
+/* Every KEY of "KEY=VALUE,..." must start an entry of the table's option text, and every value be a number. */
+static bool check_options(const term *t)
+{
+    for (const char *p = t->options; p && *p;) {
+        char *end;
+        const size_t key = strcspn(p, "=,"), size = strcspn(p, ",");
+        if (p[key] != '=') return pith_raise("loss %s: option \"%.*s\" is not key=value", t->name, (int)size, p);
+        strtod(p + key + 1, &end);
+        if (end == p + key + 1 || end != p + size)
+            return pith_raise("loss %s: option \"%.*s\" is not a number", t->name, (int)size, p);
+        bool known = !t->entry;
+        for (const char *o = t->entry ? t->entry->options : ""; (o = strchr(o, '=')) && !known; o++)
+            known = (size_t)(o - t->entry->options) >= key && !strncmp(o - key, p, key) &&
+                    (o - key == t->entry->options || o[-(long)key - 1] == ' ');
+        if (!known)
+            return pith_raise("loss %s has no option %.*s%s%s", t->name, (int)key, p,
+                              *t->entry->options ? "; it has " : ": it has none", t->entry->options);
+        p += size + (p[size] == ',');
+    }
+    return true;
+}
+
+static bool find(term *t, char *name, const char *work)
+{
+    const size_t size = strlen(name);
+    char known[256] = "";
+    if (size > 2 && !strcmp(name + size - 2, ".c")) return (t->function = pith_loss_load(name, work, &t->name)) != NULL;
+    for (const pith_loss_entry *e = pith_losses; e->name; e++) {
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", e->name);
+        if (strcmp(name, e->name)) continue;
+        *t = (term){ t->weight, e->name, e->function, e, t->options };
+        return true;
+    }
+    return pith_raise("no loss is called \"%s\": known are %s, or a file that ends with .c", name, known);
+}
+
+static char *trim(char *s)
+{
+    while (isspace((unsigned char)*s)) s++;
+    for (char *end = s + strlen(s); end > s && isspace((unsigned char)end[-1]); end--) end[-1] = 0;
+    return s;
+}
+
+/* [WEIGHT*]NAME[:OPTIONS] */
+static bool parse_term(term *t, char *text, const char *work)
+{
+    char *name = trim(text), *star = strchr(name, '*'), *colon = strchr(name, ':'), *end;
+    t->weight = 1;
+    if (star && (!colon || star < colon)) {
+        t->weight = strtod(name, &end);
+        if (end == name || trim(end) != star)
+            return pith_raise("loss term \"%s\": expected a number before *", name);
+        name = trim(star + 1);
+    }
+    if (colon) *colon = 0, t->options = trim(colon + 1);
+    return find(t, trim(name), work) && check_options(t);
+}
+
+pith_loss_spec *pith_loss_parse(const char *text, const char *work)
+{
+    pith_loss_spec *s = calloc(1, sizeof *s);
+    int most = 1;
+    for (const char *p = text; *p; p++) most += *p == '+';
+    if (s) s->text = strdup(text), s->terms = calloc((size_t)most, sizeof *s->terms);
+    bool good = s && s->text && s->terms;
+    if (!good) pith_raise("no memory for a loss");
+    for (char *p = good ? s->text : NULL, *next; good && p; p = next) {
+        next = strchr(p, '+');
+        if (next) *next++ = 0;
+        good = parse_term(&s->terms[s->n++], p, work);
+    }
+    if (good) return s;
+    pith_loss_free(s);
+    return NULL;
+}
+
+void pith_loss_free(pith_loss_spec *s)
+{
+    if (!s) return;
+    free(s->text);
+    free(s->terms);
+    free(s);
+}
+
+bool pith_loss_wants_teacher(const pith_loss_spec *s)
+{
+    for (int k = 0; k < s->n; k++)
+        if (s->terms[k].entry && s->terms[k].entry->teacher) return true;
+    return false;
+}
+
+static pith_node *build_term(const term *t, const pith_batch *b)
+{
+    pith_batch own = *b;
+    own.options = t->options;
+    if (t->entry && t->entry->teacher && (!b->teacher_image || !b->teacher_text || !b->teacher_scale))
+        return pith_raise("loss %s wants a teacher", t->name), NULL;
+    pith_scope(b->graph, "loss.%s", t->name);
+    pith_enter(b->graph, t->name, PITH_HERE);
+    pith_node *y = pith_leave(b->graph, t->function(&own));
+    pith_unscope(b->graph);
+    if (!y) return pith_raise("loss %s returned no node", t->name), NULL;
+    if (pith_size(y) != 1) return pith_raise("loss %s returned %zu numbers, expected a scalar", t->name, pith_size(y)), NULL;
+    return y;
+}
+
+pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
+{
+    pith_node *sum = NULL;
+    for (int k = 0; k < s->n; k++) {
+        pith_node *y = build_term(&s->terms[k], b);
+        if (!y) return NULL;
+        if (s->n > 1) pith_watch(y, s->terms[k].name);
+        if (s->terms[k].weight != 1) y = pith_scale(y, s->terms[k].weight);
+        sum = sum ? pith_add(sum, y) : y;
+    }
+    return sum;
+}

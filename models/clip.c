@@ -1,0 +1,84 @@
+/* clip.c: CLIP is two towers and one learned scale; and what a pair costs. */
+#include <math.h>
+#include <stdlib.h>
+#include "parts.h"
+
+clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int tokens)
+{
+    const int size = c->image_size;
+    return (clip_inputs){
+        .pairs = pairs,
+        .tokens = tokens,
+        .pixels = pith_input(g, "pixels", PITH_F32, pairs, 3, size, size, PITH_END),
+        .ids = pith_input(g, "ids", PITH_I32, tokens, PITH_END),
+        .positions = pith_input(g, "positions", PITH_I32, tokens, PITH_END),
+        .offsets = pith_input(g, "offsets", PITH_I32, pairs + 1, PITH_END),
+        .last = pith_input(g, "last", PITH_I32, pairs, PITH_END),
+        .group = pith_input(g, "group", PITH_I32, pairs, PITH_END),
+        .label = pith_input(g, "label", PITH_I32, pairs, PITH_END),
+        .progress = pith_input(g, "progress", PITH_F32, PITH_END),
+    };
+}
+
+pith_node *clip_logit_scale(pith_graph *g)
+{
+    pith_node *t = pith_param(g, "logit_scale", PITH_CONSTANT, log(1 / 0.07), PITH_END);
+    return pith_clamp_param(pith_no_decay(t), 0, log(100));
+}
+
+pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in)
+{
+    pith_batch b = {
+        .graph = g,
+        .image_raw = PITH_CALL(g, clip_image, (g, c, in->pixels)),
+        .text_raw = PITH_CALL(g, clip_text, (g, c, in)),
+        .scale = pith_exp(clip_logit_scale(g)),
+        .teacher_image = in->teacher_image,
+        .teacher_text = in->teacher_text,
+        .group = in->group,
+        .label = in->label,
+        .progress = in->progress,
+    };
+    b.image = pith_normalize(b.image_raw);
+    b.text = pith_normalize(b.text_raw);
+    return b;
+}
+
+/* ---- cost ---- */
+
+/* Multiply-adds of the blocks for one segment of n tokens, pooled or not. */
+static double blocks_madds(const clip_tower *t, double n, bool pool)
+{
+    const int pooled = pool ? clip_pooled_block(t) : t->layers;
+    double sum = 0;
+    for (int i = 0; i < t->layers; i++) {
+        const double inner = (double)t->heads[i] * t->head_width, queries = i >= pooled ? 1 : n;
+        sum += 2 * n * t->width * inner + 2 * queries * t->width * inner + 2 * queries * n * inner;
+        sum += 2 * queries * t->width * t->ffn[i];
+    }
+    return sum;
+}
+
+static double pair_flops(const clip_config *c, double tokens, bool pool)
+{
+    const double patches = (double)(c->image_size / c->patch) * (c->image_size / c->patch);
+    return 2 * (patches * 3 * c->patch * c->patch * c->vision.width + blocks_madds(&c->vision, patches + 1, pool) +
+                blocks_madds(&c->text, tokens, pool) + (double)(c->vision.width + c->text.width) * c->embed);
+}
+
+clip_cost clip_count(const clip_config *c, double tokens_a_caption)
+{
+    clip_cost cost = { .flops_pair = pair_flops(c, tokens_a_caption, true),
+                       .usual_flops_pair = pair_flops(c, c->context, false) };
+    clip_tensor *list;
+    const int n = clip_tensors(c, &list);
+    for (int k = 0; k < n; k++) {
+        double size = 1;
+        for (int d = 0; d < list[k].ndim; d++) size *= list[k].dim[d];
+        cost.parameters += size;
+        if (list[k].part == CLIP_VISION) cost.vision_parameters += size;
+        if (list[k].part == CLIP_TEXT) cost.text_parameters += size;
+    }
+    free(list);
+    return cost;
+}

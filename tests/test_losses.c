@@ -1,0 +1,462 @@
+/* test_losses.c: every loss against straightforward loops over doubles, value and gradient (the loops' by central differences); losses told
+ * in words; losses given as files. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "losses/losses.h"
+
+enum { B = 5, D = 4 };
+#define TOLERANCE (sizeof(pith_real) == 8 ? 1e-7 : 2e-3)
+static char message[8192], folder[] = "/tmp/pith_losses_XXXXXX";
+static void keep(const char *text, void *context) { (void)context; snprintf(message, sizeof message, "%s", text); }
+#define assert_says(part) do { if (!strstr(message, part)) fail_msg("\"%s\" not in: %s", part, message); } while (0)
+
+/* ---- the loops: they read weights by name from doubles, so that a difference can be taken in any of them ---- */
+
+typedef struct { const char *name; int n; double x[64]; } value;
+typedef struct { int n, teacher_width; value at[16]; const char *options; } values;
+
+static double *look(const values *v, const char *name)
+{
+    for (int k = 0; k < v->n; k++)
+        if (!strcmp(v->at[k].name, name)) return (double *)v->at[k].x;
+    return NULL;
+}
+
+static void unit(int width, const double *x, double *out)
+{
+    for (int i = 0; i < B; i++) {
+        double sum = 0;
+        for (int k = 0; k < width; k++) sum += x[i * width + k] * x[i * width + k];
+        for (int k = 0; k < width; k++) out[i * width + k] = x[i * width + k] / sqrt(sum);
+    }
+}
+
+/* Unit rows of a student's "image" or "text", through the layer `scope`.weight if there is one. */
+static int rows(const values *v, const char *raw, const char *layer, double *out)
+{
+    char name[64];
+    const double *x = look(v, raw), *w = NULL, *b = NULL;
+    double y[64];
+    if (layer) {
+        snprintf(name, sizeof name, "%s.weight", layer);
+        w = look(v, name);
+        snprintf(name, sizeof name, "%s.bias", layer);
+        b = look(v, name);
+    }
+    if (!w) return unit(D, x, out), D;
+    const int E = v->teacher_width;
+    for (int i = 0; i < B; i++)
+        for (int e = 0; e < E; e++) {
+            y[i * E + e] = b[e];
+            for (int k = 0; k < D; k++) y[i * E + e] += w[e * D + k] * x[i * D + k];
+        }
+    return unit(E, y, out), E;
+}
+
+/* s a_i . b_j */
+static void products(int width, const double *a, const double *b, double s, double z[B][B])
+{
+    for (int i = 0; i < B; i++)
+        for (int j = 0; j < B; j++) {
+            z[i][j] = 0;
+            for (int k = 0; k < width; k++) z[i][j] += s * a[i * width + k] * b[j * width + k];
+        }
+}
+
+static double log_share(const double *z, int j)
+{
+    double sum = 0;
+    for (int k = 0; k < B; k++) sum += exp(z[k] - z[j]);
+    return -log(sum);
+}
+
+static double infonce_rows(int width, const double *a, const double *b, double s)
+{
+    double z[B][B], sum = 0;
+    products(width, a, b, s, z);
+    for (int i = 0; i < B; i++) sum -= log_share(z[i], i) / B;
+    return sum;
+}
+
+static double option(const values *v, const char *key, double otherwise)
+{
+    const char *at = v->options ? strstr(v->options, key) : NULL;
+    return at ? atof(at + strlen(key) + 1) : otherwise;
+}
+
+static double clip_with(const values *v, double s)
+{
+    double u[64], t[64];
+    rows(v, "image", NULL, u), rows(v, "text", NULL, t);
+    return (infonce_rows(D, u, t, s) + infonce_rows(D, t, u, s)) / 2;
+}
+
+static double own_scale(const values *v) { return exp(*look(v, "logit_scale")); }
+static double ref_clip(const values *v) { return clip_with(v, own_scale(v)); }
+
+static double ref_siglip(const values *v)
+{
+    double u[64], t[64], z[B][B], sum = 0;
+    const double *own = look(v, "loss.siglip.logit_scale"), bias = *look(v, "loss.siglip.bias");
+    rows(v, "image", NULL, u), rows(v, "text", NULL, t);
+    products(D, u, t, own ? exp(*own) : own_scale(v), z);
+    for (int i = 0; i < B; i++)
+        for (int j = 0; j < B; j++) sum += log(1 + exp((i == j ? -1 : 1) * (z[i][j] + bias)));
+    return sum / B;
+}
+
+enum { TEACHER_SCALE = 7 };
+
+/* Mean over rows of the teacher's distribution times (what the student says of it, less `entropy` of itself). */
+static double imitation(const values *v, const char *from, const char *to, double s, double s_teacher, bool entropy)
+{
+    double u[64], t[64], z[B][B], target[B][B], sum = 0;
+    char a[32], b[32];
+    snprintf(a, sizeof a, "teacher_%s", from), snprintf(b, sizeof b, "teacher_%s", to);
+    rows(v, from, NULL, u), rows(v, to, NULL, t);
+    products(D, u, t, s, z);
+    products(v->teacher_width, look(v, a), look(v, b), s_teacher, target);
+    for (int i = 0; i < B; i++)
+        for (int j = 0; j < B; j++) {
+            const double p = log_share(target[i], j);
+            sum += exp(p) * ((entropy ? p : 0) - log_share(z[i], j));
+        }
+    return sum / B;
+}
+
+static double ref_affinity(const values *v)
+{
+    const double forced = option(v, "scale", 0), alpha = option(v, "alpha", 1);
+    const double s = forced > 0 ? forced : own_scale(v), t = forced > 0 ? forced : TEACHER_SCALE;
+    return alpha * (imitation(v, "image", "text", s, t, false) + imitation(v, "text", "image", s, t, false)) / 2 +
+           (1 - alpha) * clip_with(v, s);
+}
+
+static double ref_relational(const values *v)
+{
+    return (imitation(v, "image", "text", own_scale(v), TEACHER_SCALE, true) +
+            imitation(v, "text", "image", own_scale(v), TEACHER_SCALE, true)) / 2;
+}
+
+static double ref_feature(const values *v)
+{
+    double u[64], t[64], sum = 0;
+    const int E = rows(v, "image", "loss.feature.image", u);
+    rows(v, "text", "loss.feature.text", t);
+    for (int k = 0; k < B * E; k++)
+        sum += pow(u[k] - look(v, "teacher_image")[k], 2) + pow(t[k] - look(v, "teacher_text")[k], 2);
+    return sum / (B * E);
+}
+
+static double ref_interactive(const values *v)
+{
+    double u[64], t[64], c = *look(v, "loss.interactive.scale");
+    const int E = rows(v, "image", "loss.interactive.image", u);
+    rows(v, "text", "loss.interactive.text", t);
+    if (!option(v, "raw", 0)) c = exp(c);
+    return (infonce_rows(E, u, look(v, "teacher_text"), c) + infonce_rows(E, t, look(v, "teacher_image"), c)) / 2;
+}
+
+/* InfoNCE's gradient to u: s G v, with G = (P + Q^T - 2 I) / 2B, P and Q the softmax of rows both ways. */
+static void pull(int width, const double *u, const double *t, double s, double *out)
+{
+    double z[B][B], back[B][B];
+    products(width, u, t, s, z);
+    products(width, t, u, s, back);
+    for (int i = 0; i < B; i++)
+        for (int k = 0; k < width; k++) {
+            out[i * width + k] = 0;
+            for (int j = 0; j < B; j++)
+                out[i * width + k] += s * t[j * width + k] / (2 * B) *
+                                      (exp(log_share(z[i], j)) + exp(log_share(back[j], i)) - (i == j ? 2 : 0));
+        }
+}
+
+static double ref_gradient(const values *v)
+{
+    double u[64], t[64], a[64], b[64], sum = 0;
+    const int E = rows(v, "image", "loss.gradient.image", u);
+    rows(v, "text", "loss.gradient.text", t);
+    for (int side = 0; side < 2; side++) {
+        const double *x = look(v, "teacher_image"), *y = look(v, "teacher_text");
+        pull(E, side ? t : u, side ? u : t, own_scale(v), a);
+        pull(E, side ? y : x, side ? x : y, TEACHER_SCALE, b);
+        for (int k = 0; k < B * E; k++) sum += pow(a[k] - b[k], 2) / (B * E);
+    }
+    return sum;
+}
+
+/* ---- the comparison ---- */
+
+static double next(void)
+{
+    static uint32_t state = 1;
+    state = state * 1664525u + 1013904223u;
+    return (state >> 8) * 0x1p-23 - 1;
+}
+
+static pith_node *filled(pith_graph *g, pith_store *s, const char *name, int width, bool normal)
+{
+    pith_node *n = pith_param(g, name, PITH_CONSTANT, 0, B, width, PITH_END);
+    pith_real *x = pith_store_find(s, name)->data;
+    double raw[64], out[64];
+    for (int k = 0; k < B * width; k++) out[k] = raw[k] = next();
+    if (normal) unit(width, raw, out);
+    for (int k = 0; k < B * width; k++) x[k] = (pith_real)out[k];
+    return n;
+}
+
+static pith_batch make_batch(pith_graph *g, pith_store *s, int teacher_width)
+{
+    pith_batch b = { .graph = g, .image_raw = filled(g, s, "image", D, false), .text_raw = filled(g, s, "text", D, false) };
+    b.image = pith_normalize(b.image_raw);
+    b.text = pith_normalize(b.text_raw);
+    b.scale = pith_exp(pith_param(g, "logit_scale", PITH_CONSTANT, 1.5, PITH_END));
+    if (!teacher_width) return b;
+    b.teacher_image = pith_detach(filled(g, s, "teacher_image", teacher_width, true));
+    b.teacher_text = pith_detach(filled(g, s, "teacher_text", teacher_width, true));
+    b.teacher_scale = pith_const(g, TEACHER_SCALE);
+    return b;
+}
+
+static void compare(const char *spec, int teacher_width, double (*reference)(const values *))
+{
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    const pith_batch b = make_batch(g, s, teacher_width);
+    pith_loss_spec *parsed = pith_loss_parse(spec, folder);
+    assert_non_null(parsed);
+    pith_node *outputs[17], **params;
+    outputs[0] = pith_loss_build(parsed, &b);
+    if (!outputs[0] || pith_graph_error(g)) fail_msg("%s: %s", spec, pith_error());
+    values v = { .n = pith_params(g, &params), .teacher_width = teacher_width,
+                 .options = strchr(spec, ':') ? strchr(spec, ':') + 1 : NULL };
+    assert_true(v.n <= 16);
+    assert_true(pith_grad(outputs[0], v.n, params, outputs + 1));
+    pith_plan *plan = pith_plan_new(g, v.n + 1, outputs);
+    if (!plan) fail_msg("%s: %s", spec, pith_error());
+    assert_true(pith_run(plan));
+    for (int k = 0; k < v.n; k++) {
+        const pith_tensor *t = pith_store_find(s, params[k]->name);
+        v.at[k].name = params[k]->name;
+        v.at[k].n = (int)pith_tensor_size(t);
+        for (int i = 0; i < v.at[k].n; i++) v.at[k].x[i] = (double)((pith_real *)t->data)[i];
+    }
+    const double wanted = reference(&v), found = pith_scalar(plan, outputs[0]);
+    if (!(fabs(wanted - found) <= TOLERANCE * fmax(1, fabs(wanted)))) fail_msg("%s: %.12g, loops %.12g", spec, found, wanted);
+    for (int k = 0; k < v.n; k++) {
+        const pith_real *gradient = pith_value(plan, outputs[k + 1]);
+        const bool teacher = strstr(params[k]->name, "teacher") != NULL;        /* detached */
+        for (int i = 0; i < v.at[k].n; i++) {
+            const double x = v.at[k].x[i], h = 1e-5;
+            v.at[k].x[i] = x + h;
+            const double up = reference(&v);
+            v.at[k].x[i] = x - h;
+            const double slope = teacher ? 0 : (up - reference(&v)) / (2 * h);
+            v.at[k].x[i] = x;
+            if (!(fabs(slope - (double)gradient[i]) <= TOLERANCE * fmax(1, fabs(slope))))
+                fail_msg("%s: gradient to %s[%d] %.12g, loops %.12g", spec, params[k]->name, i, (double)gradient[i], slope);
+        }
+    }
+    pith_plan_free(plan);
+    pith_loss_free(parsed);
+    pith_graph_free(g);
+    pith_store_free(s);
+}
+
+static void losses_equal_loops(void **state)
+{
+    (void)state;
+    compare("clip", 0, ref_clip);
+    compare("siglip", 0, ref_siglip);
+    compare("siglip:scale=10", 0, ref_siglip);
+    compare("affinity", D, ref_affinity);
+    compare("affinity", 7, ref_affinity);
+    compare("affinity:scale=50", D, ref_affinity);
+    compare("affinity:scale=20,alpha=0.3", D, ref_affinity);
+    compare("affinity:alpha=0.3", D, ref_affinity);
+    compare("feature", D, ref_feature);
+    compare("feature", 6, ref_feature);
+    compare("relational", D, ref_relational);
+    compare("relational", 6, ref_relational);
+    compare("interactive", D, ref_interactive);
+    compare("interactive:raw=1", 6, ref_interactive);
+    compare("gradient", D, ref_gradient);
+    compare("gradient", 6, ref_gradient);
+}
+
+static double ref_sum(const values *v) { return 2 * ref_relational(v) + 0.25 * ref_clip(v) + 3 * ref_feature(v); }
+
+static void terms_are_summed(void **state)
+{
+    (void)state;
+    compare("2*relational + 0.25*clip+3 *feature", 6, ref_sum);
+}
+
+/* ---- words ---- */
+
+static void refused(const char *spec, const char *part)
+{
+    *message = 0;
+    assert_null(pith_loss_parse(spec, folder));
+    assert_says(part);
+}
+
+static void words_are_checked(void **state)
+{
+    (void)state;
+    refused("infonce", "no loss is called \"infonce\": known are clip, siglip, affinity, feature");
+    refused("clip+", "no loss is called \"\"");
+    refused("affinity:scale=warm", "option \"scale=warm\" is not a number");
+    refused("affinity:scale", "option \"scale\" is not key=value");
+    refused("affinity:scale=50,beta=1", "loss affinity has no option beta; it has scale=0");
+    refused("affinity:cale=50", "loss affinity has no option cale");
+    refused("clip:scale=50", "loss clip has no option scale: it has none");
+    refused("twice*clip", "expected a number before *");
+    refused("nowhere.c", "nowhere.c: No such file");
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    const pith_batch b = make_batch(g, s, 0);
+    pith_loss_spec *spec = pith_loss_parse("clip+affinity", folder);
+    assert_non_null(spec);
+    assert_true(pith_loss_wants_teacher(spec));
+    assert_null(pith_loss_build(spec, &b));
+    assert_says("loss affinity wants a teacher");
+    pith_loss_free(spec);
+    pith_graph_free(g);
+    pith_store_free(s);
+}
+
+/* ---- files ---- */
+
+static const char *write_file(const char *name, const char *text)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    return path;
+}
+
+static double ref_file(const values *v)
+{
+    double u[64], t[64], z[B][B], sum = 0;
+    rows(v, "image", NULL, u), rows(v, "text", NULL, t);
+    products(D, u, t, 1, z);
+    for (int i = 0; i < B; i++) sum += (option(v, "far", 0) * *look(v, "loss.mine.weight") - z[i][i]) / B;
+    return sum;
+}
+
+static void a_file_is_a_loss(void **state)
+{
+    (void)state;
+    char spec[300];
+    snprintf(spec, sizeof spec, "%s:far=2.5", write_file("mine.c",
+        "#include <pith.h>\n"
+        "pith_node *loss(const pith_batch *b)\n"
+        "{\n"
+        "    pith_node *w = pith_param(b->graph, \"weight\", PITH_CONSTANT, 0.5, PITH_END);\n"
+        "    pith_node *near = pith_sum(pith_mul(b->image, b->text), -1);\n"
+        "    return pith_mean(pith_sub(pith_scale(w, pith_option(b, \"far\", 1)), near), PITH_ALL);\n"
+        "}\n"));
+    compare(spec, 0, ref_file);
+    refused(write_file("empty.c", "int nothing;\n"), "has no function pith_node *loss(const pith_batch *b)");
+}
+
+static void a_files_errors_reach_the_user(void **state)
+{
+    (void)state;
+    char output[256], text[8192] = "", path[256];
+    const char *typo = write_file("typo.c", "#include <pith.h>\n"
+                                            "pith_node *loss(const pith_batch *b) { return pith_men(b->image, PITH_ALL); }\n");
+    snprintf(path, sizeof path, "%s", typo);
+    snprintf(output, sizeof output, "%s/stderr", folder);
+    fflush(stderr);
+    const int before = dup(2);
+    FILE *f = freopen(output, "w+", stderr);
+    assert_non_null(f);
+    *message = 0;
+    pith_loss_spec *none = pith_loss_parse(path, folder);
+    dup2(before, 2);
+    close(before);
+    assert_null(none);
+    assert_says("typo.c: it does not compile");
+    FILE *said = fopen(output, "r");
+    assert_true(said && fread(text, 1, sizeof text - 1, said) > 0);
+    fclose(said);
+    if (!strstr(text, "typo.c:2:") || !strstr(text, "pith_men")) fail_msg("the compiler said: %s", text);
+
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    const pith_batch b = make_batch(g, s, 6);
+    pith_loss_spec *spec = pith_loss_parse(write_file("wrong.c",
+        "#include <pith.h>\n"
+        "pith_node *loss(const pith_batch *b)\n"
+        "{\n"
+        "    return pith_mean(pith_matmul_nt(b->image, b->teacher_text), PITH_ALL);\n"
+        "}\n"), folder);
+    assert_non_null(spec);
+    *message = 0;
+    pith_loss_build(spec, &b);
+    assert_non_null(pith_graph_error(g));
+    assert_says("wrong.c:4: matmul");
+    assert_says("(5, 4)");
+    assert_says("(5, 6)");
+    assert_says("in wrong, called at ");
+    pith_loss_free(spec);
+    pith_graph_free(g);
+    pith_store_free(s);
+}
+
+/* The built-in losses name their own line too. */
+static void a_losss_own_line_is_named(void **state)
+{
+    (void)state;
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    pith_batch b = make_batch(g, s, 0);
+    b.text = pith_normalize(filled(g, s, "wide", 6, false));
+    *message = 0;
+    PITH_CALL(g, clip_loss, (&b));
+    assert_says("losses/clip.c:");
+    assert_says("in clip_loss, called at ");
+    assert_says("test_losses.c:");
+    pith_graph_free(g);
+    pith_store_free(s);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    pith_on_error(keep, NULL);
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(losses_equal_loops),
+        cmocka_unit_test(terms_are_summed),
+        cmocka_unit_test(words_are_checked),
+        cmocka_unit_test(a_file_is_a_loss),
+        cmocka_unit_test(a_files_errors_reach_the_user),
+        cmocka_unit_test(a_losss_own_line_is_named),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
