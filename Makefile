@@ -12,7 +12,7 @@ CFLAGS := -g -fPIC
 VARIANT_double := -DPITH_DOUBLE
 VARIANT_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPITH_SLOW
 ONEDNN := $(shell echo '\#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1 && echo yes)
-ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -Icore $(WARN) $(NUMBERS) $(CFLAGS) $(VARIANT_$(V)) \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -Icore $(WARN) $(NUMBERS) $(CFLAGS) $(VARIANT_$(V)) \
 	$(if $(ONEDNN),-DPITH_ONEDNN) -DPITH_INCLUDE_DIR='"$(CURDIR)/core"'
 FONTS_CFLAGS = $(shell pkg-config --cflags freetype2 harfbuzz)
 LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -lz -lutf8proc -lm -ldl -lpthread
@@ -24,6 +24,7 @@ LESSONS := $(wildcard examples/*.c)
 TESTS := $(wildcard tests/test_*.c)
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 
+.SECONDARY:
 .PHONY: all deps test tests demo bench clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
 

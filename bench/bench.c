@@ -1,7 +1,7 @@
 /* bench.c: times a whole CLIP training step (forward, InfoNCE, backward, AdamW), and how long it
  * takes to plan one.
  *
- *     bench CONFIG full|real STEPS     one measurement, in a process of its own for its peak memory;
+ *     bench CONFIG full|real STEPS     one measurement, whose peak memory is the process's;
  *                                      full: captions as long as the context, real: 5 to 15 tokens
  *     bench plan                       building, differentiating and planning a 12-layer CLIP
  *
@@ -177,8 +177,8 @@ static void measure_planning(void)
     }
     pith_store_free(store);
     qsort(times, 5, sizeof *times, ascending);
-    printf("a 12-layer CLIP (%s): built, differentiated and planned in %.1f ms (least %.1f); %d nodes, "
-           "%d steps, arena %.1f MB, %.3f of its lower bound\n", w->name, times[2], times[0], nodes,
+    printf("a 12-layer CLIP (%s): built, differentiated and planned in %.1f ms (least %.1f); "
+           "%d nodes, %d steps, arena %.1f MB, %.3f of its lower bound\n", w->name, times[2], times[0], nodes,
            statistics.steps, (double)statistics.arena / 1e6,
            (double)statistics.arena / (double)statistics.bound);
 }

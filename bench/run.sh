@@ -1,12 +1,11 @@
 #!/bin/sh
 # The whole comparison, one process a measurement, ours and the peer's in turn. make bench calls it.
-#     run.sh BENCH [CONFIG...]
+#     run.sh [CONFIG...]
 # PYTHON: a Python that has torch and open_clip; without it only our own times are shown.
-# ROUNDS (2), THREADS (2).
+# BENCH (build/float/bench), ROUNDS (2), THREADS (2).
 set -eu
-bench=$1
-shift
-here=$(dirname "$0")
+cd "$(dirname "$0")/.."
+bench=${BENCH:-build/float/bench}
 configs=${*:-demo demo192 tiny8m vitb32}
 export OMP_NUM_THREADS="${THREADS:-2}"
 results=$(mktemp)
@@ -19,30 +18,33 @@ elif ! "$PYTHON" -c 'import torch, open_clip' 2>/dev/null; then
     PYTHON=
 fi
 for config in $configs; do
+    echo "timing $config" >&2
     case $config in demo*) steps=20 ;; *) steps=5 ;; esac
     for round in $(seq "${ROUNDS:-2}"); do
         "$bench" "$config" full $steps
-        [ -z "${PYTHON:-}" ] || "$PYTHON" "$here/peer.py" "$config" eager $steps
+        [ -z "${PYTHON:-}" ] || "$PYTHON" bench/peer.py "$config" eager $steps
         "$bench" "$config" real $steps
-        [ -z "${PYTHON:-}" ] || "$PYTHON" "$here/peer.py" "$config" compile $steps
+        [ -z "${PYTHON:-}" ] || "$PYTHON" bench/peer.py "$config" compile $steps
     done >>"$results"
 done
 
-# Of several rounds the one with the least median counts, on both sides.
+# Of several rounds the one with the least median counts, on both sides; least stands for its own.
 awk -F '\t' '
-    { key = $1 SUBSEP $2; if (!(key in median)) order[++n] = key
-      if (!(key in median) || $4 < median[key]) { median[key] = $4; line[key] = $0 } }
+    { key = $1 SUBSEP $2
+      if (!(key in line)) order[++n] = key
+      if (!(key in line) || $4 < median[key]) { median[key] = $4; line[key] = $0 }
+      if (!(key in least) || $3 < least[key]) least[key] = $3 }
+    function ratio(of, config, mode,   eager, compile) {
+        eager = of[config SUBSEP "eager"]; compile = of[config SUBSEP "compile"]
+        if (!eager || mode !~ /^ours/) return ""
+        return sprintf("%.2f", (compile < eager ? compile : eager) / of[config SUBSEP mode])
+    }
     END {
-        printf "%-9s %-10s %10s %10s %10s %9s %6s %9s\n",
-               "config", "", "least ms", "median ms", "pairs/s", "peak MB", "GEMM", "times as fast"
+        layout = "%-9s %-10s %9s %9s %9s %9s %6s %8s %8s\n"
+        printf layout, "", "", "least ms", "median", "pairs/s", "peak MB", "GEMM", "x least", "x median"
         for (i = 1; i <= n; i++) {
-            split(line[order[i]], f, "\t"); best = 0
-            for (k = 1; k <= 2; k++) {
-                peer = f[1] SUBSEP (k == 1 ? "eager" : "compile")
-                if (peer in median && (!best || median[peer] < best)) best = median[peer]
-            }
-            printf "%-9s %-10s %10s %10s %10s %9s %6s %9s\n",
-                   f[1], f[2], f[3], f[4], f[5], f[6], f[7],
-                   best && f[2] ~ /^ours/ ? sprintf("%.2f", best / f[4]) : ""
+            split(line[order[i]], f, "\t")
+            printf layout, f[1], f[2], least[order[i]], f[4], f[5], f[6], f[7],
+                   ratio(least, f[1], f[2]), ratio(median, f[1], f[2])
         } }' "$results"
 "$bench" plan

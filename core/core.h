@@ -5,6 +5,7 @@
 #ifndef PITH_CORE_H
 #define PITH_CORE_H
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 #include "pith.h"
 
@@ -32,7 +33,7 @@ struct pith_op {
     const char *name;
     /* Sets n->dtype and dims from inputs and attributes, or returns pith_fail(n, ...). For further results: pith_more_result. */
     bool (*shape)(node *n);
-    /* dy[k]: the cotangent of result k, NULL where none arrived. Fill dx[k], one an input; NULL for no gradient. Return false to have the
+    /* dy[k]: the cotangent of result k, NULL where none arrived. Fill dx[k], one an input, NULL beforehand and for no gradient. Return false to have the
      * gradient taken from `lower` instead. dx[k] may have any shape that broadcasting made of in[k]: the walk undoes it. */
     bool (*grad)(node *n, node *const *dy, node **dx);
     /* The meaning of a fused op as a composition of other ops: fill out[k] for each result. */
@@ -81,7 +82,6 @@ node *pith_reduce_like(node *n, const node *a);
 node *pith_reshape_dims(const char *at, node *a, int ndim, const int *dim);
 node *pith_expand_dims(const char *at, node *a, int ndim, const int *dim);
 node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim, const int *dim);   /* data NULL: zeros */
-node *pith_state_dims(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value, int ndim, const int *dim);
 /* `count` dims from a list that ends with PITH_END. */
 #define PITH_DIMS(first_before, dim, count)                                 \
     do {                                                                    \

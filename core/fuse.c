@@ -64,6 +64,10 @@ static void join(grouping *w, const node *n)
 {
     pith_plan *p = w->p;
     int chain = -1;
+    for (int k = 0; k < n->n_in; k++) {                     /* what is read through an alias must be in memory */
+        const int g = chain_of(w, memory_root(p, n->in[k]));
+        if (g >= 0 && pith_source(p, n->in[k])->op->flags & PITH_ALIAS) w->chains[g].open = false;
+    }
     for (int k = 0; k < n->n_in && p->flags & PITH_FUSE; k++) {
         const int g = chain_of(w, pith_source(p, n->in[k]));
         if (g < 0 || g == chain || !w->chains[g].open || !pith_same_shape(w->chains[g].shape, n)) continue;

@@ -182,3 +182,25 @@ node *pith_checkpoint_(const char *at, pith_segment *fn, node *x, void *context)
     g->segment = 0;
     return y;
 }
+
+/* ---- what a loss reaches ---- */
+
+void pith_reached(const node *y, int n, node *const *nodes, bool *reached)
+{
+    bool *mark = calloc((size_t)y->graph->n, sizeof *mark);
+    mark[y->id] = true;
+    for (int id = y->id; id >= 0; id--)
+        for (int k = 0; mark[id] && k < y->graph->nodes[id]->n_in; k++) mark[y->graph->nodes[id]->in[k]->id] = true;
+    for (int k = 0; k < n; k++) reached[k] = mark[nodes[k]->id];
+    free(mark);
+}
+
+bool pith_check_reached(const node *y, int n, node *const *params)
+{
+    bool *reached = calloc((size_t)n + 1, sizeof *reached), good = true;
+    pith_reached(y, n, params, reached);
+    for (int k = 0; k < n && good; k++)
+        if (!reached[k]) good = pith_fail(params[k], "%s is to be trained, but the loss does not depend on it", params[k]->name);
+    free(reached);
+    return good;
+}

@@ -43,11 +43,7 @@ size_t pith_root_offset(const node *n);                     /* and where, in ele
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
 
 /* ---- leaf.c: behind attr.p of a param or state ---- */
-typedef struct {
-    pith_tensor *tensor;
-    bool trained, decay, assigned;
-    double rate, low, high;
-} pith_leaf;
+typedef struct { pith_tensor *tensor; bool assigned; pith_param_group group; } pith_leaf;
 static inline pith_leaf *pith_leaf_of(const node *n) { return (pith_leaf *)(uintptr_t)n->attr.p; }
 static inline bool pith_is_stored(const node *n) { return n->op == &pith_op_param || n->op == &pith_op_state; }
 

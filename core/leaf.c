@@ -71,8 +71,8 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     t->used = true;
     t->kind = param ? PITH_WEIGHT : PITH_STATE;
     pith_leaf *l = pith_alloc(g, sizeof *l);
-    *l = (pith_leaf){ .tensor = t, .trained = param && !g->frozen && !pith_store_is_frozen(g->store, full),
-                      .decay = ndim >= 2, .rate = 1, .low = -INFINITY, .high = INFINITY };
+    *l = (pith_leaf){ .tensor = t, .group = { .trained = param && !g->frozen && !pith_store_is_frozen(g->store, full),
+                                              .decay = ndim >= 2, .rate = 1, .low = -INFINITY, .high = INFINITY } };
     n->attr.p = l;
     list = realloc(list, sizeof *list * (size_t)(count + 1));
     list[count] = n;
@@ -88,45 +88,39 @@ node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init ini
     return stored(at, &pith_op_param, g, name, PITH_F32, ndim, dim, init, a);
 }
 
-node *pith_state_dims(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value, int ndim,
-                      const int *dim)
-{
-    return stored(at, &pith_op_state, g, name, dtype, ndim, dim, PITH_CONSTANT, value);
-}
-
 node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value, ...)
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(value, dim, ndim);
-    return pith_state_dims(at, g, name, dtype, value, ndim, dim);
+    return stored(at, &pith_op_state, g, name, dtype, ndim, dim, PITH_CONSTANT, value);
 }
 
-static pith_leaf *param_leaf(node *n, const char *wanted)
+node *pith_state_like_(const char *at, pith_graph *g, const char *name, const node *n)
 {
-    if (!n || pith_poisoned(n)) return NULL;
-    if (n->op == &pith_op_param) return pith_leaf_of(n);
-    pith_fail(n, "%s is for params only", wanted);
-    return NULL;
+    return stored(at, &pith_op_state, g, name, n->dtype, n->ndim, n->dim, PITH_CONSTANT, 0);
 }
 
-node *pith_no_decay(node *n)
+pith_param_group pith_group_of(const node *n)
 {
-    pith_leaf *l = param_leaf(n, "pith_no_decay");
-    if (l) l->decay = false;
-    return n;
+    return n->op == &pith_op_param ? pith_leaf_of(n)->group : (pith_param_group){ 0 };
 }
 
-node *pith_rate_factor(node *n, double factor)
+static pith_param_group *group_of(node *n, const char *wanted)
 {
-    pith_leaf *l = param_leaf(n, "pith_rate_factor");
-    if (l) l->rate = factor;
-    return n;
+    static pith_param_group nobody;     /* what is told to a poisoned node */
+    if (!n || pith_poisoned(n)) return &nobody;
+    if (n->op != &pith_op_param) return pith_fail(n, "%s is for params only", wanted), &nobody;
+    return &pith_leaf_of(n)->group;
 }
+
+node *pith_no_decay(node *n) { return group_of(n, "pith_no_decay")->decay = false, n; }
+node *pith_rate_factor(node *n, double factor) { return group_of(n, "pith_rate_factor")->rate = factor, n; }
 
 node *pith_clamp_param(node *n, double low, double high)
 {
-    pith_leaf *l = param_leaf(n, "pith_clamp_param");
-    if (l) l->low = low, l->high = high;
+    pith_param_group *group = group_of(n, "pith_clamp_param");
+    group->low = low;
+    group->high = high;
     return n;
 }
 
@@ -135,7 +129,7 @@ int pith_params(const pith_graph *g, node ***params)
     int count = 0;
     *params = pith_alloc((pith_graph *)(uintptr_t)g, sizeof **params * (size_t)(g->n_params + 1));
     for (int k = 0; k < g->n_params; k++)
-        if (pith_leaf_of(g->params[k])->trained) (*params)[count++] = g->params[k];
+        if (pith_leaf_of(g->params[k])->group.trained) (*params)[count++] = g->params[k];
     return count;
 }
 

@@ -97,6 +97,7 @@ const char *pith_graph_error(const pith_graph *g);          /* the graph's first
 /* Params and states of the graph live in `store`; `seed` keys initial values and random ops. */
 pith_graph *pith_graph_new(pith_store *store, uint64_t seed);
 void pith_graph_free(pith_graph *g);
+pith_store *pith_store_of(const pith_graph *g);             /* the one in use */
 bool pith_graph_training(pith_graph *g, bool on);           /* dropout and the like act only in training; returns `on` */
 bool pith_is_training(const pith_graph *g);
 int pith_graph_size(const pith_graph *g);
@@ -135,6 +136,9 @@ pith_node *pith_clamp_param(pith_node *param, double low, double high);     /* a
 #define pith_state(g, name, dtype, value, ...) pith_state_(PITH_HERE, (g), (name), (dtype), (value), __VA_ARGS__)
 pith_node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value, ...);
 
+#define pith_state_like(g, name, n) pith_state_like_(PITH_HERE, (g), (name), n)     /* of n's shape, starting at 0 */
+pith_node *pith_state_like_(const char *at, pith_graph *g, const char *name, const pith_node *n);
+
 #define pith_const(g, value) pith_const_(PITH_HERE, (g), (value))           /* a scalar, no axes */
 #define pith_const_array(g, dtype, data, ...) pith_const_array_(PITH_HERE, (g), (dtype), (data), __VA_ARGS__)  /* copied */
 #define pith_arange(g, n) pith_arange_(PITH_HERE, (g), (n))                 /* (n) i32: 0, 1, ... */
@@ -154,6 +158,8 @@ pith_node *pith_watch(pith_node *scalar, const char *name); /* puts a scalar int
 int pith_watched(const pith_graph *g, pith_node ***nodes, const char *const **names);
 pith_node *pith_result(pith_node *n, int k);                /* the k-th result of an op with several; 0 is n itself */
 int pith_params(const pith_graph *g, pith_node ***params);  /* the trained params, in creation order */
+typedef struct { bool trained, decay; double rate, low, high; } pith_param_group;
+pith_param_group pith_group_of(const pith_node *param);     /* what it was told at its creation; all zeros for other nodes */
 size_t pith_size(const pith_node *n);                       /* number of elements */
 
 /* ---- pointwise ops (broadcast) ---------------------------------------------------------------------------------- */
@@ -186,34 +192,14 @@ size_t pith_size(const pith_node *n);                       /* number of element
 #define pith_gelu(a) pith_gelu_(PITH_HERE, a)                       /* exact: a Phi(a) */
 #define pith_quick_gelu(a) pith_quick_gelu_(PITH_HERE, a)           /* OpenAI's: a sigmoid(1.702 a) */
 #define pith_is_finite(a) pith_is_finite_(PITH_HERE, a)             /* 1 or 0 */
-pith_node *pith_add_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_sub_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_mul_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_div_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_minimum_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_maximum_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_less_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_equal_(const char *at, pith_node *a, pith_node *b);
+#define PITH_UNARY(name) pith_node *pith_##name##_(const char *at, pith_node *a);
+#define PITH_BINARY(name) pith_node *pith_##name##_(const char *at, pith_node *a, pith_node *b);
+PITH_BINARY(add) PITH_BINARY(sub) PITH_BINARY(mul) PITH_BINARY(div) PITH_BINARY(minimum) PITH_BINARY(maximum)
+PITH_BINARY(less) PITH_BINARY(equal)
 pith_node *pith_where_(const char *at, pith_node *c, pith_node *a, pith_node *b);
-pith_node *pith_neg_(const char *at, pith_node *a);
-pith_node *pith_abs_(const char *at, pith_node *a);
-pith_node *pith_sign_(const char *at, pith_node *a);
-pith_node *pith_square_(const char *at, pith_node *a);
-pith_node *pith_reciprocal_(const char *at, pith_node *a);
-pith_node *pith_sqrt_(const char *at, pith_node *a);
-pith_node *pith_rsqrt_(const char *at, pith_node *a);
-pith_node *pith_exp_(const char *at, pith_node *a);
-pith_node *pith_log_(const char *at, pith_node *a);
-pith_node *pith_sin_(const char *at, pith_node *a);
-pith_node *pith_cos_(const char *at, pith_node *a);
-pith_node *pith_tanh_(const char *at, pith_node *a);
-pith_node *pith_erf_(const char *at, pith_node *a);
-pith_node *pith_sigmoid_(const char *at, pith_node *a);
-pith_node *pith_softplus_(const char *at, pith_node *a);
-pith_node *pith_relu_(const char *at, pith_node *a);
-pith_node *pith_gelu_(const char *at, pith_node *a);
-pith_node *pith_quick_gelu_(const char *at, pith_node *a);
-pith_node *pith_is_finite_(const char *at, pith_node *a);
+PITH_UNARY(neg) PITH_UNARY(abs) PITH_UNARY(sign) PITH_UNARY(square) PITH_UNARY(reciprocal) PITH_UNARY(sqrt)
+PITH_UNARY(rsqrt) PITH_UNARY(exp) PITH_UNARY(log) PITH_UNARY(sin) PITH_UNARY(cos) PITH_UNARY(tanh) PITH_UNARY(erf)
+PITH_UNARY(sigmoid) PITH_UNARY(softplus) PITH_UNARY(relu) PITH_UNARY(gelu) PITH_UNARY(quick_gelu) PITH_UNARY(is_finite)
 
 #define pith_scale(a, c) pith_scale_(PITH_HERE, a, c)               /* c a, with a number c */
 #define pith_shift(a, c) pith_shift_(PITH_HERE, a, c)               /* a + c */
@@ -321,7 +307,8 @@ pith_node *pith_checkpoint_(const char *at, pith_segment *fn, pith_node *x, void
 pith_node *pith_assign_(const char *at, pith_node *leaf, pith_node *value);
 pith_node *pith_group(int n, pith_node *const *nodes);      /* no value: makes a plan run all of them */
 
-/* Which of the nodes y depends on; and the refusal, by name, of a param that it does not depend on. */
+/* Compositions (core/train/optim.c).
+ * Which of the nodes y depends on; and the refusal, by name, of a param that it does not depend on. */
 void pith_reached(const pith_node *y, int n, pith_node *const *nodes, bool *reached);
 bool pith_check_reached(const pith_node *y, int n, pith_node *const *params);
 

@@ -10,6 +10,8 @@ void *pith_aligned(size_t bytes)
     return memset(p, 0, bytes);
 }
 
+pith_store *pith_store_of(const pith_graph *g) { return g->store; }
+
 pith_store *pith_store_new(void)
 {
     pith_store *s = calloc(1, sizeof *s);

@@ -1,9 +1,11 @@
-/* affinity.c: TinyCLIP's affinity mimicking (Wu et al., ICCV 2023): the student's similarity rows imitate the teacher's, both ways.
+/* affinity.c: TinyCLIP's affinity mimicking (Wu et al., ICCV 2023): the student's similarity rows
+ * imitate the teacher's, both ways.
  *
- *     L = 1/2 mean_i [ CE(softmax_j(s' u'_i . v'_j), softmax_j(s u_i . v_j)) + the same from texts to images ]
+ *     L = 1/2 mean_i [ CE(softmax_j(s' u'_i . v'_j), softmax_j(s u_i . v_j)) + text to image ]
  *
- * s and s' are each model's own scale; `scale=50` forces both, as TinyCLIP's scripts do. `alpha=0.5` mixes it with InfoNCE:
- * alpha L + (1 - alpha) L_clip; by default the true pairs are not used at all. */
+ * s and s' are each model's own scale; `scale=50` forces both, as TinyCLIP's scripts do.
+ * `alpha=0.5` mixes it with InfoNCE: alpha L + (1 - alpha) L_clip; by default the true pairs are
+ * not used at all. */
 #include "losses.h"
 
 pith_node *affinity_loss(const pith_batch *b)
@@ -20,5 +22,6 @@ pith_node *affinity_loss(const pith_batch *b)
         pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image), t));
     pith_node *soft = pith_scale(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
     if (alpha >= 1) return soft;
-    return pith_add(pith_scale(soft, alpha), pith_scale(PITH_CALL(b->graph, clip_loss, (&hard)), 1 - alpha));
+    return pith_add(pith_scale(soft, alpha),
+                    pith_scale(PITH_CALL(b->graph, clip_loss, (&hard)), 1 - alpha));
 }

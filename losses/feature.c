@@ -1,8 +1,10 @@
-/* feature.c: feature distillation, FD of CLIP-KD (Yang et al., CVPR 2024): the student's rows lie where the teacher's lie.
+/* feature.c: feature distillation, FD of CLIP-KD (Yang et al., CVPR 2024): the student's rows lie
+ * where the teacher's lie.
  *
  *     L = mean((u - u')^2) + mean((v - v')^2)        over rows and columns of unit rows
  *
- * So it is small, and CLIP-KD weighs it 2000. Where the widths differ a trained linear layer comes before normalising. */
+ * So it is small, and CLIP-KD weighs it 2000. Where the widths differ a trained linear layer comes
+ * before normalising. */
 #include "losses.h"
 
 pith_node *feature_loss(const pith_batch *b)

@@ -1,5 +1,6 @@
-/* file.c: a loss given as a C file is compiled with the system's compiler, whose messages reach the user as they are, and loaded. The
- * program exports the ops to it (-rdynamic). Libraries stay loaded, since nodes point at the names of their source files. */
+/* file.c: a loss given as a C file is compiled with the system's compiler, whose messages reach the
+ * user as they are, and loaded. The program exports the ops to it (-rdynamic). Libraries stay
+ * loaded, since nodes point at the names of their source files. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <spawn.h>
@@ -29,17 +30,21 @@ static bool compile(const char *path, const char *library)
     if (!compiler || !*compiler) compiler = "cc";
     char *const arguments[] = {
         (char *)compiler, "-std=gnu11", "-O2", "-Wall", "-Werror=implicit-function-declaration",
-        "-Werror=implicit-int", "-Werror=int-conversion", "-Werror=incompatible-pointer-types", PRECISION,
-        "-shared", "-fPIC", "-I", (char *)folder, "-o", (char *)library, (char *)path, "-lm", NULL,
+        "-Werror=implicit-int", "-Werror=int-conversion", "-Werror=incompatible-pointer-types",
+        PRECISION, "-shared", "-fPIC", "-I", (char *)folder, "-o", (char *)library, (char *)path,
+        "-lm", NULL,
     };
     extern char **environ;
     pid_t child;
     int status = 0;
     const int error = posix_spawnp(&child, compiler, NULL, NULL, arguments, environ);
-    if (error) return pith_raise("%s: cannot start the compiler %s: %s", path, compiler, strerror(error));
+    if (error)
+        return pith_raise("%s: cannot start the compiler %s: %s", path, compiler, strerror(error));
     while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return pith_raise("%s: lost the compiler %s: %s", path, compiler, strerror(errno));
-    return (WIFEXITED(status) && WEXITSTATUS(status) == 0) || pith_raise("%s: it does not compile", path);
+        if (errno != EINTR)
+            return pith_raise("%s: lost the compiler %s: %s", path, compiler, strerror(errno));
+    return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+           pith_raise("%s: it does not compile", path);
 }
 
 static const char *keep_name(const char *path)
@@ -55,11 +60,12 @@ static const char *keep_name(const char *path)
 
 pith_loss *pith_loss_load(const char *path, const char *work, const char **name)
 {
-    static int count;                   /* a new name each time: the loader takes an old name for the old library */
+    static int count; /* a new name each time: the loader takes an old name for the old library */
     char library[4096];
     pith_loss *function = NULL;
     if (access(path, R_OK)) return pith_raise("%s: %s", path, strerror(errno)), NULL;
-    if (mkdir(work, 0777) && errno != EEXIST) return pith_raise("cannot make %s: %s", work, strerror(errno)), NULL;
+    if (mkdir(work, 0777) && errno != EEXIST)
+        return pith_raise("cannot make %s: %s", work, strerror(errno)), NULL;
     if (!(*name = keep_name(path))) return NULL;
     snprintf(library, sizeof library, "%s/%s-%ld-%d.so", work, *name, (long)getpid(), count++);
     if (!compile(path, library)) return NULL;
@@ -68,7 +74,8 @@ pith_loss *pith_loss_load(const char *path, const char *work, const char **name)
     unlink(library);
     if (!handle) return NULL;
     void *symbol = dlsym(handle, "loss");
-    if (!symbol) return pith_raise("%s: has no function pith_node *loss(const pith_batch *b)", path), NULL;
+    if (!symbol)
+        return pith_raise("%s: has no function pith_node *loss(const pith_batch *b)", path), NULL;
     memcpy(&function, &symbol, sizeof function);
     return function;
 }

@@ -1,14 +1,15 @@
-/* gradient.c: gradient distillation, GD of CLIP-KD (Yang et al., CVPR 2024): the contrastive loss pulls the student's rows the way it
- * would pull the teacher's.
+/* gradient.c: gradient distillation, GD of CLIP-KD (Yang et al., CVPR 2024): the contrastive loss
+ * pulls the student's rows the way it would pull the teacher's.
  *
- *     L = mean((dC/du - dC'/du')^2) + mean((dC/dv - dC'/dv')^2)        C: InfoNCE on the student's rows, C': on the teacher's
+ *     L = mean((dC/du - dC'/du')^2) + mean((dC/dv - dC'/dv')^2)
  *
- * Such gradients are of the order of scale / B, so L is tiny and wants a large weight. */
+ * C is InfoNCE on the student's rows, C' on the teacher's. Such gradients are of the order of scale / B, so L is tiny and wants a large weight. */
 #include "losses.h"
 
 pith_node *gradient_loss(const pith_batch *b)
 {
-    if (!b->teacher_image || !b->teacher_text) return pith_raise("the gradient loss wants a teacher"), NULL;
+    if (!b->teacher_image || !b->teacher_text)
+        return pith_raise("the gradient loss wants a teacher"), NULL;
     pith_batch student = *b, teacher = *b;
     student.image = loss_project(b, b->image_raw, b->image, b->teacher_image, "image");
     student.text = loss_project(b, b->text_raw, b->text, b->teacher_text, "text");
@@ -16,8 +17,10 @@ pith_node *gradient_loss(const pith_batch *b)
     teacher.text = b->teacher_text;
     teacher.scale = b->teacher_scale;
     pith_node *pulls[2], *models[2];
-    pith_grad(PITH_CALL(b->graph, clip_loss, (&student)), 2, ((pith_node *[]){ student.image, student.text }), pulls);
-    pith_grad(PITH_CALL(b->graph, clip_loss, (&teacher)), 2, ((pith_node *[]){ teacher.image, teacher.text }), models);
+    pith_grad(PITH_CALL(b->graph, clip_loss, (&student)), 2,
+              ((pith_node *[]){ student.image, student.text }), pulls);
+    pith_grad(PITH_CALL(b->graph, clip_loss, (&teacher)), 2,
+              ((pith_node *[]){ teacher.image, teacher.text }), models);
     return pith_add(pith_mean(pith_square(pith_sub(pulls[0], pith_detach(models[0]))), PITH_ALL),
                     pith_mean(pith_square(pith_sub(pulls[1], pith_detach(models[1]))), PITH_ALL));
 }

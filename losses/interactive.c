@@ -1,16 +1,18 @@
-/* interactive.c: interactive contrastive learning, ICL of CLIP-KD (Yang et al., CVPR 2024): the student's pictures find the
- * teacher's captions, and its captions the teacher's pictures.
+/* interactive.c: interactive contrastive learning, ICL of CLIP-KD (Yang et al., CVPR 2024): the
+ * student's pictures find the teacher's captions, and its captions the teacher's pictures.
  *
  *     L = 1/2 mean_i [ CE_j(c u_i . v'_j, i) + CE_j(c v_i . u'_j, i) ]
  *
- * c = exp(t), and t is the term's own, trained, from ln(1/0.07), clamped to [0, ln 100] as CLIP's. `raw=1` takes c = t, as
- * CLIP-KD's code does. Where the widths differ a trained linear layer comes before normalising. */
+ * c = exp(t), and t is the term's own, trained, from ln(1/0.07), clamped to [0, ln 100] as CLIP's.
+ * `raw=1` takes c = t, as CLIP-KD's code does. Where the widths differ a trained linear layer comes
+ * before normalising. */
 #include <math.h>
 #include "losses.h"
 
 pith_node *interactive_loss(const pith_batch *b)
 {
-    pith_node *t = pith_clamp_param(pith_param(b->graph, "scale", PITH_CONSTANT, log(1 / 0.07), PITH_END), 0, log(100));
+    pith_node *t = pith_clamp_param(
+        pith_param(b->graph, "scale", PITH_CONSTANT, log(1 / 0.07), PITH_END), 0, log(100));
     pith_node *c = pith_option(b, "raw", 0) != 0 ? t : pith_exp(t);
     pith_node *u = loss_project(b, b->image_raw, b->image, b->teacher_image, "image");
     pith_node *v = loss_project(b, b->text_raw, b->text, b->teacher_text, "text");

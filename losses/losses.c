@@ -1,21 +1,28 @@
-/* losses.c: the losses by name. u, v: the student's unit image and text rows; u', v': the teacher's; s, s': their scales. */
+/* losses.c: the losses by name. u, v: the student's unit image and text rows; u', v': the
+ * teacher's; s, s': their scales. */
 #include "losses.h"
 
 const pith_loss_entry pith_losses[] = {
     { "clip", clip_loss, false, "1/2 mean_i [ CE_j(s u_i.v_j, i) + CE_j(s v_i.u_j, i) ]",
       "InfoNCE: Radford et al., CLIP, ICML 2021", "" },
-    { "siglip", siglip_loss, false, "1/B sum_ij softplus(-z_ij (s u_i.v_j + bias)), z_ij = 1 if i = j else -1",
+    { "siglip", siglip_loss, false,
+      "1/B sum_ij softplus(-z_ij (s u_i.v_j + bias)), z_ij = 1 if i = j else -1",
       "Zhai et al., SigLIP, ICCV 2023", "scale=0: above 0, its own trained scale starts there" },
-    { "affinity", affinity_loss, true, "1/2 mean_i [ CE(softmax_j(s' u'_i.v'_j), softmax_j(s u_i.v_j)) + text to image ]",
+    { "affinity", affinity_loss, true,
+      "1/2 mean_i [ CE(softmax_j(s' u'_i.v'_j), softmax_j(s u_i.v_j)) + text to image ]",
       "affinity mimicking: Wu et al., TinyCLIP, ICCV 2023",
       "scale=0: above 0, forced on both models (TinyCLIP: 50); alpha=1: its share, the rest is clip" },
     { "feature", feature_loss, true, "mean((u - u')^2) + mean((v - v')^2)",
       "FD: Yang et al., CLIP-KD, CVPR 2024 (there weighed 2000)", "" },
-    { "relational", relational_loss, true, "1/2 mean_i [ KL(softmax_j(s' u'_i.v'_j) || softmax_j(s u_i.v_j)) + text to image ]",
+    { "relational", relational_loss, true,
+      "1/2 mean_i [ KL(softmax_j(s' u'_i.v'_j) || softmax_j(s u_i.v_j)) + text to image ]",
       "CRD: Yang et al., CLIP-KD, CVPR 2024", "" },
-    { "interactive", interactive_loss, true, "1/2 mean_i [ CE_j(c u_i.v'_j, i) + CE_j(c v_i.u'_j, i) ], c trained",
-      "ICL: Yang et al., CLIP-KD, CVPR 2024", "raw=0: 1 trains c itself instead of its logarithm, as the authors' code" },
-    { "gradient", gradient_loss, true, "mean((dC/du - dC'/du')^2) + mean((dC/dv - dC'/dv')^2), C the clip loss",
+    { "interactive", interactive_loss, true,
+      "1/2 mean_i [ CE_j(c u_i.v'_j, i) + CE_j(c v_i.u'_j, i) ], c trained",
+      "ICL: Yang et al., CLIP-KD, CVPR 2024",
+      "raw=0: 1 trains c itself instead of its logarithm, as the authors' code" },
+    { "gradient", gradient_loss, true,
+      "mean((dC/du - dC'/du')^2) + mean((dC/dv - dC'/dv')^2), C the clip loss",
       "GD: Yang et al., CLIP-KD, CVPR 2024", "" },
     { 0 },
 };

@@ -1,14 +1,18 @@
-/* project.c: rows of the student in the teacher's width, for losses that compare the two row by row. */
+/* project.c: rows of the student in the teacher's width, for losses that compare the two row by
+ * row. */
 #include <math.h>
 #include "losses.h"
 
-pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit, const pith_node *teacher, const char *name)
+pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
+                        const pith_node *teacher, const char *name)
 {
-    if (!teacher || teacher->ndim != 2 || unit->ndim != 2 || unit->dim[1] == teacher->dim[1]) return unit;
+    if (!teacher || teacher->ndim != 2 || unit->ndim != 2 || unit->dim[1] == teacher->dim[1])
+        return unit;
     const int in = unit->dim[1], out = teacher->dim[1];
     pith_scope(b->graph, "%s", name);
     pith_node *w = pith_param(b->graph, "weight", PITH_UNIFORM, 1 / sqrt(in), out, in, PITH_END);
-    pith_node *y = pith_linear(raw, w, pith_param(b->graph, "bias", PITH_UNIFORM, 1 / sqrt(in), out, PITH_END));
+    pith_node *y = pith_linear(
+        raw, w, pith_param(b->graph, "bias", PITH_UNIFORM, 1 / sqrt(in), out, PITH_END));
     pith_unscope(b->graph);
     return pith_normalize(y);
 }

@@ -1,22 +1,25 @@
-/* relational.c: contrastive relational distillation, CRD of CLIP-KD (Yang et al., CVPR 2024): the divergence of the student's
- * similarity distributions from the teacher's.
+/* relational.c: contrastive relational distillation, CRD of CLIP-KD (Yang et al., CVPR 2024): the
+ * divergence of the student's similarity distributions from the teacher's.
  *
- *     L = 1/2 mean_i [ KL(P_i || p_i) + the same from texts to images ]
+ *     L = 1/2 mean_i [ KL(P_i || p_i) + text to image ]
  *     p_i = softmax_j(s u_i . v_j),  P_i = softmax_j(s' u'_i . v'_j)
  *
  * KL is the cross-entropy less the teacher's entropy: affinity's gradient, with a minimum of 0. */
 #include "losses.h"
 
-static pith_node *divergence(pith_node *teacher, pith_node *student)                    /* logits (B, B) -> (B) */
+static pith_node *divergence(pith_node *teacher, pith_node *student) /* logits (B, B) -> (B) */
 {
-    return pith_sub(pith_soft_cross_entropy(student, teacher), pith_soft_cross_entropy(teacher, teacher));
+    return pith_sub(pith_soft_cross_entropy(student, teacher),
+                    pith_soft_cross_entropy(teacher, teacher));
 }
 
 pith_node *relational_loss(const pith_batch *b)
 {
-    pith_node *to_text = divergence(pith_mul(pith_matmul_nt(b->teacher_image, b->teacher_text), b->teacher_scale),
-                                    pith_mul(pith_matmul_nt(b->image, b->text), b->scale));
-    pith_node *to_image = divergence(pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image), b->teacher_scale),
-                                     pith_mul(pith_matmul_nt(b->text, b->image), b->scale));
+    pith_node *to_text =
+        divergence(pith_mul(pith_matmul_nt(b->teacher_image, b->teacher_text), b->teacher_scale),
+                   pith_mul(pith_matmul_nt(b->image, b->text), b->scale));
+    pith_node *to_image =
+        divergence(pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image), b->teacher_scale),
+                   pith_mul(pith_matmul_nt(b->text, b->image), b->scale));
     return pith_scale(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
 }

@@ -18,13 +18,15 @@ struct pith_loss_spec {
     char *text;                         /* cut up by the parser */
 };
 
-/* Every KEY of "KEY=VALUE,..." must start an entry of the table's option text, and every value be a number. */
+/* Every KEY of "KEY=VALUE,..." must start an entry of the table's option text, and every value be a
+ * number. */
 static bool check_options(const term *t)
 {
     for (const char *p = t->options; p && *p;) {
         char *end;
         const size_t key = strcspn(p, "=,"), size = strcspn(p, ",");
-        if (p[key] != '=') return pith_raise("loss %s: option \"%.*s\" is not key=value", t->name, (int)size, p);
+        if (p[key] != '=')
+            return pith_raise("loss %s: option \"%.*s\" is not key=value", t->name, (int)size, p);
         strtod(p + key + 1, &end);
         if (end == p + key + 1 || end != p + size)
             return pith_raise("loss %s: option \"%.*s\" is not a number", t->name, (int)size, p);
@@ -34,7 +36,8 @@ static bool check_options(const term *t)
                     (o - key == t->entry->options || o[-(long)key - 1] == ' ');
         if (!known)
             return pith_raise("loss %s has no option %.*s%s%s", t->name, (int)key, p,
-                              *t->entry->options ? "; it has " : ": it has none", t->entry->options);
+                              *t->entry->options ? "; it has " : ": it has none",
+                              t->entry->options);
         p += size + (p[size] == ',');
     }
     return true;
@@ -44,7 +47,8 @@ static bool find(term *t, char *name, const char *work)
 {
     const size_t size = strlen(name);
     char known[256] = "";
-    if (size > 2 && !strcmp(name + size - 2, ".c")) return (t->function = pith_loss_load(name, work, &t->name)) != NULL;
+    if (size > 2 && !strcmp(name + size - 2, ".c"))
+        return (t->function = pith_loss_load(name, work, &t->name)) != NULL;
     for (const pith_loss_entry *e = pith_losses; e->name; e++) {
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", e->name);
@@ -52,7 +56,8 @@ static bool find(term *t, char *name, const char *work)
         *t = (term){ t->weight, e->name, e->function, e, t->options };
         return true;
     }
-    return pith_raise("no loss is called \"%s\": known are %s, or a file that ends with .c", name, known);
+    return pith_raise("no loss is called \"%s\": known are %s, or a file that ends with .c", name,
+                      known);
 }
 
 static char *trim(char *s)
@@ -114,14 +119,17 @@ static pith_node *build_term(const term *t, const pith_batch *b)
 {
     pith_batch own = *b;
     own.options = t->options;
-    if (t->entry && t->entry->teacher && (!b->teacher_image || !b->teacher_text || !b->teacher_scale))
+    if (t->entry && t->entry->teacher &&
+        (!b->teacher_image || !b->teacher_text || !b->teacher_scale))
         return pith_raise("loss %s wants a teacher", t->name), NULL;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, PITH_HERE);
     pith_node *y = pith_leave(b->graph, t->function(&own));
     pith_unscope(b->graph);
     if (!y) return pith_raise("loss %s returned no node", t->name), NULL;
-    if (pith_size(y) != 1) return pith_raise("loss %s returned %zu numbers, expected a scalar", t->name, pith_size(y)), NULL;
+    if (pith_size(y) != 1)
+        return pith_raise("loss %s returned %zu numbers, expected a scalar", t->name, pith_size(y)),
+               NULL;
     return y;
 }
 

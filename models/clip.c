@@ -62,8 +62,9 @@ static double blocks_madds(const clip_tower *t, double n, bool pool)
 static double pair_flops(const clip_config *c, double tokens, bool pool)
 {
     const double patches = (double)(c->image_size / c->patch) * (c->image_size / c->patch);
-    return 2 * (patches * 3 * c->patch * c->patch * c->vision.width + blocks_madds(&c->vision, patches + 1, pool) +
-                blocks_madds(&c->text, tokens, pool) + (double)(c->vision.width + c->text.width) * c->embed);
+    return 2 * (patches * 3 * c->patch * c->patch * c->vision.width +
+                blocks_madds(&c->vision, patches + 1, pool) + blocks_madds(&c->text, tokens, pool) +
+                (double)(c->vision.width + c->text.width) * c->embed);
 }
 
 clip_cost clip_count(const clip_config *c, double tokens_a_caption)

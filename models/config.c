@@ -1,6 +1,7 @@
-/* config.c: open_clip_config.json, read and written. Layout and defaults are OpenCLIP 3.3's (CLIPVisionCfg, CLIPTextCfg). A key that
- * asks for something that is not here is refused by name; at its default it is accepted. Layers that differ in size add
- * heads_per_layer, ffn_per_layer and head_width, which readers that do not know them refuse as well. */
+/* config.c: open_clip_config.json, read and written. Layout and defaults are OpenCLIP 3.3's
+ * (CLIPVisionCfg, CLIPTextCfg). A key that asks for something that is not here is refused by name;
+ * at its default it is accepted. Layers that differ in size add heads_per_layer, ffn_per_layer and
+ * head_width, which readers that do not know them refuse as well. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -8,39 +9,45 @@
 #include <unistd.h>
 #include "parts.h"
 
-/* A key and the one value, as JSON, that it may have; NULL: read below; "*": without effect here, so anything goes. */
+/* A key and the one value, as JSON, that it may have; NULL: read below; "*": without effect here,
+ * so anything goes. */
 typedef struct { const char *key, *value; } setting;
 
-static const setting file_keys[] = { { "model_cfg", NULL }, { "preprocess_cfg", NULL }, { NULL, NULL } };
+static const setting file_keys[] = {
+    { "model_cfg", NULL }, { "preprocess_cfg", NULL }, { NULL, NULL },
+};
 static const setting model_keys[] = {
     { "embed_dim", NULL }, { "quick_gelu", NULL }, { "vision_cfg", NULL }, { "text_cfg", NULL },
-    { "init_logit_scale", "*" }, { "init_logit_bias", "null" }, { "nonscalar_logit_scale", "false" },
-    { "custom_text", "false" }, { NULL, NULL },
+    { "init_logit_scale", "*" }, { "init_logit_bias", "null" }, { "custom_text", "false" },
+    { "nonscalar_logit_scale", "false" }, { NULL, NULL },
 };
-#define TOWER_KEYS                                                                                              \
-    { "layers", NULL }, { "width", NULL }, { "mlp_ratio", NULL }, { "head_width", NULL },                       \
-    { "heads_per_layer", NULL }, { "ffn_per_layer", NULL }, { "ls_init_value", "null" },                        \
-    { "final_ln_after_pool", "false" }, { "output_tokens", "false" }, { "act_kwargs", "null" },                 \
-    { "norm_kwargs", "null" }, { "block_type", "null" }, { "qk_norm", "false" },                                \
-    { "scaled_cosine_attn", "false" }, { "scale_heads", "false" }, { "scale_attn_inner", "false" },             \
-    { "scale_attn", "false" }, { "scale_fc", "false" }
+#define TOWER_KEYS                                                                              \
+    { "layers", NULL }, { "width", NULL }, { "mlp_ratio", NULL }, { "head_width", NULL },       \
+    { "heads_per_layer", NULL }, { "ffn_per_layer", NULL }, { "ls_init_value", "null" },        \
+    { "final_ln_after_pool", "false" }, { "output_tokens", "false" }, { "act_kwargs", "null" }, \
+    { "norm_kwargs", "null" }, { "block_type", "null" }, { "qk_norm", "false" },                \
+    { "scaled_cosine_attn", "false" }, { "scale_heads", "false" }, { "scale_fc", "false" },     \
+    { "scale_attn_inner", "false" }, { "scale_attn", "false" }
 static const setting vision_keys[] = {
     TOWER_KEYS, { "image_size", NULL }, { "patch_size", NULL }, { "patch_dropout", "0" },
     { "attentional_pool", "false" }, { "attn_pooler_queries", "*" }, { "attn_pooler_heads", "*" },
     { "no_ln_pre", "false" }, { "pos_embed_type", "\"learnable\"" }, { "pool_type", "\"tok\"" },
-    { "timm_model_name", "null" }, { "timm_model_pretrained", "*" }, { "timm_pool", "*" }, { "timm_proj", "*" },
-    { "timm_proj_bias", "*" }, { "timm_drop", "*" }, { "timm_drop_path", "*" }, { NULL, NULL },
+    { "timm_model_name", "null" }, { "timm_model_pretrained", "*" }, { "timm_pool", "*" },
+    { "timm_proj", "*" }, { "timm_proj_bias", "*" }, { "timm_drop", "*" },
+    { "timm_drop_path", "*" }, { NULL, NULL },
 };
 static const setting text_keys[] = {
     TOWER_KEYS, { "heads", NULL }, { "context_length", NULL }, { "vocab_size", NULL },
     { "hf_tokenizer_name", "null" }, { "tokenizer_mode", "null" }, { "tokenizer_kwargs", "null" },
     { "embed_cls", "false" }, { "pad_id", "*" }, { "eos_id", "*" }, { "no_causal_mask", "false" },
-    { "pool_type", "\"argmax\"" }, { "proj_bias", "false" }, { "proj_type", "\"linear\"" }, { "hf_model_name", "null" },
-    { "hf_model_pretrained", "*" }, { "hf_proj_type", "*" }, { "hf_pooler_type", "*" }, { NULL, NULL },
+    { "pool_type", "\"argmax\"" }, { "proj_bias", "false" }, { "proj_type", "\"linear\"" },
+    { "hf_model_name", "null" }, { "hf_model_pretrained", "*" }, { "hf_proj_type", "*" },
+    { "hf_pooler_type", "*" }, { NULL, NULL },
 };
 static const setting preprocess_keys[] = {
-    { "mean", NULL }, { "std", NULL }, { "size", NULL }, { "mode", "\"RGB\"" }, { "interpolation", "\"bicubic\"" },
-    { "resize_mode", "\"shortest\"" }, { "fill_color", "*" }, { NULL, NULL },
+    { "mean", NULL }, { "std", NULL }, { "size", NULL }, { "mode", "\"RGB\"" },
+    { "interpolation", "\"bicubic\"" }, { "resize_mode", "\"shortest\"" }, { "fill_color", "*" },
+    { NULL, NULL },
 };
 
 /* ---- reading ---- */
@@ -58,17 +65,20 @@ static bool refuse(const section *s, const char *key, const json_t *value, const
 static bool same_value(const json_t *value, const char *text)
 {
     json_t *wanted = json_loads(text, JSON_DECODE_ANY, NULL);
-    const bool same = json_is_number(wanted) ? json_is_number(value) && json_number_value(value) == json_number_value(wanted)
-                                             : json_equal(value, wanted);
+    const bool same = json_is_number(wanted) && json_is_number(value)
+                          ? json_number_value(value) == json_number_value(wanted)
+                          : json_equal(value, wanted);
     json_decref(wanted);
     return same;
 }
 
-static bool open_section(section *s, const char *path, const char *name, json_t *object, const setting *keys)
+static bool open_section(section *s, const char *path, const char *name, json_t *object,
+                         const setting *keys)
 {
     *s = (section){ path, name, object };
-    if (!json_is_object(object)) return pith_raise("%s: %.*s is not there or no JSON object", path,
-                                                   *name ? (int)strlen(name) - 1 : 10, *name ? name : "the config");
+    if (!json_is_object(object))
+        return pith_raise("%s: %.*s is not there or no JSON object", path,
+                          *name ? (int)strlen(name) - 1 : 10, *name ? name : "the config");
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value) {
@@ -136,12 +146,15 @@ static bool read_layers(const section *s, const char *key, int layers, int *out)
 /* heads: of every layer unless listed; 0 when the config tells the head width instead. */
 static bool read_tower(const section *s, clip_tower *t, int heads)
 {
-    const json_t *layers = json_object_get(s->object, "layers"), *ratio = json_object_get(s->object, "mlp_ratio");
-    if (json_is_array(layers)) return refuse(s, "layers", layers, "a ResNet, which is not supported");
+    const json_t *layers = json_object_get(s->object, "layers"),
+                 *ratio = json_object_get(s->object, "mlp_ratio");
+    if (json_is_array(layers))
+        return refuse(s, "layers", layers, "a ResNet, which is not supported");
     if (!read_int(s, "layers", &t->layers) || !read_int(s, "width", &t->width)) return false;
-    if (t->layers < 1 || t->layers > CLIP_MAX_LAYERS) return refuse(s, "layers", layers, "expected 1 to 64");
+    if (t->layers < 1 || t->layers > CLIP_MAX_LAYERS)
+        return refuse(s, "layers", layers, "expected 1 to 64");
     if (ratio && !json_is_number(ratio)) return refuse(s, "mlp_ratio", ratio, "expected a number");
-    if (!heads) {                                       /* a width that 64 does not divide has wider heads, as in OpenCLIP */
+    if (!heads) { /* a width that 64 does not divide has wider heads, as in OpenCLIP */
         t->head_width = 64;
         if (!read_int(s, "head_width", &t->head_width)) return false;
         heads = t->head_width ? t->width / t->head_width : 0;
@@ -150,13 +163,15 @@ static bool read_tower(const section *s, clip_tower *t, int heads)
     const bool listed = json_object_get(s->object, "heads_per_layer") != NULL;
     if (listed && !read_int(s, "head_width", &t->head_width)) return false;
     if (!listed && (t->head_width < 1 || t->width % heads))
-        return pith_raise("%s: %s width %d does not split into %d heads", s->path, s->section, t->width, heads);
+        return pith_raise("%s: %s width %d does not split into %d heads", s->path, s->section,
+                          t->width, heads);
     const double ffn = t->width * (ratio ? json_number_value(ratio) : 4.0);
-    for (int i = 0; i < t->layers; i++) {
-        t->heads[i] = heads;
-        t->ffn[i] = ffn >= 0 && ffn < 1 << 20 ? (int)ffn : -1;
+    for (int i = 0; i < CLIP_MAX_LAYERS; i++) {
+        t->heads[i] = i < t->layers ? heads : 0;
+        t->ffn[i] = i >= t->layers ? 0 : ffn >= 0 && ffn < 1 << 20 ? (int)ffn : -1;
     }
-    return read_layers(s, "heads_per_layer", t->layers, t->heads) && read_layers(s, "ffn_per_layer", t->layers, t->ffn);
+    return read_layers(s, "heads_per_layer", t->layers, t->heads) &&
+           read_layers(s, "ffn_per_layer", t->layers, t->ffn);
 }
 
 static bool read_config(clip_config *c, const char *path, json_t *root)
@@ -165,26 +180,31 @@ static bool read_config(clip_config *c, const char *path, json_t *root)
     clip_config x = clip_config_uniform(224, 16, 768, 12, 64, 77, 49408, 512, 12, 8, 0);
     int heads = 8, size = 0;
     json_t *m = json_object_get(root, "model_cfg"), *p = json_object_get(root, "preprocess_cfg");
-    if (!open_section(&file, path, "", root, file_keys) || !open_section(&model, path, "model_cfg.", m, model_keys) ||
-        !open_section(&vision, path, "vision_cfg.", json_object_get(m, "vision_cfg"), vision_keys) ||
+    if (!open_section(&file, path, "", root, file_keys) ||
+        !open_section(&model, path, "model_cfg.", m, model_keys) ||
+        !open_section(&vision, path, "vision_cfg.", json_object_get(m, "vision_cfg"),
+                      vision_keys) ||
         !open_section(&text, path, "text_cfg.", json_object_get(m, "text_cfg"), text_keys))
         return false;
     const json_t *quick = json_object_get(m, "quick_gelu");
-    if (quick && !json_is_boolean(quick)) return refuse(&model, "quick_gelu", quick, "expected true or false");
+    if (quick && !json_is_boolean(quick))
+        return refuse(&model, "quick_gelu", quick, "expected true or false");
     x.quick_gelu = json_is_true(quick);
-    if (!read_int(&model, "embed_dim", &x.embed) || !read_side(&vision, "image_size", &x.image_size) ||
+    if (!read_int(&model, "embed_dim", &x.embed) ||
+        !read_side(&vision, "image_size", &x.image_size) ||
         !read_side(&vision, "patch_size", &x.patch) || !read_tower(&vision, &x.vision, 0) ||
-        !read_int(&text, "context_length", &x.context) || !read_int(&text, "vocab_size", &x.vocabulary) ||
-        !read_int(&text, "heads", &heads))
+        !read_int(&text, "context_length", &x.context) ||
+        !read_int(&text, "vocab_size", &x.vocabulary) || !read_int(&text, "heads", &heads))
         return false;
     if (heads < 1) return pith_raise("%s: text_cfg.heads is %d, expected at least 1", path, heads);
     if (!read_tower(&text, &x.text, heads)) return false;
     if (p && (!open_section(&pixels, path, "preprocess_cfg.", p, preprocess_keys) ||
-              !read_numbers(&pixels, "mean", 3, x.mean) || !read_numbers(&pixels, "std", 3, x.std) ||
-              !read_side(&pixels, "size", &size)))
+              !read_numbers(&pixels, "mean", 3, x.mean) ||
+              !read_numbers(&pixels, "std", 3, x.std) || !read_side(&pixels, "size", &size)))
         return false;
     if (size && size != x.image_size)
-        return pith_raise("%s: preprocess_cfg.size is %d, vision_cfg.image_size %d", path, size, x.image_size);
+        return pith_raise("%s: preprocess_cfg.size is %d, vision_cfg.image_size %d", path, size,
+                          x.image_size);
     if (!clip_config_check(&x, path)) return false;
     *c = x;
     return true;
@@ -221,7 +241,8 @@ static json_t *sizes(int n, const int *x)
     return list;
 }
 
-/* Equal layers whose heads fill the width are what every OpenCLIP reader knows; only others need the lists. */
+/* Equal layers whose heads fill the width are what every OpenCLIP reader knows; only others need
+ * the lists. */
 static json_t *tower(const clip_tower *t, bool vision)
 {
     json_t *o = json_pack("{s:i, s:i}", "width", t->width, "layers", t->layers);
@@ -229,7 +250,7 @@ static json_t *tower(const clip_tower *t, bool vision)
     for (int i = 0; i < t->layers; i++)
         even &= t->heads[i] * t->head_width == t->width && t->ffn[i] == t->ffn[0];
     if (vision || !even) json_object_set_new(o, "head_width", json_integer(t->head_width));
-    if (even) {                                         /* readers truncate width * ratio, so a fraction gets half a unit more */
+    if (even) { /* readers truncate width * ratio, so a fraction gets half a unit more */
         if (!vision) json_object_set_new(o, "heads", json_integer(t->heads[0]));
         const double exact = t->ffn[0] % t->width ? 0.5 : 0;
         json_object_set_new(o, "mlp_ratio", json_real((t->ffn[0] + exact) / t->width));
@@ -247,9 +268,9 @@ static json_t *config_json(const clip_config *c)
     json_object_set_new(vision, "patch_size", json_integer(c->patch));
     json_object_set_new(text, "context_length", json_integer(c->context));
     json_object_set_new(text, "vocab_size", json_integer(c->vocabulary));
-    return json_pack("{s:{s:i, s:b, s:o, s:o}, s:{s:o, s:o}}", "model_cfg", "embed_dim", c->embed, "quick_gelu",
-                     (int)c->quick_gelu, "vision_cfg", vision, "text_cfg", text, "preprocess_cfg", "mean",
-                     numbers(3, c->mean), "std", numbers(3, c->std));
+    return json_pack("{s:{s:i, s:b, s:o, s:o}, s:{s:o, s:o}}", "model_cfg", "embed_dim", c->embed,
+                     "quick_gelu", (int)c->quick_gelu, "vision_cfg", vision, "text_cfg", text,
+                     "preprocess_cfg", "mean", numbers(3, c->mean), "std", numbers(3, c->std));
 }
 
 bool clip_config_write(const clip_config *c, const char *directory)
@@ -259,8 +280,8 @@ bool clip_config_write(const clip_config *c, const char *directory)
     snprintf(beside, sizeof beside, "%s.tmp", path);
     json_t *root = config_json(c);
     FILE *f = fopen(beside, "wb");
-    bool good = root && f && json_dumpf(root, f, JSON_INDENT(4) | JSON_REAL_PRECISION(15)) == 0 && fputc('\n', f) != EOF &&
-                fflush(f) == 0 && fsync(fileno(f)) == 0;
+    bool good = root && f && json_dumpf(root, f, JSON_INDENT(4) | JSON_REAL_PRECISION(15)) == 0 &&
+                fputc('\n', f) != EOF && fflush(f) == 0 && fsync(fileno(f)) == 0;
     if (f) good = fclose(f) == 0 && good;
     good = good && rename(beside, path) == 0;
     json_decref(root);

@@ -1,5 +1,6 @@
-/* load.c: a model directory into a store and out of one. What a file holds is compared with what its config means, tensor by tensor,
- * and every difference is named, with the nearest name where it looks like a slip. */
+/* load.c: a model directory into a store and out of one. What a file holds is compared with what
+ * its config means, tensor by tensor, and every difference is named, with the nearest name where it
+ * looks like a slip. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,13 +11,15 @@
 /* Left behind in others' files; they hold nothing that the config does not say. */
 static bool is_left_over(const char *name)
 {
-    static const char *const names[] = { "attn_mask", "input_resolution", "context_length", "vocab_size" };
+    static const char *const names[] = { "attn_mask", "input_resolution", "context_length",
+                                         "vocab_size" };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++)
         if (!strcmp(name, names[k])) return true;
     return false;
 }
 
-/* Letters to change, add or drop to make a from b (Levenshtein). Names are shorter than 64, longer ones are cut. */
+/* Letters to change, add or drop to make a from b (Levenshtein). Names are shorter than 64, longer
+ * ones are cut. */
 static int distance(const char *a, const char *b)
 {
     int row[65];
@@ -26,7 +29,8 @@ static int distance(const char *a, const char *b)
         int diagonal = row[0];
         row[0] = i + 1;
         for (int j = 1; j <= n; j++) {
-            const int change = diagonal + (a[i] != b[j - 1]), other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            const int change = diagonal + (a[i] != b[j - 1]),
+                      other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
             diagonal = row[j];
             row[j] = change < other ? change : other;
         }
@@ -48,7 +52,8 @@ static void note(names *set, const char *name)
 {
     const size_t used = strlen(set->text);
     if (set->count++ < 4)
-        snprintf(set->text + used, sizeof set->text - used, "%s%.100s", set->count > 1 ? ", " : "", name);
+        snprintf(set->text + used, sizeof set->text - used, "%s%.100s", set->count > 1 ? ", " : "",
+                 name);
     else if (set->count == 5) snprintf(set->text + used, sizeof set->text - used, ", ...");
 }
 
@@ -58,7 +63,8 @@ static bool check_names(const char *path, const clip_tensor *list, int n, pith_s
     const char *stranger = NULL, *nearest = NULL;
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        if (t->kind != PITH_WEIGHT || is_left_over(t->name) || is_expected(list, n, t->name)) continue;
+        if (t->kind != PITH_WEIGHT || is_left_over(t->name) || is_expected(list, n, t->name))
+            continue;
         note(&unexpected, t->name);
         if (!stranger) stranger = t->name;
     }
@@ -69,21 +75,26 @@ static bool check_names(const char *path, const clip_tensor *list, int n, pith_s
             least = distance(list[k].name, stranger), nearest = list[k].name;
     }
     if (nearest)
-        return pith_raise("%s: no tensor %s, but a %s: a slip in the name? (%d missing, %d unexpected)", path, nearest,
-                          stranger, missing.count, unexpected.count);
+        return pith_raise(
+            "%s: no tensor %s, but a %s: a slip in the name? (%d missing, %d unexpected)", path,
+            nearest, stranger, missing.count, unexpected.count);
     if (missing.count && unexpected.count)
-        return pith_raise("%s: not the model of its config: %d tensors missing (%s), %d unexpected (%s)", path,
-                          missing.count, missing.text, unexpected.count, unexpected.text);
-    if (missing.count) return pith_raise("%s: %d tensors missing: %s", path, missing.count, missing.text);
+        return pith_raise(
+            "%s: not the model of its config: %d tensors missing (%s), %d unexpected (%s)", path,
+            missing.count, missing.text, unexpected.count, unexpected.text);
+    if (missing.count)
+        return pith_raise("%s: %d tensors missing: %s", path, missing.count, missing.text);
     if (unexpected.count)
-        return pith_raise("%s: %d tensors that its config does not mean: %s", path, unexpected.count, unexpected.text);
+        return pith_raise("%s: %d tensors that its config does not mean: %s", path,
+                          unexpected.count, unexpected.text);
     return true;
 }
 
 static const char *shape_text(int ndim, const int *dim, char text[80])
 {
     int used = snprintf(text, 80, "(");
-    for (int k = 0; k < ndim; k++) used += snprintf(text + used, 80 - (size_t)used, k ? ", %d" : "%d", dim[k]);
+    for (int k = 0; k < ndim; k++)
+        used += snprintf(text + used, 80 - (size_t)used, k ? ", %d" : "%d", dim[k]);
     snprintf(text + used, 80 - (size_t)used, ndim == 1 ? ",)" : ")");
     return text;
 }
@@ -91,10 +102,12 @@ static const char *shape_text(int ndim, const int *dim, char text[80])
 static bool check_tensor(const char *path, const clip_tensor *wanted, const pith_tensor *t)
 {
     char here[80], there[80];
-    if (t->dtype != PITH_F32) return pith_raise("%s: tensor %s does not hold floating-point numbers", path, t->name);
+    if (t->dtype != PITH_F32)
+        return pith_raise("%s: tensor %s does not hold floating-point numbers", path, t->name);
     if (t->ndim != wanted->ndim || memcmp(t->dim, wanted->dim, sizeof(int) * (size_t)t->ndim))
         return pith_raise("%s: tensor %s has shape %s, its config means %s", path, t->name,
-                          shape_text(t->ndim, t->dim, there), shape_text(wanted->ndim, wanted->dim, here));
+                          shape_text(t->ndim, t->dim, there),
+                          shape_text(wanted->ndim, wanted->dim, here));
     const pith_real *x = t->data;
     const size_t size = pith_tensor_size(t);
     int bad = 0;
@@ -110,12 +123,14 @@ bool clip_load(clip_config *c, pith_store *s, const char *directory)
     clip_tensor *list;
     const int n = clip_tensors(c, &list);
     bool good = n > 0 && check_names(path, list, n, s);
-    for (int k = 0; good && k < n; k++) good = check_tensor(path, &list[k], pith_store_find(s, list[k].name));
+    for (int k = 0; good && k < n; k++)
+        good = check_tensor(path, &list[k], pith_store_find(s, list[k].name));
     free(list);
     return good;
 }
 
-/* The model's own tensors alone: a store in training also holds moments, averages and the parameters of losses. */
+/* The model's own tensors alone: a store in training also holds moments, averages and the
+ * parameters of losses. */
 static pith_store *exports(const clip_config *c, pith_store *s)
 {
     clip_tensor *list;
@@ -125,7 +140,9 @@ static pith_store *exports(const clip_config *c, pith_store *s)
     for (int k = 0; good && k < n; k++) {
         const pith_tensor *from = pith_store_find(s, list[k].name);
         if (!from) good = pith_raise("cannot save: the store has no %s", list[k].name);
-        pith_tensor *to = good ? pith_store_add(out, from->name, PITH_WEIGHT, PITH_F32, from->ndim, from->dim) : NULL;
+        pith_tensor *to =
+            good ? pith_store_add(out, from->name, PITH_WEIGHT, PITH_F32, from->ndim, from->dim)
+                 : NULL;
         good = to != NULL;
         if (good) memcpy(to->data, from->data, sizeof(pith_real) * pith_tensor_size(from));
     }
@@ -139,9 +156,11 @@ bool clip_save(const clip_config *c, pith_store *s, const char *directory)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_WEIGHTS_FILE);
-    if (mkdir(directory, 0777) && errno != EEXIST) return pith_raise("cannot make %s: %s", directory, strerror(errno));
+    if (mkdir(directory, 0777) && errno != EEXIST)
+        return pith_raise("cannot make %s: %s", directory, strerror(errno));
     pith_store *out = exports(c, s);
-    const bool good = out && pith_store_save(out, path, PITH_WEIGHT) && clip_config_write(c, directory);
+    const bool good =
+        out && pith_store_save(out, path, PITH_WEIGHT) && clip_config_write(c, directory);
     if (out) pith_store_free(out);
     return good;
 }

@@ -2,8 +2,8 @@
  *
  *     IMAGE/PATCH:VISION+TEXT:eEMBED[:quick_gelu]          32/8:w128l4h4+w128l3h4c16v2048:e128
  *
- * A tower is letters with numbers: w width, l layers, h heads (width/64), f FFN width (4 width); the text tower also
- * c context (77) and v vocabulary (49408). */
+ * A tower is letters with numbers: w width, l layers, h heads (width/64), f FFN width (4 width);
+ * the text tower also c context (77) and v vocabulary (49408). */
 #include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -12,15 +12,15 @@
 
 static const struct { const char *name, *sizes, *note; } models[] = {
     { "demo-teacher", "32/8:w128l4h4+w128l3h4c16v2048:e128", "the teacher of make demo" },
-    { "demo-student", "32/8:w96l4h3+w64l3h2c16v2048:e128", "its student: heads cut, all layers kept" },
-    { "vit-b-32", "224/32:w768l12+w512l12:e512", "CLIP (Radford et al., 2021), exact GELU as OpenCLIP's" },
+    { "demo-student", "32/8:w96l4h3+w64l3h2c16v2048:e128", "its student: every layer, fewer heads" },
+    { "vit-b-32", "224/32:w768l12+w512l12:e512", "CLIP (Radford et al., 2021), exact GELU" },
     { "vit-b-32-quickgelu", "224/32:w768l12+w512l12:e512:quick_gelu", "the same as OpenAI's" },
     { "vit-b-16", "224/16:w768l12+w512l12:e512", "CLIP, smaller patches, exact GELU" },
     { "vit-b-16-quickgelu", "224/16:w768l12+w512l12:e512:quick_gelu", "the same as OpenAI's" },
-    { "tinyclip-8m-16", "224/16:w256l10+w256l3:e512", "TinyCLIP (Wu et al., 2023), ViT-8M/16 Text-3M" },
-    { "tinyclip-39m-16", "224/16:w512l12+w512l6:e512", "TinyCLIP, ViT-39M/16 Text-19M" },
-    { "tinyclip-40m-32", "224/32:w512l12+w512l6:e512", "TinyCLIP, ViT-40M/32 Text-19M" },
-    { "tinyclip-61m-32", "224/32:w640l12+w512l9:e512", "TinyCLIP, ViT-61M/32 Text-29M" },
+    { "tinyclip-8m-16", "224/16:w256l10+w256l3:e512", "TinyCLIP (Wu et al., 2023) ViT-8M/16" },
+    { "tinyclip-39m-16", "224/16:w512l12+w512l6:e512", "TinyCLIP ViT-39M/16 Text-19M" },
+    { "tinyclip-40m-32", "224/32:w512l12+w512l6:e512", "TinyCLIP ViT-40M/32 Text-19M" },
+    { "tinyclip-61m-32", "224/32:w640l12+w512l9:e512", "TinyCLIP ViT-61M/32 Text-29M" },
 };
 enum { MODELS = sizeof models / sizeof *models };
 
@@ -30,13 +30,15 @@ static void fill(clip_tower *t, int width, int layers, int head_width, int heads
     for (int i = 0; i < layers && i < CLIP_MAX_LAYERS; i++) t->heads[i] = heads, t->ffn[i] = ffn;
 }
 
-clip_config clip_config_uniform(int image_size, int patch, int vision_width, int vision_layers, int vision_head_width,
-                                int context, int vocabulary, int text_width, int text_layers, int text_heads, int embed)
+clip_config clip_config_uniform(int image_size, int patch, int vision_width, int vision_layers,
+                                int vision_head_width, int context, int vocabulary, int text_width,
+                                int text_layers, int text_heads, int embed)
 {
     clip_config c = { .embed = embed, .image_size = image_size, .patch = patch, .context = context,
                       .vocabulary = vocabulary, .mean = { 0.48145466, 0.4578275, 0.40821073 },
                       .std = { 0.26862954, 0.26130258, 0.27577711 } };
-    fill(&c.vision, vision_width, vision_layers, vision_head_width, vision_width / vision_head_width, 4 * vision_width);
+    fill(&c.vision, vision_width, vision_layers, vision_head_width,
+         vision_width / vision_head_width, 4 * vision_width);
     fill(&c.text, text_width, text_layers, text_width / text_heads, text_heads, 4 * text_width);
     return c;
 }
@@ -50,8 +52,10 @@ static bool check(const char *where, const char *what, int value, int low, int h
 static bool check_tower(const char *where, const char *name, const clip_tower *t)
 {
     char what[64];
-#define CHECK(field, value, low, high) (snprintf(what, sizeof what, "%s " field, name), check(where, what, value, low, high))
-    bool good = CHECK("width", t->width, 1, 1 << 16) && CHECK("layers", t->layers, 1, CLIP_MAX_LAYERS) &&
+#define CHECK(field, value, low, high)                                                             \
+    (snprintf(what, sizeof what, "%s " field, name), check(where, what, value, low, high))
+    bool good = CHECK("width", t->width, 1, 1 << 16) &&
+                CHECK("layers", t->layers, 1, CLIP_MAX_LAYERS) &&
                 CHECK("head width", t->head_width, 1, 1 << 12);
     for (int i = 0; good && i < t->layers; i++)
         good = CHECK("heads", t->heads[i], 0, 1 << 12) && CHECK("FFN width", t->ffn[i], 0, 1 << 18);
@@ -61,13 +65,17 @@ static bool check_tower(const char *where, const char *name, const clip_tower *t
 
 bool clip_config_check(const clip_config *c, const char *where)
 {
-    if (!check_tower(where, "image tower's", &c->vision) || !check_tower(where, "text tower's", &c->text) ||
-        !check(where, "embedding width", c->embed, 1, 1 << 16) || !check(where, "image size", c->image_size, 1, 1 << 12) ||
-        !check(where, "patch size", c->patch, 1, c->image_size) || !check(where, "context", c->context, 1, 1 << 16) ||
+    if (!check_tower(where, "image tower's", &c->vision) ||
+        !check_tower(where, "text tower's", &c->text) ||
+        !check(where, "embedding width", c->embed, 1, 1 << 16) ||
+        !check(where, "image size", c->image_size, 1, 1 << 12) ||
+        !check(where, "patch size", c->patch, 1, c->image_size) ||
+        !check(where, "context", c->context, 1, 1 << 16) ||
         !check(where, "vocabulary", c->vocabulary, 1, 1 << 24))
         return false;
     return c->image_size % c->patch == 0 ||
-           pith_raise("%s: image size %d is not a multiple of patch size %d", where, c->image_size, c->patch);
+           pith_raise("%s: image size %d is not a multiple of patch size %d", where, c->image_size,
+                      c->patch);
 }
 
 /* ---- the notation ---- */
@@ -76,8 +84,8 @@ typedef struct { const char *text, *at; } reader;
 
 static bool expected(const reader *r, const char *what)
 {
-    return pith_raise("model %s: expected %s at \"%s\" (IMAGE/PATCH:VISION+TEXT:eEMBED, as in %s)", r->text, what, r->at,
-                      models[0].sizes);
+    return pith_raise("model %s: expected %s at \"%s\" (IMAGE/PATCH:VISION+TEXT:eEMBED, as in %s)",
+                      r->text, what, r->at, models[0].sizes);
 }
 
 static bool word(reader *r, const char *w)
@@ -99,7 +107,8 @@ static bool number(reader *r, int *out)
 }
 
 /* Letters of `keys` with their numbers, in any order; w and l must be there. */
-static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, int *context, int *vocabulary)
+static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, int *context,
+                  int *vocabulary)
 {
     int w = 0, l = 0, h = 0, f = 0;
     while (*r->at && strchr(keys, *r->at)) {
@@ -109,9 +118,14 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
         if (!number(r, slot)) return false;
     }
     if (!w || !l) return expected(r, w ? "layers, as in l4," : "a width, as in w128,");
-    if (!h && w % 64) return pith_raise("model %s: say the heads of the %s tower (h), 64 does not divide width %d", r->text, name, w);
+    if (!h && w % 64)
+        return pith_raise(
+            "model %s: say the heads of the %s tower (h), 64 does not divide width %d", r->text,
+            name, w);
     if (!h) h = w / 64;
-    if (w % h) return pith_raise("model %s: width %d of the %s tower does not split into %d heads", r->text, w, name, h);
+    if (w % h)
+        return pith_raise("model %s: width %d of the %s tower does not split into %d heads",
+                          r->text, w, name, h);
     fill(t, w, l, w / h, h, f ? f : 4 * w);
     return true;
 }
@@ -145,7 +159,8 @@ bool clip_config_named(clip_config *c, const char *name)
         snprintf(known + used, sizeof known - used, "%s%s", k ? ", " : "", models[k].name);
     }
     if (strchr(name, '/') && strchr(name, ':')) return parse(c, name);
-    return pith_raise("no model is called %s: known are %s, and sizes such as %s", name, known, models[0].sizes);
+    return pith_raise("no model is called %s: known are %s, and sizes such as %s", name, known,
+                      models[0].sizes);
 }
 
 void clip_names(FILE *f)
@@ -153,7 +168,7 @@ void clip_names(FILE *f)
     for (int k = 0; k < MODELS; k++) {
         clip_config c;
         if (!parse(&c, models[k].sizes)) return;
-        fprintf(f, "%-20s %7.2f M  %-40s %s\n", models[k].name, clip_count(&c, c.context).parameters / 1e6, models[k].sizes,
-                models[k].note);
+        fprintf(f, "%-20s %7.2f M  %-40s %s\n", models[k].name,
+                clip_count(&c, c.context).parameters / 1e6, models[k].sizes, models[k].note);
     }
 }

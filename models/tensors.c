@@ -1,5 +1,6 @@
-/* tensors.c: the list of tensors that a config means. Loading, saving, inheriting and counting go by it, so none of them has to build
- * (and fill) a model first; a test holds it equal to what the graph makes. */
+/* tensors.c: the list of tensors that a config means. Loading, saving, inheriting and counting go
+ * by it, so none of them has to build (and fill) a model first; a test holds it equal to what the
+ * graph makes. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static void add(lister *l, const char *name, ...)
     va_end(dims);
 }
 
-static void add_pair(lister *l, const char *weight, const char *bias, int out, int in)     /* in 0: a norm */
+/* A weight (out, in), or a norm's (out) where `in` is 0, and its bias. */
+static void add_pair(lister *l, const char *weight, const char *bias, int out, int in)
 {
     add(l, weight, out, in, 0);
     add(l, bias, out, 0);
@@ -54,7 +56,8 @@ static void add_blocks(lister *l, const clip_tower *t)
 int clip_tensors(const clip_config *c, clip_tensor **list)
 {
     enum { BLOCK = 12, OTHERS = 16 };
-    const int most = BLOCK * (c->vision.layers + c->text.layers) + OTHERS, grid = c->image_size / c->patch;
+    const int most = BLOCK * (c->vision.layers + c->text.layers) + OTHERS,
+              grid = c->image_size / c->patch;
     lister l = { .list = calloc((size_t)most, sizeof *l.list), .part = CLIP_VISION, .layer = -1 };
     *list = l.list;
     if (!l.list) return pith_raise("no memory for a list of %d tensors", most), 0;

@@ -1,5 +1,6 @@
-/* text.c: the text tower: CLIP's causal transformer, pooled at the end-of-text token. A causal tower never sees what comes after
- * that token, so captions are packed one after another and nothing is computed for padding. */
+/* text.c: the text tower: CLIP's causal transformer, pooled at the end-of-text token. A causal
+ * tower never sees what comes after that token, so captions are packed one after another and
+ * nothing is computed for padding. */
 #include <math.h>
 #include "parts.h"
 
@@ -8,12 +9,15 @@ pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in)
     const clip_tower *t = &c->text;
     const int D = t->width;
     const double deviation = 1 / sqrt(D), deep = deviation / sqrt(2.0 * t->layers);
-    pith_node *words = pith_param(g, "token_embedding.weight", PITH_NORMAL, 0.02, c->vocabulary, D, PITH_END);
+    pith_node *words =
+        pith_param(g, "token_embedding.weight", PITH_NORMAL, 0.02, c->vocabulary, D, PITH_END);
     pith_node *positions = pith_no_decay(
         pith_param(g, "positional_embedding", PITH_NORMAL, 0.01, c->context, D, PITH_END));
-    pith_node *x = pith_add(pith_gather(words, in->ids), pith_gather(positions, in->positions));       /* (N, D) */
-    x = clip_blocks(g, t, c->quick_gelu, x, in->offsets, in->last, true,
-                    (clip_initial){ .in_proj = deviation, .out_proj = deep, .c_fc = 1 / sqrt(2.0 * D), .c_proj = deep });
-    x = clip_norm(g, "ln_final", x, D);                                                                /* (B, D) */
-    return pith_matmul(x, pith_param(g, "text_projection", PITH_NORMAL, deviation, D, c->embed, PITH_END));
+    pith_node *x =
+        pith_add(pith_gather(words, in->ids), pith_gather(positions, in->positions)); /* (N, D) */
+    const clip_initial initial = { deviation, deep, 1 / sqrt(2.0 * D), deep };
+    x = clip_blocks(g, t, c->quick_gelu, x, in->offsets, in->last, true, initial);
+    x = clip_norm(g, "ln_final", x, D); /* (B, D) */
+    pith_node *w = pith_param(g, "text_projection", PITH_NORMAL, deviation, D, c->embed, PITH_END);
+    return pith_matmul(x, w);
 }

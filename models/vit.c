@@ -1,5 +1,6 @@
-/* vit.c: the image tower, a vision transformer (Dosovitskiy et al., ICLR 2021) as CLIP has it (Radford et al., ICML 2021):
- * patches, class token, positions, a norm before the blocks, and a norm and a projection of the class token after them. */
+/* vit.c: the image tower, a vision transformer (Dosovitskiy et al., ICLR 2021) as CLIP has it
+ * (Radford et al., ICML 2021): patches, class token, positions, a norm before the blocks, and a
+ * norm and a projection of the class token after them. */
 #include <math.h>
 #include <stdlib.h>
 #include "parts.h"
@@ -15,30 +16,35 @@ static pith_node *multiples(pith_graph *g, int n, int stride)
     return node;
 }
 
-/* (B, 3, size, size) -> (B, patches, D): a convolution with stride p is a product with the patches laid out as rows. */
+/* (B, 3, size, size) -> (B, patches, D): a convolution with stride p is a product with the patches
+ * laid out as rows. */
 static pith_node *embed_patches(pith_graph *g, const clip_config *c, pith_node *pixels)
 {
     const int p = c->patch, grid = c->image_size / p, B = pixels->dim[0], D = c->vision.width;
     pith_node *x = pith_reshape(pixels, B, 3, grid, p, grid, p, PITH_END);
-    x = pith_reshape(pith_permute(x, 0, 2, 4, 1, 3, 5, PITH_END), B * grid * grid, 3 * p * p, PITH_END);
-    pith_node *w = pith_param(g, "conv1.weight", PITH_UNIFORM, 1 / sqrt(3 * p * p), D, 3, p, p, PITH_END);
-    return pith_reshape(pith_linear(x, pith_reshape(w, D, 3 * p * p, PITH_END), NULL), B, grid * grid, D, PITH_END);
+    x = pith_reshape(pith_permute(x, 0, 2, 4, 1, 3, 5, PITH_END), B * grid * grid, 3 * p * p,
+                     PITH_END);
+    pith_node *w =
+        pith_param(g, "conv1.weight", PITH_UNIFORM, 1 / sqrt(3 * p * p), D, 3, p, p, PITH_END);
+    return pith_reshape(pith_linear(x, pith_reshape(w, D, 3 * p * p, PITH_END), NULL), B,
+                        grid * grid, D, PITH_END);
 }
 
 pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels)
 {
-    const int B = pixels->dim[0], D = c->vision.width, grid = c->image_size / c->patch, T = grid * grid + 1;
+    const int B = pixels->dim[0], D = c->vision.width, grid = c->image_size / c->patch,
+              T = grid * grid + 1;
     const double deviation = 1 / sqrt(D);
     pith_scope(g, "visual");
     pith_node *class = pith_param(g, "class_embedding", PITH_NORMAL, deviation, D, PITH_END);
     pith_node *parts[2] = { pith_expand(class, B, 1, D, PITH_END), embed_patches(g, c, pixels) };
     pith_node *positions = pith_no_decay(
         pith_param(g, "positional_embedding", PITH_NORMAL, deviation, T, D, PITH_END));
-    pith_node *x = pith_add(pith_concat(2, parts, 1), positions);                               /* (B, T, D) */
+    pith_node *x = pith_add(pith_concat(2, parts, 1), positions); /* (B, T, D) */
     x = clip_norm(g, "ln_pre", pith_reshape(x, B * T, D, PITH_END), D);
-    x = clip_blocks(g, &c->vision, c->quick_gelu, x, multiples(g, B + 1, T), multiples(g, B, T), false,
-                    (clip_initial){ 0, 0, 0, 0 });
-    x = clip_norm(g, "ln_post", x, D);                                                          /* (B, D) */
+    x = clip_blocks(g, &c->vision, c->quick_gelu, x, multiples(g, B + 1, T), multiples(g, B, T),
+                    false, (clip_initial){ 0, 0, 0, 0 });
+    x = clip_norm(g, "ln_post", x, D); /* (B, D) */
     x = pith_matmul(x, pith_param(g, "proj", PITH_NORMAL, deviation, D, c->embed, PITH_END));
     pith_unscope(g);
     return x;

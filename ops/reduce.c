@@ -17,7 +17,11 @@ typedef struct {
 } reducer;
 
 static inline real plus(real a, real b) { return a + b; }
-static inline real larger(real a, real b) { return ((b > a) | (b != b)) ? b : a; }        /* NaN passes */
+static inline real larger(real a, real b)                    /* NaN passes */
+{
+    const real most = a >= b ? a : b;
+    return a != a ? a : most;
+}
 
 #define REDUCER(name, combine, first)                                                           \
     static real name##_run(const real *x, size_t n)                                             \

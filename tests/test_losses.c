@@ -1,22 +1,25 @@
-/* test_losses.c: every loss against straightforward loops over doubles, value and gradient (the loops' by central differences); losses told
- * in words; losses given as files. */
+/* test_losses.c: every loss against straightforward loops over doubles, value and gradient (the
+ * loops' by central differences). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <cmocka.h>
 #include "losses/losses.h"
 
 enum { B = 5, D = 4 };
 #define TOLERANCE (sizeof(pith_real) == 8 ? 1e-7 : 2e-3)
-static char message[8192], folder[] = "/tmp/pith_losses_XXXXXX";
-static void keep(const char *text, void *context) { (void)context; snprintf(message, sizeof message, "%s", text); }
-#define assert_says(part) do { if (!strstr(message, part)) fail_msg("\"%s\" not in: %s", part, message); } while (0)
+static char message[8192];
+static void keep(const char *text, void *context)
+{
+    (void)context;
+    snprintf(message, sizeof message, "%s", text);
+}
 
-/* ---- the loops: they read weights by name from doubles, so that a difference can be taken in any of them ---- */
+/* ---- the loops: they read weights by name from doubles, so that a difference can be taken in any
+ * of them ---- */
 
 typedef struct { const char *name; int n; double x[64]; } value;
 typedef struct { int n, teacher_width; value at[16]; const char *options; } values;
@@ -113,8 +116,10 @@ static double ref_siglip(const values *v)
 
 enum { TEACHER_SCALE = 7 };
 
-/* Mean over rows of the teacher's distribution times (what the student says of it, less `entropy` of itself). */
-static double imitation(const values *v, const char *from, const char *to, double s, double s_teacher, bool entropy)
+/* Mean over rows of the teacher's distribution times (what the student says of it, less `entropy`
+ * of itself). */
+static double imitation(const values *v, const char *from, const char *to, double s,
+                        double s_teacher, bool entropy)
 {
     double u[64], t[64], z[B][B], target[B][B], sum = 0;
     char a[32], b[32];
@@ -134,7 +139,10 @@ static double ref_affinity(const values *v)
 {
     const double forced = option(v, "scale", 0), alpha = option(v, "alpha", 1);
     const double s = forced > 0 ? forced : own_scale(v), t = forced > 0 ? forced : TEACHER_SCALE;
-    return alpha * (imitation(v, "image", "text", s, t, false) + imitation(v, "text", "image", s, t, false)) / 2 +
+    return alpha *
+               (imitation(v, "image", "text", s, t, false) +
+                imitation(v, "text", "image", s, t, false)) /
+               2 +
            (1 - alpha) * clip_with(v, s);
 }
 
@@ -150,7 +158,8 @@ static double ref_feature(const values *v)
     const int E = rows(v, "image", "loss.feature.image", u);
     rows(v, "text", "loss.feature.text", t);
     for (int k = 0; k < B * E; k++)
-        sum += pow(u[k] - look(v, "teacher_image")[k], 2) + pow(t[k] - look(v, "teacher_text")[k], 2);
+        sum +=
+            pow(u[k] - look(v, "teacher_image")[k], 2) + pow(t[k] - look(v, "teacher_text")[k], 2);
     return sum / (B * E);
 }
 
@@ -159,11 +168,14 @@ static double ref_interactive(const values *v)
     double u[64], t[64], c = *look(v, "loss.interactive.scale");
     const int E = rows(v, "image", "loss.interactive.image", u);
     rows(v, "text", "loss.interactive.text", t);
-    if (!option(v, "raw", 0)) c = exp(c);
-    return (infonce_rows(E, u, look(v, "teacher_text"), c) + infonce_rows(E, t, look(v, "teacher_image"), c)) / 2;
+    if (option(v, "raw", 0) == 0) c = exp(c);
+    return (infonce_rows(E, u, look(v, "teacher_text"), c) +
+            infonce_rows(E, t, look(v, "teacher_image"), c)) /
+           2;
 }
 
-/* InfoNCE's gradient to u: s G v, with G = (P + Q^T - 2 I) / 2B, P and Q the softmax of rows both ways. */
+/* InfoNCE's gradient to u: s G v, with G = (P + Q^T - 2 I) / 2B, P and Q the softmax of rows both
+ * ways. */
 static void pull(int width, const double *u, const double *t, double s, double *out)
 {
     double z[B][B], back[B][B];
@@ -173,8 +185,9 @@ static void pull(int width, const double *u, const double *t, double s, double *
         for (int k = 0; k < width; k++) {
             out[i * width + k] = 0;
             for (int j = 0; j < B; j++)
-                out[i * width + k] += s * t[j * width + k] / (2 * B) *
-                                      (exp(log_share(z[i], j)) + exp(log_share(back[j], i)) - (i == j ? 2 : 0));
+                out[i * width + k] +=
+                    s * t[j * width + k] / (2 * B) *
+                    (exp(log_share(z[i], j)) + exp(log_share(back[j], i)) - (i == j ? 2 : 0));
         }
 }
 
@@ -205,7 +218,7 @@ static pith_node *filled(pith_graph *g, pith_store *s, const char *name, int wid
 {
     pith_node *n = pith_param(g, name, PITH_CONSTANT, 0, B, width, PITH_END);
     pith_real *x = pith_store_find(s, name)->data;
-    double raw[64], out[64];
+    double raw[64] = { 0 }, out[64] = { 0 };
     for (int k = 0; k < B * width; k++) out[k] = raw[k] = next();
     if (normal) unit(width, raw, out);
     for (int k = 0; k < B * width; k++) x[k] = (pith_real)out[k];
@@ -214,7 +227,9 @@ static pith_node *filled(pith_graph *g, pith_store *s, const char *name, int wid
 
 static pith_batch make_batch(pith_graph *g, pith_store *s, int teacher_width)
 {
-    pith_batch b = { .graph = g, .image_raw = filled(g, s, "image", D, false), .text_raw = filled(g, s, "text", D, false) };
+    pith_batch b = { .graph = g,
+                     .image_raw = filled(g, s, "image", D, false),
+                     .text_raw = filled(g, s, "text", D, false) };
     b.image = pith_normalize(b.image_raw);
     b.text = pith_normalize(b.text_raw);
     b.scale = pith_exp(pith_param(g, "logit_scale", PITH_CONSTANT, 1.5, PITH_END));
@@ -230,7 +245,7 @@ static void compare(const char *spec, int teacher_width, double (*reference)(con
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 1);
     const pith_batch b = make_batch(g, s, teacher_width);
-    pith_loss_spec *parsed = pith_loss_parse(spec, folder);
+    pith_loss_spec *parsed = pith_loss_parse(spec, ".");
     assert_non_null(parsed);
     pith_node *outputs[17], **params;
     outputs[0] = pith_loss_build(parsed, &b);
@@ -249,7 +264,8 @@ static void compare(const char *spec, int teacher_width, double (*reference)(con
         for (int i = 0; i < v.at[k].n; i++) v.at[k].x[i] = (double)((pith_real *)t->data)[i];
     }
     const double wanted = reference(&v), found = pith_scalar(plan, outputs[0]);
-    if (!(fabs(wanted - found) <= TOLERANCE * fmax(1, fabs(wanted)))) fail_msg("%s: %.12g, loops %.12g", spec, found, wanted);
+    if (!(fabs(wanted - found) <= TOLERANCE * fmax(1, fabs(wanted))))
+        fail_msg("%s: %.12g, loops %.12g", spec, found, wanted);
     for (int k = 0; k < v.n; k++) {
         const pith_real *gradient = pith_value(plan, outputs[k + 1]);
         const bool teacher = strstr(params[k]->name, "teacher") != NULL;        /* detached */
@@ -261,7 +277,8 @@ static void compare(const char *spec, int teacher_width, double (*reference)(con
             const double slope = teacher ? 0 : (up - reference(&v)) / (2 * h);
             v.at[k].x[i] = x;
             if (!(fabs(slope - (double)gradient[i]) <= TOLERANCE * fmax(1, fabs(slope))))
-                fail_msg("%s: gradient to %s[%d] %.12g, loops %.12g", spec, params[k]->name, i, (double)gradient[i], slope);
+                fail_msg("%s: gradient to %s[%d] %.12g, loops %.12g", spec, params[k]->name, i,
+                         (double)gradient[i], slope);
         }
     }
     pith_plan_free(plan);
@@ -291,129 +308,15 @@ static void losses_equal_loops(void **state)
     compare("gradient", 6, ref_gradient);
 }
 
-static double ref_sum(const values *v) { return 2 * ref_relational(v) + 0.25 * ref_clip(v) + 3 * ref_feature(v); }
+static double ref_sum(const values *v)
+{
+    return 2 * ref_relational(v) + 0.25 * ref_clip(v) + 3 * ref_feature(v);
+}
 
 static void terms_are_summed(void **state)
 {
     (void)state;
     compare("2*relational + 0.25*clip+3 *feature", 6, ref_sum);
-}
-
-/* ---- words ---- */
-
-static void refused(const char *spec, const char *part)
-{
-    *message = 0;
-    assert_null(pith_loss_parse(spec, folder));
-    assert_says(part);
-}
-
-static void words_are_checked(void **state)
-{
-    (void)state;
-    refused("infonce", "no loss is called \"infonce\": known are clip, siglip, affinity, feature");
-    refused("clip+", "no loss is called \"\"");
-    refused("affinity:scale=warm", "option \"scale=warm\" is not a number");
-    refused("affinity:scale", "option \"scale\" is not key=value");
-    refused("affinity:scale=50,beta=1", "loss affinity has no option beta; it has scale=0");
-    refused("affinity:cale=50", "loss affinity has no option cale");
-    refused("clip:scale=50", "loss clip has no option scale: it has none");
-    refused("twice*clip", "expected a number before *");
-    refused("nowhere.c", "nowhere.c: No such file");
-    pith_store *s = pith_store_new();
-    pith_graph *g = pith_graph_new(s, 1);
-    const pith_batch b = make_batch(g, s, 0);
-    pith_loss_spec *spec = pith_loss_parse("clip+affinity", folder);
-    assert_non_null(spec);
-    assert_true(pith_loss_wants_teacher(spec));
-    assert_null(pith_loss_build(spec, &b));
-    assert_says("loss affinity wants a teacher");
-    pith_loss_free(spec);
-    pith_graph_free(g);
-    pith_store_free(s);
-}
-
-/* ---- files ---- */
-
-static const char *write_file(const char *name, const char *text)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-    return path;
-}
-
-static double ref_file(const values *v)
-{
-    double u[64], t[64], z[B][B], sum = 0;
-    rows(v, "image", NULL, u), rows(v, "text", NULL, t);
-    products(D, u, t, 1, z);
-    for (int i = 0; i < B; i++) sum += (option(v, "far", 0) * *look(v, "loss.mine.weight") - z[i][i]) / B;
-    return sum;
-}
-
-static void a_file_is_a_loss(void **state)
-{
-    (void)state;
-    char spec[300];
-    snprintf(spec, sizeof spec, "%s:far=2.5", write_file("mine.c",
-        "#include <pith.h>\n"
-        "pith_node *loss(const pith_batch *b)\n"
-        "{\n"
-        "    pith_node *w = pith_param(b->graph, \"weight\", PITH_CONSTANT, 0.5, PITH_END);\n"
-        "    pith_node *near = pith_sum(pith_mul(b->image, b->text), -1);\n"
-        "    return pith_mean(pith_sub(pith_scale(w, pith_option(b, \"far\", 1)), near), PITH_ALL);\n"
-        "}\n"));
-    compare(spec, 0, ref_file);
-    refused(write_file("empty.c", "int nothing;\n"), "has no function pith_node *loss(const pith_batch *b)");
-}
-
-static void a_files_errors_reach_the_user(void **state)
-{
-    (void)state;
-    char output[256], text[8192] = "", path[256];
-    const char *typo = write_file("typo.c", "#include <pith.h>\n"
-                                            "pith_node *loss(const pith_batch *b) { return pith_men(b->image, PITH_ALL); }\n");
-    snprintf(path, sizeof path, "%s", typo);
-    snprintf(output, sizeof output, "%s/stderr", folder);
-    fflush(stderr);
-    const int before = dup(2);
-    FILE *f = freopen(output, "w+", stderr);
-    assert_non_null(f);
-    *message = 0;
-    pith_loss_spec *none = pith_loss_parse(path, folder);
-    dup2(before, 2);
-    close(before);
-    assert_null(none);
-    assert_says("typo.c: it does not compile");
-    FILE *said = fopen(output, "r");
-    assert_true(said && fread(text, 1, sizeof text - 1, said) > 0);
-    fclose(said);
-    if (!strstr(text, "typo.c:2:") || !strstr(text, "pith_men")) fail_msg("the compiler said: %s", text);
-
-    pith_store *s = pith_store_new();
-    pith_graph *g = pith_graph_new(s, 1);
-    const pith_batch b = make_batch(g, s, 6);
-    pith_loss_spec *spec = pith_loss_parse(write_file("wrong.c",
-        "#include <pith.h>\n"
-        "pith_node *loss(const pith_batch *b)\n"
-        "{\n"
-        "    return pith_mean(pith_matmul_nt(b->image, b->teacher_text), PITH_ALL);\n"
-        "}\n"), folder);
-    assert_non_null(spec);
-    *message = 0;
-    pith_loss_build(spec, &b);
-    assert_non_null(pith_graph_error(g));
-    assert_says("wrong.c:4: matmul");
-    assert_says("(5, 4)");
-    assert_says("(5, 6)");
-    assert_says("in wrong, called at ");
-    pith_loss_free(spec);
-    pith_graph_free(g);
-    pith_store_free(s);
 }
 
 /* The built-in losses name their own line too. */
@@ -426,9 +329,9 @@ static void a_losss_own_line_is_named(void **state)
     b.text = pith_normalize(filled(g, s, "wide", 6, false));
     *message = 0;
     PITH_CALL(g, clip_loss, (&b));
-    assert_says("losses/clip.c:");
-    assert_says("in clip_loss, called at ");
-    assert_says("test_losses.c:");
+    if (!strstr(message, "losses/clip.c:") || !strstr(message, "in clip_loss, called at ") ||
+        !strstr(message, "test_losses.c:"))
+        fail_msg("%s", message);
     pith_graph_free(g);
     pith_store_free(s);
 }
@@ -437,15 +340,7 @@ static int setup(void **state)
 {
     (void)state;
     pith_on_error(keep, NULL);
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
+    return 0;
 }
 
 int main(void)
@@ -453,10 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_equal_loops),
         cmocka_unit_test(terms_are_summed),
-        cmocka_unit_test(words_are_checked),
-        cmocka_unit_test(a_file_is_a_loss),
-        cmocka_unit_test(a_files_errors_reach_the_user),
         cmocka_unit_test(a_losss_own_line_is_named),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

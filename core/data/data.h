@@ -54,12 +54,16 @@ typedef struct pith_packer pith_packer;
 pith_packer *pith_packer_new(const char *path, int size);
 bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, const char *source, const char *split, int label);
 bool pith_packer_finish(pith_packer *p);                                /* writes path.tmp, then renames; frees p */
+void pith_packer_drop(pith_packer *p);                                  /* frees p, nothing is written */
 
 typedef struct { int read, missing, unreadable, empty_caption; char first_bad[256]; } pith_pack_report;
-/* DATA: a packed file is opened as it is; a folder (captions.tsv, captions.jsonl, metadata.jsonl or NAME.txt beside NAME.png) or a manifest
+/* A folder (captions.tsv, captions.jsonl, metadata.jsonl or NAME.txt beside NAME.png) or a manifest
  * (.tsv: file, caption[, split[, label]]; .jsonl: "file", "caption"[, "split", "label"]) is packed to `out`. Transparent pictures are laid on
  * white, fitted whole into the square. `valid`: share of pairs without a split that go to "valid", chosen by a hash of the caption. */
+/* .jsonl also takes "file_name" and "text". Bad samples are counted; no usable picture at all is an error. */
 bool pith_pack_folder(const char *data, const char *out, int size, double valid, pith_pack_report *report);
+/* DATA of the command line: a packed file is opened as it is (*report all zeros), anything else packed to `out` and that opened. */
+pith_pack *pith_data_open(const char *data, const char *out, int size, double valid, pith_pack_report *report);
 /* Coloured shapes with captions, drawn by rule: no download. Splits: train, valid, and "combination" (held-out pairs of colour and shape). */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 

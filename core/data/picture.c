@@ -1,23 +1,23 @@
 /* picture.c: PNG files of every kind in, RGBA of eight bits; and out again. 16 bits are read by their high byte, palettes
- * and packed greys expanded, interlacing undone. libpng leaves by longjmp, so what it may skip is declared volatile. */
+ * and packed greys expanded, interlacing undone. libpng leaves by longjmp. */
 #include <errno.h>
 #include <png.h>
 #include "parts.h"
 
 enum { MAX_PIXELS = 100000000 };        /* a header's claim is not believed beyond this */
 
-typedef struct { jmp_buf back; char *why; } escape;
+typedef struct { jmp_buf back; char why[200]; png_bytep *rows; } escape;
 
 static void fail(png_structp png, png_const_charp message)
 {
     escape *e = png_get_error_ptr(png);
-    snprintf(e->why, 256, "%s", message);
+    snprintf(e->why, sizeof e->why, "%s", message);
     longjmp(e->back, 1);
 }
 
 static void ignore(png_structp png, png_const_charp message) { (void)png, (void)message; }
 
-static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p, png_bytepp *rows)
+static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p, escape *e)
 {
     png_init_io(png, f);
     png_set_user_limits(png, MAX_PIXELS, MAX_PIXELS);
@@ -33,27 +33,24 @@ static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p
     p->width = (int)width;
     p->height = (int)height;
     p->rgba = malloc(4 * (size_t)width * height);
-    *rows = malloc(sizeof(png_bytep) * height);
-    if (!p->rgba || !*rows) png_error(png, "no memory");
-    for (png_uint_32 y = 0; y < height; y++) (*rows)[y] = p->rgba + 4 * (size_t)width * y;
-    png_read_image(png, *rows);
+    e->rows = malloc(sizeof(png_bytep) * height);
+    if (!p->rgba || !e->rows) png_error(png, "no memory");
+    for (png_uint_32 y = 0; y < height; y++) e->rows[y] = p->rgba + 4 * (size_t)width * y;
+    png_read_image(png, e->rows);
     png_read_end(png, NULL);
 }
 
-static bool read_png(FILE *f, pith_picture *p, char *why)
+/* What changes after setjmp is the caller's, so that it survives the jump. */
+static bool read_png(FILE *f, pith_picture *p, escape *e)
 {
-    escape e = { .why = why };
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &e, fail, ignore);
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, e, fail, ignore);
     png_infop info = png ? png_create_info_struct(png) : NULL;
-    png_bytep *volatile rows = NULL;
-    volatile bool good = false;
-    snprintf(why, 256, "no memory");
-    if (info && setjmp(e.back) == 0) {
-        read_whole(png, info, f, p, (png_bytepp *)(uintptr_t)&rows);
+    bool good = false;
+    if (info && setjmp(e->back) == 0) {
+        read_whole(png, info, f, p, e);
         good = true;
     }
     png_destroy_read_struct(&png, &info, NULL);
-    free(rows);
     return good;
 }
 
@@ -66,10 +63,11 @@ bool pith_picture_try(pith_picture *p, const char *path, char why[256])
     bool good = fread(head, 1, 8, f) == 8 && png_sig_cmp(head, 0, 8) == 0;
     if (!good) snprintf(why, 256, "is not a PNG picture");
     else {
-        char message[256];
+        escape e = { .why = "no memory" };
         rewind(f);
-        good = read_png(f, p, message);
-        if (!good) snprintf(why, 256, "is damaged or no whole PNG picture (%.200s)", message);
+        good = read_png(f, p, &e);
+        free(e.rows);
+        if (!good) snprintf(why, 256, "is damaged or no whole PNG picture (%s)", e.why);
     }
     fclose(f);
     if (!good) pith_picture_free(p);
@@ -114,22 +112,27 @@ static void write_whole(png_structp png, png_infop info, FILE *f, const pith_pic
     png_write_end(png, NULL);
 }
 
-bool pith_picture_write(const pith_picture *p, const char *path)
+static bool write_png(FILE *f, const pith_picture *p, uint8_t *row, escape *e)
 {
-    char why[256] = "no memory";
-    escape e = { .why = why };
-    FILE *f = fopen(path, "wb");
-    if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno));
-    uint8_t *row = malloc(4 * (size_t)p->width);
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &e, fail, ignore);
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, e, fail, ignore);
     png_infop info = png ? png_create_info_struct(png) : NULL;
-    volatile bool good = false;
-    if (row && info && setjmp(e.back) == 0) {
+    bool good = false;
+    if (row && info && setjmp(e->back) == 0) {
         write_whole(png, info, f, p, row);
         good = true;
     }
     png_destroy_write_struct(&png, &info);
+    return good;
+}
+
+bool pith_picture_write(const pith_picture *p, const char *path)
+{
+    escape e = { .why = "no memory" };
+    FILE *f = fopen(path, "wb");
+    if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    uint8_t *row = malloc(4 * (size_t)p->width);
+    bool good = write_png(f, p, row, &e);
     free(row);
-    if (fclose(f) != 0 && good) good = false, snprintf(why, sizeof why, "%s", strerror(errno));
-    return good || pith_raise("%s: cannot be written: %s", path, why);
+    if (fclose(f) != 0 && good) good = false, snprintf(e.why, sizeof e.why, "%s", strerror(errno));
+    return good || pith_raise("%s: cannot be written: %s", path, e.why);
 }

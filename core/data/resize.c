@@ -29,11 +29,11 @@ static bool make_filter(filter *f, int in, int out, int begin, int n)
         double sum = 0;
         if (low < 0) low = 0;
         if (high > in) high = in;
-        for (int k = low; k < high; k++) sum += w[k - low] = cubic((k - centre + 0.5) / stretch);
+        for (int k = low; k < high; k++) sum += w[k - low] = cubic((k - centre + 0.5) * (1 / stretch));
         f->first[i] = low;
         f->count[i] = high - low;
         for (int k = 0; k < high - low; k++)
-            f->weight[(size_t)i * (size_t)f->taps + (size_t)k] = (int)lround(w[k] / sum * (1 << BITS));
+            f->weight[(size_t)i * (size_t)f->taps + (size_t)k] = (int)lround(w[k] * (1 / sum) * (1 << BITS));
     }
     free(w);
     return true;
@@ -45,7 +45,7 @@ static uint8_t clip(int sum)
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One row of `channels` interleaved bytes shrunk or stretched along x. */
+/* One row of RGB shrunk or stretched. */
 static void resize_row(const filter *f, const uint8_t *in, uint8_t *out, int n)
 {
     for (int i = 0; i < n; i++) {

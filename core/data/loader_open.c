@@ -1,0 +1,195 @@
+/* loader_open.c: what a loader takes from a set at its opening: the split's pairs, their tokens, their pictures if the model
+ * wants another size, and the few token counts that batches will have. */
+#include "parts.h"
+
+enum { AHEAD = 2 };                     /* places in the ring beyond one a thread: one ready, one in use */
+
+static int length(const pith_loader *l, int pair) { return (int)(l->start[pair + 1] - l->start[pair]); }
+
+static bool no_memory(void) { return pith_raise("no memory for the loader"); }
+
+static bool check(const pith_loader_options *o)
+{
+    if (o->split < 0 || o->split >= o->pack->splits)
+        return pith_raise("there is no split %d: the set has %d", o->split, o->pack->splits);
+    if (o->batch < 1 || o->size < 1 || o->size > 4096 || o->views < 0 || o->threads < 0)
+        return pith_raise("a loader needs a batch of at least 1, a side of 1 to 4096, and no negative number of views or "
+                          "threads: found %d, %d, %d, %d", o->batch, o->size, o->views, o->threads);
+    for (int c = 0; c < 3; c++)
+        if (!(o->std[c] > 0)) return pith_raise("the standard deviation of colour %d is %g, not above 0", c, o->std[c]);
+    return true;
+}
+
+static bool take_split(pith_loader *l)
+{
+    const pith_pack *p = l->o.pack;
+    l->index = malloc(sizeof(int) * (size_t)p->count);
+    if (!l->index) return no_memory();
+    for (int i = 0; i < p->count; i++)
+        if (p->split[i] == l->o.split) l->index[l->count++] = i;
+    const char *name = p->split_name[l->o.split];
+    if (l->count == 0) return pith_raise("the split \"%s\" has no pairs", name);
+    if (l->o.shuffle && l->o.batch > l->count)
+        return pith_raise("a batch of %d is more than the %d pairs of the split \"%s\"", l->o.batch, l->count, name);
+    l->per_epoch = l->o.shuffle ? l->count / l->o.batch : (l->count + l->o.batch - 1) / l->o.batch;
+    l->limit = l->o.shuffle ? INT64_MAX : l->per_epoch;
+    return true;
+}
+
+static bool take_captions(pith_loader *l)
+{
+    const int context = l->o.context;
+    pith_table captions = { 0 };
+    int64_t room = 0;
+    l->start = malloc(sizeof(int64_t) * ((size_t)l->count + 1));
+    l->caption = malloc(sizeof(int) * (size_t)l->count);
+    bool good = (l->start && l->caption) || no_memory();
+    if (good) l->start[0] = 0;
+    for (int i = 0; good && i < l->count; i++) {
+        const char *text = l->o.pack->caption[l->index[i]];
+        if (l->start[i] + context > room) {
+            room = 2 * (l->start[i] + context);
+            int *wider = realloc(l->ids, sizeof(int) * (size_t)room);
+            if (!wider) good = no_memory();
+            else l->ids = wider;
+        }
+        const int n = good ? pith_encode(l->o.tokenizer, text, context, l->ids + l->start[i]) : 0;
+        if (good && (l->caption[i] = pith_table_add(&captions, text, strlen(text))) < 0) good = no_memory();
+        l->start[i + 1] = l->start[i] + n;
+        good = good && n > 0;
+    }
+    pith_table_free(&captions);
+    return good;
+}
+
+/* Pictures brought to the model's size once. */
+static bool take_pictures(pith_loader *l)
+{
+    const int from = l->o.pack->size, to = l->o.size;
+    const size_t in = (size_t)from * (size_t)from, out = (size_t)to * (size_t)to;
+    if (from == to) return true;
+    l->own = malloc(3 * out * (size_t)l->count);
+    bool good = l->own != NULL;
+#pragma omp parallel for schedule(static) if (good)
+    for (int i = 0; i < l->count; i++) {
+        const uint8_t *p = l->o.pack->pixels + 3 * in * (size_t)l->index[i];
+        uint8_t *rgb = malloc(3 * in), *small = malloc(3 * out);
+        for (size_t k = 0; rgb && k < 3 * in; k++) rgb[k] = p[k % 3 * in + k / 3];
+        const bool fine = l->own && rgb && small && pith_resize(rgb, from, from, small, to, to);
+        for (size_t k = 0; fine && k < 3 * out; k++) l->own[3 * out * (size_t)i + k % 3 * out + k / 3] = small[k];
+        free(rgb);
+        free(small);
+        if (!fine) {
+#pragma omp critical
+            good = false;
+        }
+    }
+    return good || no_memory();
+}
+
+static int ascending(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+/* Tokens of batch `number`, as it will be. */
+static int64_t tokens_of(const pith_loader *l, int64_t number)
+{
+    const uint64_t key = pith_hash("order", l->o.seed);
+    int64_t sum = 0;
+    for (int row = 0; row < l->o.batch; row++) sum += length(l, pith_loader_pair(l, number, row, key));
+    return sum;
+}
+
+/* The most that any batch can have: the longest captions together. */
+static int64_t most_tokens(const pith_loader *l)
+{
+    int64_t most = 0;
+    if (!l->o.shuffle) {
+        for (int64_t k = 0; k < l->per_epoch; k++) most = tokens_of(l, k) > most ? tokens_of(l, k) : most;
+        return most;
+    }
+    int64_t *with = calloc((size_t)l->o.context + 1, sizeof *with), left = l->o.batch;     /* captions of each length */
+    if (!with) return -1;
+    for (int i = 0; i < l->count; i++) with[length(l, i)]++;
+    for (int n = l->o.context; n > 0; n--) {
+        const int64_t taken = with[n] < left ? with[n] : left;
+        most += taken * n;
+        left -= taken;
+    }
+    free(with);
+    return most;
+}
+
+/* Quantiles of the first batches' tokens and the most possible, in steps of 16: few sizes, little padding. */
+static bool choose_sizes(pith_loader *l)
+{
+    static const double quantile[5] = { 0.2, 0.5, 0.8, 0.97, 1 };
+    enum { SAMPLE = 256 };
+    int sums[SAMPLE];
+    const int n = l->limit < SAMPLE ? (int)l->limit : SAMPLE;
+    const int64_t most = most_tokens(l);
+    if (most < 0) return no_memory();
+    if (most > INT32_MAX - 16) return pith_raise("a batch of %d captions may have too many tokens", l->o.batch);
+    for (int k = 0; k < n; k++) sums[k] = (int)tokens_of(l, k);
+    qsort(sums, (size_t)n, sizeof *sums, ascending);
+    for (int k = 0; k < 6; k++) {
+        const int tokens = k < 5 ? sums[(int)(quantile[k] * (n - 1))] : (int)most, size = (tokens + 15) / 16 * 16;
+        if (l->n_sizes == 0 || size > l->sizes[l->n_sizes - 1]) l->sizes[l->n_sizes++] = size;
+    }
+    return true;
+}
+
+static bool make_place(const pith_loader *l, pith_place *p)
+{
+    const size_t batch = (size_t)l->o.batch, tokens = (size_t)l->sizes[l->n_sizes - 1];
+    pith_minibatch *b = &p->batch;
+    p->number = -1;
+    p->slots = 4;
+    while (p->slots < 2 * l->o.batch) p->slots *= 2;
+    b->ids = malloc(sizeof(int) * (2 * tokens + 5 * batch + 1 + (size_t)p->slots));     /* all integers at once */
+    b->pixels = malloc(sizeof(pith_real) * 3 * (size_t)l->o.size * (size_t)l->o.size * batch);
+    p->work = malloc(sizeof(float) * pith_augment_room(l->o.size));
+    if (!b->ids || !b->pixels || !p->work) return no_memory();
+    b->positions = b->ids + tokens;
+    b->offsets = b->positions + tokens;
+    b->last = b->offsets + batch + 1;
+    b->group = b->last + batch;
+    b->label = b->group + batch;
+    b->index = b->label + batch;
+    p->first = b->index + batch;
+    return true;
+}
+
+static bool begin(pith_loader *l, int64_t first_batch)
+{
+    l->given = first_batch - 1;
+    l->made = first_batch;
+    l->places = l->o.threads + AHEAD;
+    l->ring = calloc((size_t)l->places, sizeof *l->ring);
+    l->threads = calloc((size_t)l->o.threads + 1, sizeof *l->threads);
+    if (!l->ring || !l->threads) return no_memory();
+    for (int k = 0; k < l->places; k++)
+        if (!make_place(l, &l->ring[k])) return false;
+    for (; l->running < l->o.threads; l->running++)
+        if (pthread_create(&l->threads[l->running], NULL, pith_loader_work, l) != 0)
+            return pith_raise("the system gives the loader no thread %d", l->running + 1);
+    return true;
+}
+
+pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_batch)
+{
+    if (!check(options)) return NULL;
+    pith_loader *l = calloc(1, sizeof *l);
+    if (!l) return no_memory(), NULL;
+    l->o = *options;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->room, NULL);
+    pthread_cond_init(&l->ready, NULL);
+    if (take_split(l) && take_captions(l) && take_pictures(l) && choose_sizes(l) && begin(l, first_batch)) return l;
+    pith_loader_free(l);
+    return NULL;
+}
+
+int pith_loader_sizes(const pith_loader *l, int sizes[6])
+{
+    memcpy(sizes, l->sizes, sizeof l->sizes);
+    return l->n_sizes;
+}

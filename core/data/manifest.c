@@ -1,0 +1,249 @@
+/* manifest.c: what pairs a folder or a manifest names, and how their pictures become squares of one size. */
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "parts.h"
+
+typedef struct { char *file, *path, *caption, *split; int label; } entry;
+typedef struct { entry *at; int count, room, size; double valid; } list;
+
+/* `file` as it is named, from `folder` unless it begins at the root. The list owns `caption` and `split` (may be NULL). */
+static bool add(list *l, const char *folder, const char *file, char *caption, char *split, int label)
+{
+    const bool rooted = file[0] == '/' || !*folder;
+    const size_t size = strlen(folder) + strlen(file) + 2;
+    entry e = { strdup(file), malloc(size), caption, split, label };
+    if (l->count == l->room) {
+        entry *wider = realloc(l->at, sizeof *wider * (2 * (size_t)l->room + 64));
+        if (wider) l->at = wider, l->room = 2 * l->room + 64;
+    }
+    if (!e.file || !e.path || l->count == l->room) {
+        free(e.file), free(e.path), free(caption), free(split);
+        return pith_raise("%s: no memory", folder);
+    }
+    snprintf(e.path, size, "%s%s%s", rooted ? "" : folder, rooted ? "" : "/", file);
+    l->at[l->count++] = e;
+    return true;
+}
+
+static void free_list(list *l)
+{
+    for (int i = 0; i < l->count; i++) {
+        free(l->at[i].file), free(l->at[i].path), free(l->at[i].caption), free(l->at[i].split);
+    }
+    free(l->at);
+}
+
+/* ---- manifests ---- */
+
+static bool read_tsv_line(list *l, const char *folder, const char *path, int number, char *line)
+{
+    char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t"), *split = strsep(&rest, "\t");
+    const char *label = strsep(&rest, "\t");
+    char *end = NULL;
+    const long value = label && *label ? strtol(label, &end, 10) : -1;
+    if ((end && *end) || value < -1 || value > INT32_MAX)
+        return pith_raise("%s:%d: expected a label that is a whole number, found \"%s\"", path, number, label);
+    return add(l, folder, file, strdup(caption ? caption : ""), split && *split ? strdup(split) : NULL, (int)value);
+}
+
+static bool read_json_line(list *l, const char *folder, const char *path, int number, const char *line)
+{
+    json_error_t error;
+    json_t *o = json_loads(line, 0, &error);
+    if (!o) return pith_raise("%s:%d: no JSON: %s", path, number, error.text);
+    const char *file = json_string_value(json_object_get(o, "file"));
+    const char *caption = json_string_value(json_object_get(o, "caption"));
+    const char *split = json_string_value(json_object_get(o, "split"));
+    const json_t *label = json_object_get(o, "label");
+    if (!file) file = json_string_value(json_object_get(o, "file_name"));
+    if (!caption) caption = json_string_value(json_object_get(o, "text"));
+    const json_int_t value = label ? json_integer_value(label) : -1;
+    bool good = false;
+    if (!file) pith_raise("%s:%d: expected an object with \"file\" and \"caption\"", path, number);
+    else if (label && (!json_is_integer(label) || value < -1 || value > INT32_MAX))
+        pith_raise("%s:%d: expected a label that is a whole number", path, number);
+    else
+        good = add(l, folder, file, strdup(caption ? caption : ""), split && *split ? strdup(split) : NULL, (int)value);
+    json_decref(o);
+    return good;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    const size_t n = strlen(name), m = strlen(end);
+    return n > m && strcasecmp(name + n - m, end) == 0;
+}
+
+static bool read_manifest(list *l, const char *folder, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    if (!f) return pith_raise("%s: %s", path, strerror(errno));
+    char *line = NULL;
+    size_t room = 0;
+    bool good = true;
+    for (int number = 1; good && getline(&line, &room, f) >= 0; number++) {
+        line[strcspn(line, "\r\n")] = 0;
+        if (!*line) continue;
+        good = ends_with(path, ".tsv") ? read_tsv_line(l, folder, path, number, line)
+                                       : read_json_line(l, folder, path, number, line);
+    }
+    if (good && ferror(f)) good = pith_raise("%s: cannot be read: %s", path, strerror(errno));
+    free(line);
+    fclose(f);
+    return good;
+}
+
+/* ---- a folder of NAME.png beside NAME.txt, and its folders ---- */
+
+/* The first line of the text beside a picture; "" if there is none. */
+static char *caption_beside(const char *picture)
+{
+    char *path = strdup(picture), *line = NULL;
+    size_t room = 0;
+    if (!path) return NULL;
+    strcpy(path + strlen(path) - 3, "txt");
+    FILE *f = fopen(path, "r");
+    if (!f || getline(&line, &room, f) < 0) free(line), line = strdup("");
+    if (line) line[strcspn(line, "\r\n")] = 0;
+    if (f) fclose(f);
+    free(path);
+    return line;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+
+static bool read_folder(list *l, const char *folder, const char *below)
+{
+    struct dirent **names;
+    char *path = malloc(strlen(folder) + strlen(below) + 260), *inner = malloc(strlen(below) + 260);
+    bool good = (path && inner) || pith_raise("%s: no memory", folder);
+    if (good) sprintf(path, "%s/%s", folder, below);
+    const int n = good ? scandir(path, &names, NULL, by_name) : -1;
+    if (good && n < 0) good = pith_raise("%s: %s", path, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        struct stat info;
+        const char *name = names[i]->d_name;
+        sprintf(inner, "%s%s%s", below, *below ? "/" : "", name);
+        sprintf(path, "%s/%s", folder, inner);
+        if (good && name[0] != '.' && lstat(path, &info) == 0) {    /* links to folders are not followed: no circles */
+            if (S_ISDIR(info.st_mode)) good = read_folder(l, folder, inner);
+            else if (ends_with(name, ".png")) good = add(l, folder, inner, caption_beside(path), NULL, -1);
+        }
+        free(names[i]);
+    }
+    if (n >= 0) free(names);
+    free(path);
+    free(inner);
+    return good;
+}
+
+static bool read_list(list *l, const char *data)
+{
+    static const char *const names[] = { "captions.tsv", "captions.jsonl", "metadata.jsonl" };
+    struct stat info;
+    char *path = malloc(strlen(data) + 32);
+    bool good = path || pith_raise("%s: no memory", data);
+    if (good && stat(data, &info) != 0) good = pith_raise("%s: %s", data, strerror(errno));
+    else if (good && !S_ISDIR(info.st_mode)) {
+        const char *slash = strrchr(data, '/');
+        sprintf(path, "%.*s", slash ? (int)(slash - data) : 0, data);
+        good = ends_with(data, ".tsv") || ends_with(data, ".jsonl")
+                   ? read_manifest(l, slash == data ? "/" : path, data)
+                   : pith_raise("%s: expected a folder or a manifest (.tsv or .jsonl)", data);
+    } else if (good) {
+        int k = 0;
+        for (; k < 3; k++) {
+            sprintf(path, "%s/%s", data, names[k]);
+            if (access(path, F_OK) == 0) break;
+        }
+        good = k < 3 ? read_manifest(l, data, path) : read_folder(l, data, "");
+    }
+    free(path);
+    return good;
+}
+
+/* ---- pictures ---- */
+
+/* Laid on white and fitted whole into the middle of a white square. */
+static bool fit(const pith_picture *p, int size, uint8_t *out)
+{
+    const int longer = p->width > p->height ? p->width : p->height;
+    int width = (int)(((int64_t)p->width * size + longer / 2) / longer);
+    int height = (int)(((int64_t)p->height * size + longer / 2) / longer);
+    if (width < 1) width = 1;
+    if (height < 1) height = 1;
+    const size_t pixels = (size_t)p->width * (size_t)p->height, line = 3 * (size_t)width;
+    uint8_t *white = malloc(3 * pixels), *small = malloc(line * (size_t)height);
+    bool good = white && small;
+    for (size_t k = 0; good && k < pixels; k++) {
+        const int alpha = p->rgba[4 * k + 3];
+        for (size_t c = 0; c < 3; c++) white[3 * k + c] = (uint8_t)((p->rgba[4 * k + c] * alpha + 255 * (255 - alpha) + 127) / 255);
+    }
+    good = good && pith_resize(white, p->width, p->height, small, width, height);
+    memset(out, 255, 3 * (size_t)size * (size_t)size);
+    const size_t left = (size_t)(size - width) / 2, top = (size_t)(size - height) / 2;
+    for (size_t y = 0; good && y < (size_t)height; y++)
+        memcpy(out + 3 * ((top + y) * (size_t)size + left), small + line * y, line);
+    free(white);
+    free(small);
+    return good;
+}
+
+static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n")] == 0; }
+
+static void make_pair(const void *context, int i, pith_pair *s)
+{
+    const list *l = context;
+    const entry *e = &l->at[i];
+    pith_picture p;
+    s->caption = e->caption;
+    s->source = e->file;
+    s->label = e->label;
+    s->split = e->split;
+    if (!s->split) s->split = pith_uniform_at(pith_hash(e->caption, 0), 0, 0) < l->valid ? "valid" : "train";
+    if (is_blank(e->caption)) {
+        s->state = PITH_NO_CAPTION;
+        snprintf(s->why, sizeof s->why, "has no caption");
+    } else if (access(e->path, F_OK) != 0) {
+        s->state = PITH_MISSING;
+        snprintf(s->why, sizeof s->why, "%s", strerror(errno));
+    } else if (!pith_picture_try(&p, e->path, s->why)) s->state = PITH_UNREADABLE;
+    else {
+        if (!fit(&p, l->size, s->rgb)) {
+            s->state = PITH_UNREADABLE;
+            snprintf(s->why, sizeof s->why, "no memory");
+        }
+        pith_picture_free(&p);
+    }
+}
+
+bool pith_pack_folder(const char *data, const char *out, int size, double valid, pith_pack_report *report)
+{
+    list l = { .size = size, .valid = valid };
+    pith_packer *p = NULL;
+    *report = (pith_pack_report){ 0 };
+    bool good = read_list(&l, data);
+    for (int i = 0; good && i < l.count; i++)
+        if (!l.at[i].caption) good = pith_raise("%s: no memory", data);
+    if (good && l.count == 0) good = pith_raise("%s: there is no picture with a caption", data);
+    good = good && (p = pith_packer_new(out, size)) != NULL && pith_pack_all(p, size, l.count, make_pair, &l, report);
+    if (good && report->read == 0)
+        good = pith_raise("%s: no usable picture: %d missing, %d unreadable, %d without a caption; the first: %s", data,
+                          report->missing, report->unreadable, report->empty_caption, report->first_bad);
+    free_list(&l);
+    if (good) return pith_packer_finish(p);
+    pith_packer_drop(p);
+    return false;
+}
+
+pith_pack *pith_data_open(const char *data, const char *out, int size, double valid, pith_pack_report *report)
+{
+    struct stat info;
+    *report = (pith_pack_report){ 0 };
+    if (stat(data, &info) == 0 && S_ISREG(info.st_mode) && !ends_with(data, ".tsv") && !ends_with(data, ".jsonl"))
+        return pith_pack_open(data);
+    return pith_pack_folder(data, out, size, valid, report) ? pith_pack_open(out) : NULL;
+}

@@ -1,0 +1,196 @@
+/* checkpoint.c: a run's state on disk, whole or not there. state.json is written last and knows size and hash of the
+ * weights, so that a damaged checkpoint is found before anything of it is read. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "parts.h"
+
+#define WEIGHTS "weights.safetensors"
+#define STATE "state.json"
+
+/* Of "step-12" or "step-12.tmp"; *rest is what follows the number. -1 for other names. */
+static int64_t step_of(const char *name, const char **rest)
+{
+    char *end = NULL;
+    if (strncmp(name, "step-", 5) || name[5] < '0' || name[5] > '9') return -1;
+    const int64_t step = strtoll(name + 5, &end, 10);
+    *rest = end;
+    return step;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The steps that have a checkpoint, newest first; with `tidy`, what a save cut off has left is removed. The caller frees it. */
+static int64_t *list_steps(const char *directory, bool tidy, int *count)
+{
+    DIR *d = opendir(directory);
+    int64_t *steps = NULL;
+    *count = 0;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[PITH_PATH];
+        const char *rest;
+        const int64_t step = step_of(e->d_name, &rest);
+        pith_path(path, "%s/%s", directory, e->d_name);
+        if (step < 0) continue;
+        if (tidy && (!strcmp(rest, ".tmp") || !strcmp(rest, ".weights") || !strcmp(rest, ".weights.tmp")))
+            pith_remove_tree(path);
+        int64_t *longer = *rest ? NULL : realloc(steps, sizeof *steps * (size_t)(*count + 1));
+        if (longer) steps = longer, steps[(*count)++] = step;
+    }
+    if (d) closedir(d);
+    if (steps) qsort(steps, (size_t)*count, sizeof *steps, newest_first);
+    return steps;
+}
+
+static bool check_finite(const char *directory, int64_t step, pith_store *s)
+{
+    for (int k = 0; k < pith_store_count(s); k++) {
+        const pith_tensor *t = pith_store_at(s, k);
+        const pith_real *x = t->data;
+        for (size_t i = 0; t->dtype == PITH_F32 && i < pith_tensor_size(t); i++)
+            if (!isfinite(x[i]))
+                return pith_raise("%s/step-%" PRId64 ": tensor %s holds %g at element %zu", directory, step, t->name,
+                                  (double)x[i], i);
+    }
+    return true;
+}
+
+/* ---- saving ---- */
+
+static char *describe(const char *json, int64_t step, int64_t bytes, uint64_t hash)
+{
+    char text[17];
+    json_error_t error;
+    json_t *state = json_loads(json, 0, &error);
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    json_object_set_new(state, "step", json_integer(step));
+    json_object_set_new(state, "weights", json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "hash", text));
+    char *all = json_is_object(state) ? json_dumps(state, JSON_INDENT(2)) : NULL;
+    json_decref(state);
+    return all;
+}
+
+static int replace_link(const char *directory, int64_t step)
+{
+    char target[64], temporary[PITH_PATH], link[PITH_PATH];
+    snprintf(target, sizeof target, "step-%" PRId64, step);
+    pith_path(temporary, "%s/latest.tmp", directory);
+    pith_path(link, "%s/latest", directory);
+    unlink(temporary);
+    return symlink(target, temporary) || rename(temporary, link) ? errno : pith_sync(directory);
+}
+
+/* From the weights' file to a whole checkpoint. */
+static int assemble(const char *directory, const char *final, const char *weights, const char *state)
+{
+    char temporary[PITH_PATH], file[PITH_PATH];
+    pith_path(temporary, "%s.tmp", final);
+    pith_remove_tree(temporary);
+    int why = mkdir(temporary, 0777) ? errno : 0;
+    pith_path(file, "%s/" WEIGHTS, temporary);
+    if (!why && rename(weights, file)) why = errno;
+    pith_path(file, "%s/" STATE, temporary);
+    if (!why) why = pith_put_file(file, state, strlen(state));
+    if (!why) why = pith_sync(temporary);
+    if (!why) pith_remove_tree(final);      /* one of this step is damaged: else the run would have gone on from it */
+    if (!why && rename(temporary, final)) why = errno;
+    if (!why) why = pith_sync(directory);
+    if (why) pith_remove_tree(temporary);
+    return why;
+}
+
+/* Also removes later ones: they were damaged, and the run went back behind them. */
+static void prune(const char *directory, int64_t step, int keep)
+{
+    int count, kept = 0;
+    int64_t *steps = list_steps(directory, true, &count);
+    for (int k = 0; k < count; k++) {
+        char path[PITH_PATH];
+        pith_path(path, "%s/step-%" PRId64, directory, steps[k]);
+        if (steps[k] > step || (kept > 0 && kept >= keep)) pith_remove_tree(path);
+        else kept++;
+    }
+    free(steps);
+}
+
+/* The weights go to a file of their own first: the store tidies up after a full disk before the error is told, and whoever hears of
+ * it may end the program there. */
+bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s, const char *json)
+{
+    char weights[PITH_PATH], final[PITH_PATH];
+    uint64_t hash;
+    int64_t bytes;
+    pith_path(final, "%s/step-%" PRId64, directory, step);
+    pith_path(weights, "%s.weights", final);
+    if (!check_finite(directory, step, s) || !pith_store_save(s, weights, PITH_ANY)) return false;
+    int why = pith_hash_bytes_of(weights, &hash, &bytes);
+    char *state = why ? NULL : describe(json, step, bytes, hash);
+    if (!why) why = state ? assemble(directory, final, weights, state) : EINVAL;
+    free(state);
+    if (!why) why = replace_link(directory, step);
+    if (!why) return prune(directory, step, keep), true;
+    unlink(weights);
+    return pith_raise("%s: cannot be written: %s", final, strerror(why));
+}
+
+/* ---- loading ---- */
+
+/* The text of state.json if the checkpoint is whole; else NULL, and why it is not. */
+static char *check(const char *directory, int64_t step, char why[256])
+{
+    char path[PITH_PATH], text[17];
+    json_error_t error;
+    pith_path(path, "%s/step-%" PRId64 "/" STATE, directory, step);
+    json_t *state = json_load_file(path, 0, &error);
+    json_t *weights = json_object_get(state, "weights");
+    const json_int_t wanted = json_integer_value(json_object_get(weights, "bytes"));
+    const char *told = json_string_value(json_object_get(weights, "hash"));
+    pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, step);
+    uint64_t hash;
+    int64_t bytes;
+    char *all = NULL;
+    const int code = pith_hash_bytes_of(path, &hash, &bytes);
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    if (!state) snprintf(why, 256, STATE " cannot be read: %.160s", error.text);
+    else if (!told || json_integer_value(json_object_get(state, "step")) != step)
+        snprintf(why, 256, STATE " is not of this checkpoint");
+    else if (code) snprintf(why, 256, WEIGHTS ": %s", strerror(code));
+    else if (bytes != wanted) snprintf(why, 256, WEIGHTS " has %lld bytes of %lld", (long long)bytes, (long long)wanted);
+    else if (strcmp(text, told)) snprintf(why, 256, WEIGHTS " is not what was written: its hash is %s, not %.32s", text, told);
+    else all = json_dumps(state, 0);
+    json_decref(state);
+    return all;
+}
+
+bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json, FILE *log)
+{
+    char path[PITH_PATH], why[256] = "";
+    int count;
+    int64_t *steps = list_steps(directory, false, &count), newest = count ? steps[0] : -1;
+    *json = NULL;
+    for (int k = 0; k < count && !*json; k++) {
+        char now[256];
+        *step = steps[k];
+        *json = check(directory, *step, now);
+        if (k == 0) strcpy(why, now);
+        if (!*json && log && k + 1 < count)
+            fprintf(log, "%s/step-%" PRId64 " is damaged: %s: trying step-%" PRId64 "\n", directory, *step, now, steps[k + 1]);
+    }
+    free(steps);
+    if (!count) return pith_raise("%s: there is no checkpoint", directory);
+    if (!*json) return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s", directory, newest, why);
+    pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, *step);
+    if (pith_store_load(s, path) && check_finite(directory, *step, s)) return true;
+    free(*json);
+    *json = NULL;
+    return false;
+}

@@ -1,0 +1,130 @@
+/* optim.c: optimizers are graph: a few pointwise nodes a param, which the planner fuses into one pass over memory, and an
+ * assign. Every assigned leaf is guarded alike: where(ok, new, old), never a product, so that NaN cannot leak. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "pith.h"
+
+typedef pith_node node;
+
+/* A state beside a param: "adamw.m/" and the param's name. */
+static node *beside(const node *param, const char *prefix)
+{
+    char name[600];
+    snprintf(name, sizeof name, "%s%s", prefix, param->name);
+    return pith_state_like(param->graph, name, param);
+}
+
+static node *write(node *leaf, node *value, node *ok)
+{
+    return pith_assign(leaf, ok ? pith_where(ok, value, leaf) : value);
+}
+
+static node *write_param(node *param, node *value, node *ok)
+{
+    const pith_param_group group = pith_group_of(param);
+    if (isfinite(group.low)) value = pith_maximum(value, pith_const(param->graph, group.low));
+    if (isfinite(group.high)) value = pith_minimum(value, pith_const(param->graph, group.high));
+    return write(param, value, ok);
+}
+
+static node *blend(node *old, node *new, double share)      /* old + share (new - old) */
+{
+    return pith_add(old, pith_scale(pith_sub(new, old), share));
+}
+
+static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
+
+/* The pairs must be of params and their gradients. An error is the graph's. */
+static bool good_pairs(int n, node *const *params, node *const *gradients, node *rate)
+{
+    for (int k = 0; k < n; k++)
+        if (pith_group_of(params[k]).rate == 0 || pith_size(params[k]) != pith_size(gradients[k])) return false;
+    return n > 0 && !pith_graph_error(rate->graph);
+}
+
+node *pith_adamw(int n, node *const *params, node *const *gradients, node *rate, pith_adamw_options o, node *ok)
+{
+    pith_graph *g = rate->graph;
+    if (!good_pairs(n, params, gradients, rate)) return pith_raise("pith_adamw: the pairs are not params and gradients"), NULL;
+    node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)), *count = pith_state(g, "adamw.count", PITH_F32, 0, PITH_END);
+    node *t = pith_shift(count, 1);
+    node *step = pith_div(rate, one_minus(pith_exp(pith_scale(t, log(o.beta1)))));
+    node *root = pith_rsqrt(one_minus(pith_exp(pith_scale(t, log(o.beta2)))));
+    node *keep = one_minus(pith_scale(rate, o.decay));
+    int w = 0;
+    for (int k = 0; k < n; k++) {
+        const pith_param_group group = pith_group_of(params[k]);
+        node *m = beside(params[k], "adamw.m/"), *v = beside(params[k], "adamw.v/"), *old = params[k];
+        node *m1 = blend(m, gradients[k], 1 - o.beta1), *v1 = blend(v, pith_square(gradients[k]), 1 - o.beta2);
+        node *size = group.rate == 1 ? step : pith_scale(step, group.rate);
+        node *change = pith_mul(size, pith_div(m1, pith_shift(pith_mul(pith_sqrt(v1), root), o.epsilon)));
+        if (group.decay && o.decay != 0)
+            old = pith_mul(old, group.rate == 1 ? keep : one_minus(pith_scale(rate, o.decay * fabs(group.rate))));
+        writes[w++] = write(m, m1, ok);
+        writes[w++] = write(v, v1, ok);
+        writes[w++] = write_param(params[k], pith_sub(old, change), ok);
+    }
+    writes[w++] = write(count, t, ok);
+    node *all = pith_group(w, writes);
+    free(writes);
+    return all;
+}
+
+node *pith_sgd(int n, node *const *params, node *const *gradients, node *rate, double momentum, double decay, node *ok)
+{
+    if (!good_pairs(n, params, gradients, rate)) return pith_raise("pith_sgd: the pairs are not params and gradients"), NULL;
+    node **writes = malloc(sizeof *writes * (size_t)(2 * n));
+    int w = 0;
+    for (int k = 0; k < n; k++) {
+        const pith_param_group group = pith_group_of(params[k]);
+        node *d = decay != 0 && group.decay ? pith_add(gradients[k], pith_scale(params[k], decay)) : gradients[k];
+        if (momentum != 0) {
+            node *m = beside(params[k], "sgd.m/");
+            d = pith_add(pith_scale(m, momentum), d);
+            writes[w++] = write(m, d, ok);
+        }
+        writes[w++] = write_param(params[k], pith_sub(params[k], pith_mul(pith_scale(rate, group.rate), d)), ok);
+    }
+    node *all = pith_group(w, writes);
+    free(writes);
+    return all;
+}
+
+node *pith_ema(node *updated, double keep, node *ok)
+{
+    if (!updated) return NULL;
+    node **writes = malloc(sizeof *writes * (size_t)(updated->n_in + 1));
+    int w = 0;
+    for (int k = 0; k < updated->n_in; k++) {
+        node *assigned = updated->in[k], *param = assigned->in[0];
+        if (pith_group_of(param).rate == 0) continue;       /* a moment */
+        pith_store *store = pith_store_of(param->graph);
+        char name[600];
+        snprintf(name, sizeof name, "ema/%s", param->name);
+        const bool fresh = !pith_store_find(store, name);
+        node *ema = pith_state_like(param->graph, name, param);
+        const pith_tensor *weights = pith_store_find(store, param->name), *average = pith_store_find(store, name);
+        if (fresh && weights && average)                    /* the average starts at the weights as they are */
+            memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
+        writes[w++] = write(ema, blend(ema, assigned, 1 - keep), ok);
+    }
+    writes[w++] = updated;
+    node *all = pith_group(w, writes);
+    free(writes);
+    return all;
+}
+
+void pith_clip_norm(int n, node **gradients, double limit, node **norm)
+{
+    node *sum = NULL;
+    for (int k = 0; k < n; k++) {
+        node *square = pith_dot(gradients[k], gradients[k]);
+        sum = sum ? pith_add(sum, square) : square;
+    }
+    *norm = pith_sqrt(sum);
+    if (limit <= 0) return;
+    pith_graph *g = sum->graph;
+    node *factor = pith_minimum(pith_const(g, 1), pith_div(pith_const(g, limit), pith_shift(*norm, 1e-6)));
+    for (int k = 0; k < n; k++) gradients[k] = pith_mul(gradients[k], factor);
+}

@@ -1,0 +1,38 @@
+/* parts.h: what the pages of core/train share among themselves. Nobody else includes it. */
+#ifndef PITH_TRAIN_PARTS_H
+#define PITH_TRAIN_PARTS_H
+#include <jansson.h>
+#include "train.h"
+
+/* files.c. Those that give an int give 0 or an errno and raise nothing: the caller tidies up first. */
+#define PITH_PATH 4096
+void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
+int pith_put_file(const char *path, const void *data, size_t size);         /* written and fsynced in place */
+int pith_sync(const char *path);                                            /* fsync of a file or directory */
+void pith_remove_tree(const char *path);
+int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes);
+
+/* metrics.c: metrics.jsonl and run.json. */
+typedef struct { FILE *file; char path[PITH_PATH]; } pith_metrics;
+bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step);       /* later lines are dropped */
+bool pith_metrics_write(pith_metrics *m, int64_t step, int n, const pith_metric *values);
+bool pith_metrics_close(pith_metrics *m);
+bool pith_metrics_sync(pith_metrics *m);
+json_t *pith_number(double x);                              /* null if it is not finite */
+bool pith_run_write(const pith_train_options *o, const pith_loader_options *data);  /* run.json */
+
+/* progress.c */
+typedef struct {
+    FILE *file;
+    bool terminal, drawn;
+    const char *title;
+    int64_t first, steps;
+    int batch;
+    double start, shown;
+} pith_progress;
+double pith_seconds(void);
+void pith_progress_start(pith_progress *p, const pith_train_options *o, int64_t first, int batch);
+void pith_progress_show(pith_progress *p, int64_t step, double loss, double waited);
+void pith_progress_say(pith_progress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void pith_progress_end(pith_progress *p);
+#endif

@@ -1,0 +1,139 @@
+/* data.c: pith data: sets are fetched, packed and looked into. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include "command.h"
+#include "emoji.h"
+
+#ifndef PITH_INCLUDE_DIR
+#define PITH_INCLUDE_DIR "core"
+#endif
+
+static int64_t size = 32, count = 20000;
+static double valid = 0.05;
+static const option options[] = {
+    { "--size", INTEGER, &size, "side of the packed pictures" },
+    { "--valid", NUMBER, &valid, "pack: share of the pairs without a split that validate" },
+    { "--count", INTEGER, &count, "fetch shapes: number of pictures" },
+    END_OF_OPTIONS,
+};
+
+static void tell(const pith_pack_report *r)
+{
+    const int bad = r->missing + r->unreadable + r->empty_caption;
+    printf("%d pairs packed", r->read);
+    if (bad)
+        printf("; left out: %d missing, %d unreadable, %d without a caption (the first: %s)", r->missing, r->unreadable,
+               r->empty_caption, r->first_bad);
+    putchar('\n');
+}
+
+static void run_script(const char *folder)
+{
+    char script[] = PITH_INCLUDE_DIR "/../examples/pith/fetch-emoji.sh", command[3 * 4096];
+    if (strchr(folder, '\'')) pith_raise("%s: a folder's name with a quote in it cannot be fetched to", folder);
+    snprintf(command, sizeof command, "sh '%s' '%s'", script, folder);
+    fflush(stdout);
+    const int status = system(command);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+        pith_raise("the emoji cannot be downloaded; pith data fetch shapes needs no network");
+    if (status != 0) pith_raise("the emoji were not fetched: the lines above tell why");
+}
+
+static void fetch(const char *what, const char *folder)
+{
+    char pack[4096], debs[4096];
+    pith_pack_report report = { 0 };
+    make_directories(folder);
+    snprintf(pack, sizeof pack, "%s/%s.pack", folder, what);
+    snprintf(debs, sizeof debs, "%s/debs", folder);
+    if (!strcmp(what, "emoji")) {
+        run_script(debs);
+        pith_emoji_pack(debs, pack, (int)size, &report);
+        tell(&report);
+    } else if (!strcmp(what, "shapes")) {
+        if (count < 1 || count > 100000000) pith_raise("--count is %lld, expected 1 to 100000000", (long long)count);
+        pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
+    } else pith_raise("pith data fetch knows emoji and shapes, not %s", what);
+    printf("%s\n", pack);
+}
+
+/* ---- stats ---- */
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static void print_captions(const pith_pack *p)
+{
+    const char **sorted = malloc(sizeof *sorted * (size_t)p->count);
+    size_t letters = 0, words = 0, different = 0;
+    if (!sorted) pith_raise("no memory for %d captions", p->count);
+    memcpy(sorted, p->caption, sizeof *sorted * (size_t)p->count);
+    qsort(sorted, (size_t)p->count, sizeof *sorted, by_text);
+    for (int i = 0; i < p->count; i++) {
+        different += i == 0 || strcmp(sorted[i], sorted[i - 1]) != 0;
+        letters += strlen(sorted[i]);
+        for (const char *s = sorted[i]; *(s += strspn(s, " \t")); s += strcspn(s, " \t")) words++;
+    }
+    printf("captions: %zu different, %.1f words and %.1f bytes on average\n", different, (double)words / p->count,
+           (double)letters / p->count);
+    printf("    %s\n    %s\n    %s\n", p->caption[0], p->caption[p->count / 2], p->caption[p->count - 1]);
+    free(sorted);
+}
+
+static void print_colours(const pith_pack *p)
+{
+    static const char *const names[] = { "red", "green", "blue" };
+    const size_t area = (size_t)p->size * (size_t)p->size;
+    for (size_t c = 0; c < 3; c++) {
+        double sum = 0, squares = 0;
+        const double n = (double)area * p->count;
+        for (size_t i = 0; i < (size_t)p->count; i++) {
+            const uint8_t *x = p->pixels + (3 * i + c) * area;
+            int64_t s = 0, s2 = 0;
+            for (size_t k = 0; k < area; k++) s += x[k], s2 += x[k] * x[k];
+            sum += (double)s;
+            squares += (double)s2;
+        }
+        printf("%s%s %.3f +- %.3f", c ? ", " : "colours: ", names[c], sum / n / 255,
+               sqrt(fmax(0, squares / n - sum / n * sum / n)) / 255);
+    }
+    putchar('\n');
+}
+
+static void stats(const char *path)
+{
+    pith_pack *p = pith_pack_open(path);
+    int labels = -1;
+    for (int i = 0; i < p->count; i++)
+        if (p->label[i] > labels) labels = p->label[i];
+    printf("%s: %d pairs, pictures of %d x %d, hash %016llx\n", path, p->count, p->size, p->size, (unsigned long long)p->hash);
+    for (int s = 0; s < p->splits; s++) {
+        int n = 0;
+        for (int i = 0; i < p->count; i++) n += p->split[i] == s;
+        if (n) printf("    %-16s %d\n", p->split_name[s], n);
+    }
+    if (labels >= 0) printf("labels: 0 to %d\n", labels);
+    print_captions(p);
+    print_colours(p);
+    pith_pack_close(p);
+}
+
+int command_data(int argc, char **argv)
+{
+    static const char usage[] = "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK";
+    const int words = parse_options(options, usage,
+                                    "fetch: makes DIR/emoji.pack (pictures of Debian packages, downloaded) or DIR/shapes.pack (drawn by "
+                                    "rule).\npack: a folder (captions.tsv, captions.jsonl, metadata.jsonl or NAME.txt beside NAME.png) or a "
+                                    "manifest (.tsv,\n.jsonl) becomes one file that is mapped into memory. stats: what a packed file holds.",
+                                    2, 3, argc, argv);
+    const char *what = argv[1];
+    if (!strcmp(what, "fetch") && words == 3) fetch(argv[2], argv[3]);
+    else if (!strcmp(what, "stats") && words == 2) stats(argv[2]);
+    else if (!strcmp(what, "pack") && words == 3) {
+        pith_pack_report report = { 0 };
+        pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
+        tell(&report);
+    } else pith_raise("pith data: usage: pith data %s", usage);
+    return 0;
+}

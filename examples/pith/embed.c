@@ -1,0 +1,76 @@
+/* embed.c: pith embed: pictures and lines of text become unit rows in a file. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "index.h"
+
+typedef struct { int n; char **line; size_t bytes; } lines;
+
+static void add_lines(lines *l, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    size_t room = 0;
+    char *line = NULL;
+    if (!f) pith_raise("%s: %s", path, strerror(errno));
+    for (ssize_t n; (n = getline(&line, &room, f)) >= 0;) {
+        if (n && line[n - 1] == '\n') line[n - 1] = 0;
+        l->line = realloc(l->line, sizeof *l->line * (size_t)(l->n + 1));
+        if (!l->line || !(l->line[l->n++] = strdup(line))) pith_raise("%s: no memory for its lines", path);
+        l->bytes += strlen(line) + 1;
+    }
+    free(line);
+    fclose(f);
+}
+
+/* text_embeds (n, width) and text_lines, the lines themselves. */
+static void put_lines(const lines *l, const model *m, pith_store *s)
+{
+    const int dim[2] = { l->n, m->config.embed }, bytes = (int)l->bytes;
+    if (!l->n) return;
+    if (l->bytes > INT32_MAX) pith_raise("%zu bytes of text are too many for one file", l->bytes);
+    encode_texts(&m->config, m->store, m->tokenizer, l->n, (const char *const *)l->line,
+                 pith_store_add(s, "text_embeds", PITH_WEIGHT, PITH_F32, 2, dim)->data);
+    char *text = pith_store_add(s, "text_lines", PITH_WEIGHT, PITH_U8, 1, &bytes)->data;
+    for (int k = 0; k < l->n; k++) {
+        const size_t size = strlen(l->line[k]);
+        memcpy(text, l->line[k], size);
+        text[size] = '\n';
+        text += size + 1;
+    }
+}
+
+int command_embed(int argc, char **argv)
+{
+    const char *out = NULL;
+    const option options[] = {
+        { "--out", TEXT, &out, "the safetensors file to write" },
+        END_OF_OPTIONS,
+    };
+    const int words = parse_options(options, "MODEL FILES.. --out F.safetensors",
+                                    "FILES: PNG pictures, folders of them, and .txt files with one text a line. Writes image_embeds (n, width) "
+                                    "and\ntext_embeds (n, width), unit rows, with image_files (size, time and name, one a line) and "
+                                    "text_lines as bytes.\nRows of pictures that an earlier F holds are taken from there.", 2, -1,
+                                    argc, argv);
+    need_option("--out", out);
+    picture_index pictures = { 0 };
+    lines texts = { 0 };
+    for (int k = 2; k <= words; k++) {
+        const size_t size = strlen(argv[k]);
+        if (size > 4 && !strcmp(argv[k] + size - 4, ".txt")) add_lines(&texts, argv[k]);
+        else index_add(&pictures, argv[k]);
+    }
+    if (!pictures.n && !texts.n) pith_raise("%s: holds no PNG picture", argv[2]);
+    model m = texts.n ? open_model_with_words(argv[1]) : open_model(argv[1]);
+    pith_store *s = pith_store_new();
+    const int made = pictures.n ? index_encode(&pictures, &m, out, true) : 0;
+    index_put(&pictures, s);
+    put_lines(&texts, &m, s);
+    pith_store_save(s, out, PITH_WEIGHT);
+    printf("%s: %d pictures (%d of them new) and %d texts, rows of %d\n", out, pictures.n, made, texts.n, m.config.embed);
+    for (int k = 0; k < texts.n; k++) free(texts.line[k]);
+    free(texts.line);
+    index_free(&pictures);
+    pith_store_free(s);
+    close_model(&m);
+    return 0;
+}

@@ -1,0 +1,212 @@
+/* encode.c: models and data as the command line names them, and the embeddings of pictures and texts. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "task.h"
+
+enum { CHUNK = 64 };                    /* pictures or captions a run */
+
+static void vocabulary_path(char path[4096], const char *directory)
+{
+    snprintf(path, 4096, "%s/vocab.txt.gz", directory);
+}
+
+model open_model(const char *directory)
+{
+    model m = { .store = pith_store_new() };
+    char path[4096];
+    vocabulary_path(path, directory);
+    clip_load(&m.config, m.store, directory);
+    if (access(path, F_OK))
+        return m;
+    m.tokenizer = pith_tokenizer_read(path);
+    const int size = pith_tokenizer_size(m.tokenizer);
+    if (size != m.config.vocabulary)
+        pith_raise("%s: holds %d ids, the model of %s wants %d", path, size, directory, m.config.vocabulary);
+    return m;
+}
+
+model open_model_with_words(const char *directory)
+{
+    model m = open_model(directory);
+    if (!m.tokenizer)
+        pith_raise("%s holds no vocab.txt.gz: for OpenCLIP's models it is CLIP's bpe_simple_vocab_16e6.txt.gz",
+                   directory);
+    return m;
+}
+
+void close_model(model *m)
+{
+    pith_store_free(m->store);
+    if (m->tokenizer)
+        pith_tokenizer_free(m->tokenizer);
+}
+
+void save_model(const model *m, const char *directory)
+{
+    char path[4096];
+    vocabulary_path(path, directory);
+    clip_save(&m->config, m->store, directory);
+    if (m->tokenizer)
+        pith_tokenizer_write(m->tokenizer, path);
+}
+
+double model_scale(const model *m)
+{
+    return exp((double)*(const pith_real *)pith_store_find(m->store, "logit_scale")->data);
+}
+
+pith_pack *open_data(const char *data, int size, double valid, const char *pack)
+{
+    char temporary[4096];
+    const char *folder = getenv("TMPDIR");
+    snprintf(temporary, sizeof temporary, "%s/pith-%ld.pack", folder ? folder : "/tmp", (long)getpid());
+    pith_pack_report r;
+    pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
+    if (!pack)
+        unlink(temporary);              /* what is mapped stays */
+    const int bad = r.missing + r.unreadable + r.empty_caption;
+    if (bad)
+        fprintf(stderr, "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; the first: %s\n", data,
+                bad, bad + r.read, r.missing, r.unreadable, r.empty_caption, r.first_bad);
+    return p;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------------- */
+
+image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
+{
+    image_encoder e = { .graph = pith_graph_new(s, 0), .batch = batch, .width = c->embed };
+    e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size, PITH_END);
+    e.rows = pith_normalize(clip_image(e.graph, c, e.pixels));
+    e.plan = pith_plan_new(e.graph, 1, &e.rows);
+    return e;
+}
+
+void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, pith_real *rows)
+{
+    pith_feed(e->plan, e->pixels, pixels);
+    pith_run(e->plan);
+    memcpy(rows, pith_value(e->plan, e->rows), sizeof *rows * (size_t)n * (size_t)e->width);
+}
+
+void image_encoder_free(image_encoder *e)
+{
+    pith_plan_free(e->plan);
+    pith_graph_free(e->graph);
+}
+
+/* (3, from, from) -> (3, to, to) */
+static void resize_planes(const uint8_t *pixels, int from, uint8_t *out, int to)
+{
+    const size_t n = (size_t)from * (size_t)from, m = (size_t)to * (size_t)to;
+    uint8_t *wide = malloc(3 * n), *small = malloc(3 * m);
+    for (size_t k = 0; k < 3 * n; k++)
+        wide[k] = pixels[k % 3 * n + k / 3];
+    pith_resize(wide, from, from, small, to, to);
+    for (size_t k = 0; k < 3 * m; k++)
+        out[k % 3 * m + k / 3] = small[k];
+    free(wide);
+    free(small);
+}
+
+void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size, const uint8_t *pixels,
+                   pith_real *rows)
+{
+    const size_t plane = (size_t)c->image_size * (size_t)c->image_size, from = 3 * (size_t)size * (size_t)size;
+    image_encoder e = image_encoder_new(c, s, n < CHUNK ? n : CHUNK);
+    pith_real *normal = calloc((size_t)e.batch * 3 * plane, sizeof *normal);
+    uint8_t *fitted = malloc(3 * plane);
+    for (int start = 0; start < n; start += e.batch) {
+        const int count = n - start < e.batch ? n - start : e.batch;
+        for (int k = 0; k < count; k++) {
+            const uint8_t *view = pixels + (size_t)(index ? index[start + k] : start + k) * from;
+            if (size != c->image_size) {
+                resize_planes(view, size, fitted, c->image_size);
+                view = fitted;
+            }
+            for (size_t i = 0; i < 3 * plane; i++)
+                normal[(size_t)k * 3 * plane + i] =
+                    (pith_real)((view[i] / 255.0 - c->mean[i / plane]) / c->std[i / plane]);
+        }
+        image_encoder_run(&e, normal, count, rows + (size_t)start * (size_t)e.width);
+    }
+    free(fitted);
+    free(normal);
+    image_encoder_free(&e);
+}
+
+void encode_pictures(const clip_config *c, pith_store *s, int n, int size, const uint8_t *pixels, pith_real *rows)
+{
+    encode_chosen(c, s, n, NULL, size, pixels, rows);
+}
+
+void read_view(const clip_config *c, const char *path, uint8_t *pixels)
+{
+    const size_t plane = (size_t)c->image_size * (size_t)c->image_size;
+    pith_picture p;
+    uint8_t *view = malloc(3 * plane);
+    pith_picture_read(&p, path);
+    pith_preprocess(&p, c->image_size, view);
+    for (size_t k = 0; k < 3 * plane; k++)
+        pixels[k % 3 * plane + k / 3] = view[k];
+    pith_picture_free(&p);
+    free(view);
+}
+
+/* ---- texts ---------------------------------------------------------------------------------------------------- */
+
+/* Captions start .. start+batch-1 one after another; beyond the n-th all are empty. */
+static void lay_tokens(const int *ids, const int *lengths, int context, int start, int n, int batch, int tokens, int *out,
+                       int *positions, int *offsets, int *last)
+{
+    memset(out, 0, sizeof *out * (size_t)tokens);
+    memset(positions, 0, sizeof *positions * (size_t)tokens);
+    offsets[0] = 0;
+    for (int k = 0; k < batch; k++) {
+        const int length = start + k < n ? lengths[start + k] : 0;
+        for (int i = 0; i < length; i++) {
+            out[offsets[k] + i] = ids[(size_t)(start + k) * (size_t)context + (size_t)i];
+            positions[offsets[k] + i] = i;
+        }
+        offsets[k + 1] = offsets[k] + length;
+        last[k] = length ? offsets[k + 1] - 1 : 0;
+    }
+}
+
+void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n, const char *const *texts,
+                  pith_real *rows)
+{
+    const int batch = n < CHUNK ? n : CHUNK;
+    int *ids = malloc(sizeof *ids * (size_t)n * (size_t)c->context), *lengths = malloc(sizeof *lengths * (size_t)n);
+    int tokens = 1;
+    for (int start = 0; start < n; start += batch) {
+        int sum = 0;
+        for (int k = start; k < n && k < start + batch; k++)
+            sum += lengths[k] = pith_encode(t, texts[k], c->context, ids + (size_t)k * (size_t)c->context);
+        tokens = sum > tokens ? sum : tokens;
+    }
+    pith_graph *g = pith_graph_new(s, 0);
+    const clip_inputs in = clip_inputs_new(g, c, batch, tokens);
+    pith_node *row = pith_normalize(clip_text(g, c, &in));
+    pith_plan *plan = pith_plan_new(g, 1, &row);
+    int *laid = malloc(sizeof *laid * (size_t)(2 * tokens + 2 * batch + 1));
+    int *positions = laid + tokens, *offsets = positions + tokens, *last = offsets + batch + 1;
+    for (int start = 0; start < n; start += batch) {
+        const int count = n - start < batch ? n - start : batch;
+        lay_tokens(ids, lengths, c->context, start, n, batch, tokens, laid, positions, offsets, last);
+        pith_feed(plan, in.ids, laid);
+        pith_feed(plan, in.positions, positions);
+        pith_feed(plan, in.offsets, offsets);
+        pith_feed(plan, in.last, last);
+        pith_run(plan);
+        memcpy(rows + (size_t)start * (size_t)c->embed, pith_value(plan, row),
+               sizeof *rows * (size_t)count * (size_t)c->embed);
+    }
+    pith_plan_free(plan);
+    pith_graph_free(g);
+    free(laid);
+    free(lengths);
+    free(ids);
+}

@@ -1,0 +1,174 @@
+/* index.c: pictures of files and folders become unit rows; rows of an earlier time are kept as long as their files are. */
+#include "index.h"
+#include <errno.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BLOCK = 256 };
+
+static void add_file(picture_index *x, const char *path, const struct stat *info)
+{
+    char stamp[4096 + 64];
+    x->file = realloc(x->file, sizeof *x->file * (size_t)(x->n + 1));
+    x->stamp = realloc(x->stamp, sizeof *x->stamp * (size_t)(x->n + 1));
+    snprintf(stamp, sizeof stamp, "%lld %lld.%09ld %s", (long long)info->st_size, (long long)info->st_mtim.tv_sec,
+             info->st_mtim.tv_nsec, path);
+    if (x->file) x->file[x->n] = strdup(path);
+    if (x->stamp) x->stamp[x->n] = strdup(stamp);
+    if (!x->file || !x->stamp || !x->file[x->n] || !x->stamp[x->n]) pith_raise("no memory for a list of pictures");
+    x->n++;
+}
+
+static int by_name(const FTSENT **a, const FTSENT **b) { return strcmp((*a)->fts_name, (*b)->fts_name); }
+
+void index_add(picture_index *x, const char *path)
+{
+    struct stat info;
+    if (stat(path, &info)) pith_raise("%s: %s", path, strerror(errno));
+    if (!S_ISDIR(info.st_mode)) {
+        add_file(x, path, &info);
+        return;
+    }
+    char *start[] = { (char *)(uintptr_t)path, NULL };
+    FTS *walk = fts_open(start, FTS_LOGICAL | FTS_NOCHDIR, by_name);
+    if (!walk) pith_raise("%s: %s", path, strerror(errno));
+    for (FTSENT *e; (e = fts_read(walk));) {
+        if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.') fts_set(walk, e, FTS_SKIP);
+        if (e->fts_info != FTS_F || e->fts_name[0] == '.' || strchr(e->fts_path, '\n')) continue;
+        if (e->fts_namelen > 4 && !strcasecmp(e->fts_name + e->fts_namelen - 4, ".png")) add_file(x, e->fts_path, e->fts_statp);
+    }
+    fts_close(walk);
+}
+
+void index_free(picture_index *x)
+{
+    for (int k = 0; k < x->n; k++) free(x->file[k]), free(x->stamp[k]);
+    free(x->file);
+    free(x->stamp);
+    free(x->rows);
+    *x = (picture_index){ 0 };
+}
+
+/* ---- rows ---- */
+
+typedef struct { const char *stamp; size_t size; const pith_real *row; } kept;
+
+static int by_stamp(const void *a, const void *b)
+{
+    const kept *x = a, *y = b;
+    const int order = memcmp(x->stamp, y->stamp, x->size < y->size ? x->size : y->size);
+    return order ? order : (x->size > y->size) - (x->size < y->size);
+}
+
+/* The rows of an index file by stamp, sorted; none if the file does not fit. Their memory is the store's. */
+static kept *read_kept(pith_store *s, const char *cache, int width, int *n)
+{
+    *n = 0;
+    if (!cache || access(cache, F_OK)) return NULL;
+    pith_store_load(s, cache);
+    const pith_tensor *rows = pith_store_find(s, "image_embeds"), *files = pith_store_find(s, "image_files");
+    if (!rows || !files || rows->ndim != 2 || rows->dim[1] != width || files->dtype != PITH_U8) return NULL;
+    kept *list = malloc(sizeof *list * (size_t)rows->dim[0]);
+    const char *text = files->data, *end = text + pith_tensor_size(files);
+    for (const char *line; list && *n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text))); text = line + 1, ++*n)
+        list[*n] = (kept){ text, (size_t)(line - text), (const pith_real *)rows->data + (size_t)*n * (size_t)width };
+    if (list) qsort(list, (size_t)*n, sizeof *list, by_stamp);
+    return list;
+}
+
+static void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
+
+/* One unreadable file is no reason to refuse a folder. */
+static bool readable(const model *m, const char *path, uint8_t *pixels, bool strict)
+{
+    pith_picture p;
+    if (!strict) pith_on_error(keep_quiet, NULL);
+    const bool good = pith_picture_read(&p, path);
+    pith_on_error(NULL, NULL);
+    if (!good) return fprintf(stderr, "%s; left out\n", pith_error()), false;
+    pith_picture_free(&p);
+    read_view(&m->config, path, pixels);
+    return true;
+}
+
+/* The pictures `wanted[from..to)` as one block; those that cannot be read lose their name. */
+static void encode_block(picture_index *x, const model *m, const int *wanted, int n, uint8_t *pixels, pith_real *rows, bool strict)
+{
+    const size_t picture = 3 * (size_t)m->config.image_size * (size_t)m->config.image_size, width = (size_t)x->width;
+    int read = 0, *from = malloc(sizeof *from * (size_t)n);
+    if (!from) pith_raise("no memory for %d pictures", n);
+    for (int k = 0; k < n; k++) {
+        if (readable(m, x->file[wanted[k]], pixels + picture * (size_t)read, strict)) from[read++] = wanted[k];
+        else *x->file[wanted[k]] = 0;
+    }
+    if (read) encode_pictures(&m->config, m->store, read, m->config.image_size, pixels, rows);
+    for (int k = 0; k < read; k++)
+        memcpy(x->rows + width * (size_t)from[k], rows + width * (size_t)k, sizeof *rows * width);
+    free(from);
+}
+
+static void drop_nameless(picture_index *x)
+{
+    const size_t width = (size_t)x->width;
+    int to = 0;
+    for (int k = 0; k < x->n; k++) {
+        if (!*x->file[k]) {
+            free(x->file[k]), free(x->stamp[k]);
+            continue;
+        }
+        memmove(x->rows + width * (size_t)to, x->rows + width * (size_t)k, sizeof *x->rows * width);
+        x->file[to] = x->file[k];
+        x->stamp[to++] = x->stamp[k];
+    }
+    x->n = to;
+}
+
+int index_encode(picture_index *x, const model *m, const char *cache, bool strict)
+{
+    const size_t width = (size_t)m->config.embed, side = (size_t)m->config.image_size;
+    pith_store *s = pith_store_new();
+    int n_old, wanted = 0;
+    kept *old = read_kept(s, cache, (int)width, &n_old);
+    x->width = (int)width;
+    x->rows = calloc((size_t)x->n * width + 1, sizeof *x->rows);
+    int *list = malloc(sizeof *list * ((size_t)x->n + 1));
+    uint8_t *pixels = malloc(BLOCK * 3 * side * side);
+    pith_real *rows = malloc(BLOCK * width * sizeof *rows);
+    if (!x->rows || !list || !pixels || !rows) pith_raise("no memory for %d pictures", x->n);
+    for (int k = 0; k < x->n; k++) {
+        const kept key = { x->stamp[k], strlen(x->stamp[k]), NULL };
+        const kept *found = n_old ? bsearch(&key, old, (size_t)n_old, sizeof *old, by_stamp) : NULL;
+        if (found) memcpy(x->rows + width * (size_t)k, found->row, sizeof *rows * width);
+        else list[wanted++] = k;
+    }
+    for (int k = 0; k < wanted; k += BLOCK)
+        encode_block(x, m, list + k, wanted - k < BLOCK ? wanted - k : BLOCK, pixels, rows, strict);
+    drop_nameless(x);
+    free(old);
+    free(list);
+    free(pixels);
+    free(rows);
+    pith_store_free(s);
+    return wanted;
+}
+
+void index_put(const picture_index *x, pith_store *s)
+{
+    size_t size = 0;
+    for (int k = 0; k < x->n; k++) size += strlen(x->stamp[k]) + 1;
+    const int dim[2] = { x->n, x->width }, bytes = (int)size;
+    if (!x->n) return;
+    if (size > INT32_MAX) pith_raise("%d file names are too many for one index", x->n);
+    memcpy(pith_store_add(s, "image_embeds", PITH_WEIGHT, PITH_F32, 2, dim)->data, x->rows,
+           sizeof *x->rows * (size_t)x->n * (size_t)x->width);
+    char *text = pith_store_add(s, "image_files", PITH_WEIGHT, PITH_U8, 1, &bytes)->data;
+    for (int k = 0; k < x->n; k++) {
+        const size_t length = strlen(x->stamp[k]);
+        memcpy(text, x->stamp[k], length);
+        text[length] = '\n';
+        text += length + 1;
+    }
+}

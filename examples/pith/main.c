@@ -1,0 +1,64 @@
+/* main.c: pith: trains, distils, measures and looks at small CLIP models. The table of its commands. */
+#include "command.h"
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} commands[] = {
+    { "demo", command_demo, "train, distil and look at a small CLIP on real pictures, in minutes" },
+    { "train", command_train, "train a CLIP from scratch or from a checkpoint" },
+    { "distil", command_distil, "train a small CLIP to imitate a large one" },
+    { "eval", command_eval, "measure retrieval and zero-shot classification" },
+    { "search", command_search, "find pictures by words, or words by a picture" },
+    { "embed", command_embed, "embeddings of pictures and texts into a file" },
+    { "inspect", command_inspect, "layers, parameters and cost of a model" },
+    { "graph", command_graph, "draw the graph of a model and a loss" },
+    { "losses", command_losses, "the losses, their formulas and sources" },
+    { "check", command_check, "hold your own loss or op against central differences" },
+    { "data", command_data, "pack pictures with captions into one file, and look into it" },
+    { "run", command_run, "embeddings, loss and gradients of tensors in a file" },
+    { "tokenize", command_tokenize, "ids of captions, one a line" },
+    { "preprocess", command_preprocess, "pictures as a model sees them, as tensors" },
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int help(FILE *f)
+{
+    fprintf(f, "pith " VERSION ": trains, distils and looks at small CLIP models.\n\n");
+    for (int k = 0; k < COMMANDS; k++)
+        fprintf(f, "  pith %-11s %s\n", commands[k].name, commands[k].what);
+    fprintf(f, "\npith help COMMAND tells more. Models by name (MODEL may also be a directory):\n\n");
+    clip_names(f);
+    return 0;
+}
+
+static int start(int argc, char **argv)
+{
+    const char *names[COMMANDS];
+    for (int k = 0; k < COMMANDS; k++) {
+        if (!strcmp(argv[0], commands[k].name))
+            return commands[k].run(argc, argv);
+        names[k] = commands[k].name;
+    }
+    const char *near = nearest_name(argv[0], COMMANDS, names);
+    pith_raise("pith has no command %s%s%s%s", argv[0], near ? "; did you mean " : ": see pith help",
+               near ? near : "", near ? "?" : "");
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return help(stderr), 1;
+    if (!strcmp(argv[1], "--version"))
+        return puts("pith " VERSION), 0;
+    if (strcmp(argv[1], "help") && strcmp(argv[1], "--help") && strcmp(argv[1], "-h"))
+        return start(argc - 1, argv + 1);
+    if (argc < 3)
+        return help(stdout);
+    static char help_option[] = "--help";
+    char *words[] = { argv[2], help_option, NULL };
+    return start(2, words);
+}

@@ -1,0 +1,206 @@
+/* run.c: pith run: tensors of a file go through a model, in evaluation mode; embeddings, logits, loss and gradients go into another file.
+ * By it anyone holds pith against another framework, number by number. */
+#include <stdlib.h>
+#include <string.h>
+#include "command.h"
+#include "scratch.h"
+
+/* What the graph is fed: captions cut at their end of text and laid one after another. */
+typedef struct {
+    int pairs, tokens;
+    const pith_real *pixels;
+    int *ids, *positions, *offsets, *last, *group, *label;
+    pith_real progress;
+} batch;
+
+static const pith_tensor *tensor(pith_store *s, const char *path, const char *name, pith_dtype dtype, int ndim, const char *wanted)
+{
+    const pith_tensor *t = pith_store_find(s, name);
+    if (!t) pith_raise("%s: no tensor %s: expected %s", path, name, wanted);
+    if (t->dtype != dtype || t->ndim != ndim)
+        pith_raise("%s: tensor %s has %d axes of %s, expected %s", path, name, t->ndim,
+                   t->dtype == PITH_F32 ? "floating-point numbers" : "integers", wanted);
+    return t;
+}
+
+static void check_pixels(const clip_config *c, const pith_tensor *t, const char *path, const char *whose)
+{
+    if (t->dim[1] != 3 || t->dim[2] != c->image_size || t->dim[3] != c->image_size)
+        pith_raise("%s: pixel_values has shape (%d, %d, %d, %d), %s wants (B, 3, %d, %d)", path, t->dim[0], t->dim[1], t->dim[2],
+                   t->dim[3], whose, c->image_size, c->image_size);
+}
+
+static void check_ids(const clip_config *c, const pith_tensor *t, const char *path, const char *whose)
+{
+    const int *ids = t->data;
+    if (t->dim[1] > c->context)
+        pith_raise("%s: input_ids has %d columns, the context of %s is %d", path, t->dim[1], whose, c->context);
+    for (int k = 0; k < t->dim[0] * t->dim[1]; k++)
+        if (ids[k] < 0 || ids[k] >= c->vocabulary)
+            pith_raise("%s: input_ids holds %d, the vocabulary of %s has %d", path, ids[k], whose, c->vocabulary);
+}
+
+/* OpenCLIP pools at the largest id of a row, its end of text; nothing after it is seen. Equal captions are one group. */
+static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
+{
+    const int B = ids->dim[0], T = ids->dim[1];
+    const size_t n = (size_t)B * (size_t)T;
+    int *memory = calloc(2 * n + 4 * (size_t)B + 1, sizeof *memory);
+    if (!memory) pith_raise("no memory for %d captions", B);
+    batch b = { .pairs = B, .pixels = pixels->data, .ids = memory, .positions = memory + n, .last = memory + 2 * n };
+    b.group = b.last + B;
+    b.label = b.group + B;
+    b.offsets = b.label + B;
+    for (int i = 0; i < B; i++) {
+        const int *row = (const int *)ids->data + (size_t)i * (size_t)T;
+        int end = 0;
+        for (int k = 1; k < T; k++)
+            if (row[k] > row[end]) end = k;
+        for (int k = 0; k <= end; k++) {
+            b.positions[b.tokens] = k;
+            b.ids[b.tokens++] = row[k];
+        }
+        b.offsets[i + 1] = b.tokens;
+        b.last[i] = b.tokens - 1;
+        b.label[i] = -1;
+        b.group[i] = i;
+        for (int k = 0; k < i && b.group[i] == i; k++) {
+            const int length = b.offsets[k + 1] - b.offsets[k];
+            if (length == end + 1 && !memcmp(b.ids + b.offsets[k], b.ids + b.offsets[i], sizeof(int) * (size_t)length)) b.group[i] = k;
+        }
+    }
+    return b;
+}
+
+static void feed(pith_plan *p, const clip_inputs *in, const batch *b)
+{
+    pith_feed(p, in->pixels, b->pixels);
+    pith_feed(p, in->ids, b->ids);
+    pith_feed(p, in->positions, b->positions);
+    pith_feed(p, in->offsets, b->offsets);
+    pith_feed(p, in->last, b->last);
+    pith_feed(p, in->group, b->group);
+    pith_feed(p, in->label, b->label);
+    pith_feed(p, in->progress, &b->progress);
+}
+
+/* ---- the graph ---- */
+
+typedef struct { const char *in_path, *loss, *teacher; bool grad; const pith_tensor *pixels, *ids; } request;
+typedef struct { int n; pith_node **node; const char **prefix, **name; } outputs;
+
+static void put_out(outputs *o, pith_node *n, const char *prefix, const char *name)
+{
+    o->node = realloc(o->node, sizeof *o->node * (size_t)(o->n + 1));
+    o->prefix = realloc(o->prefix, sizeof *o->prefix * (size_t)(o->n + 1));
+    o->name = realloc(o->name, sizeof *o->name * (size_t)(o->n + 1));
+    if (!o->node || !o->prefix || !o->name) pith_raise("no memory for %d results", o->n);
+    o->node[o->n] = n;
+    o->prefix[o->n] = prefix;
+    o->name[o->n++] = name;
+}
+
+/* The teacher's rows from the same inputs, its weights in a store of their own, frozen. */
+static void add_teacher(pith_graph *g, const request *q, const model *teacher, const clip_inputs *in, pith_batch *b)
+{
+    check_pixels(&teacher->config, q->pixels, q->in_path, q->teacher);
+    check_ids(&teacher->config, q->ids, q->in_path, q->teacher);
+    pith_store *before = pith_use_store(g, teacher->store, "", true);
+    const pith_batch t = clip_batch(g, &teacher->config, in);
+    pith_use_store(g, before, "", false);
+    b->teacher_image = pith_detach(t.image);
+    b->teacher_text = pith_detach(t.text);
+    b->teacher_scale = pith_detach(t.scale);
+}
+
+/* One for every parameter that came from the model's file; those of a loss have no place there. */
+static void add_gradients(pith_graph *g, pith_store *s, pith_node *loss, outputs *o)
+{
+    pith_node **params;
+    const int n = pith_params(g, &params);
+    pith_node **gradients = malloc(sizeof *gradients * (size_t)(n + 1));
+    if (!gradients) pith_raise("no memory for %d gradients", n);
+    pith_grad(loss, n, params, gradients);
+    for (int k = 0; k < n; k++)
+        if (pith_store_find(s, params[k]->name)->loaded) put_out(o, gradients[k], "grad.", params[k]->name);
+    free(gradients);
+}
+
+static void save(const pith_plan *p, const outputs *o, const char *path)
+{
+    pith_store *s = pith_store_new();
+    for (int k = 0; k < o->n; k++) {
+        const pith_node *n = o->node[k];
+        char name[256];
+        snprintf(name, sizeof name, "%s%s", o->prefix[k], o->name[k]);
+        memcpy(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, n->ndim, n->dim)->data, pith_value(p, n),
+               sizeof(pith_real) * pith_size(n));
+    }
+    pith_store_save(s, path, PITH_WEIGHT);
+    pith_store_free(s);
+}
+
+static void run(const model *m, const request *q, const batch *rows, const char *out)
+{
+    outputs o = { 0 };
+    model teacher = { 0 };
+    pith_graph *g = pith_graph_new(m->store, (uint64_t)common_seed);
+    const clip_inputs in = clip_inputs_new(g, &m->config, rows->pairs, rows->tokens);
+    pith_batch b = clip_batch(g, &m->config, &in);
+    put_out(&o, b.image, "", "image_embeds");
+    put_out(&o, b.text, "", "text_embeds");
+    put_out(&o, pith_mul(pith_matmul_nt(b.image, b.text), b.scale), "", "logits_per_image");
+    if (q->teacher) {
+        teacher = open_model(q->teacher);
+        add_teacher(g, q, &teacher, &in, &b);
+    }
+    pith_loss_spec *spec = q->loss ? pith_loss_parse(q->loss, scratch_directory()) : NULL;
+    if (spec) {
+        pith_node *loss = pith_loss_build(spec, &b);
+        put_out(&o, loss, "", "loss");
+        if (q->grad) add_gradients(g, m->store, loss, &o);
+    }
+    pith_plan *p = pith_plan_new(g, o.n, o.node);
+    feed(p, &in, rows);
+    pith_run(p);
+    save(p, &o, out);
+    pith_plan_free(p);
+    pith_graph_free(g);
+    pith_loss_free(spec);
+    if (q->teacher) close_model(&teacher);
+    free(o.node);
+    free(o.prefix);
+    free(o.name);
+}
+
+int command_run(int argc, char **argv)
+{
+    request q = { 0 };
+    const option options[] = {
+        { "--loss", TEXT, &q.loss, "also writes `loss`; see pith losses" },
+        { "--teacher", TEXT, &q.teacher, "the model directory of a loss's teacher, fed with the same tensors" },
+        { "--grad", FLAG, &q.grad, "also writes grad.NAME for every parameter of the model" },
+        END_OF_OPTIONS,
+    };
+    parse_options(options, "MODEL IN.safetensors OUT.safetensors [--loss L] [--teacher DIR] [--grad]",
+                  "Feeds pixel_values f32 (B, 3, H, W) and input_ids i64 or i32 (B, T), in evaluation mode, and writes "
+                  "image_embeds and\ntext_embeds (unit rows) and logits_per_image. A text's row is taken at its largest id.",
+                  3, 3, argc, argv);
+    if (q.grad && !q.loss) pith_raise("--grad wants a --loss to differentiate");
+    model m = open_model(argv[1]);
+    pith_store *in = pith_store_new();
+    pith_store_load(in, argv[2]);
+    q.in_path = argv[2];
+    q.pixels = tensor(in, argv[2], "pixel_values", PITH_F32, 4, "f32 (B, 3, H, W)");
+    q.ids = tensor(in, argv[2], "input_ids", PITH_I32, 2, "i64 or i32 (B, T)");
+    if (q.pixels->dim[0] != q.ids->dim[0])
+        pith_raise("%s: pixel_values has %d rows, input_ids %d", argv[2], q.pixels->dim[0], q.ids->dim[0]);
+    check_pixels(&m.config, q.pixels, argv[2], argv[1]);
+    check_ids(&m.config, q.ids, argv[2], argv[1]);
+    batch rows = pack_rows(q.pixels, q.ids);
+    run(&m, &q, &rows, argv[3]);
+    close_model(&m);
+    pith_store_free(in);
+    free(rows.ids);
+    return 0;
+}

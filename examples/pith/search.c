@@ -1,0 +1,136 @@
+/* search.c: pith search: the pictures of a folder nearest to words or to a picture. The folder's rows are kept in it, one file a model. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "index.h"
+
+/* Names the weights, eight bytes at a time: another model, another index. */
+static uint64_t model_hash(pith_store *s)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (int k = 0; k < pith_store_count(s); k++) {
+        const pith_tensor *t = pith_store_at(s, k);
+        const size_t words = pith_tensor_size(t) * (t->dtype == PITH_F32 ? sizeof(pith_real) : t->dtype == PITH_I32 ? 4 : 1) / 4;
+        const uint32_t *x = t->data;
+        for (size_t i = 0; i < words; i++) h = (h ^ x[i]) * 0x100000001b3u;
+    }
+    return h;
+}
+
+static picture_index open_index(const model *m, const char *folder)
+{
+    char cache[4096];
+    picture_index x = { 0 };
+    snprintf(cache, sizeof cache, "%s/.pith-index-%016" PRIx64 ".safetensors", folder, model_hash(m->store));
+    index_add(&x, folder);
+    if (!x.n) pith_raise("%s: holds no PNG picture", folder);
+    if (!index_encode(&x, m, cache, false)) return x;
+    if (!x.n) pith_raise("%s: holds no PNG picture that can be read", folder);
+    pith_store *s = pith_store_new();
+    index_put(&x, s);
+    if (access(folder, W_OK) == 0) pith_store_save(s, cache, PITH_WEIGHT);
+    else fprintf(stderr, "%s: cannot be written, so its index is not kept\n", folder);
+    pith_store_free(s);
+    return x;
+}
+
+/* ---- captions, where captions.tsv knows them ---- */
+
+typedef struct { int n; char **file, **caption; } captions;
+
+static captions read_captions(const char *folder)
+{
+    char path[4096], *line = NULL;
+    size_t room = 0;
+    captions c = { 0 };
+    snprintf(path, sizeof path, "%s/captions.tsv", folder);
+    FILE *f = fopen(path, "r");
+    while (f && getline(&line, &room, f) > 0) {
+        char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t\n");
+        if (!caption) continue;
+        c.file = realloc(c.file, sizeof *c.file * (size_t)(c.n + 1));
+        c.caption = realloc(c.caption, sizeof *c.caption * (size_t)(c.n + 1));
+        if (!c.file || !c.caption) pith_raise("%s: no memory for its captions", path);
+        c.file[c.n] = strdup(file);
+        c.caption[c.n++] = strdup(caption);
+    }
+    if (f) fclose(f);
+    free(line);
+    return c;
+}
+
+static const char *caption_of(const captions *c, const char *folder, const char *file)
+{
+    const size_t start = strlen(folder);
+    const char *name = strncmp(file, folder, start) ? file : file + start;
+    while (*name == '/') name++;
+    for (int k = 0; k < c->n; k++)
+        if (!strcmp(c->file[k], name)) return c->caption[k];
+    return "";
+}
+
+/* ---- */
+
+static pith_real *query_row(const model *m, const char *query)
+{
+    pith_real *row = malloc(sizeof *row * (size_t)m->config.embed);
+    const size_t size = strlen(query), side = (size_t)m->config.image_size;
+    if (!row) pith_raise("no memory for a query");
+    if (size > 4 && !strcasecmp(query + size - 4, ".png")) {
+        uint8_t *pixels = malloc(3 * side * side);
+        if (!pixels) pith_raise("no memory for a picture");
+        read_view(&m->config, query, pixels);
+        encode_pictures(&m->config, m->store, 1, m->config.image_size, pixels, row);
+        free(pixels);
+        return row;
+    }
+    encode_texts(&m->config, m->store, m->tokenizer, 1, &query, row);
+    return row;
+}
+
+typedef struct { double score; int index; } hit;
+
+static int by_score(const void *a, const void *b)
+{
+    const hit *x = a, *y = b;
+    return x->score != y->score ? (x->score < y->score ? 1 : -1) : x->index - y->index;
+}
+
+int command_search(int argc, char **argv)
+{
+    int64_t top = 10;
+    const option options[] = {
+        { "--top", INTEGER, &top, "how many are shown" },
+        END_OF_OPTIONS,
+    };
+    parse_options(options, "MODEL DIR \"words\" | picture.png",
+                  "Prints the cosine and the name of the pictures below DIR nearest to the words or to the picture, with their\n"
+                  "captions where DIR/captions.tsv knows them. Rows are kept in DIR and computed for new or changed files alone.",
+                  3, 3, argc, argv);
+    const char *folder = argv[2], *query = argv[3];
+    model m = open_model_with_words(argv[1]);
+    pith_real *row = query_row(&m, query);
+    picture_index x = open_index(&m, folder);
+    captions known = read_captions(folder);
+    hit *hits = malloc(sizeof *hits * (size_t)x.n);
+    if (!hits) pith_raise("no memory for %d pictures", x.n);
+    for (int k = 0; k < x.n; k++) {
+        double sum = 0;
+        for (int d = 0; d < x.width; d++) sum += (double)row[d] * (double)x.rows[(size_t)k * (size_t)x.width + (size_t)d];
+        hits[k] = (hit){ sum, k };
+    }
+    qsort(hits, (size_t)x.n, sizeof *hits, by_score);
+    for (int k = 0; k < x.n && k < top; k++) {
+        const char *file = x.file[hits[k].index], *caption = caption_of(&known, folder, file);
+        printf("%.3f  %s%s%s\n", hits[k].score, file, *caption ? "  " : "", caption);
+    }
+    for (int k = 0; k < known.n; k++) free(known.file[k]), free(known.caption[k]);
+    free(known.file);
+    free(known.caption);
+    free(hits);
+    free(row);
+    index_free(&x);
+    close_model(&m);
+    return 0;
+}

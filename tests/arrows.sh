@@ -1,0 +1,41 @@
+#!/bin/sh
+# The arrows between the rooms: who may include whom; and the sizes that keep the house readable.
+cd "$(dirname "$0")/.."
+bad=0
+say() { echo "$1"; bad=1; }
+
+# $1: files; $2: what their quoted includes may be, as an extended regular expression
+may() {
+    grep -nE '^#include "' $1 /dev/null | grep -vE "#include \"($2)\"" | while read -r line; do echo "arrow: $line"; done
+}
+own='[a-z_0-9]+\.(h|def)'
+out=$(
+    may "$(ls core/*.c core/*.h)" 'pith\.h|core\.h|inside\.h'
+    may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|functions\.h'
+    may "$(ls core/data/*.[ch])" "(core/)?pith\.h|(core/)?core\.h|(core/)?(data/)?(data|parts|[a-z_]+)\.h"
+    may "$(ls core/train/*.[ch])" "(core/)?pith\.h|(core/)?data/data\.h|(core/)?(train/)?(train|parts|[a-z_]+)\.h"
+    may "$(ls models/*.[ch])" "(core/)?pith\.h|(models/)?(models|parts)\.h"
+    may "$(ls losses/*.[ch])" "(core/)?pith\.h|(losses/)?(losses|parts)\.h"
+    grep -lE '"(core/)?(core|inside)\.h"' models/*.[ch] losses/*.[ch] core/train/*.[ch] examples/*.c 2>/dev/null | sed 's/^/may know pith.h only: /'
+    grep -nE '#include "(.*/)?(data|train|models|losses)\.h"' core/*.[ch] ops/*.[ch] 2>/dev/null | sed 's/^/arrow: /'
+    grep -nE 'static const pith_op ' ops/*.c | sed 's/^/an op the tests cannot see: /'
+)
+[ -z "$out" ] || { echo "$out"; bad=1; }
+
+# core knows the structural few ops by name only: those core.h lists
+grep -ohE 'pith_op_[a-z_0-9]+' core/*.c | sort -u | while read -r op; do
+    grep -q "$op" core/core.h || echo "core/ knows $op"
+done > build/arrows.txt
+[ -s build/arrows.txt ] && { cat build/arrows.txt; bad=1; }
+rm -f build/arrows.txt
+
+lines=$(cat core/*.c core/*.h | wc -l)
+[ "$lines" -le 3000 ] || say "the engine has $lines lines, more than 3,000"
+for f in $(git ls-files '*.c' '*.h' '*.def' '*.sh' 2>/dev/null); do
+    [ -f "$f" ] && [ "$(wc -l < "$f")" -gt 400 ] && say "$f is longer than 400 lines"
+done
+for d in core core/data core/train ops cuda models losses examples tests bench; do
+    [ -f $d/README.md ] || say "$d has no README.md"
+done
+[ "$bad" -eq 0 ] && echo "the engine has $lines lines"
+exit "$bad"

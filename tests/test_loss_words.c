@@ -1,0 +1,201 @@
+/* test_loss_words.c: losses told in words, and losses given as C files: what is accepted, what is
+ * refused and in which words. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "losses/losses.h"
+
+enum { B = 5, D = 4 };
+static char message[8192], folder[] = "/tmp/pith_losses_XXXXXX";
+static void keep(const char *text, void *context)
+{
+    (void)context;
+    snprintf(message, sizeof message, "%s", text);
+}
+#define assert_says(part)                                                                          \
+    do {                                                                                           \
+        if (!strstr(message, part)) fail_msg("\"%s\" not in: %s", part, message);                  \
+    } while (0)
+
+static pith_node *filled(pith_graph *g, int width, double phase)
+{
+    pith_real x[64];
+    for (int k = 0; k < B * width; k++) x[k] = (pith_real)sin(k + phase);
+    return pith_normalize(pith_const_array(g, PITH_F32, x, B, width, PITH_END));
+}
+
+/* A batch without a teacher, or with one that has no scale. */
+static pith_batch make_batch(pith_graph *g, int teacher_width)
+{
+    pith_batch b = {
+        .graph = g, .image = filled(g, D, 1), .text = filled(g, D, 2), .scale = pith_const(g, 5)
+    };
+    if (teacher_width)
+        b.teacher_image = filled(g, teacher_width, 3), b.teacher_text = filled(g, teacher_width, 4);
+    return b;
+}
+
+/* ---- words ---- */
+
+static void refused(const char *spec, const char *part)
+{
+    *message = 0;
+    assert_null(pith_loss_parse(spec, folder));
+    assert_says(part);
+}
+
+static void words_are_checked(void **state)
+{
+    (void)state;
+    refused("infonce", "no loss is called \"infonce\": known are clip, siglip, affinity, feature");
+    refused("clip+", "no loss is called \"\"");
+    refused("affinity:scale=warm", "option \"scale=warm\" is not a number");
+    refused("affinity:scale", "option \"scale\" is not key=value");
+    refused("affinity:scale=50,beta=1", "loss affinity has no option beta; it has scale=0");
+    refused("affinity:cale=50", "loss affinity has no option cale");
+    refused("clip:scale=50", "loss clip has no option scale: it has none");
+    refused("twice*clip", "expected a number before *");
+    refused("nowhere.c", "nowhere.c: No such file");
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    const pith_batch b = make_batch(g, 0);
+    pith_loss_spec *spec = pith_loss_parse("clip+affinity", folder);
+    assert_non_null(spec);
+    assert_true(pith_loss_wants_teacher(spec));
+    assert_null(pith_loss_build(spec, &b));
+    assert_says("loss affinity wants a teacher");
+    pith_loss_free(spec);
+    pith_graph_free(g);
+    pith_store_free(s);
+}
+
+/* ---- files ---- */
+
+static const char *write_file(const char *name, const char *text)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    return path;
+}
+
+static void a_file_is_a_loss(void **state)
+{
+    (void)state;
+    char text[300];
+    snprintf(
+        text, sizeof text, "2*%s:far=2.5",
+        write_file(
+            "mine.c",
+            "#include <pith.h>\n"
+            "pith_node *loss(const pith_batch *b)\n"
+            "{\n"
+            "    pith_node *w = pith_param(b->graph, \"weight\", PITH_CONSTANT, 0.5, PITH_END);\n"
+            "    pith_node *near = pith_sum(pith_mul(b->image, b->text), -1);\n"
+            "    return pith_mean(pith_sub(pith_scale(w, pith_option(b, \"far\", 1)), near), PITH_ALL);\n"
+            "}\n"));
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    const pith_batch b = make_batch(g, 0);
+    pith_loss_spec *spec = pith_loss_parse(text, folder);
+    if (!spec) fail_msg("%s", message);
+    assert_false(pith_loss_wants_teacher(spec));
+    pith_node *outputs[2] = { pith_loss_build(spec, &b) }, **params;
+    assert_non_null(outputs[0]);
+    assert_int_equal(pith_params(g, &params), 1);
+    assert_string_equal(params[0]->name, "loss.mine.weight");
+    assert_true(pith_grad(outputs[0], 1, params, outputs + 1));
+    pith_node *near = pith_mean(pith_sum(pith_mul(b.image, b.text), -1), PITH_ALL);
+    pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ outputs[0], outputs[1], near });
+    if (!p) fail_msg("%s", message);
+    assert_true(pith_run(p));
+    assert_true(fabs(pith_scalar(p, outputs[0]) - 2 * (2.5 * 0.5 - pith_scalar(p, near))) < 1e-6);
+    assert_true(fabs(pith_scalar(p, outputs[1]) - 5) < 1e-6);
+    pith_plan_free(p);
+    pith_loss_free(spec);
+    pith_graph_free(g);
+    pith_store_free(s);
+    refused(write_file("empty.c", "int nothing;\n"),
+            "has no function pith_node *loss(const pith_batch *b)");
+}
+
+static void a_files_errors_reach_the_user(void **state)
+{
+    (void)state;
+    char output[256], text[8192] = "", path[256];
+    const char *typo = write_file(
+        "typo.c",
+        "#include <pith.h>\n"
+        "pith_node *loss(const pith_batch *b) { return pith_men(b->image, PITH_ALL); }\n");
+    snprintf(path, sizeof path, "%s", typo);
+    snprintf(output, sizeof output, "%s/stderr", folder);
+    fflush(stderr);
+    const int before = dup(2);
+    FILE *f = freopen(output, "w+", stderr);
+    assert_non_null(f);
+    *message = 0;
+    pith_loss_spec *none = pith_loss_parse(path, folder);
+    dup2(before, 2);
+    close(before);
+    assert_null(none);
+    assert_says("typo.c: it does not compile");
+    FILE *said = fopen(output, "r");
+    assert_true(said && fread(text, 1, sizeof text - 1, said) > 0);
+    fclose(said);
+    if (!strstr(text, "typo.c:2:") || !strstr(text, "pith_men"))
+        fail_msg("the compiler said: %s", text);
+
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    const pith_batch b = make_batch(g, 6);
+    pith_loss_spec *spec = pith_loss_parse(write_file("wrong.c",
+        "#include <pith.h>\n"
+        "pith_node *loss(const pith_batch *b)\n"
+        "{\n"
+        "    return pith_mean(pith_matmul_nt(b->image, b->teacher_text), PITH_ALL);\n"
+        "}\n"), folder);
+    assert_non_null(spec);
+    *message = 0;
+    pith_loss_build(spec, &b);
+    assert_non_null(pith_graph_error(g));
+    assert_says("wrong.c:4: matmul");
+    assert_says("(5, 4)");
+    assert_says("(5, 6)");
+    assert_says("in wrong, called at ");
+    pith_loss_free(spec);
+    pith_graph_free(g);
+    pith_store_free(s);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    pith_on_error(keep, NULL);
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(words_are_checked),
+        cmocka_unit_test(a_file_is_a_loss),
+        cmocka_unit_test(a_files_errors_reach_the_user),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
