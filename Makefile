@@ -60,7 +60,7 @@ $(BUILD)/tests/test_ops.o: CFLAGS += -I$(BUILD)
 $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libpith.a
 	@$(CC) $(LDFLAGS) $< $(WHOLE) $(LIBS) -lcmocka -o $@
 
-$(BUILD)/bench: $(BUILD)/bench/bench.o $(BUILD)/libpith.a
+$(BUILD)/pith-bench: $(BUILD)/bench/bench.o $(BUILD)/libpith.a
 	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
 
 tests: $(TESTS:tests/%.c=$(BUILD)/%)
@@ -77,7 +77,7 @@ demo: deps
 	@build/pith demo runs/demo
 
 bench: deps
-	@$(MAKE) --no-print-directory -j$$(nproc) build/float/bench
+	@$(MAKE) --no-print-directory -j$$(nproc) build/float/pith-bench
 	@bench/run.sh
 
 clean:

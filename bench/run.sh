@@ -2,10 +2,10 @@
 # The whole comparison, one process a measurement, ours and the peer's in turn. make bench calls it.
 #     run.sh [CONFIG...]
 # PYTHON: a Python that has torch and open_clip; without it only our own times are shown.
-# BENCH (build/float/bench), ROUNDS (2), THREADS (2).
+# BENCH (build/float/pith-bench), ROUNDS (2), THREADS (2).
 set -eu
 cd "$(dirname "$0")/.."
-bench=${BENCH:-build/float/bench}
+bench=${BENCH:-build/float/pith-bench}
 configs=${*:-demo demo192 tiny8m vitb32}
 export OMP_NUM_THREADS="${THREADS:-2}"
 results=$(mktemp)

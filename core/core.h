@@ -65,6 +65,9 @@ bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim
 bool pith_want(node *n, int input, pith_dtype dtype, int ndim);     /* checks an input; ndim < 0: at least -ndim axes */
 int pith_axis(node *n, int axis, int ndim);                         /* counted from the end if negative; -1 after pith_fail */
 
+void *pith_alloc(pith_graph *g, size_t size);                       /* zeroed, 64-byte aligned, freed with the graph */
+const char *pith_keep(pith_graph *g, const char *format, ...);      /* a text that lives as long as the graph */
+
 /* ---- reading nodes ------------------------------------------------------------------------------------------------- */
 
 bool pith_same_shape(const node *a, const node *b);
@@ -95,9 +98,9 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
 
 /* ---- for examples and tests ------------------------------------------------------------------------------------------ */
 
-/* A constant of uniform numbers in [low, high], or, with PITH_AWAY as low, in +-[0.2, 1.2]; the k-th call of a graph differs from the others. */
+/* An input of uniform numbers in [low, high], or, with PITH_AWAY as low, in +-[0.2, 1.2]; each one of a graph has others. */
 #define PITH_AWAY (-1e30)
-node *pith_sample(pith_graph *g, double low, double high, ...);     /* as an input, so that nothing is folded */
+node *pith_sample(pith_graph *g, double low, double high, ...);
 node *pith_sample_ids(pith_graph *g, int below, ...);               /* i32 input in [0, below) */
 const void *pith_sample_data(const node *n);                        /* what to feed such an input */
 

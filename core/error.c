@@ -37,12 +37,3 @@ bool pith_raise(const char *format, ...)
     pith_report(text);
     return false;
 }
-
-/* Options of a loss: "key=value,key=value". */
-double pith_option(const pith_batch *b, const char *key, double otherwise)
-{
-    const size_t size = strlen(key);
-    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
-        if (strncmp(s, key, size) == 0 && s[size] == '=') return atof(s + size + 1);
-    return otherwise;
-}

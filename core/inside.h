@@ -33,10 +33,8 @@ struct pith_graph {
     node *step;
     node **params, **states, **watched;
     const char **watch_names;
-    int n_params, n_states, n_watched, samples;
+    int n_params, n_states, n_watched;
 };
-void *pith_alloc(pith_graph *g, size_t size);               /* zeroed, 64-byte aligned, freed with the graph */
-const char *pith_keep(pith_graph *g, const char *format, ...);      /* a string that lives as long as the graph */
 node *pith_append(pith_graph *g, const pith_op *op);        /* a bare node: only for make and for copies */
 const node *pith_root(const node *n);                       /* the node whose memory an alias lies in */
 size_t pith_root_offset(const node *n);                     /* and where, in elements */

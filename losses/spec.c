@@ -145,3 +145,11 @@ pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
     }
     return sum;
 }
+
+double pith_option(const pith_batch *b, const char *key, double otherwise)
+{
+    const size_t size = strlen(key);
+    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+        if (strncmp(s, key, size) == 0 && s[size] == '=') return atof(s + size + 1);
+    return otherwise;
+}

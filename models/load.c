@@ -159,8 +159,9 @@ bool clip_save(const clip_config *c, pith_store *s, const char *directory)
     if (mkdir(directory, 0777) && errno != EEXIST)
         return pith_raise("cannot make %s: %s", directory, strerror(errno));
     pith_store *out = exports(c, s);
+    /* Weights last: their save also puts the directory's new names on the disk. */
     const bool good =
-        out && pith_store_save(out, path, PITH_WEIGHT) && clip_config_write(c, directory);
+        out && clip_config_write(c, directory) && pith_store_save(out, path, PITH_WEIGHT);
     if (out) pith_store_free(out);
     return good;
 }

@@ -9,7 +9,7 @@
 /* Reals of a chunk: keys transposed, scores, output of a block, a padded copy of values. */
 static size_t chunk_size(const attention *x)
 {
-    return (size_t)(x->padded * KEYS * 2 + QUERIES * KEYS + QUERIES * x->padded);
+    return (size_t)(x->padded * (STRIDE + KEYS) + QUERIES * (STRIDE + x->padded));
 }
 
 static size_t attention_scratch(const node *n)
@@ -22,17 +22,15 @@ static size_t attention_scratch(const node *n)
 static real exp_row(real *s, int valid, int columns, real *max_out)
 {
     for (int j = valid; j < columns; j++) s[j] = MASKED;
-    real max = MASKED;
-    #pragma omp simd reduction(max : max)
-    for (int j = 0; j < columns; j++) max = s[j] > max ? s[j] : max;
+    real lane[VECTOR], max = MASKED;
+    memcpy(lane, s, sizeof lane);
+    for (int j = VECTOR; j < columns; j += VECTOR)
+        for (int l = 0; l < VECTOR; l++) lane[l] = s[j + l] > lane[l] ? s[j + l] : lane[l];
+    for (int l = 0; l < VECTOR; l++) max = lane[l] > max ? lane[l] : max;
     PITH_SIMD
     for (int j = 0; j < columns; j++) s[j] = real_exp(s[j] - max);
     vector sums = { 0 };
-    for (int j = 0; j < columns; j += VECTOR) {
-        vector v;
-        memcpy(&v, s + j, sizeof v);
-        sums += v;
-    }
+    for (int j = 0; j < columns; j += VECTOR) sums += load_vector(s + j);
     real sum = 0;
     for (int l = 0; l < VECTOR; l++) sum += sums[l];
     *max_out = max;
@@ -56,7 +54,7 @@ static void merge_row(int width, const real *o, real sum, real own, bool first, 
 
 static void attend(const attention *x, pair p, const real *q, const real *kv, real *y, real *lse, real *scratch)
 {
-    real *keys = scratch, *values = keys + x->padded * KEYS, *s = values + x->padded * KEYS, *o = s + QUERIES * KEYS;
+    real *keys = scratch, *values = keys + x->padded * STRIDE, *s = values + x->padded * KEYS, *o = s + QUERIES * STRIDE;
     const size_t in_row = (size_t)p.head * (size_t)x->width;
     const real scale = 1 / real_sqrt((real)x->width);
     const int step = p.key < p.key_end ? key_step(&p) : 1, queries = x->causal ? CAUSAL_QUERIES : QUERIES;
@@ -71,11 +69,11 @@ static void attend(const attention *x, pair p, const real *q, const real *kv, re
             const int some = seen(x, i + rows - 1, key, count), columns = round_up(some, VECTOR);
             if (!some) continue;
             real sum[QUERIES], own[QUERIES];
-            tile_product(rows, columns, &(tile){ q + (size_t)i * x->row_q + in_row, x->row_q, 1, keys, KEYS, s, KEYS,
+            tile_product(rows, columns, &(tile){ q + (size_t)i * x->row_q + in_row, x->row_q, 1, keys, STRIDE, s, STRIDE,
                                                  x->width, false });
             for (int r = 0; r < rows; r++)
-                sum[r] = exp_row(s + r * KEYS, seen(x, i + r, key, count), columns, &own[r]);
-            tile_product(rows, x->padded, &(tile){ s, KEYS, 1, v, row_v, o, (size_t)x->padded, some, false });
+                sum[r] = exp_row(s + r * STRIDE, seen(x, i + r, key, count), columns, &own[r]);
+            tile_product(rows, x->padded, &(tile){ s, STRIDE, 1, v, row_v, o, (size_t)x->padded, some, false });
             for (int r = 0; r < rows; r++)
                 if (seen(x, i + r, key, count))
                     merge_row(x->width, o + r * x->padded, sum[r], own[r] + real_log(sum[r]), key == p.key,

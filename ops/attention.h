@@ -7,6 +7,7 @@
 #include "tile.h"
 
 enum { KEYS = 128, QUERIES = 48, CAUSAL_QUERIES = 24,
+       STRIDE = KEYS + 16,      /* of rows of keys: not a power of two, so that rows do not share cache sets */
        CHUNKS = 16 };           /* of the (segment, head) pairs, each with scratch of its own */
 
 extern const pith_op pith_op_attention, pith_op_attention_grad, pith_op_pooled_attention, pith_op_pooled_attention_grad;
@@ -44,12 +45,17 @@ static inline int key_step(const pair *p)
     return round_up((count + blocks - 1) / blocks, VECTOR);
 }
 
-/* to (width, columns) = scale rows^T, zeros beyond `count` rows. */
+/* to (width, columns) = scale rows^T, zeros beyond `count` rows; a few rows at a time, so that they stay in cache. */
 static inline void transpose_rows(const real *from, size_t row, int count, int columns, int width, real scale, real *to)
 {
-    for (int c = 0; c < width; c++, to += KEYS) {
-        for (int i = 0; i < count; i++) to[i] = from[(size_t)i * row + (size_t)c] * scale;
-        for (int i = count; i < columns; i++) to[i] = 0;
+    for (int first = 0; first < columns; first += VECTOR) {
+        const int end = count - first < VECTOR ? count - first : VECTOR;
+        for (int c = 0; c < width; c++) {
+            const real *a = from + (size_t)first * row + (size_t)c;
+            real *b = to + c * STRIDE + first;
+            if (end == VECTOR) for (int i = 0; i < VECTOR; i++) b[i] = a[(size_t)i * row] * scale;
+            else for (int i = 0; i < VECTOR; i++) b[i] = i < end ? a[(size_t)i * row] * scale : 0;
+        }
     }
 }
 

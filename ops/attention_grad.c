@@ -8,7 +8,7 @@ typedef struct { const real *q, *kv, *y, *lse, *dy; real *dq, *dkv; } tensors;
 
 static size_t chunk_size(const attention *x)
 {
-    return (size_t)(6 * x->padded * KEYS + 2 * QUERIES * KEYS + 3 * QUERIES * x->padded);
+    return (size_t)(x->padded * (2 * STRIDE + 3 * KEYS) + QUERIES * (2 * STRIDE + 3 * x->padded));
 }
 
 static size_t attention_grad_scratch(const node *n)
@@ -54,9 +54,9 @@ static void attend_back(const attention *x, pair p, const tensors *t, real *scra
     const int queries = x->causal ? CAUSAL_QUERIES : QUERIES;
     const size_t wide = (size_t)padded, in_row = (size_t)p.head * (size_t)width;
     const real scale = 1 / real_sqrt((real)width);
-    real *keys = scratch, *values = keys + padded * KEYS, *dk = values + padded * KEYS, *dv = dk + padded * KEYS;
-    real *k_room = dv + padded * KEYS, *s = k_room + 2 * padded * KEYS, *ds = s + QUERIES * KEYS;
-    real *q_room = ds + QUERIES * KEYS, *dy_room = q_room + QUERIES * padded, *dq = dy_room + QUERIES * padded;
+    real *keys = scratch, *values = keys + padded * STRIDE, *dk = values + padded * STRIDE, *dv = dk + padded * KEYS;
+    real *k_room = dv + padded * KEYS, *s = k_room + padded * KEYS, *ds = s + QUERIES * STRIDE;
+    real *q_room = ds + QUERIES * STRIDE, *dy_room = q_room + QUERIES * padded, *dq = dy_room + QUERIES * padded;
     for (int key = p.key; key < p.key_end; key += step) {
         const int count = p.key_end - key < step ? p.key_end - key : step, all = round_up(count, VECTOR);
         const real *from = t->kv + (size_t)key * x->row_kv + in_row;
@@ -74,15 +74,15 @@ static void attend_back(const attention *x, pair p, const tensors *t, real *scra
             size_t row_q = x->row_q, row_dy = x->row_out;
             const real *q = whole_vectors(x, t->q + (size_t)i * x->row_q + in_row, &row_q, rows, q_room);
             const real *dy = whole_vectors(x, t->dy + at, &row_dy, rows, dy_room);
-            tile_product(rows, columns, &(tile){ q, row_q, 1, keys, KEYS, s, KEYS, width, false });
-            tile_product(rows, columns, &(tile){ dy, row_dy, 1, values, KEYS, ds, KEYS, width, false });
+            tile_product(rows, columns, &(tile){ q, row_q, 1, keys, STRIDE, s, STRIDE, width, false });
+            tile_product(rows, columns, &(tile){ dy, row_dy, 1, values, STRIDE, ds, STRIDE, width, false });
             for (int r = 0; r < rows; r++)
-                gradient_row(s + r * KEYS, ds + r * KEYS, seen(x, i + r, key, count), columns,
+                gradient_row(s + r * STRIDE, ds + r * STRIDE, seen(x, i + r, key, count), columns,
                              t->lse[(size_t)(i + r) * (size_t)x->heads + (size_t)p.head],
                              dot(t->y + at + (size_t)r * x->row_out, t->dy + at + (size_t)r * x->row_out, width), scale);
-            tile_product(some, padded, &(tile){ s, 1, KEYS, dy, row_dy, dv, wide, rows, true });
-            tile_product(some, padded, &(tile){ ds, 1, KEYS, q, row_q, dk, wide, rows, true });
-            tile_product(rows, padded, &(tile){ ds, KEYS, 1, k, row_k, dq, wide, some, false });
+            tile_product(some, padded, &(tile){ s, 1, STRIDE, dy, row_dy, dv, wide, rows, true });
+            tile_product(some, padded, &(tile){ ds, 1, STRIDE, q, row_q, dk, wide, rows, true });
+            tile_product(rows, padded, &(tile){ ds, STRIDE, 1, k, row_k, dq, wide, some, false });
             (key == p.key ? copy_rows : add_rows)(rows, width, dq, wide, t->dq + (size_t)i * x->row_q + in_row, x->row_q);
         }
         real *to = t->dkv + (size_t)key * x->row_kv + in_row;

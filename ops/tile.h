@@ -15,6 +15,13 @@
 enum { VECTOR = VECTOR_BYTES / sizeof(real), TILE_ROWS = 6 };
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
 
+static inline __attribute__((always_inline)) vector load_vector(const real *from)
+{
+    vector v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
 static inline int round_up(int n, int step) { return (n + step - 1) / step * step; }
 
 /* Fused multiply-adds here, where the processor has them. */
@@ -37,8 +44,7 @@ static inline __attribute__((always_inline)) void tile_run(const tile *t, const 
     const size_t row_a = t->row_a, column_a = t->column_a, row_b = t->row_b;
     const int k = t->k;
     for (int p = 0; p < k; p++, a += column_a, b += row_b) {
-        vector right[2];
-        memcpy(right, b, sizeof(vector) * (size_t)wide);
+        const vector right[2] = { load_vector(b), load_vector(wide > 1 ? b + VECTOR : b) };
         UNROLL
         for (int i = 0; i < rows; i++) {
             const real left = a[(size_t)i * row_a];
@@ -51,10 +57,8 @@ static inline __attribute__((always_inline)) void tile_run(const tile *t, const 
         UNROLL
         for (int j = 0; j < wide; j++) {
             real *c = t->c + (size_t)i * t->row_c + j * VECTOR;
-            vector old = { 0 };
-            if (t->add) memcpy(&old, c, sizeof old);
-            sum[i][j] += old;
-            memcpy(c, &sum[i][j], sizeof old);
+            if (t->add) sum[i][j] += load_vector(c);
+            memcpy(c, &sum[i][j], sizeof sum[i][j]);
         }
     }
 }

@@ -1,9 +1,11 @@
-/* augment.c: one view of a picture: moved (crop, flip, shift, rotation, zoom in one resampling), coloured, blurred, made
- * noisy, normalised. Every number it needs comes from (seed, view, index) by Philox, so no order of work changes a view.
- * Loops run along rows of float planes, so that the compiler vectorises them: about 40 us for 32 x 32. */
+/* augment.c: one view of a picture: moved (crop, flip, shift, rotation, zoom in one resampling),
+ * coloured, blurred, made noisy, normalised. Every number it needs comes from (seed, view, index)
+ * by Philox, so no order of work changes a view. Loops run along rows of float planes, so that the
+ * compiler vectorises them: about 40 us for 32 x 32. */
 #include "parts.h"
 
-enum { PAD = 2, RADIUS = 12, DRAWS = 20 };     /* a ring that repeats the edge, and a white one; widest blur */
+/* A ring that repeats the edge, and a white one; the widest blur; numbers a view is drawn from. */
+enum { PAD = 2, RADIUS = 12, DRAWS = 20 };
 
 typedef struct { uint64_t key, view, index; } stream;
 
@@ -25,37 +27,52 @@ size_t pith_augment_room(int size)
 
 static bool crops(const pith_augment *a) { return a->crop > 0 && a->crop < 1; }
 
-static bool moves(const pith_augment *a) { return crops(a) || a->flip > 0 || a->shift > 0 || a->rotate > 0 || a->zoom > 0; }
+static bool moves(const pith_augment *a)
+{
+    return crops(a) || a->flip > 0 || a->shift > 0 || a->rotate > 0 || a->zoom > 0;
+}
 
 static bool colours(const pith_augment *a)
 {
     return a->brightness > 0 || a->contrast > 0 || a->saturation > 0 || a->channel > 0;
 }
 
-bool pith_augment_none(const pith_augment *a) { return !moves(a) && !colours(a) && !(a->blur > 0) && !(a->noise > 0); }
+bool pith_augment_none(const pith_augment *a)
+{
+    return !moves(a) && !colours(a) && !(a->blur > 0) && !(a->noise > 0);
+}
 
 /* ---- moving ---- */
 
-typedef struct { float xx, xy, x0, yx, yy, y0; } affine;       /* from a place in the view to one in the picture */
+/* From a place in the view to one in the picture. */
+typedef struct { float xx, xy, x0, yx, yy, y0; } affine;
 
 static affine draw_affine(const pith_augment *a, const uint32_t *w, int size)
 {
-    double width = 1, height = 1, left = 0, top = 0;           /* of the crop, in shares of the side */
+    double width = 1, height = 1, left = 0, top = 0; /* of the crop, in shares of the side */
     if (crops(a)) {
-        const double area = a->crop + (1 - a->crop) * unit(w[0]), ratio = exp(both(w[1]) * log(1 + a->aspect));
+        const double area = a->crop + (1 - a->crop) * unit(w[0]),
+                     ratio = exp(both(w[1]) * log(1 + a->aspect));
         width = fmin(1, sqrt(area * ratio));
         height = fmin(1, sqrt(area / ratio));
         left = (1 - width) * unit(w[2]);
         top = (1 - height) * unit(w[3]);
     }
-    const double mirror = unit(w[4]) < a->flip ? -1 : 1, angle = both(w[5]) * a->rotate * 0.017453292519943295;
-    const double zoom = exp(-both(w[6]) * log(1 + a->zoom)), c = cos(angle) * zoom, s = sin(angle) * zoom;
+    const double mirror = unit(w[4]) < a->flip ? -1 : 1,
+                 angle = both(w[5]) * a->rotate * 0.017453292519943295;
+    const double zoom = exp(-both(w[6]) * log(1 + a->zoom)), c = cos(angle) * zoom,
+                 s = sin(angle) * zoom;
     const double shift_x = both(w[7]) * a->shift, shift_y = both(w[8]) * a->shift;
-    const double xx = c * mirror * width, xy = -s * width, yx = s * mirror * height, yy = c * height;
-    const double half = (size - 1) / 2.0;                       /* the middle of the view, in pixels */
+    const double xx = c * mirror * width, xy = -s * width, yx = s * mirror * height,
+                 yy = c * height;
+    const double half = (size - 1) / 2.0; /* the middle of the view, in pixels */
     return (affine){
-        (float)xx, (float)xy, (float)((left + width * (0.5 - shift_x)) * size - 0.5 + PAD - (xx + xy) * half),
-        (float)yx, (float)yy, (float)((top + height * (0.5 - shift_y)) * size - 0.5 + PAD - (yx + yy) * half),
+        (float)xx,
+        (float)xy,
+        (float)((left + width * (0.5 - shift_x)) * size - 0.5 + PAD - (xx + xy) * half),
+        (float)yx,
+        (float)yy,
+        (float)((top + height * (0.5 - shift_y)) * size - 0.5 + PAD - (yx + yy) * half),
     };
 }
 
@@ -75,7 +92,8 @@ static void widen(const uint8_t *restrict in, int size, float *restrict out)
     }
 }
 
-static void move(const affine *m, int size, const float *restrict in, float *restrict out, float *restrict row)
+static void move(const affine *m, int size, const float *restrict in, float *restrict out,
+                 float *restrict row)
 {
     const int wide = size + 2 * PAD;
     const size_t n = (size_t)size, plane = (size_t)wide * (size_t)wide;
@@ -84,7 +102,8 @@ static void move(const affine *m, int size, const float *restrict in, float *res
     int *restrict at = (int *)(void *)(row + 2 * wide);
     for (int y = 0; y < size; y++) {
         for (int x = 0; x < size; x++) {
-            float px = m->xx * (float)x + (m->xy * (float)y + m->x0), py = m->yx * (float)x + (m->yy * (float)y + m->y0);
+            float px = m->xx * (float)x + (m->xy * (float)y + m->x0),
+                  py = m->yx * (float)x + (m->yy * (float)y + m->y0);
             px = px < 0 ? 0 : px > last ? last : px;
             py = py < 0 ? 0 : py > last ? last : py;
             const int ix = (int)px, iy = (int)py;
@@ -97,7 +116,8 @@ static void move(const affine *m, int size, const float *restrict in, float *res
             float *restrict o = out + (c * n + (size_t)y) * n;
             for (int x = 0; x < size; x++) {
                 const float *q = p + at[x];
-                const float top = q[0] + fx[x] * (q[1] - q[0]), bottom = q[wide] + fx[x] * (q[wide + 1] - q[wide]);
+                const float top = q[0] + fx[x] * (q[1] - q[0]),
+                            bottom = q[wide] + fx[x] * (q[wide + 1] - q[wide]);
                 o[x] = top + fy[x] * (bottom - top);
             }
         }
@@ -106,7 +126,8 @@ static void move(const affine *m, int size, const float *restrict in, float *res
 
 /* ---- colour, blur, noise ---- */
 
-/* Brightness, then contrast about the mean grey, saturation, gains: together one map of a pixel and its grey. */
+/* Brightness, then contrast about the mean grey, saturation, gains: together one map of a pixel and
+ * its grey. */
 static void colour(const pith_augment *a, const uint32_t *w, size_t n, float *restrict p)
 {
     const double bright = 1 + both(w[0]) * a->brightness, contrast = 1 + both(w[1]) * a->contrast;
@@ -122,7 +143,8 @@ static void colour(const pith_augment *a, const uint32_t *w, size_t n, float *re
     }
     for (size_t k = 0; k < n; k++) {
         const float level = 0.299f * r[k] + 0.587f * g[k] + 0.114f * b[k];
-        const float x = own[0] * r[k] + grey[0] * level + add[0], y = own[1] * g[k] + grey[1] * level + add[1];
+        const float x = own[0] * r[k] + grey[0] * level + add[0],
+                    y = own[1] * g[k] + grey[1] * level + add[1];
         const float z = own[2] * b[k] + grey[2] * level + add[2];
         r[k] = x < 0 ? 0 : x > 1 ? 1 : x;
         g[k] = y < 0 ? 0 : y > 1 ? 1 : y;
@@ -130,15 +152,17 @@ static void colour(const pith_augment *a, const uint32_t *w, size_t n, float *re
     }
 }
 
-static void blur(double sigma, int size, float *restrict p, float *restrict between, float *restrict row)
+static void blur(double sigma, int size, float *restrict p, float *restrict between,
+                 float *restrict row)
 {
     float weight[2 * RADIUS + 1];
     const int radius = (int)fmin(RADIUS, ceil(3 * sigma));
     const size_t n = (size_t)size;
     double sum = 0;
     for (int k = -radius; k <= radius; k++) sum += exp(-0.5 * k * k / (sigma * sigma));
-    for (int k = -radius; k <= radius; k++) weight[k + radius] = (float)(exp(-0.5 * k * k / (sigma * sigma)) / sum);
-    for (int y = 0; y < size; y++) {                            /* along rows, whose ends are repeated */
+    for (int k = -radius; k <= radius; k++)
+        weight[k + radius] = (float)(exp(-0.5 * k * k / (sigma * sigma)) / sum);
+    for (int y = 0; y < size; y++) { /* along rows, whose ends are repeated */
         const float *restrict in = p + n * (size_t)y;
         float *restrict out = between + n * (size_t)y;
         for (int k = 0; k < radius; k++) row[k] = in[0], row[radius + size + k] = in[size - 1];
@@ -158,8 +182,9 @@ static void blur(double sigma, int size, float *restrict p, float *restrict betw
     }
 }
 
-/* The sum of a word's four bytes is close to normal, and cheap: mean 510, variance (256^2 - 1) / 3. */
-static void add_noise(const stream *s, double deviation, size_t n, float *restrict p, float *restrict room)
+/* The sum of a word's four bytes is close to normal, and cheap: mean 510, variance 65535 / 3. */
+static void add_noise(const stream *s, double deviation, size_t n, float *restrict p,
+                      float *restrict room)
 {
     const float scale = (float)(deviation / sqrt(65535 / 3.0));
     for (size_t at = 0; at < n; at += 256) {
@@ -167,13 +192,15 @@ static void add_noise(const stream *s, double deviation, size_t n, float *restri
         const size_t count = n - at < 256 ? n - at : 256;
         for (size_t k = 0; k < count; k += 4) words(s, DRAWS / 4 + (at + k) / 4, word + k);
         for (size_t k = 0; k < count; k++) {
-            const uint32_t w = word[k], sum = (w & 255) + (w >> 8 & 255) + (w >> 16 & 255) + (w >> 24);
+            const uint32_t w = word[k],
+                           sum = (w & 255) + (w >> 8 & 255) + (w >> 16 & 255) + (w >> 24);
             p[at + k] += scale * (float)((int)sum - 510);
         }
     }
 }
 
-static void plain(size_t n, const uint8_t *pixels, const double mean[3], const double std[3], pith_real *out)
+static void plain(size_t n, const uint8_t *pixels, const double mean[3], const double std[3],
+                  pith_real *out)
 {
     for (size_t c = 0; c < 3; c++) {
         pith_real value[256];
@@ -182,8 +209,9 @@ static void plain(size_t n, const uint8_t *pixels, const double mean[3], const d
     }
 }
 
-void pith_augment_view(const pith_augment *a, uint64_t seed, uint64_t view, uint64_t index, int size, const uint8_t *pixels,
-                       const double mean[3], const double std[3], float *work, pith_real *out)
+void pith_augment_view(const pith_augment *a, uint64_t seed, uint64_t view, uint64_t index,
+                       int size, const uint8_t *pixels, const double mean[3], const double std[3],
+                       float *work, pith_real *out)
 {
     const stream s = { pith_hash("augment", seed), view, index };
     const size_t n = (size_t)size * (size_t)size, wide = (size_t)size + 2 * PAD;

@@ -1,12 +1,12 @@
-/* bpe_train.c: byte pair merges learned from captions. Counting is over distinct words; a merge changes the counts of
- * those words alone that hold its pair. */
+/* bpe_train.c: byte pair merges learned from captions. Counting is over distinct words; a merge
+ * changes the counts of those words alone that hold its pair. */
 #include "parts.h"
 
 typedef struct {
     pith_table words, pairs;
     int64_t *times, *count;         /* of each word; of each pair */
     size_t word_room, pair_room;
-    int *symbol, *length;           /* the words one after another; `length` shrinks as merges are made */
+    int *symbol, *length; /* the words one after another; `length` shrinks as merges are made */
     size_t *start;
     bool no_memory;
 } corpus;
@@ -27,7 +27,9 @@ static bool count_word(void *context, int kind, const char *bytes, size_t size)
     corpus *c = context;
     const int before = c->words.count;
     if (kind != PITH_WORD) return true;
-    const int w = room_for(&c->times, &c->word_room, before) ? pith_table_add(&c->words, bytes, size) : -1;
+    const int w = room_for(&c->times, &c->word_room, before)
+                      ? pith_table_add(&c->words, bytes, size)
+                      : -1;
     if (w < 0) return c->no_memory = true, false;
     if (w == before) c->times[w] = 0;
     c->times[w]++;
@@ -40,7 +42,9 @@ static bool count_pairs(corpus *c, int w, int64_t times)
     const int *s = c->symbol + c->start[w];
     for (int k = 0; k + 1 < c->length[w]; k++) {
         const int before = c->pairs.count;
-        const int p = room_for(&c->count, &c->pair_room, before) ? pith_table_add(&c->pairs, s + k, 2 * sizeof(int)) : -1;
+        const int p = room_for(&c->count, &c->pair_room, before)
+                          ? pith_table_add(&c->pairs, s + k, 2 * sizeof(int))
+                          : -1;
         if (p < 0) return false;
         if (p == before) c->count[p] = 0;
         c->count[p] += times;
@@ -50,9 +54,11 @@ static bool count_pairs(corpus *c, int w, int64_t times)
 
 static bool spell_words(corpus *c)
 {
-    const size_t words = (size_t)c->words.count + 1, bytes = c->words.count ? c->words.end[c->words.count - 1] : 0;
+    const size_t words = (size_t)c->words.count + 1,
+                 bytes = c->words.count ? c->words.end[c->words.count - 1] : 0;
     int of[2][256];
-    for (int b = 0; b < 512; b++) of[b / 256][b % 256] = pith_byte_symbol((unsigned char)(b % 256), b >= 256);
+    for (int b = 0; b < 512; b++)
+        of[b / 256][b % 256] = pith_byte_symbol((unsigned char)(b % 256), b >= 256);
     c->symbol = malloc(sizeof(int) * (bytes + 1));
     c->length = malloc(sizeof(int) * words);
     c->start = malloc(sizeof(size_t) * words);
@@ -62,7 +68,8 @@ static bool spell_words(corpus *c)
         const char *text = pith_table_key(&c->words, w, &size);
         c->start[w] = (size_t)(text - c->words.bytes);
         c->length[w] = (int)size;
-        for (size_t k = 0; k < size; k++) c->symbol[c->start[w] + k] = of[k + 1 == size][(unsigned char)text[k]];
+        for (size_t k = 0; k < size; k++)
+            c->symbol[c->start[w] + k] = of[k + 1 == size][(unsigned char)text[k]];
         if (!count_pairs(c, w, c->times[w])) return false;
     }
     return true;
@@ -96,7 +103,8 @@ static bool learn(corpus *c, pith_tokenizer *t, int merges)
         const int made = t->symbols.count;
         const pith_merged state = pith_add_merge(t, pair[0], pair[1]);
         if (state == PITH_NO_MEMORY) return false;
-        if (state != PITH_MERGED) c->count[best] = INT64_MIN / 2;     /* its symbol was made of other parts: never again */
+        if (state != PITH_MERGED)
+            c->count[best] = INT64_MIN / 2; /* its symbol was made of other parts: never again */
         for (int w = 0; state == PITH_MERGED && w < c->words.count; w++)
             if (!merge_in_word(c, w, pair, made)) return false;
     }
@@ -108,7 +116,8 @@ pith_tokenizer *pith_tokenizer_train(int n, const char *const *captions, int mer
     corpus c = { 0 };
     pith_tokenizer *t = pith_tokenizer_bytes();
     bool good = t != NULL;
-    for (int i = 0; good && i < n; i++) good = pith_split_text(captions[i], count_word, &c) && !c.no_memory;
+    for (int i = 0; good && i < n; i++)
+        good = pith_split_text(captions[i], count_word, &c) && !c.no_memory;
     good = good && spell_words(&c) && learn(&c, t, merges);
     pith_table_free(&c.words);
     pith_table_free(&c.pairs);

@@ -22,12 +22,12 @@ bool pith_preprocess(const pith_picture *p, int size, uint8_t *out);
 
 typedef struct pith_tokenizer pith_tokenizer;
 pith_tokenizer *pith_tokenizer_read(const char *path);                  /* CLIP's merges file, .txt or .txt.gz */
-/* Byte-level BPE learned from captions; ties go to the pair met first. */
+/* Byte-level BPE learned from captions; ties go to the pair met first. Fewer merges where no pair occurs twice any more. */
 pith_tokenizer *pith_tokenizer_train(int n, const char *const *captions, int merges);
 bool pith_tokenizer_write(const pith_tokenizer *t, const char *path);   /* the same format */
 void pith_tokenizer_free(pith_tokenizer *t);
 int pith_tokenizer_size(const pith_tokenizer *t);                       /* 512 + merges + 2; start and end are the last two */
-/* Ids with start and end; cut to `context`, whose last is then the end. Returns how many. */
+/* Ids with start and end; cut to `context`, whose last is then the end. Returns how many, 0 after an error. */
 int pith_encode(const pith_tokenizer *t, const char *text, int context, int *ids);
 
 /* ---- packed sets ----------------------------------------------------------------------------------------------- */
@@ -38,7 +38,7 @@ typedef struct {
     const uint8_t *pixels;              /* (count, 3, size, size) */
     const char *const *caption;
     const char *const *source;          /* file or name the picture came from */
-    const int *split;                   /* an index into split_name */
+    const int *split;                   /* an index into split_name, which always begins train, valid, test */
     int splits;
     const char *const *split_name;      /* "train", "valid", ... */
     const int *label;                   /* class, or -1 */
@@ -81,7 +81,7 @@ typedef struct {
 
 /* Host arrays of one batch of B pairs. The captions' tokens lie one after another. */
 typedef struct {
-    int pairs, tokens;                  /* tokens: one of the loader's sizes; rows after offsets[B] are padding */
+    int pairs, tokens;                  /* real pairs, B unless padded (B is options.batch); tokens: one of the loader's sizes; rows after offsets[B] are padding */
     pith_real *pixels;                  /* (B, 3, size, size), normalised */
     int *ids, *positions;               /* (tokens) */
     int *offsets;                       /* (B+1) */
@@ -104,7 +104,7 @@ typedef struct {
     uint64_t seed;
     bool shuffle;                       /* by (seed, epoch); the last incomplete batch of an epoch is dropped, unless not shuffled: then padded
                                            by repeating the first rows, and pairs tells how many are real */
-    int threads;
+    int threads;                        /* that make batches ahead; 0: made when asked for */
 } pith_loader_options;
 typedef struct pith_loader pith_loader;
 pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_batch);

@@ -1,12 +1,13 @@
-/* loader.c: batches from a packed set, each a pure function of (options, its number): whichever thread makes it, and
- * wherever a run begins. Threads make whole batches ahead into a ring; they sleep when it is full. */
+/* loader.c: batches from a packed set, each a pure function of (options, its number): whichever
+ * thread makes it, and wherever a run begins. Threads make whole batches ahead into a ring; they
+ * sleep when it is full. */
 #include <time.h>
 #include "parts.h"
 
 /* ---- order ---- */
 
-/* A permutation of 0 .. n-1 without a table: a keyed Feistel network on an even number of bits; what falls outside goes
- * round again. */
+/* A permutation of 0 .. n-1 without a table: a keyed Feistel network on an even number of bits;
+ * what falls outside goes round again. */
 static int shuffled(uint64_t key, uint64_t epoch, int i, int n)
 {
     int half = 1;
@@ -38,7 +39,7 @@ int pith_loader_pair(const pith_loader *l, int64_t number, int row, uint64_t key
 
 /* ---- making a batch ---- */
 
-static void set_group(const pith_loader *l, pith_place *p, int row, int pair)
+static void set_group(const pith_loader *l, pith_seat *p, int row, int pair)
 {
     const unsigned mask = (unsigned)p->slots - 1;
     unsigned at = (unsigned)l->caption[pair] * 2654435761u & mask;
@@ -51,29 +52,32 @@ static void set_group(const pith_loader *l, pith_place *p, int row, int pair)
     }
 }
 
-static void make_batch(const pith_loader *l, int64_t number, pith_place *p)
+static void make_batch(const pith_loader *l, int64_t number, pith_seat *p)
 {
     pith_minibatch *b = &p->batch;
     const pith_loader_options *o = &l->o;
     const size_t picture = 3 * (size_t)o->size * (size_t)o->size;
     const int64_t epoch = number / l->per_epoch, left = l->count - number * o->batch;
-    const uint64_t key = pith_hash("order", o->seed), view = (uint64_t)(o->views ? epoch % o->views : epoch);
+    const uint64_t key = pith_hash("order", o->seed),
+                   view = (uint64_t)(o->views ? epoch % o->views : epoch);
     b->pairs = !o->shuffle && left < o->batch ? (int)left : o->batch;
     b->sample = number * o->batch;
     b->view = o->views ? (int)(epoch % o->views) : 0;
     b->offsets[0] = 0;
     memset(p->first, -1, sizeof(int) * (size_t)p->slots);
     for (int row = 0; row < o->batch; row++) {
-        const int pair = pith_loader_pair(l, number, row, key), n = (int)(l->start[pair + 1] - l->start[pair]), from = b->offsets[row];
-        const uint8_t *pixels = l->own ? l->own + picture * (size_t)pair : o->pack->pixels + picture * (size_t)l->index[pair];
+        const int pair = pith_loader_pair(l, number, row, key),
+                  n = (int)(l->start[pair + 1] - l->start[pair]), from = b->offsets[row];
+        const uint8_t *pixels = l->own ? l->own + picture * (size_t)pair
+                                       : o->pack->pixels + picture * (size_t)l->index[pair];
         memcpy(b->ids + from, l->ids + l->start[pair], sizeof(int) * (size_t)n);
         for (int k = 0; k < n; k++) b->positions[from + k] = k;
         b->offsets[row + 1] = from + n;
         b->last[row] = from + n - 1;
-        b->index[row] = pair;                       /* within the split, until the groups are known */
+        b->index[row] = pair; /* within the split, until the groups are known */
         set_group(l, p, row, pair);
-        pith_augment_view(&o->augment, o->seed, view, (uint64_t)l->index[pair], o->size, pixels, o->mean, o->std, p->work,
-                          b->pixels + picture * (size_t)row);
+        pith_augment_view(&o->augment, o->seed, view, (uint64_t)l->index[pair], o->size, pixels,
+                          o->mean, o->std, p->work, b->pixels + picture * (size_t)row);
     }
     for (int row = 0; row < o->batch; row++) {
         b->index[row] = l->index[b->index[row]];
@@ -99,7 +103,7 @@ void *pith_loader_work(void *context)
             continue;
         }
         const int64_t number = l->made++;
-        pith_place *p = &l->ring[number % l->places];
+        pith_seat *p = &l->ring[number % l->places];
         p->number = -1;
         pthread_mutex_unlock(&l->lock);
         make_batch(l, number, p);
@@ -118,7 +122,7 @@ const pith_minibatch *pith_loader_next(pith_loader *l, double *waited)
     clock_gettime(CLOCK_MONOTONIC, &begin);
     pthread_mutex_lock(&l->lock);
     const int64_t number = l->given + 1;
-    pith_place *p = &l->ring[number % l->places];
+    pith_seat *p = &l->ring[number % l->places];
     if (number < l->limit) {
         l->given = number;
         pthread_cond_signal(&l->room);
@@ -129,7 +133,9 @@ const pith_minibatch *pith_loader_next(pith_loader *l, double *waited)
     if (number >= l->limit) return NULL;
     if (!l->running) make_batch(l, number, p);
     clock_gettime(CLOCK_MONOTONIC, &end);
-    if (waited) *waited += (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+    if (waited)
+        *waited += (double)(end.tv_sec - begin.tv_sec) +
+                   1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
     return &p->batch;
 }
 

@@ -1,10 +1,13 @@
-/* loader_open.c: what a loader takes from a set at its opening: the split's pairs, their tokens, their pictures if the model
- * wants another size, and the few token counts that batches will have. */
+/* loader_open.c: what a loader takes from a set at its opening: the split's pairs, their tokens,
+ * their pictures if the model wants another size, and the few token counts of batches. */
 #include "parts.h"
 
-enum { AHEAD = 2 };                     /* places in the ring beyond one a thread: one ready, one in use */
+enum { AHEAD = 2 };     /* places in the ring beyond one a thread: one ready, one in use */
 
-static int length(const pith_loader *l, int pair) { return (int)(l->start[pair + 1] - l->start[pair]); }
+static int length(const pith_loader *l, int pair)
+{
+    return (int)(l->start[pair + 1] - l->start[pair]);
+}
 
 static bool no_memory(void) { return pith_raise("no memory for the loader"); }
 
@@ -13,10 +16,13 @@ static bool check(const pith_loader_options *o)
     if (o->split < 0 || o->split >= o->pack->splits)
         return pith_raise("there is no split %d: the set has %d", o->split, o->pack->splits);
     if (o->batch < 1 || o->size < 1 || o->size > 4096 || o->views < 0 || o->threads < 0)
-        return pith_raise("a loader needs a batch of at least 1, a side of 1 to 4096, and no negative number of views or "
-                          "threads: found %d, %d, %d, %d", o->batch, o->size, o->views, o->threads);
+        return pith_raise("a loader needs a batch of at least 1, a side of 1 to 4096, and no "
+                          "negative number of views or threads: found %d, %d, %d, %d",
+                          o->batch, o->size, o->views, o->threads);
     for (int c = 0; c < 3; c++)
-        if (!(o->std[c] > 0)) return pith_raise("the standard deviation of colour %d is %g, not above 0", c, o->std[c]);
+        if (!(o->std[c] > 0))
+            return pith_raise("the standard deviation of colour %d is %g, not above 0", c,
+                              o->std[c]);
     return true;
 }
 
@@ -30,7 +36,8 @@ static bool take_split(pith_loader *l)
     const char *name = p->split_name[l->o.split];
     if (l->count == 0) return pith_raise("the split \"%s\" has no pairs", name);
     if (l->o.shuffle && l->o.batch > l->count)
-        return pith_raise("a batch of %d is more than the %d pairs of the split \"%s\"", l->o.batch, l->count, name);
+        return pith_raise("a batch of %d is more than the %d pairs of the split \"%s\"", l->o.batch,
+                          l->count, name);
     l->per_epoch = l->o.shuffle ? l->count / l->o.batch : (l->count + l->o.batch - 1) / l->o.batch;
     l->limit = l->o.shuffle ? INT64_MAX : l->per_epoch;
     return true;
@@ -54,7 +61,8 @@ static bool take_captions(pith_loader *l)
             else l->ids = wider;
         }
         const int n = good ? pith_encode(l->o.tokenizer, text, context, l->ids + l->start[i]) : 0;
-        if (good && (l->caption[i] = pith_table_add(&captions, text, strlen(text))) < 0) good = no_memory();
+        if (good && (l->caption[i] = pith_table_add(&captions, text, strlen(text))) < 0)
+            good = no_memory();
         l->start[i + 1] = l->start[i] + n;
         good = good && n > 0;
     }
@@ -76,7 +84,8 @@ static bool take_pictures(pith_loader *l)
         uint8_t *rgb = malloc(3 * in), *small = malloc(3 * out);
         for (size_t k = 0; rgb && k < 3 * in; k++) rgb[k] = p[k % 3 * in + k / 3];
         const bool fine = l->own && rgb && small && pith_resize(rgb, from, from, small, to, to);
-        for (size_t k = 0; fine && k < 3 * out; k++) l->own[3 * out * (size_t)i + k % 3 * out + k / 3] = small[k];
+        for (size_t k = 0; fine && k < 3 * out; k++)
+            l->own[3 * out * (size_t)i + k % 3 * out + k / 3] = small[k];
         free(rgb);
         free(small);
         if (!fine) {
@@ -94,7 +103,8 @@ static int64_t tokens_of(const pith_loader *l, int64_t number)
 {
     const uint64_t key = pith_hash("order", l->o.seed);
     int64_t sum = 0;
-    for (int row = 0; row < l->o.batch; row++) sum += length(l, pith_loader_pair(l, number, row, key));
+    for (int row = 0; row < l->o.batch; row++)
+        sum += length(l, pith_loader_pair(l, number, row, key));
     return sum;
 }
 
@@ -103,10 +113,12 @@ static int64_t most_tokens(const pith_loader *l)
 {
     int64_t most = 0;
     if (!l->o.shuffle) {
-        for (int64_t k = 0; k < l->per_epoch; k++) most = tokens_of(l, k) > most ? tokens_of(l, k) : most;
+        for (int64_t k = 0; k < l->per_epoch; k++)
+            most = tokens_of(l, k) > most ? tokens_of(l, k) : most;
         return most;
     }
-    int64_t *with = calloc((size_t)l->o.context + 1, sizeof *with), left = l->o.batch;     /* captions of each length */
+    int64_t *with = calloc((size_t)l->o.context + 1, sizeof *with),
+            left = l->o.batch; /* captions of each length */
     if (!with) return -1;
     for (int i = 0; i < l->count; i++) with[length(l, i)]++;
     for (int n = l->o.context; n > 0; n--) {
@@ -118,7 +130,8 @@ static int64_t most_tokens(const pith_loader *l)
     return most;
 }
 
-/* Quantiles of the first batches' tokens and the most possible, in steps of 16: few sizes, little padding. */
+/* Quantiles of the first batches' tokens and the most possible, in steps of 16: few sizes, little
+ * padding. */
 static bool choose_sizes(pith_loader *l)
 {
     static const double quantile[5] = { 0.2, 0.5, 0.8, 0.97, 1 };
@@ -127,24 +140,27 @@ static bool choose_sizes(pith_loader *l)
     const int n = l->limit < SAMPLE ? (int)l->limit : SAMPLE;
     const int64_t most = most_tokens(l);
     if (most < 0) return no_memory();
-    if (most > INT32_MAX - 16) return pith_raise("a batch of %d captions may have too many tokens", l->o.batch);
+    if (most > INT32_MAX - 16)
+        return pith_raise("a batch of %d captions may have too many tokens", l->o.batch);
     for (int k = 0; k < n; k++) sums[k] = (int)tokens_of(l, k);
     qsort(sums, (size_t)n, sizeof *sums, ascending);
     for (int k = 0; k < 6; k++) {
-        const int tokens = k < 5 ? sums[(int)(quantile[k] * (n - 1))] : (int)most, size = (tokens + 15) / 16 * 16;
+        const int tokens = k < 5 ? sums[(int)(quantile[k] * (n - 1))] : (int)most,
+                  size = (tokens + 15) / 16 * 16;
         if (l->n_sizes == 0 || size > l->sizes[l->n_sizes - 1]) l->sizes[l->n_sizes++] = size;
     }
     return true;
 }
 
-static bool make_place(const pith_loader *l, pith_place *p)
+static bool make_place(const pith_loader *l, pith_seat *p)
 {
     const size_t batch = (size_t)l->o.batch, tokens = (size_t)l->sizes[l->n_sizes - 1];
     pith_minibatch *b = &p->batch;
     p->number = -1;
     p->slots = 4;
     while (p->slots < 2 * l->o.batch) p->slots *= 2;
-    b->ids = malloc(sizeof(int) * (2 * tokens + 5 * batch + 1 + (size_t)p->slots));     /* all integers at once */
+    const size_t integers = 2 * tokens + 5 * batch + 1 + (size_t)p->slots;
+    b->ids = malloc(sizeof(int) * integers);        /* all of them at once */
     b->pixels = malloc(sizeof(pith_real) * 3 * (size_t)l->o.size * (size_t)l->o.size * batch);
     p->work = malloc(sizeof(float) * pith_augment_room(l->o.size));
     if (!b->ids || !b->pixels || !p->work) return no_memory();
@@ -183,7 +199,9 @@ pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_b
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
     pthread_cond_init(&l->ready, NULL);
-    if (take_split(l) && take_captions(l) && take_pictures(l) && choose_sizes(l) && begin(l, first_batch)) return l;
+    if (take_split(l) && take_captions(l) && take_pictures(l) && choose_sizes(l) &&
+        begin(l, first_batch))
+        return l;
     pith_loader_free(l);
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* manifest.c: what pairs a folder or a manifest names, and how their pictures become squares of one size. */
+/* manifest.c: what pairs a folder or a manifest names, and how their pictures become squares of one
+ * size. */
 #include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
@@ -9,8 +10,10 @@
 typedef struct { char *file, *path, *caption, *split; int label; } entry;
 typedef struct { entry *at; int count, room, size; double valid; } list;
 
-/* `file` as it is named, from `folder` unless it begins at the root. The list owns `caption` and `split` (may be NULL). */
-static bool add(list *l, const char *folder, const char *file, char *caption, char *split, int label)
+/* `file` as it is named, from `folder` unless it begins at the root. The list owns `caption` and
+ * `split` (may be NULL). */
+static bool add(list *l, const char *folder, const char *file, char *caption, char *split,
+                int label)
 {
     const bool rooted = file[0] == '/' || !*folder;
     const size_t size = strlen(folder) + strlen(file) + 2;
@@ -40,16 +43,20 @@ static void free_list(list *l)
 
 static bool read_tsv_line(list *l, const char *folder, const char *path, int number, char *line)
 {
-    char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t"), *split = strsep(&rest, "\t");
+    char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t"),
+         *split = strsep(&rest, "\t");
     const char *label = strsep(&rest, "\t");
     char *end = NULL;
     const long value = label && *label ? strtol(label, &end, 10) : -1;
     if ((end && *end) || value < -1 || value > INT32_MAX)
-        return pith_raise("%s:%d: expected a label that is a whole number, found \"%s\"", path, number, label);
-    return add(l, folder, file, strdup(caption ? caption : ""), split && *split ? strdup(split) : NULL, (int)value);
+        return pith_raise("%s:%d: expected a label that is a whole number, found \"%s\"", path,
+                          number, label);
+    return add(l, folder, file, strdup(caption ? caption : ""),
+               split && *split ? strdup(split) : NULL, (int)value);
 }
 
-static bool read_json_line(list *l, const char *folder, const char *path, int number, const char *line)
+static bool read_json_line(list *l, const char *folder, const char *path, int number,
+                           const char *line)
 {
     json_error_t error;
     json_t *o = json_loads(line, 0, &error);
@@ -66,7 +73,8 @@ static bool read_json_line(list *l, const char *folder, const char *path, int nu
     else if (label && (!json_is_integer(label) || value < -1 || value > INT32_MAX))
         pith_raise("%s:%d: expected a label that is a whole number", path, number);
     else
-        good = add(l, folder, file, strdup(caption ? caption : ""), split && *split ? strdup(split) : NULL, (int)value);
+        good = add(l, folder, file, strdup(caption ? caption : ""),
+                   split && *split ? strdup(split) : NULL, (int)value);
     json_decref(o);
     return good;
 }
@@ -113,7 +121,10 @@ static char *caption_beside(const char *picture)
     return line;
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
 static bool read_folder(list *l, const char *folder, const char *below)
 {
@@ -128,9 +139,11 @@ static bool read_folder(list *l, const char *folder, const char *below)
         const char *name = names[i]->d_name;
         sprintf(inner, "%s%s%s", below, *below ? "/" : "", name);
         sprintf(path, "%s/%s", folder, inner);
-        if (good && name[0] != '.' && lstat(path, &info) == 0) {    /* links to folders are not followed: no circles */
+        if (good && name[0] != '.' &&
+            lstat(path, &info) == 0) { /* links to folders are not followed: no circles */
             if (S_ISDIR(info.st_mode)) good = read_folder(l, folder, inner);
-            else if (ends_with(name, ".png")) good = add(l, folder, inner, caption_beside(path), NULL, -1);
+            else if (ends_with(name, ".png"))
+                good = add(l, folder, inner, caption_beside(path), NULL, -1);
         }
         free(names[i]);
     }
@@ -180,7 +193,9 @@ static bool fit(const pith_picture *p, int size, uint8_t *out)
     bool good = white && small;
     for (size_t k = 0; good && k < pixels; k++) {
         const int alpha = p->rgba[4 * k + 3];
-        for (size_t c = 0; c < 3; c++) white[3 * k + c] = (uint8_t)((p->rgba[4 * k + c] * alpha + 255 * (255 - alpha) + 127) / 255);
+        for (size_t c = 0; c < 3; c++)
+            white[3 * k + c] = (uint8_t)((p->rgba[4 * k + c] * alpha + 255 * (255 - alpha) + 127) /
+                                         255);
     }
     good = good && pith_resize(white, p->width, p->height, small, width, height);
     memset(out, 255, 3 * (size_t)size * (size_t)size);
@@ -203,7 +218,8 @@ static void make_pair(const void *context, int i, pith_pair *s)
     s->source = e->file;
     s->label = e->label;
     s->split = e->split;
-    if (!s->split) s->split = pith_uniform_at(pith_hash(e->caption, 0), 0, 0) < l->valid ? "valid" : "train";
+    if (!s->split)
+        s->split = pith_uniform_at(pith_hash(e->caption, 0), 0, 0) < l->valid ? "valid" : "train";
     if (is_blank(e->caption)) {
         s->state = PITH_NO_CAPTION;
         snprintf(s->why, sizeof s->why, "has no caption");
@@ -220,7 +236,8 @@ static void make_pair(const void *context, int i, pith_pair *s)
     }
 }
 
-bool pith_pack_folder(const char *data, const char *out, int size, double valid, pith_pack_report *report)
+bool pith_pack_folder(const char *data, const char *out, int size, double valid,
+                      pith_pack_report *report)
 {
     list l = { .size = size, .valid = valid };
     pith_packer *p = NULL;
@@ -229,21 +246,25 @@ bool pith_pack_folder(const char *data, const char *out, int size, double valid,
     for (int i = 0; good && i < l.count; i++)
         if (!l.at[i].caption) good = pith_raise("%s: no memory", data);
     if (good && l.count == 0) good = pith_raise("%s: there is no picture with a caption", data);
-    good = good && (p = pith_packer_new(out, size)) != NULL && pith_pack_all(p, size, l.count, make_pair, &l, report);
+    good = good && (p = pith_packer_new(out, size)) != NULL &&
+           pith_pack_all(p, size, l.count, make_pair, &l, report);
     if (good && report->read == 0)
-        good = pith_raise("%s: no usable picture: %d missing, %d unreadable, %d without a caption; the first: %s", data,
-                          report->missing, report->unreadable, report->empty_caption, report->first_bad);
+        good = pith_raise(
+            "%s: no usable picture: %d missing, %d unreadable, %d without a caption; the first: %s",
+            data, report->missing, report->unreadable, report->empty_caption, report->first_bad);
     free_list(&l);
     if (good) return pith_packer_finish(p);
     pith_packer_drop(p);
     return false;
 }
 
-pith_pack *pith_data_open(const char *data, const char *out, int size, double valid, pith_pack_report *report)
+pith_pack *pith_data_open(const char *data, const char *out, int size, double valid,
+                          pith_pack_report *report)
 {
     struct stat info;
     *report = (pith_pack_report){ 0 };
-    if (stat(data, &info) == 0 && S_ISREG(info.st_mode) && !ends_with(data, ".tsv") && !ends_with(data, ".jsonl"))
+    if (stat(data, &info) == 0 && S_ISREG(info.st_mode) && !ends_with(data, ".tsv") &&
+        !ends_with(data, ".jsonl"))
         return pith_pack_open(data);
     return pith_pack_folder(data, out, size, valid, report) ? pith_pack_open(out) : NULL;
 }

@@ -1,5 +1,6 @@
-/* pack_write.c: a packed set is written: pixels go straight to the file as pairs are added, all else waits in memory for
- * the end, when the header in front of it is known. README.md shows the layout, pack.c reads it. */
+/* pack_write.c: a packed set is written: pixels go straight to the file as pairs are added, all
+ * else waits in memory for the end, when the header in front of it is known. README.md shows the
+ * layout, pack.c reads it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -19,7 +20,7 @@ struct pith_packer {
     uint64_t hash;
 };
 
-enum { HEADER = 4096 };             /* bytes before the pixels; more than three dozen splits would not fit */
+enum { HEADER = 4096 };     /* bytes before the pixels: room for some hundred splits */
 
 static bool append(buffer *b, const void *bytes, size_t size)
 {
@@ -42,7 +43,8 @@ void pith_packer_drop(pith_packer *p)
         fclose(p->file);
         unlink(p->temporary);
     }
-    buffer *all[] = { &p->captions, &p->sources, &p->caption_offsets, &p->source_offsets, &p->split, &p->label };
+    buffer *all[] = { &p->captions,       &p->sources, &p->caption_offsets,
+                      &p->source_offsets, &p->split,   &p->label };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]->bytes);
     pith_table_free(&p->splits);
     free(p->planes);
@@ -55,7 +57,8 @@ void pith_packer_drop(pith_packer *p)
 pith_packer *pith_packer_new(const char *path, int size)
 {
     static const char *const names[] = { "train", "valid", "test" };
-    if (size < 1 || size > 4096) return pith_raise("%s: pictures of side %d cannot be packed: 1 to 4096", path, size), NULL;
+    if (size < 1 || size > 4096)
+        return pith_raise("%s: pictures of side %d cannot be packed: 1 to 4096", path, size), NULL;
     pith_packer *p = calloc(1, sizeof *p);
     const int64_t zero = 0;
     bool good = p != NULL;
@@ -65,10 +68,12 @@ pith_packer *pith_packer_new(const char *path, int size)
         p->path = strdup(path);
         p->temporary = malloc(strlen(path) + 5);
         p->planes = malloc(3 * (size_t)size * (size_t)size);
-        good = p->path && p->temporary && p->planes && append(&p->caption_offsets, &zero, sizeof zero) &&
+        good = p->path && p->temporary && p->planes &&
+               append(&p->caption_offsets, &zero, sizeof zero) &&
                append(&p->source_offsets, &zero, sizeof zero);
     }
-    for (int k = 0; good && k < 3; k++) good = pith_table_add(&p->splits, names[k], strlen(names[k]) + 1) == k;
+    for (int k = 0; good && k < 3; k++)
+        good = pith_table_add(&p->splits, names[k], strlen(names[k]) + 1) == k;
     if (!good) pith_raise("%s: no memory", path);
     else {
         sprintf(p->temporary, "%s.tmp", path);
@@ -88,17 +93,20 @@ static bool append_text(buffer *texts, buffer *offsets, const char *text)
     return append(offsets, &end, sizeof end);
 }
 
-bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, const char *source, const char *split, int label)
+bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, const char *source,
+                     const char *split, int label)
 {
     const size_t plane = (size_t)p->size * (size_t)p->size;
     const int number = pith_table_add(&p->splits, split, strlen(split) + 1);
     for (size_t k = 0; k < plane; k++)
         for (size_t c = 0; c < 3; c++) p->planes[c * plane + k] = rgb[3 * k + c];
-    if (!*split || strchr(split, '\n')) return pith_raise("%s: \"%s\" cannot be the name of a split", source, split);
-    if (p->count == INT32_MAX) return pith_raise("%s: a set holds at most %d pairs", p->path, INT32_MAX);
+    if (!*split || strchr(split, '\n'))
+        return pith_raise("%s: \"%s\" cannot be the name of a split", source, split);
+    if (p->count == INT32_MAX)
+        return pith_raise("%s: a set holds at most %d pairs", p->path, INT32_MAX);
     if (number < 0 || !append_text(&p->captions, &p->caption_offsets, caption) ||
-        !append_text(&p->sources, &p->source_offsets, source) || !append(&p->split, &number, sizeof number) ||
-        !append(&p->label, &label, sizeof label))
+        !append_text(&p->sources, &p->source_offsets, source) ||
+        !append(&p->split, &number, sizeof number) || !append(&p->label, &label, sizeof label))
         return pith_raise("%s: no memory", p->path);
     if (fwrite(p->planes, 3, plane, p->file) != plane)
         return pith_raise("%s: cannot be written: %s", p->temporary, strerror(errno));
@@ -113,10 +121,13 @@ bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, co
 
 /* ---- the header ---- */
 
-static void describe(json_t *header, const char *name, const char *type, json_t *shape, size_t *place, size_t bytes)
+static void describe(json_t *header, const char *name, const char *type, json_t *shape,
+                     size_t *place, size_t bytes)
 {
-    json_object_set_new(header, name, json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape, "data_offsets",
-                                                (json_int_t)*place, (json_int_t)(*place + bytes)));
+    json_object_set_new(header, name,
+                        json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape,
+                                  "data_offsets", (json_int_t)*place,
+                                  (json_int_t)(*place + bytes)));
     *place += bytes;
 }
 
@@ -129,15 +140,18 @@ static char *make_header(const pith_packer *p)
     const size_t n = (size_t)p->count, pixels = 3 * n * (size_t)p->size * (size_t)p->size;
     for (int k = 0; k < p->splits.count; k++) {
         const char *name = pith_table_key(&p->splits, k, NULL);
-        if (!append(&names, name, strlen(name)) || !append(&names, k + 1 < p->splits.count ? "\n" : "", 1))
+        if (!append(&names, name, strlen(name)) ||
+            !append(&names, k + 1 < p->splits.count ? "\n" : "", 1))
             return free(names.bytes), NULL;
     }
     snprintf(hash, sizeof hash, "%016" PRIx64, p->hash);
     snprintf(size, sizeof size, "%d", p->size);
-    json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s}}", "__metadata__", "format", "pt", "kind", "pith-pack", "splits",
-                               names.bytes, "size", size, "hash", hash);
+    json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s}}", "__metadata__", "format", "pt",
+                               "kind", "pith-pack", "splits", names.bytes, "size", size, "hash",
+                               hash);
     size_t place = 0;
-    describe(header, "pixels", "U8", json_pack("[I, i, i, i]", (json_int_t)n, 3, p->size, p->size), &place, pixels);
+    describe(header, "pixels", "U8", json_pack("[I, i, i, i]", (json_int_t)n, 3, p->size, p->size),
+             &place, pixels);
     describe(header, "captions", "U8", list1(p->captions.used), &place, p->captions.used);
     describe(header, "caption_offsets", "I64", list1(n + 1), &place, 8 * (n + 1));
     describe(header, "source_offsets", "I64", list1(n + 1), &place, 8 * (n + 1));
@@ -150,12 +164,15 @@ static char *make_header(const pith_packer *p)
     return text;
 }
 
-/* The captions are filled up with zeros, so that the integers after them lie at a multiple of eight. */
+/* The captions are filled up with zeros, so that the integers after them lie at a multiple of
+ * eight. */
 static bool write_rest(pith_packer *p)
 {
     const size_t pixels = 3 * (size_t)p->count * (size_t)p->size * (size_t)p->size;
-    if (!append(&p->captions, "\0\0\0\0\0\0\0", (8 - (pixels + p->captions.used) % 8) % 8)) return false;
-    const buffer *parts[] = { &p->captions, &p->caption_offsets, &p->source_offsets, &p->split, &p->label, &p->sources };
+    if (!append(&p->captions, "\0\0\0\0\0\0\0", (8 - (pixels + p->captions.used) % 8) % 8))
+        return false;
+    const buffer *parts[] = { &p->captions, &p->caption_offsets, &p->source_offsets,
+                              &p->split,    &p->label,           &p->sources };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
         if (fwrite(parts[k]->bytes, 1, parts[k]->used, p->file) != parts[k]->used) return false;
     unsigned char head[8] = { (HEADER - 8) & 255, (HEADER - 8) >> 8 };
@@ -173,8 +190,10 @@ bool pith_packer_finish(pith_packer *p)
     bool good = p->count > 0 || pith_raise("%s: there is no pair to pack", p->path);
     if (good) {
         errno = 0;
-        good = write_rest(p) && fflush(p->file) == 0 && fsync(fileno(p->file)) == 0 && rename(p->temporary, p->path) == 0;
-        if (!good) pith_raise("%s: cannot be written: %s", p->path, errno ? strerror(errno) : "no memory");
+        good = write_rest(p) && fflush(p->file) == 0 && fsync(fileno(p->file)) == 0 &&
+               rename(p->temporary, p->path) == 0;
+        if (!good)
+            pith_raise("%s: cannot be written: %s", p->path, errno ? strerror(errno) : "no memory");
     }
     if (good) {
         fclose(p->file);
@@ -202,17 +221,20 @@ static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_r
         report->missing += s->state == PITH_MISSING;
         report->unreadable += s->state == PITH_UNREADABLE;
         report->empty_caption += s->state == PITH_NO_CAPTION;
-        if (!*report->first_bad) snprintf(report->first_bad, sizeof report->first_bad, "%s: %s", s->source, s->why);
+        if (!*report->first_bad)
+            snprintf(report->first_bad, sizeof report->first_bad, "%s: %s", s->source, s->why);
     }
     return good;
 }
 
-bool pith_pack_all(pith_packer *p, int size, int count, pith_maker *make, const void *context, pith_pack_report *report)
+bool pith_pack_all(pith_packer *p, int size, int count, pith_maker *make, const void *context,
+                   pith_pack_report *report)
 {
     const size_t picture = 3 * (size_t)size * (size_t)size;
     pith_pair *pairs = malloc(BLOCK * sizeof *pairs);
     uint8_t *rgb = malloc(BLOCK * picture);
-    bool good = (pairs && rgb) || pith_raise("no memory to pack %d pictures of side %d", count, size);
+    bool good = (pairs && rgb) ||
+                pith_raise("no memory to pack %d pictures of side %d", count, size);
     for (int at = 0; good && at < count; at += BLOCK) {
         const int n = count - at < BLOCK ? count - at : BLOCK;
 #pragma omp parallel for schedule(static)

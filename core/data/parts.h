@@ -54,7 +54,7 @@ typedef struct {
     int64_t number;                     /* of the batch that is ready here, -1 while none is */
     float *work;
     int *first, slots;                  /* caption number -> first row, for groups: open addressing */
-} pith_place;
+} pith_seat;
 
 struct pith_loader {
     pith_loader_options o;
@@ -64,7 +64,7 @@ struct pith_loader {
     int64_t *start;                     /* (count+1) into ids */
     int sizes[6], n_sizes;
     int64_t per_epoch, made, given, limit;      /* batches: the next to make, the one the caller holds, the end */
-    pith_place *ring;
+    pith_seat *ring;
     int places, running;
     pthread_t *threads;
     pthread_mutex_t lock;

@@ -1,5 +1,6 @@
-/* picture.c: PNG files of every kind in, RGBA of eight bits; and out again. 16 bits are read by their high byte, palettes
- * and packed greys expanded, interlacing undone. libpng leaves by longjmp. */
+/* picture.c: PNG files of every kind in, RGBA of eight bits; and out again. 16 bits are read by
+ * their high byte, palettes and packed greys expanded, interlacing undone. libpng leaves by
+ * longjmp. */
 #include <errno.h>
 #include <png.h>
 #include "parts.h"
@@ -22,9 +23,10 @@ static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p
     png_init_io(png, f);
     png_set_user_limits(png, MAX_PIXELS, MAX_PIXELS);
     png_read_info(png, info);
-    const png_uint_32 width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    const png_uint_32 width = png_get_image_width(png, info),
+                      height = png_get_image_height(png, info);
     if ((uint64_t)width * height > MAX_PIXELS) png_error(png, "more than 100 million pixels");
-    png_set_expand(png);                        /* palettes, greys below 8 bits, and tRNS to alpha */
+    png_set_expand(png); /* palettes, greys below 8 bits, and tRNS to alpha */
     png_set_strip_16(png);
     png_set_gray_to_rgb(png);
     png_set_add_alpha(png, 255, PNG_FILLER_AFTER);
@@ -95,18 +97,20 @@ static bool is_opaque(const pith_picture *p)
     return true;
 }
 
-static void write_whole(png_structp png, png_infop info, FILE *f, const pith_picture *p, uint8_t *row)
+static void write_whole(png_structp png, png_infop info, FILE *f, const pith_picture *p,
+                        uint8_t *row)
 {
     const bool opaque = is_opaque(p);
     const size_t width = (size_t)p->width;
     png_init_io(png, f);
     png_set_IHDR(png, info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
-                 opaque ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-                 PNG_FILTER_TYPE_DEFAULT);
+                 opaque ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(png, info);
     for (size_t y = 0; y < (size_t)p->height; y++) {
         const uint8_t *from = p->rgba + 4 * width * y;
-        for (size_t x = 0; x < width; x++) memcpy(row + (opaque ? 3 : 4) * x, from + 4 * x, opaque ? 3 : 4);
+        for (size_t x = 0; x < width; x++)
+            memcpy(row + (opaque ? 3 : 4) * x, from + 4 * x, opaque ? 3 : 4);
         png_write_row(png, row);
     }
     png_write_end(png, NULL);

@@ -1,10 +1,12 @@
-/* resize.c: PIL's antialiased bicubic, to the bit: a = -0.5, the kernel stretched when the picture shrinks, weights of 22
- * bits, columns rounded and clipped to eight bits, then rows. Only the part of the result that is asked for is made. */
+/* resize.c: PIL's antialiased bicubic, to the bit: a = -0.5, the kernel stretched when the picture
+ * shrinks, weights of 22 bits, columns rounded and clipped to eight bits, then rows. Only the part
+ * of the result that is asked for is made. */
 #include "parts.h"
 
 enum { BITS = 22 };
 
-typedef struct { int *first, *count, *weight, taps; } filter;       /* for each of the result's places */
+/* For each of the result's places: which of the picture's it is made of, and how. */
+typedef struct { int *first, *count, *weight, taps; } filter;
 
 static double cubic(double x)
 {
@@ -29,11 +31,13 @@ static bool make_filter(filter *f, int in, int out, int begin, int n)
         double sum = 0;
         if (low < 0) low = 0;
         if (high > in) high = in;
-        for (int k = low; k < high; k++) sum += w[k - low] = cubic((k - centre + 0.5) * (1 / stretch));
+        for (int k = low; k < high; k++)
+            sum += w[k - low] = cubic((k - centre + 0.5) * (1 / stretch));
         f->first[i] = low;
         f->count[i] = high - low;
         for (int k = 0; k < high - low; k++)
-            f->weight[(size_t)i * (size_t)f->taps + (size_t)k] = (int)lround(w[k] * (1 / sum) * (1 << BITS));
+            f->weight[(size_t)i * (size_t)f->taps + (size_t)k] = (int)lround(w[k] * (1 / sum) *
+                                                                             (1 << BITS));
     }
     free(w);
     return true;
@@ -59,7 +63,8 @@ static void resize_row(const filter *f, const uint8_t *in, uint8_t *out, int n)
 }
 
 /* Rows are weighted into `sum`, which has room for one. */
-static void mix_rows(const uint8_t *in, size_t width, const int *w, int count, int *sum, uint8_t *out)
+static void mix_rows(const uint8_t *in, size_t width, const int *w, int count, int *sum,
+                     uint8_t *out)
 {
     for (size_t x = 0; x < width; x++) sum[x] = 1 << (BITS - 1);
     for (int k = 0; k < count; k++)
@@ -68,8 +73,8 @@ static void mix_rows(const uint8_t *in, size_t width, const int *w, int count, i
 }
 
 /* The part of side `side` at (left, top) of the picture resized to out_width x out_height. */
-static bool resize_part(const uint8_t *rgb, int width, int height, int out_width, int out_height, int left, int top,
-                        int part_width, int part_height, uint8_t *out)
+static bool resize_part(const uint8_t *rgb, int width, int height, int out_width, int out_height,
+                        int left, int top, int part_width, int part_height, uint8_t *out)
 {
     filter h = { 0 }, v = { 0 };
     uint8_t *between = NULL;
@@ -81,18 +86,21 @@ static bool resize_part(const uint8_t *rgb, int width, int height, int out_width
     const size_t line = 3 * (size_t)part_width;
     if (good) good = (between = malloc(line * (size_t)rows)) != NULL;
     for (int y = 0; good && y < rows; y++)
-        resize_row(&h, rgb + 3 * (size_t)width * (size_t)(first_row + y), between + line * (size_t)y, part_width);
+        resize_row(&h, rgb + 3 * (size_t)width * (size_t)(first_row + y),
+                   between + line * (size_t)y, part_width);
     for (int y = 0; good && y < part_height; y++)
-        mix_rows(between + line * (size_t)(v.first[y] - first_row), line, v.weight + (size_t)y * (size_t)v.taps, v.count[y],
-                 sum, out + line * (size_t)y);
+        mix_rows(between + line * (size_t)(v.first[y] - first_row), line,
+                 v.weight + (size_t)y * (size_t)v.taps, v.count[y], sum, out + line * (size_t)y);
     free(h.first);
     free(v.first);
     free(sum);
     free(between);
-    return good || pith_raise("no memory to resize a picture of %d by %d to %d by %d", width, height, out_width, out_height);
+    return good || pith_raise("no memory to resize a picture of %d by %d to %d by %d", width,
+                              height, out_width, out_height);
 }
 
-bool pith_resize(const uint8_t *rgb, int width, int height, uint8_t *out, int out_width, int out_height)
+bool pith_resize(const uint8_t *rgb, int width, int height, uint8_t *out, int out_width,
+                 int out_height)
 {
     return resize_part(rgb, width, height, out_width, out_height, 0, 0, out_width, out_height, out);
 }
@@ -101,14 +109,18 @@ bool pith_preprocess(const pith_picture *p, int size, uint8_t *out)
 {
     const size_t pixels = (size_t)p->width * (size_t)p->height;
     const int64_t shorter = p->width < p->height ? p->width : p->height;
-    const int64_t width = size * (int64_t)p->width / shorter, height = size * (int64_t)p->height / shorter;
+    const int64_t width = size * (int64_t)p->width / shorter,
+                  height = size * (int64_t)p->height / shorter;
     if (width > INT32_MAX || height > INT32_MAX)
-        return pith_raise("a picture of %d by %d is too narrow to be brought to %d", p->width, p->height, size);
+        return pith_raise("a picture of %d by %d is too narrow to be brought to %d", p->width,
+                          p->height, size);
     uint8_t *rgb = malloc(3 * pixels);
     if (!rgb) return pith_raise("no memory for a picture of %d by %d", p->width, p->height);
     for (size_t k = 0; k < pixels; k++) memcpy(rgb + 3 * k, p->rgba + 4 * k, 3);
-    const int left = (int)nearbyint((double)(width - size) / 2), top = (int)nearbyint((double)(height - size) / 2);
-    const bool good = resize_part(rgb, p->width, p->height, (int)width, (int)height, left, top, size, size, out);
+    const int left = (int)nearbyint((double)(width - size) / 2),
+              top = (int)nearbyint((double)(height - size) / 2);
+    const bool good = resize_part(rgb, p->width, p->height, (int)width, (int)height, left, top,
+                                  size, size, out);
     free(rgb);
     return good;
 }

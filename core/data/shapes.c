@@ -1,14 +1,17 @@
-/* shapes.c: a set drawn by rule, so that lessons, tests and machines without network have data: coloured shapes, one, some of
- * a kind, or two beside each other, with captions that say so. Pair i of (seed, i) is always the same.
+/* shapes.c: a set drawn by rule, so that lessons, tests and machines without network have data:
+ * coloured shapes, one, some of a kind, or two beside each other, with captions that say so. Pair i
+ * of (seed, i) is always the same.
  *
- * One pair of colour and shape in eight, every colour and every shape once, is never in "train" or "valid": the split
- * "combination" asks for those alone. */
+ * One pair of colour and shape in eight, every colour and every shape once, is never in "train" or
+ * "valid": the split "combination" asks for those alone. */
 #include "parts.h"
 
 enum { SHAPES = 8, COLOURS = 8, SIDE = 4 };     /* SIDE^2 samples a pixel */
 
-static const char *const shape_name[SHAPES] = { "circle", "square", "triangle", "diamond", "star", "cross", "ring", "moon" };
-static const char *const colour_name[COLOURS] = { "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown" };
+static const char *const shape_name[SHAPES] = { "circle", "square", "triangle", "diamond",
+                                                "star",   "cross",  "ring",     "moon" };
+static const char *const colour_name[COLOURS] = { "red",  "orange", "yellow", "green",
+                                                  "blue", "purple", "pink",   "brown" };
 static const double colour_rgb[COLOURS][3] = {
     { 0.88, 0.10, 0.10 }, { 1.00, 0.55, 0.05 }, { 0.96, 0.88, 0.10 }, { 0.12, 0.62, 0.20 },
     { 0.12, 0.30, 0.90 }, { 0.50, 0.12, 0.65 }, { 1.00, 0.55, 0.75 }, { 0.45, 0.27, 0.12 },
@@ -37,7 +40,7 @@ static bool is_inside(int shape, double x, double y)
     case 1: return fabs(x) < 0.7 && fabs(y) < 0.7;
     case 2: return y < 0.6 && fabs(x) < (y + 1) * 0.54;
     case 3: return fabs(x) * 1.55 + fabs(y) < 1;
-    case 4: {                                                   /* five points: each lies between two tilted edges */
+    case 4: { /* five points: each lies between two tilted edges */
         const double fifth = 2 * 3.14159265358979 / 5, turn = atan2(x, -y);
         const double a = fabs(turn - fifth * round(turn / fifth));
         return r * (cos(a) + 1.376 * sin(a)) < 1;
@@ -50,15 +53,18 @@ static bool is_inside(int shape, double x, double y)
 
 static void draw(const object *o, int size, double *picture)
 {
-    const int left = (int)fmax(0, floor((o->x - o->radius) * size)), top = (int)fmax(0, floor((o->y - o->radius) * size));
-    const int right = (int)fmin(size, ceil((o->x + o->radius) * size)), bottom = (int)fmin(size, ceil((o->y + o->radius) * size));
+    const int left = (int)fmax(0, floor((o->x - o->radius) * size)),
+              top = (int)fmax(0, floor((o->y - o->radius) * size));
+    const int right = (int)fmin(size, ceil((o->x + o->radius) * size)),
+              bottom = (int)fmin(size, ceil((o->y + o->radius) * size));
     for (int y = top; y < bottom; y++)
         for (int x = left; x < right; x++) {
             int hits = 0;
             for (int k = 0; k < SIDE * SIDE; k++) {
                 const double u = ((x + (k % SIDE + 0.5) / SIDE) / size - o->x) / o->radius;
                 const double v = ((y + (k / SIDE + 0.5) / SIDE) / size - o->y) / o->radius;
-                hits += is_inside(o->shape, u * o->cosine + v * o->sine, v * o->cosine - u * o->sine);
+                hits += is_inside(o->shape, u * o->cosine + v * o->sine,
+                                  v * o->cosine - u * o->sine);
             }
             double *p = picture + 3 * ((size_t)y * (size_t)size + (size_t)x);
             for (int c = 0; c < 3; c++) p[c] += (o->rgb[c] - p[c]) * hits / (SIDE * SIDE);
@@ -69,7 +75,8 @@ static object make_object(source *s, int shape, int colour, double x, double y, 
 {
     const double turn = between(s, -0.2, 0.2);
     object o = { shape, colour, x, y, radius, cos(turn), sin(turn), { 0 } };
-    for (int c = 0; c < 3; c++) o.rgb[c] = fmin(1, fmax(0, colour_rgb[colour][c] + between(s, -0.06, 0.06)));
+    for (int c = 0; c < 3; c++)
+        o.rgb[c] = fmin(1, fmax(0, colour_rgb[colour][c] + between(s, -0.06, 0.06)));
     return o;
 }
 
@@ -84,7 +91,8 @@ static void one(source *s, scene *e, char *text, size_t room)
     const double x = between(s, radius, 1 - radius), y = between(s, radius, 1 - radius);
     e->ground = below(s, 3);
     e->object[e->count++] = make_object(s, shape, colour, x, y, radius);
-    snprintf(text, room, "a %s %s %s on %s", sizes[large], colour_name[colour], shape_name[shape], ground_name[e->ground]);
+    snprintf(text, room, "a %s %s %s on %s", sizes[large], colour_name[colour], shape_name[shape],
+             ground_name[e->ground]);
 }
 
 /* "three green stars": equal ones in a row, tilted a little. */
@@ -92,14 +100,17 @@ static void some(source *s, scene *e, char *text, size_t room)
 {
     static const char *const numbers[4] = { "", "", "two", "three" };
     const int shape = below(s, SHAPES), colour = below(s, COLOURS), count = 2 + below(s, 2);
-    const double radius = between(s, 0.13, 0.16), start = between(s, 0.17, 0.23), step = (1 - 2 * start) / (count - 1);
+    const double radius = between(s, 0.13, 0.16), start = between(s, 0.17, 0.23),
+                 step = (1 - 2 * start) / (count - 1);
     const double y = between(s, 0.3, 0.7), tilt = between(s, -0.15, 0.15);
     const bool upright = next(s) < 0.5;
     for (int k = 0; k < count; k++) {
         const double along = start + k * step, across = y + tilt * (along - 0.5);
-        e->object[e->count++] = make_object(s, shape, colour, upright ? across : along, upright ? along : across, radius);
+        e->object[e->count++] = make_object(s, shape, colour, upright ? across : along,
+                                            upright ? along : across, radius);
     }
-    snprintf(text, room, "%s %s %s%s", numbers[count], colour_name[colour], shape_name[shape], shape == 5 ? "es" : "s");
+    snprintf(text, room, "%s %s %s%s", numbers[count], colour_name[colour], shape_name[shape],
+             shape == 5 ? "es" : "s");
 }
 
 /* "a blue star left of a green square" */
@@ -107,15 +118,18 @@ static void two(source *s, scene *e, char *text, size_t room)
 {
     static const char *const relations[2] = { "left of", "above" };
     const int way = below(s, 2), shape = below(s, SHAPES), colour = below(s, COLOURS);
-    const int other = (shape + 1 + below(s, SHAPES - 1)) % SHAPES, hue = (colour + 1 + below(s, COLOURS - 1)) % COLOURS;
+    const int other = (shape + 1 + below(s, SHAPES - 1)) % SHAPES,
+              hue = (colour + 1 + below(s, COLOURS - 1)) % COLOURS;
     for (int k = 0; k < 2; k++) {
-        const double radius = between(s, 0.18, 0.22), along = (k ? 0.75 : 0.25) + between(s, -0.03, 0.03);
+        const double radius = between(s, 0.18, 0.22),
+                     along = (k ? 0.75 : 0.25) + between(s, -0.03, 0.03);
         const double across = between(s, 0.3, 0.7);
-        e->object[e->count++] = make_object(s, k ? other : shape, k ? hue : colour, way ? across : along,
-                                            way ? along : across, radius);
+        e->object[e->count++] = make_object(s, k ? other : shape, k ? hue : colour,
+                                            way ? across : along, way ? along : across, radius);
     }
-    snprintf(text, room, "%s %s %s %s %s %s %s", article(colour_name[colour]), colour_name[colour], shape_name[shape],
-             relations[way], article(colour_name[hue]), colour_name[hue], shape_name[other]);
+    snprintf(text, room, "%s %s %s %s %s %s %s", article(colour_name[colour]), colour_name[colour],
+             shape_name[shape], relations[way], article(colour_name[hue]), colour_name[hue],
+             shape_name[other]);
 }
 
 static void make_scene(source *s, scene *e, char *text, size_t room)
@@ -138,7 +152,8 @@ static void make_pair(const void *context, int i, pith_pair *s)
     do {        /* draws until the scene belongs to the split: one in six is held out */
         make_scene(&random, &e, s->text, sizeof s->text);
         found = false;
-        for (int k = 0; k < e.count; k++) found = found || is_held_out(e.object[k].shape, e.object[k].colour);
+        for (int k = 0; k < e.count; k++)
+            found = found || is_held_out(e.object[k].shape, e.object[k].colour);
     } while (found != held);
     const size_t values = 3 * (size_t)r->size * (size_t)r->size;
     double *picture = malloc(sizeof(double) * values);

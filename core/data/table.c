@@ -1,4 +1,5 @@
-/* table.c: numbers for byte strings: symbols, pairs of symbols, words, captions. Open addressing; keys in one buffer. */
+/* table.c: numbers for byte strings: symbols, pairs of symbols, words, captions. Open addressing;
+ * keys in one buffer. */
 #include "parts.h"
 
 uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size)
@@ -73,7 +74,9 @@ int pith_table_add(pith_table *t, const void *key, size_t size)
     const int old = pith_table_find(t, key, size);
     if (old >= 0) return old;
     const size_t used = t->count ? t->end[t->count - 1] : 0;
-    if (t->count >= INT32_MAX / 4 || (2 * t->count >= t->slots && !grow_slots(t)) || !grow_keys(t, used, size)) return -1;
+    if (t->count >= INT32_MAX / 4 || (2 * t->count >= t->slots && !grow_slots(t)) ||
+        !grow_keys(t, used, size))
+        return -1;
     memcpy(t->bytes + used, key, size);
     t->slot[place_of(t, key, size)] = t->count;
     t->end[t->count] = used + size;

@@ -1,12 +1,14 @@
-/* text.c: what CLIP does to a text before any merge: HTML unescaped twice, white space collapsed, lower case, then cut
- * into marks, contractions, runs of letters, single digits and runs of anything else. */
+/* text.c: what CLIP does to a text before any merge: HTML unescaped twice, white space collapsed,
+ * lower case, then cut into marks, contractions, runs of letters, single digits and runs of
+ * anything else. */
 #include <utf8proc.h>
 #include "parts.h"
 
 static bool is_space(uint32_t c)
 {
     return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
 }
 
 static int category(uint32_t c) { return (int)utf8proc_category((utf8proc_int32_t)c); }
@@ -29,7 +31,8 @@ static size_t decode(const char *text, size_t size, uint32_t *out)
     size_t n = 0;
     for (size_t k = 0; k < size;) {
         utf8proc_int32_t c;
-        const utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)text + k, (utf8proc_ssize_t)(size - k), &c);
+        const utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)text + k,
+                                                       (utf8proc_ssize_t)(size - k), &c);
         out[n++] = used > 0 ? (uint32_t)c : 0xFFFD;
         k += used > 0 ? (size_t)used : 1;
     }
@@ -56,8 +59,8 @@ static bool is_case_ignorable(uint32_t c)
 {
     const int k = category(c);
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' || c == ':' || c == 0xB7 ||
-           c == 0x2019;
+           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' ||
+           c == ':' || c == 0xB7 || c == 0x2019;
 }
 
 /* A capital sigma ends a word as another letter than it has inside. */
@@ -100,7 +103,8 @@ static size_t piece_length(const uint32_t *text, size_t n, int *kind)
     *kind = PITH_WORD;
     for (size_t c = 0; c < sizeof contractions / sizeof *contractions; c++)
         if ((k = matches(text, n, contractions[c])) != 0) return k;
-    if (n > 1 && text[0] == '\'' && text[1] == 0x17F) return 2;     /* the long s: case does not count there */
+    if (n > 1 && text[0] == '\'' && text[1] == 0x17F)
+        return 2; /* the long s: case does not count there */
     if (is_number(text[0])) return 1;
     const bool letter = is_letter(text[0]);
     while (k < n && !is_space(text[k]) && is_letter(text[k]) == letter && !is_number(text[k])) k++;
@@ -110,7 +114,8 @@ static size_t piece_length(const uint32_t *text, size_t n, int *kind)
 bool pith_split_text(const char *text, pith_piece *piece, void *context)
 {
     const size_t size = strlen(text);
-    uint32_t *raw = malloc(sizeof(uint32_t) * (size + 1)), *clean = malloc(sizeof(uint32_t) * 2 * (size + 1));
+    uint32_t *raw = malloc(sizeof(uint32_t) * (size + 1)),
+             *clean = malloc(sizeof(uint32_t) * 2 * (size + 1));
     char *bytes = malloc(8 * size + 8);
     if (!raw || !clean || !bytes) return free(raw), free(clean), free(bytes), false;
     size_t n = pith_unescape(raw, decode(text, size, raw));
@@ -125,7 +130,8 @@ bool pith_split_text(const char *text, pith_piece *piece, void *context)
         size_t used = 0;
         const size_t length = piece_length(clean + at, n - at, &kind);
         for (size_t k = 0; k < length; k++)
-            used += (size_t)utf8proc_encode_char((utf8proc_int32_t)clean[at + k], (utf8proc_uint8_t *)bytes + used);
+            used += (size_t)utf8proc_encode_char((utf8proc_int32_t)clean[at + k],
+                                                 (utf8proc_uint8_t *)bytes + used);
         if (!piece(context, kind, bytes, used)) break;
         at += length;
     }

@@ -1,7 +1,8 @@
 /* tokenizer.c: CLIP's byte-level BPE: its merges file read and written, and texts encoded.
  *
- * Ids: 256 byte characters (the printable bytes first), the same closing a word ("</w>"), the merges, start, end.
- * The file spells every byte as one printable character; so symbols are kept in that spelling. */
+ * Ids: 256 byte characters (the printable bytes first), the same closing a word ("</w>"), the
+ * merges, start, end. The file spells every byte as one printable character; so symbols are kept in
+ * that spelling. */
 #include <errno.h>
 #include <zlib.h>
 #include "parts.h"
@@ -9,7 +10,10 @@
 enum { BYTES = 512, CLIP_MERGES = 48894 };      /* CLIP's file is longer than its vocabulary */
 static const char close_word[] = "</w>";
 
-static bool is_printable(int b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174; }
+static bool is_printable(int b)
+{
+    return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+}
 
 int pith_byte_symbol(unsigned char byte, bool last)
 {
@@ -23,7 +27,8 @@ int pith_byte_symbol(unsigned char byte, bool last)
 static int spell(int byte, char out[3])
 {
     int c = byte;
-    if (!is_printable(byte)) c = 256 + pith_byte_symbol((unsigned char)byte, false) - pith_byte_symbol(0, false);
+    if (!is_printable(byte))
+        c = 256 + pith_byte_symbol((unsigned char)byte, false) - pith_byte_symbol(0, false);
     if (c < 128) return out[0] = (char)c, 1;
     out[0] = (char)(0xC0 | c >> 6);
     out[1] = (char)(0x80 | (c & 63));
@@ -60,7 +65,8 @@ pith_merged pith_add_merge(pith_tokenizer *t, int left, int right)
 {
     const int pair[2] = { left, right };
     size_t a, b;
-    const char *l = pith_table_key(&t->symbols, left, &a), *r = pith_table_key(&t->symbols, right, &b);
+    const char *l = pith_table_key(&t->symbols, left, &a),
+               *r = pith_table_key(&t->symbols, right, &b);
     char *text = malloc(a + b);
     if (!text) return PITH_NO_MEMORY;
     memcpy(text, l, a);
@@ -68,7 +74,8 @@ pith_merged pith_add_merge(pith_tokenizer *t, int left, int right)
     pith_merged state = PITH_MERGED;
     if (pith_table_find(&t->pairs, pair, sizeof pair) >= 0) state = PITH_PAIR_AGAIN;
     else if (pith_table_find(&t->symbols, text, a + b) >= 0) state = PITH_SYMBOL_AGAIN;
-    else if (pith_table_add(&t->pairs, pair, sizeof pair) < 0 || pith_table_add(&t->symbols, text, a + b) < 0)
+    else if (pith_table_add(&t->pairs, pair, sizeof pair) < 0 ||
+             pith_table_add(&t->symbols, text, a + b) < 0)
         state = PITH_NO_MEMORY;
     free(text);
     return state;
@@ -83,15 +90,22 @@ static bool add_line(pith_tokenizer *t, const char *path, int number, const char
     const size_t a = strcspn(line, " "), b = line[a] ? strcspn(line + a + 1, " ") : 0;
     const char *second = line + a + 1;
     if (!a || !b || second[b])
-        return pith_raise("%s:%d: expected a merge, two symbols and a space between them, found \"%.60s\"", path, number, line);
-    const int left = pith_table_find(&t->symbols, line, a), right = pith_table_find(&t->symbols, second, b);
+        return pith_raise(
+            "%s:%d: expected a merge, two symbols and a space between them, found \"%.60s\"", path,
+            number, line);
+    const int left = pith_table_find(&t->symbols, line, a),
+              right = pith_table_find(&t->symbols, second, b);
     if (left < 0 || right < 0)
-        return pith_raise("%s:%d: no earlier line makes the symbol \"%.*s\"", path, number, (int)(left < 0 ? a : b),
-                          left < 0 ? line : second);
+        return pith_raise("%s:%d: no earlier line makes the symbol \"%.*s\"", path, number,
+                          (int)(left < 0 ? a : b), left < 0 ? line : second);
     switch (pith_add_merge(t, left, right)) {
     case PITH_MERGED: return true;
-    case PITH_PAIR_AGAIN: return pith_raise("%s:%d: the merge \"%s\" stands in an earlier line too", path, number, line);
-    case PITH_SYMBOL_AGAIN: return pith_raise("%s:%d: an earlier line makes the symbol of \"%s\" too", path, number, line);
+    case PITH_PAIR_AGAIN:
+        return pith_raise("%s:%d: the merge \"%s\" stands in an earlier line too", path, number,
+                          line);
+    case PITH_SYMBOL_AGAIN:
+        return pith_raise("%s:%d: an earlier line makes the symbol of \"%s\" too", path, number,
+                          line);
     default: return pith_raise("no memory to read %s", path);
     }
 }
@@ -105,18 +119,24 @@ static bool read_lines(pith_tokenizer *t, const char *path, gzFile f)
         const bool whole = n > 0 && line[n - 1] == '\n';
         while (n && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
         number++;
-        if (!whole && !gzeof(f)) return pith_raise("%s:%d: no merge is longer than 1,000 characters", path, number);
+        if (!whole && !gzeof(f))
+            return pith_raise("%s:%d: no merge is longer than 1,000 characters", path, number);
         if (number == 1) {
             if (!strstr(line, "#version"))
-                return pith_raise("%s: expected a merges file whose first line names its #version, found \"%.60s\"", path, line);
+                return pith_raise("%s: expected a merges file whose first line names its #version, "
+                                  "found \"%.60s\"",
+                                  path, line);
             if (strstr(line, "bpe_simple_vocab_16e6")) limit = CLIP_MERGES;
         } else if (n && !add_line(t, path, number, line)) return false;
     }
     const char *why = gzerror(f, &failed);
-    if (failed < 0) return pith_raise("%s: cannot be read to its end: %s", path, failed == Z_ERRNO ? strerror(errno) : why);
+    if (failed < 0)
+        return pith_raise("%s: cannot be read to its end: %s", path,
+                          failed == Z_ERRNO ? strerror(errno) : why);
     if (number == 0) return pith_raise("%s: expected a merges file, found an empty one", path);
     if (limit == CLIP_MERGES && t->pairs.count < limit)
-        return pith_raise("%s: CLIP's file has at least %d merges, this one only %d", path, limit, t->pairs.count);
+        return pith_raise("%s: CLIP's file has at least %d merges, this one only %d", path, limit,
+                          t->pairs.count);
     return true;
 }
 
@@ -139,14 +159,16 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
     const bool packed = n > 3 && strcmp(path + n - 3, ".gz") == 0;
     gzFile f = gzopen(path, packed ? "wb9" : "wbT");
     if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno ? errno : ENOMEM));
-    bool good = gzputs(f, "#version: 0.2") > 0;     /* no newline at the end: others would read an empty merge */
+    bool good = gzputs(f, "#version: 0.2") >
+                0; /* no newline at the end: others would read an empty merge */
     for (int k = 0; good && k < t->pairs.count; k++) {
         int pair[2];
         size_t size[2];
         memcpy(pair, pith_table_key(&t->pairs, k, NULL), sizeof pair);
         for (int side = 0; good && side < 2; side++) {
             const char *text = pith_table_key(&t->symbols, pair[side], &size[side]);
-            good = gzputc(f, side ? ' ' : '\n') > 0 && gzwrite(f, text, (unsigned)size[side]) == (int)size[side];
+            good = gzputc(f, side ? ' ' : '\n') > 0 &&
+                   gzwrite(f, text, (unsigned)size[side]) == (int)size[side];
         }
     }
     if (gzclose_w(f) != Z_OK) good = false;
@@ -157,7 +179,8 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
 
 typedef struct { const pith_tokenizer *t; int count, context, *ids; bool no_memory; } encoding;
 
-/* Merges the pair of lowest rank, everywhere from left to right, until none is left. Returns how many symbols remain. */
+/* Merges the pair of lowest rank, everywhere from left to right, until none is left. Returns how
+ * many symbols remain. */
 static int merge_all(const pith_tokenizer *t, int *symbol, int n)
 {
     for (;;) {
@@ -185,7 +208,8 @@ static bool encode_piece(void *context, int kind, const char *bytes, size_t size
     if (!symbol) return e->no_memory = true, false;
     if (kind != PITH_WORD) symbol[0] = e->t->symbols.count + (kind == PITH_END_MARK);
     else {
-        for (size_t k = 0; k < size; k++) symbol[k] = pith_byte_symbol((unsigned char)bytes[k], k + 1 == size);
+        for (size_t k = 0; k < size; k++)
+            symbol[k] = pith_byte_symbol((unsigned char)bytes[k], k + 1 == size);
         n = merge_all(e->t, symbol, (int)size);
     }
     for (int k = 0; k < n && e->count < e->context; k++) e->ids[e->count++] = symbol[k];
@@ -196,7 +220,8 @@ static bool encode_piece(void *context, int kind, const char *bytes, size_t size
 int pith_encode(const pith_tokenizer *t, const char *text, int context, int *ids)
 {
     encoding e = { t, 0, context, ids, false };
-    if (context < 2) return pith_raise("a context of %d has no room for start and end of a text", context), 0;
+    if (context < 2)
+        return pith_raise("a context of %d has no room for start and end of a text", context), 0;
     ids[e.count++] = t->symbols.count;
     if (!pith_split_text(text, encode_piece, &e) || e.no_memory)
         return pith_raise("no memory to encode a text of %zu bytes", strlen(text)), 0;

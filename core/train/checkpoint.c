@@ -42,7 +42,7 @@ static int64_t *list_steps(const char *directory, bool tidy, int *count)
         pith_path(path, "%s/%s", directory, e->d_name);
         if (step < 0) continue;
         if (tidy && (!strcmp(rest, ".tmp") || !strcmp(rest, ".weights") || !strcmp(rest, ".weights.tmp")))
-            pith_remove_tree(path);
+            pith_remove_all(path);
         int64_t *longer = *rest ? NULL : realloc(steps, sizeof *steps * (size_t)(*count + 1));
         if (longer) steps = longer, steps[(*count)++] = step;
     }
@@ -94,17 +94,17 @@ static int assemble(const char *directory, const char *final, const char *weight
 {
     char temporary[PITH_PATH], file[PITH_PATH];
     pith_path(temporary, "%s.tmp", final);
-    pith_remove_tree(temporary);
+    pith_remove_all(temporary);
     int why = mkdir(temporary, 0777) ? errno : 0;
     pith_path(file, "%s/" WEIGHTS, temporary);
     if (!why && rename(weights, file)) why = errno;
     pith_path(file, "%s/" STATE, temporary);
     if (!why) why = pith_put_file(file, state, strlen(state));
     if (!why) why = pith_sync(temporary);
-    if (!why) pith_remove_tree(final);      /* one of this step is damaged: else the run would have gone on from it */
+    if (!why) pith_remove_all(final);      /* one of this step is damaged: else the run would have gone on from it */
     if (!why && rename(temporary, final)) why = errno;
     if (!why) why = pith_sync(directory);
-    if (why) pith_remove_tree(temporary);
+    if (why) pith_remove_all(temporary);
     return why;
 }
 
@@ -116,7 +116,7 @@ static void prune(const char *directory, int64_t step, int keep)
     for (int k = 0; k < count; k++) {
         char path[PITH_PATH];
         pith_path(path, "%s/step-%" PRId64, directory, steps[k]);
-        if (steps[k] > step || (kept > 0 && kept >= keep)) pith_remove_tree(path);
+        if (steps[k] > step || (kept > 0 && kept >= keep)) pith_remove_all(path);
         else kept++;
     }
     free(steps);
@@ -164,8 +164,10 @@ static char *check(const char *directory, int64_t step, char why[256])
     else if (!told || json_integer_value(json_object_get(state, "step")) != step)
         snprintf(why, 256, STATE " is not of this checkpoint");
     else if (code) snprintf(why, 256, WEIGHTS ": %s", strerror(code));
-    else if (bytes != wanted) snprintf(why, 256, WEIGHTS " has %lld bytes of %lld", (long long)bytes, (long long)wanted);
-    else if (strcmp(text, told)) snprintf(why, 256, WEIGHTS " is not what was written: its hash is %s, not %.32s", text, told);
+    else if (bytes != wanted)
+        snprintf(why, 256, WEIGHTS " has %lld bytes of %lld", (long long)bytes, (long long)wanted);
+    else if (strcmp(text, told))
+        snprintf(why, 256, WEIGHTS " is not what was written: its hash is %s, not %.32s", text, told);
     else all = json_dumps(state, 0);
     json_decref(state);
     return all;
@@ -183,11 +185,13 @@ bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, c
         *json = check(directory, *step, now);
         if (k == 0) strcpy(why, now);
         if (!*json && log && k + 1 < count)
-            fprintf(log, "%s/step-%" PRId64 " is damaged: %s: trying step-%" PRId64 "\n", directory, *step, now, steps[k + 1]);
+            fprintf(log, "%s/step-%" PRId64 " is damaged: %s: going back to step-%" PRId64 "\n", directory, *step, now,
+                    steps[k + 1]);
     }
     free(steps);
     if (!count) return pith_raise("%s: there is no checkpoint", directory);
-    if (!*json) return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s", directory, newest, why);
+    if (!*json)
+        return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s", directory, newest, why);
     pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, *step);
     if (pith_store_load(s, path) && check_finite(directory, *step, s)) return true;
     free(*json);

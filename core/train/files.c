@@ -1,7 +1,7 @@
 /* files.c: files that are whole or not there at all. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <libgen.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -54,13 +54,17 @@ bool pith_write_file(const char *path, const void *data, size_t size)
     return pith_raise("%s: cannot be written: %s", path, strerror(why));
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
+void pith_remove_all(const char *path)
 {
-    (void)info, (void)kind, (void)place;
-    return remove(path) != 0;
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char inside[PITH_PATH];
+        pith_path(inside, "%s/%s", path, e->d_name);
+        unlink(inside);
+    }
+    if (d) closedir(d);
+    remove(path);
 }
-
-void pith_remove_tree(const char *path) { nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS); }
 
 /* FNV-1a over words of eight bytes: as fast as the file is read. */
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes)

@@ -76,8 +76,9 @@ static json_t *machine(void)
     char name[128];
     processor(name);
     uname(&u);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i}", "system", u.sysname, "release", u.release, "architecture", u.machine,
-                     "processor", name, "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", omp_get_max_threads());
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i}", "system", u.sysname, "release", u.release, "architecture",
+                     u.machine, "processor", name, "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads",
+                     omp_get_max_threads());
 }
 
 bool pith_run_write(const pith_train_options *o, const pith_loader_options *data)

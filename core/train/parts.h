@@ -9,7 +9,7 @@
 void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
 int pith_put_file(const char *path, const void *data, size_t size);         /* written and fsynced in place */
 int pith_sync(const char *path);                                            /* fsync of a file or directory */
-void pith_remove_tree(const char *path);
+void pith_remove_all(const char *path);                                     /* a file, or a directory of files */
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes);
 
 /* metrics.c: metrics.jsonl and run.json. */

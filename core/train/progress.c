@@ -13,7 +13,8 @@ double pith_seconds(void)
 
 void pith_progress_start(pith_progress *p, const pith_train_options *o, int64_t first, int batch)
 {
-    *p = (pith_progress){ .file = o->log, .title = o->title ? o->title : "train", .first = first, .steps = o->steps, .batch = batch };
+    *p = (pith_progress){ .file = o->log, .title = o->title ? o->title : "train", .first = first, .steps = o->steps,
+                          .batch = batch };
     p->terminal = o->log && isatty(fileno(o->log));
     p->start = p->shown = pith_seconds();
 }

@@ -9,6 +9,7 @@
 #include "losses/losses.h"
 #include "models/models.h"
 #include "pith.h"
+#include "train/train.h"
 
 #define VERSION "0.1"
 
@@ -73,16 +74,9 @@ void read_view(const clip_config *c, const char *path, uint8_t *pixels);
 typedef struct { int n, width, *index, *group, *label; pith_real *image, *text; } pairs;
 pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int split);
 void pairs_free(pairs *p);
+int split_size(const pith_pack *pack, int split);           /* how many pairs; 0 if there is no such split */
 
-/* R@1, R@5, R@10 and mean reciprocal rank; directions: 0 words -> picture, 1 picture -> words. Every row with the query's own caption is a
- * right answer, a caption is one candidate however often it occurs, and ties count against us. */
-extern const int recall_at[3];
-typedef struct { int pictures, captions; double recall[2][3], chance[2][3], mrr[2]; } retrieval;
-retrieval measure_retrieval(const pairs *p);
-
-/* The nearest of the classes' unit rows (classes, width) to every picture with a label. */
-typedef struct { int n, classes; double right, chance, majority; } zero_shot;
-zero_shot measure_zero_shot(const pairs *p, int classes, const pith_real *rows);
+pith_retrieval measure_pairs(const pairs *p);
 /* A row a class: the mean of the rows of the class's different captions in `split` (-1: anywhere). Caller frees. *classes: largest label + 1, 0
  * where there are no labels. */
 pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int split, int *classes);

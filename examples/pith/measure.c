@@ -1,13 +1,8 @@
-/* measure.c: how well rows find each other: retrieval both ways and zero-shot classification, with chance beside. */
+/* measure.c: the rows of a split's pairs, as retrieval and zero-shot classification want them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "task.h"
-
-const int recall_at[3] = { 1, 5, 10 };
-enum { BLOCK = 256 };                   /* queries a run */
-
-/* ---- pairs ---------------------------------------------------------------------------------------------------- */
 
 typedef struct { const char *text; int place; } caption;
 
@@ -31,6 +26,36 @@ static void find_groups(int n, const char *const *texts, int *group)
     free(sorted);
 }
 
+/* Rows of texts of which many are equal: each different one is encoded once. group: see find_groups. */
+static void encode_different(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n, const char *const *texts,
+                             int *group, pith_real *rows)
+{
+    const size_t width = (size_t)c->embed;
+    const char **different = malloc(sizeof *different * (size_t)n);
+    int *place = malloc(sizeof *place * (size_t)n), count = 0;
+    find_groups(n, texts, group);
+    for (int k = 0; k < n; k++)
+        if (group[k] == k) {
+            place[k] = count;
+            different[count++] = texts[k];
+        }
+    pith_real *row = malloc(sizeof *row * (size_t)count * width);
+    encode_texts(c, s, t, count, different, row);
+    for (int k = 0; k < n; k++)
+        memcpy(rows + (size_t)k * width, row + (size_t)place[group[k]] * width, sizeof *rows * width);
+    free(row);
+    free(place);
+    free(different);
+}
+
+int split_size(const pith_pack *pack, int split)
+{
+    int n = 0;
+    for (int i = 0; i < pack->count; i++)
+        n += pack->split[i] == split;
+    return n;
+}
+
 pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int split)
 {
     pairs p = { .width = c->embed };
@@ -51,8 +76,7 @@ pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
         texts[k] = pack->caption[p.index[k]];
         p.label[k] = pack->label[p.index[k]];
     }
-    encode_texts(c, s, t, p.n, texts, p.text);
-    find_groups(p.n, texts, p.group);
+    encode_different(c, s, t, p.n, texts, p.group, p.text);
     free(texts);
     return p;
 }
@@ -64,95 +88,10 @@ void pairs_free(pairs *p)
     free(p->text);
 }
 
-/* ---- cosines, a block of queries at a time -------------------------------------------------------------------- */
-
-typedef struct { pith_store *store; pith_graph *graph; pith_plan *plan; pith_node *query, *cosines; pith_real *block; } scorer;
-
-static scorer scorer_new(int n, int width, const pith_real *rows)
+pith_retrieval measure_pairs(const pairs *p)
 {
-    scorer s = { .store = pith_store_new(), .block = calloc((size_t)BLOCK * (size_t)width, sizeof(pith_real)) };
-    s.graph = pith_graph_new(s.store, 0);
-    s.query = pith_input(s.graph, "query", PITH_F32, BLOCK, width, PITH_END);
-    pith_node *all = pith_input(s.graph, "rows", PITH_F32, n, width, PITH_END);
-    s.cosines = pith_matmul_nt(s.query, all);
-    s.plan = pith_plan_new(s.graph, 1, &s.cosines);
-    pith_feed(s.plan, s.query, s.block);
-    pith_feed(s.plan, all, rows);
-    return s;
+    return pith_measure_retrieval(p->n, p->width, p->image, p->text, p->group);
 }
-
-/* (BLOCK, n), of which the first `count` rows are the queries'. */
-static const pith_real *scorer_run(scorer *s, const pith_real *queries, int count, int width)
-{
-    memcpy(s->block, queries, sizeof *queries * (size_t)count * (size_t)width);
-    pith_run(s->plan);
-    return pith_value(s->plan, s->cosines);
-}
-
-static void scorer_free(scorer *s)
-{
-    pith_plan_free(s->plan);
-    pith_graph_free(s->graph);
-    pith_store_free(s->store);
-    free(s->block);
-}
-
-/* ---- retrieval ------------------------------------------------------------------------------------------------ */
-
-/* The place of the best right answer; what scores as high stands before it. `once`: of equal captions one is a candidate. */
-static int rank_of(const pairs *p, int query, const pith_real *cosines, bool once)
-{
-    pith_real best = -2;
-    int rank = 1;
-    for (int k = 0; k < p->n; k++)
-        if (p->group[k] == p->group[query] && (!once || p->group[k] == k) && cosines[k] > best)
-            best = cosines[k];
-    for (int k = 0; k < p->n; k++)
-        rank += p->group[k] != p->group[query] && (!once || p->group[k] == k) && cosines[k] >= best;
-    return rank;
-}
-
-/* At least one of `right` among k drawn of n without putting back. */
-static double chance_of(int n, int right, int k)
-{
-    double none = 1;
-    for (int i = 0; i < k; i++)
-        none *= i < n - right ? (double)(n - right - i) / (n - i) : 0;
-    return 1 - none;
-}
-
-retrieval measure_retrieval(const pairs *p)
-{
-    retrieval r = { .pictures = p->n };
-    int *size = calloc((size_t)p->n, sizeof *size);
-    for (int k = 0; k < p->n; k++)
-        r.captions += size[p->group[k]]++ == 0;
-    for (int way = 0; way < 2; way++) {
-        const pith_real *queries = way ? p->image : p->text;
-        scorer s = scorer_new(p->n, p->width, way ? p->text : p->image);
-        const pith_real *cosines = NULL;
-        for (int k = 0; k < p->n; k++) {
-            const int at = k % BLOCK, left = p->n - k;
-            if (!at)
-                cosines = scorer_run(&s, queries + (size_t)k * (size_t)p->width, left < BLOCK ? left : BLOCK, p->width);
-            if (!way && p->group[k] != k)
-                continue;
-            const double share = 1.0 / (way ? r.pictures : r.captions);
-            const int rank = rank_of(p, k, cosines + (size_t)at * (size_t)p->n, way == 1);
-            r.mrr[way] += share / rank;
-            for (int i = 0; i < 3; i++) {
-                r.recall[way][i] += rank <= recall_at[i] ? share : 0;
-                r.chance[way][i] += share * (way ? chance_of(r.captions, 1, recall_at[i])
-                                                 : chance_of(r.pictures, size[k], recall_at[i]));
-            }
-        }
-        scorer_free(&s);
-    }
-    free(size);
-    return r;
-}
-
-/* ---- zero-shot ------------------------------------------------------------------------------------------------ */
 
 pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int split,
                       int *classes)
@@ -170,10 +109,8 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
     }
     pith_real *rows = calloc((size_t)*classes * width + 1, sizeof *rows);
     pith_real *text = malloc(sizeof *text * ((size_t)n * width + 1));
-    if (n) {
-        find_groups(n, texts, group);
-        encode_texts(c, s, t, n, texts, text);
-    }
+    if (n)
+        encode_different(c, s, t, n, texts, group, text);
     for (int k = 0; k < n; k++)
         for (size_t d = 0; group[k] == k && d < width; d++)
             rows[(size_t)label[k] * width + d] += text[(size_t)k * width + d];
@@ -189,35 +126,4 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
     free(group);
     free(texts);
     return rows;
-}
-
-zero_shot measure_zero_shot(const pairs *p, int classes, const pith_real *rows)
-{
-    zero_shot z = { .classes = classes, .chance = 1.0 / classes };
-    const size_t width = (size_t)p->width;
-    int *size = calloc((size_t)classes, sizeof *size), most = 0, right = 0;
-    scorer s = scorer_new(classes, p->width, rows);
-    const pith_real *cosines = NULL;
-    for (int k = 0; k < p->n; k++) {
-        const int at = k % BLOCK, left = p->n - k;
-        if (!at)
-            cosines = scorer_run(&s, p->image + (size_t)k * width, left < BLOCK ? left : BLOCK, p->width);
-        if (p->label[k] < 0 || p->label[k] >= classes)
-            continue;
-        const pith_real *row = cosines + (size_t)at * (size_t)classes;
-        int best = 0;
-        for (int i = 1; i < classes; i++)
-            best = row[i] > row[best] ? i : best;
-        right += best == p->label[k];
-        z.n++;
-        if (++size[p->label[k]] > most)
-            most = size[p->label[k]];
-    }
-    if (z.n) {
-        z.right = (double)right / z.n;
-        z.majority = (double)most / z.n;
-    }
-    scorer_free(&s);
-    free(size);
-    return z;
 }

@@ -1,6 +1,8 @@
 /* scratch.c: a folder for the time of this program. */
 #include "scratch.h"
+#include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,7 +10,18 @@
 
 static char folder[4096];
 
-static void leave(void) { rmdir(folder); }
+/* Also after an error: the compiler may have refused what lies there. */
+static void leave(void)
+{
+    char path[sizeof folder + 300];
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        unlink(path);
+    }
+    if (d) closedir(d);
+    rmdir(folder);
+}
 
 const char *scratch_directory(void)
 {

@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include "index.h"
 
-/* Names the weights, eight bytes at a time: another model, another index. */
+/* Names the weights, four bytes at a time: another model, another index. */
 static uint64_t model_hash(pith_store *s)
 {
     uint64_t h = 0xcbf29ce484222325u;
@@ -72,12 +72,18 @@ static const char *caption_of(const captions *c, const char *folder, const char 
 
 /* ---- */
 
+static bool is_picture(const char *query)
+{
+    const size_t size = strlen(query);
+    return size > 4 && !strcasecmp(query + size - 4, ".png");
+}
+
 static pith_real *query_row(const model *m, const char *query)
 {
     pith_real *row = malloc(sizeof *row * (size_t)m->config.embed);
-    const size_t size = strlen(query), side = (size_t)m->config.image_size;
+    const size_t side = (size_t)m->config.image_size;
     if (!row) pith_raise("no memory for a query");
-    if (size > 4 && !strcasecmp(query + size - 4, ".png")) {
+    if (is_picture(query)) {
         uint8_t *pixels = malloc(3 * side * side);
         if (!pixels) pith_raise("no memory for a picture");
         read_view(&m->config, query, pixels);
@@ -109,7 +115,7 @@ int command_search(int argc, char **argv)
                   "captions where DIR/captions.tsv knows them. Rows are kept in DIR and computed for new or changed files alone.",
                   3, 3, argc, argv);
     const char *folder = argv[2], *query = argv[3];
-    model m = open_model_with_words(argv[1]);
+    model m = is_picture(query) ? open_model(argv[1]) : open_model_with_words(argv[1]);
     pith_real *row = query_row(&m, query);
     picture_index x = open_index(&m, folder);
     captions known = read_captions(folder);

@@ -2,7 +2,6 @@
 #ifndef PITH_TASK_H
 #define PITH_TASK_H
 #include "command.h"
-#include "train/train.h"
 
 /* ---- encode.c --------------------------------------------------------------------------------------------------- */
 
@@ -14,6 +13,13 @@ typedef struct { pith_graph *graph; pith_plan *plan; pith_node *pixels, *rows; i
 image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch);
 void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, pith_real *rows);    /* the first n of the batch */
 void image_encoder_free(image_encoder *e);
+
+/* ---- teacher.c ------------------------------------------------------------------------------------------------- */
+
+/* What a teacher says of the training pairs, asked once, kept in a file and replayed. */
+typedef struct { int width; double scale; pith_embeddings *rows; } teacher;
+teacher teacher_open(model *m, const char *directory, const pith_pack *pack, const char *file);
+void teacher_close(teacher *t);
 
 /* ---- task.c ---------------------------------------------------------------------------------------------------- */
 
@@ -41,34 +47,33 @@ typedef struct {
     { "--save-every", INTEGER, &(r).save_every, "steps; 0: at the end" }
 
 pith_augment parse_augment(const char *text);
-pith_loader_options loader_options(const clip_config *c, const pith_tokenizer *t, const pith_pack *pack, const recipe *r);
 
 /* What --model names: a directory, whose weights are taken, or a name or sizes, new. The words of a new model are those of the file
  * `tokenizer`, or, where that is NULL, learned from the training captions. */
+clip_config named_config(const char *name);                 /* its sizes alone */
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
 /* Trains m in place and leaves it, and all of the run, in `out`. t: NULL without a teacher. */
-typedef struct teacher teacher;
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *t, const char *out,
-                              bool resume, const char *title);
+                              bool resume, const char *record, const char *title);
 
-/* ---- teacher.c ------------------------------------------------------------------------------------------------- */
+/* ---- distil.c, eval.c ------------------------------------------------------------------------------------------- */
 
-/* The teacher's unit rows of the training pairs, made once and replayed. */
-struct teacher {
-    int width, views, count;            /* views 0: of the plain pictures */
-    double scale;
-    pith_real *image, *text;            /* (max(views, 1), count, width), (count, width) */
-    int *row;                           /* of each pair of the pack, or -1 */
-    pith_store *store;
-};
-/* A pass over the training pairs, kept in `file` and found there the next time. views: the K fixed draws of r's augmentation. */
-teacher teacher_open(const model *m, const pith_pack *pack, const recipe *r, int views, const char *file);
-void teacher_close(teacher *t);
+/* A student with its teacher's words, `directory` being the teacher's; and the front slices of the model in `from` as its weights. */
+model start_student(const char *name, const model *wise, const char *directory);
+void inherit_from(model *m, const char *from);
+struct json_t *retrieval_json(const pith_retrieval *r);
 
-/* ---- record.c: run.json, what a run was told and where --------------------------------------------------------- */
+/* ---- record.c: a run's options, kept in its run.json ------------------------------------------------------------ */
 
-void write_record(const char *out, const char *command, const char *data, const option *options, const pith_pack *pack);
-/* The options of a run begun before go into the table; returns its DATA. *hash is that of its pairs. */
-char *read_record(const char *run, const char *command, const option *options, uint64_t *hash);
+/* As JSON, for pith_train_options.record. */
+char *write_record(const char *command, const char *data, const option *options);
+/* parse_options of a command that trains: its one word is DATA, which is returned, and its options have --out and --resume RUN. With the
+ * latter, DATA and options are those of the run, except those told anew, and *out is the run. */
+const char *parse_run(const option *options, const char *usage, const char *about, const char **out, const char **resume,
+                      int argc, char **argv);
+/* DATA as pictures of size x size, packed in the run's directory if need be. */
+pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);
+/* A run's last words. */
+void print_result(const pith_train_result *r, const char *command, const char *out);
 #endif

@@ -1,0 +1,137 @@
+/* evaluate.c: how well rows find their partners. One mechanism, the rank of the right answer, serves retrieval both ways and
+ * zero-shot classification. Similarities are never kept: memory grows with the number of rows, not with its square. */
+#include <math.h>
+#include <stdlib.h>
+#include "train.h"
+
+enum { LANES = 32 };
+
+typedef struct { const pith_real *row; int group; } item;
+
+static const int at[3] = { 1, 5, 10 };
+
+/* In lanes, so that it is vectors without reordering sums by the compiler's leave. */
+static pith_real dot(int width, const pith_real *a, const pith_real *b)
+{
+    pith_real lane[LANES] = { 0 };
+    int i = 0;
+    for (; i + LANES <= width; i += LANES)
+        for (int l = 0; l < LANES; l++) lane[l] += a[i + l] * b[i + l];
+    for (int l = 0; i + l < width; l++) lane[l] += a[i + l] * b[i + l];
+    for (int half = LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    return lane[0];
+}
+
+/* rank[q]: one more than the wrong candidates that the query likes at least as well as its best right one. What is not a number
+ * counts against it. */
+static void rank_queries(int width, int n, const item *queries, int m, const item *candidates, int *rank)
+{
+#pragma omp parallel for schedule(static)
+    for (int q = 0; q < n; q++) {
+        pith_real best = -INFINITY;
+        for (int c = 0; c < m; c++) {
+            if (candidates[c].group != queries[q].group) continue;
+            const pith_real x = dot(width, queries[q].row, candidates[c].row);
+            if (x > best) best = x;
+        }
+        int before = 0;
+        for (int c = 0; c < m; c++)
+            before += candidates[c].group != queries[q].group && !(dot(width, queries[q].row, candidates[c].row) < best);
+        rank[q] = before + 1;
+    }
+}
+
+static double share_within(int n, const int *rank, int k)
+{
+    int hits = 0;
+    for (int q = 0; q < n; q++) hits += rank[q] <= k;
+    return n ? (double)hits / n : 0;
+}
+
+static void summarise(pith_retrieval *r, int direction, int n, const int *rank)
+{
+    double sum = 0;
+    for (int q = 0; q < n; q++) sum += 1.0 / rank[q];
+    r->mrr[direction] = sum / n;
+    for (int k = 0; k < 3; k++) r->recall[direction][k] = share_within(n, rank, at[k]);
+}
+
+/* That one of `right` among n lies within the first k of a random order. */
+static double chance(int n, int right, int k)
+{
+    double miss = 1;
+    for (int j = 0; j < k && miss > 0; j++) miss *= n - j > right ? (double)(n - right - j) / (n - j) : 0;
+    return 1 - miss;
+}
+
+typedef struct { int group, index; } member;
+
+static int by_group(const void *a, const void *b)
+{
+    const member *x = a, *y = b;
+    return x->group != y->group ? (x->group < y->group ? -1 : 1) : x->index - y->index;
+}
+
+/* One caption of each group, its first; adds what chance finds of each to r. */
+static int distinct(int n, int width, const pith_real *text, const int *group, item *captions, pith_retrieval *r)
+{
+    member *members = malloc(sizeof *members * (size_t)n);
+    int count = 0;
+    for (int i = 0; i < n; i++) members[i] = (member){ group[i], i };
+    qsort(members, (size_t)n, sizeof *members, by_group);
+    for (int i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && members[end].group == members[i].group;) end++;
+        captions[count++] = (item){ text + (size_t)members[i].index * (size_t)width, members[i].group };
+        for (int k = 0; k < 3; k++) r->chance[0][k] += chance(n, end - i, at[k]);
+    }
+    free(members);
+    for (int k = 0; k < 3; k++) {
+        r->chance[0][k] /= count;
+        r->chance[1][k] = chance(count, 1, at[k]);
+    }
+    return count;
+}
+
+pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image, const pith_real *text, const int *group)
+{
+    pith_retrieval r = { .pictures = n };
+    if (n < 1) return r;
+    item *pictures = malloc(sizeof *pictures * (size_t)n), *captions = malloc(sizeof *captions * (size_t)n);
+    int *rank = malloc(sizeof *rank * (size_t)n);
+    for (int i = 0; i < n; i++) pictures[i] = (item){ image + (size_t)i * (size_t)width, group[i] };
+    r.captions = distinct(n, width, text, group, captions, &r);
+    rank_queries(width, r.captions, captions, n, pictures, rank);
+    summarise(&r, 0, r.captions, rank);
+    rank_queries(width, n, pictures, r.captions, captions, rank);
+    summarise(&r, 1, n, rank);
+    free(pictures);
+    free(captions);
+    free(rank);
+    return r;
+}
+
+pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label, int classes,
+                                      const pith_real *rows)
+{
+    pith_zero_shot z = { .classes = classes };
+    item *pictures = malloc(sizeof *pictures * (size_t)(n + 1)), *names = malloc(sizeof *names * (size_t)(classes + 1));
+    int *rank = malloc(sizeof *rank * (size_t)(n + 1)), *size = calloc((size_t)classes + 1, sizeof *size), most = 0;
+    for (int c = 0; c < classes; c++) names[c] = (item){ rows + (size_t)c * (size_t)width, c };
+    for (int i = 0; i < n; i++) {
+        if (label[i] < 0 || label[i] >= classes) continue;
+        pictures[z.pictures++] = (item){ image + (size_t)i * (size_t)width, label[i] };
+        if (++size[label[i]] > most) most = size[label[i]];
+    }
+    rank_queries(width, z.pictures, pictures, classes, names, rank);
+    z.top1 = share_within(z.pictures, rank, 1);
+    z.top5 = share_within(z.pictures, rank, 5);
+    z.chance1 = classes ? chance(classes, 1, 1) : 0;
+    z.chance5 = classes ? chance(classes, 1, 5) : 0;
+    z.majority = z.pictures ? (double)most / z.pictures : 0;
+    free(pictures);
+    free(names);
+    free(rank);
+    free(size);
+    return z;
+}

@@ -1,0 +1,342 @@
+/* loop.c: the training loop. A step is one plan: loss, gradient, clipping, guard, optimizer and average. For each size of
+ * batch there is one graph over the same store, built when the first such batch comes.
+ *
+ * What a step does depends on its number and the store alone, so a run cut off anywhere goes on with the same bits. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "parts.h"
+
+enum { MOST_SKIPPED = 100 };            /* steps in a row without a finite gradient */
+
+typedef struct {
+    int tokens;
+    pith_graph *graph;
+    pith_plan *plan;
+    pith_node *loss, *norm, *ok, *rate, *step;
+    pith_node **watched;
+    const char *const *names;
+    int n_watched;
+    pith_metric *line;                  /* room for one of metrics.jsonl */
+} program;
+
+typedef struct {
+    const pith_task *task;
+    pith_store *store;
+    const pith_train_options *o;
+    pith_loader_options data;
+    pith_loader *loader;
+    program programs[6];
+    int n_programs;
+    bool resumed, named;                /* from a checkpoint; what is not trained was told */
+    pith_real rate, progress;           /* fed */
+    int step_number;
+    int64_t step, saved, evaluated;     /* steps done, and when that was last done */
+    int64_t skipped, in_a_row;
+    double loss, best, waited, waited_before, seconds_before, start;
+    pith_metrics metrics;
+    pith_progress bar;
+} training;
+
+static volatile sig_atomic_t stopped;
+static void stop(int number) { (void)number, stopped = 1; }
+
+/* ---- a step as a graph ---- */
+
+static void name_unreached(training *t, int n, pith_node *const *params, const bool *reached)
+{
+    char text[400] = "";
+    int count = 0;
+    for (int k = 0; k < n; k++) {
+        const size_t used = strlen(text);
+        if (!reached[k] && count++ < 4) snprintf(text + used, sizeof text - used, "%s%s", count > 1 ? ", " : "", params[k]->name);
+    }
+    if (count > 4) snprintf(text + strlen(text), sizeof text - strlen(text), " and %d more", count - 4);
+    if (count && !t->named) pith_progress_say(&t->bar, "not trained, since the loss does not reach it: %s", text);
+    t->named = true;
+}
+
+/* The params to train, moved to the front of the list; 0 after an error. */
+static int reached_params(training *t, const program *p, pith_node ***params)
+{
+    const int n = pith_params(p->graph, params);
+    bool *reached = calloc((size_t)n + 1, sizeof *reached);
+    int count = 0;
+    pith_reached(p->loss, n, *params, reached);
+    name_unreached(t, n, *params, reached);
+    for (int k = 0; k < n; k++)
+        if (reached[k]) (*params)[count++] = (*params)[k];
+    free(reached);
+    if (!count) pith_raise("nothing is trained: the loss depends on no trained param");
+    return count;
+}
+
+static pith_node *update(training *t, program *p)
+{
+    const pith_train_options *o = t->o;
+    pith_node **params;
+    const int n = reached_params(t, p, &params);
+    if (!n) return NULL;
+    pith_node **gradients = malloc(sizeof *gradients * (size_t)n), *all = NULL;
+    p->rate = pith_input(p->graph, "rate", PITH_F32, PITH_END);
+    if (pith_grad(p->loss, n, params, gradients)) {
+        const pith_adamw_options adamw = { o->beta1, o->beta2, o->epsilon, o->decay };
+        pith_clip_norm(n, gradients, o->clip_norm, &p->norm);
+        p->ok = pith_is_finite(p->norm);
+        all = pith_adamw(n, params, gradients, p->rate, adamw, p->ok);
+        if (o->ema > 0) all = pith_ema(all, o->ema, p->ok);
+    }
+    free(gradients);
+    return all;
+}
+
+static bool build(training *t, program *p, int tokens)
+{
+    const int before = pith_store_count(t->store);
+    *p = (program){ .tokens = tokens, .graph = pith_graph_new(t->store, t->o->seed) };
+    if (!p->graph) return false;
+    pith_graph_training(p->graph, true);
+    p->step = pith_step(p->graph);
+    p->loss = t->task->loss(t->task->context, p->graph, tokens);
+    if (!p->loss || pith_graph_error(p->graph)) return false;
+    pith_node *all = update(t, p);
+    if (!all) return false;
+    p->n_watched = pith_watched(p->graph, &p->watched, &p->names);
+    pith_node **outputs = malloc(sizeof *outputs * (size_t)(p->n_watched + 4));
+    p->line = malloc(sizeof *p->line * (size_t)(p->n_watched + 5));
+    int n = 0;
+    outputs[n++] = p->loss;
+    outputs[n++] = p->norm;
+    outputs[n++] = p->ok;
+    for (int k = 0; k < p->n_watched; k++) outputs[n++] = p->watched[k];
+    outputs[n++] = all;
+    p->plan = pith_plan_new(p->graph, n, outputs);
+    free(outputs);
+    if (p->plan && t->resumed && pith_store_count(t->store) > before)
+        return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it", t->o->directory,
+                          pith_store_at(t->store, before)->name);
+    return p->plan != NULL;
+}
+
+static program *program_of(training *t, int tokens)
+{
+    for (int k = 0; k < t->n_programs; k++)
+        if (t->programs[k].tokens == tokens) return &t->programs[k];
+    program *p = &t->programs[t->n_programs++];
+    return build(t, p, tokens) ? p : NULL;
+}
+
+/* ---- one step ---- */
+
+static bool record(training *t, program *p)
+{
+    int n = 0;
+    p->line[n++] = (pith_metric){ "loss", t->loss };
+    p->line[n++] = (pith_metric){ "norm", pith_scalar(p->plan, p->norm) };
+    p->line[n++] = (pith_metric){ "rate", (double)t->rate };
+    for (int k = 0; k < p->n_watched; k++) p->line[n++] = (pith_metric){ p->names[k], pith_scalar(p->plan, p->watched[k]) };
+    p->line[n++] = (pith_metric){ "skipped", (double)t->skipped };
+    p->line[n++] = (pith_metric){ "seconds", t->seconds_before + pith_seconds() - t->start };
+    return pith_metrics_write(&t->metrics, t->step, n, p->line);
+}
+
+static bool train_step(training *t)
+{
+    const pith_train_options *o = t->o;
+    const pith_minibatch *b = pith_loader_next(t->loader, &t->waited);
+    program *p = b ? program_of(t, b->tokens) : NULL;
+    if (!p) return false;
+    t->rate = (pith_real)pith_rate(o->schedule, o->rate, t->step, o->warmup, o->steps);
+    t->progress = (pith_real)((double)t->step / (double)o->steps);
+    t->step_number = (int)t->step;
+    if (!pith_feed(p->plan, p->rate, &t->rate) || !pith_feed(p->plan, p->step, &t->step_number) ||
+        !t->task->feed(t->task->context, p->plan, p->graph, b, &t->progress) || !pith_run(p->plan))
+        return false;
+    t->step++;
+    t->loss = pith_scalar(p->plan, p->loss);
+    const bool ok = pith_scalar(p->plan, p->ok) != 0;
+    t->in_a_row = ok ? 0 : t->in_a_row + 1;
+    t->skipped += !ok;
+    if (!record(t, p)) return false;
+    if (t->in_a_row == MOST_SKIPPED)
+        return pith_raise("step %" PRId64 ": %d steps in a row had no finite gradient, the loss is %g; PITH_NAN=1 tells where",
+                          t->step, MOST_SKIPPED, t->loss);
+    pith_progress_show(&t->bar, t->step, t->loss, t->waited - t->waited_before);
+    return true;
+}
+
+/* ---- now and then ---- */
+
+static bool evaluate(training *t)
+{
+    char path[PITH_PATH], text[800] = "";
+    pith_metric m[PITH_MOST_METRICS];
+    t->evaluated = t->step;
+    if (!t->task->evaluate) return true;
+    const int n = t->task->evaluate(t->task->context, m);
+    if (n < 0 || !pith_metrics_write(&t->metrics, t->step, n, m)) return false;
+    for (int k = 0; k < n && strlen(text) < 700; k++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "  %.60s %.4g", m[k].name, m[k].value);
+    pith_progress_say(&t->bar, "%" PRId64 "/%" PRId64 "  loss %.4f%s", t->step, t->o->steps, t->loss, text);
+    if (n < 1 || m[0].value <= t->best || isnan(m[0].value)) return true;
+    t->best = m[0].value;
+    pith_path(path, "%s/best", t->o->directory);
+    if (mkdir(path, 0777) && errno != EEXIST) return pith_raise("%s: cannot be made: %s", path, strerror(errno));
+    return !t->task->export_model || t->task->export_model(t->task->context, path);
+}
+
+static bool save(training *t)
+{
+    char hash[17];
+    json_error_t error;
+    const int64_t batches = pith_loader_batches(t->loader);
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.pack->hash);
+    json_t *options = t->o->record ? json_loads(t->o->record, 0, &error) : json_object();
+    json_t *state = json_pack("{s:I, s:I, s:I, s:i, s:I, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "epoch",
+                              (json_int_t)(t->step / batches), "batch_of_epoch", (json_int_t)(t->step % batches), "sample",
+                              (json_int_t)(t->step * t->data.batch), "stage", t->o->stage, "seed", (json_int_t)t->o->seed,
+                              "data_hash", hash, "batch", t->data.batch, "data_seed", (json_int_t)t->data.seed, "skipped",
+                              (json_int_t)t->skipped, "skipped_in_a_row", (json_int_t)t->in_a_row, "loss",
+                              pith_number(t->loss), "best", pith_number(t->best), "seconds",
+                              t->seconds_before + pith_seconds() - t->start, "waited", t->waited, "options", options);
+    char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
+    json_decref(state);
+    const bool good = text ? pith_metrics_sync(&t->metrics) &&
+                             pith_checkpoint_save(t->o->directory, t->step, t->o->keep, t->store, text)
+                           : pith_raise("no memory for a checkpoint");
+    free(text);
+    t->saved = t->step;
+    return good;
+}
+
+static bool due(int64_t every, const training *t, int64_t last)
+{
+    return last != t->step && (t->step == t->o->steps || (every > 0 && t->step % every == 0));
+}
+
+static bool run(training *t)
+{
+    bool good = true;
+    while (good && t->step < t->o->steps && !stopped) {
+        good = train_step(t);
+        if (good && due(t->o->evaluate_every, t, t->evaluated)) good = evaluate(t);
+        if (good && due(t->o->save_every, t, t->saved)) good = save(t);
+    }
+    if (good && t->step < t->o->steps) {
+        good = t->saved == t->step || save(t);
+        if (good)
+            pith_progress_say(&t->bar, "stopped after step %" PRId64 " of %" PRId64 ", which is saved: go on with --resume %s",
+                              t->step, t->o->steps, t->o->directory);
+        return good;
+    }
+    return good && (!t->task->export_model || t->task->export_model(t->task->context, t->o->directory));
+}
+
+/* ---- beginning and end ---- */
+
+static double number_of(const json_t *state, const char *key, double otherwise)
+{
+    const json_t *x = json_object_get(state, key);
+    return json_is_number(x) ? json_number_value(x) : otherwise;
+}
+
+/* What must be as it was, or the run would silently become another one. */
+static bool same_run(const training *t, const json_t *state)
+{
+    char hash[17];
+    const char *data = json_string_value(json_object_get(state, "data_hash")), *where = t->o->directory;
+    const struct { const char *name; json_int_t now; } same[] = {
+        { "stage", t->o->stage }, { "seed", (json_int_t)t->o->seed }, { "batch", t->data.batch },
+        { "data_seed", (json_int_t)t->data.seed },
+    };
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.pack->hash);
+    if (!data || strcmp(data, hash))
+        return pith_raise("%s: its checkpoint was trained on the data %s, these are the data %s", where,
+                          data ? data : "(none)", hash);
+    for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
+        const json_int_t then = json_integer_value(json_object_get(state, same[k].name));
+        if (then != same[k].now)
+            return pith_raise("%s: its checkpoint has %s %lld, this run has %lld", where, same[k].name, (long long)then,
+                              (long long)same[k].now);
+    }
+    return t->step <= t->o->steps || pith_raise("%s: its checkpoint is of step %" PRId64 ", only %" PRId64 " are asked for",
+                                                where, t->step, t->o->steps);
+}
+
+static bool resume(training *t)
+{
+    char *text;
+    json_error_t error;
+    if (!pith_checkpoint_load(t->o->directory, t->store, &t->step, &text, t->o->log)) return false;
+    json_t *state = json_loads(text, 0, &error);
+    free(text);
+    t->resumed = true;
+    t->saved = t->evaluated = t->step;
+    t->loss = number_of(state, "loss", (double)NAN);
+    t->best = number_of(state, "best", (double)-INFINITY);
+    t->seconds_before = number_of(state, "seconds", 0);
+    t->waited = t->waited_before = number_of(state, "waited", 0);
+    t->skipped = (int64_t)number_of(state, "skipped", 0);
+    t->in_a_row = (int64_t)number_of(state, "skipped_in_a_row", 0);
+    const bool good = same_run(t, state);
+    json_decref(state);
+    return good;
+}
+
+static bool begin(training *t)
+{
+    char latest[PITH_PATH];
+    struct stat info;
+    const char *directory = t->o->directory;
+    pith_path(latest, "%s/latest", directory);
+    if (mkdir(directory, 0777) && errno != EEXIST) return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
+    if (t->o->steps < 1 || t->o->warmup < 0) return pith_raise("a training has at least one step and no less than no warm-up");
+    if (!t->o->resume && lstat(latest, &info) == 0)
+        return pith_raise("%s holds a run already: go on with --resume %s, or choose another directory", directory, directory);
+    if (t->o->resume && !resume(t)) return false;
+    t->loader = pith_loader_new(&t->data, t->step);
+    return t->loader && pith_run_write(t->o, &t->data) && pith_metrics_open(&t->metrics, directory, t->step);
+}
+
+static void end(training *t)
+{
+    for (int k = 0; k < t->n_programs; k++) {
+        pith_plan_free(t->programs[k].plan);
+        pith_graph_free(t->programs[k].graph);
+        free(t->programs[k].line);
+    }
+    pith_loader_free(t->loader);
+    pith_progress_end(&t->bar);
+}
+
+bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data, const pith_train_options *options,
+                pith_train_result *result)
+{
+    training t = { .task = task, .store = store, .o = options, .data = *data, .loss = (double)NAN, .best = (double)-INFINITY,
+                   .start = pith_seconds() };
+    const struct sigaction action = { .sa_handler = stop, .sa_flags = (int)SA_RESETHAND };     /* a second one kills */
+    struct sigaction before[2];
+    t.data.shuffle = true;
+    stopped = 0;
+    bool good = begin(&t);
+    pith_progress_start(&t.bar, options, t.step, data->batch);
+    if (good) {
+        sigaction(SIGINT, &action, &before[0]);
+        sigaction(SIGTERM, &action, &before[1]);
+        good = run(&t);
+        sigaction(SIGINT, &before[0], NULL);
+        sigaction(SIGTERM, &before[1], NULL);
+    }
+    if (!pith_metrics_close(&t.metrics)) good = false;
+    *result = (pith_train_result){ .steps = t.step, .skipped = t.skipped, .loss = t.loss,
+                                   .seconds = t.seconds_before + pith_seconds() - t.start, .waited = t.waited,
+                                   .best = isfinite(t.best) ? t.best : (double)NAN,
+                                   .interrupted = good && t.step < options->steps };
+    end(&t);
+    return good;
+}

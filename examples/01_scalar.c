@@ -1,0 +1,73 @@
+/* 01_scalar.c: an expression is a graph, and so is its derivative.
+ *
+ * What one learns here: pith does not compute while you write. Each call below appends a node and returns it; nothing has
+ * a value yet. A derivative is no special mode either: pith_grad walks the nodes backwards and appends more of the same
+ * kind. So the derivative can be printed as a formula, differentiated once more, and planned and run with everything
+ * else. Only a plan has numbers.
+ *
+ *     build/01_scalar */
+#include <math.h>
+#include <pith.h>
+
+/* What the graph means, for central differences: an independent witness. */
+static double by_hand(double x) { return x * x * sin(3 * x); }
+
+int main(void)
+{
+    /* A store holds weights. This program has none, but every graph lives beside a store. */
+    pith_store *store = pith_store_new();
+    pith_graph *g = pith_graph_new(store, 0);
+
+    /* A list of dims ends with PITH_END; an empty list is a scalar. "x" is fed later. */
+    pith_node *x = pith_input(g, "x", PITH_F32, PITH_END);
+    pith_node *f = pith_mul(pith_square(x), pith_sin(pith_scale(x, 3)));
+    const int before = pith_graph_size(g);
+
+    /* "The gradient of f to the 1 node x, into df." Then the same of df: the walk does not care who made a node. */
+    pith_node *df, *ddf;
+    pith_grad(f, 1, &x, &df);
+    const int after = pith_graph_size(g);
+    pith_grad(df, 1, &x, &ddf);
+
+    printf("f(x)   = ");
+    pith_print(stdout, f, 9);
+    printf("f'(x)  = ");
+    pith_print(stdout, df, 9);
+    printf("f''(x) = ");
+    pith_print(stdout, ddf, 12);
+    printf("\n%d nodes for f, %d more for f', %d more for f''\n\n", before, after - before, pith_graph_size(g) - after);
+
+    /* Read f' from the inside: each op on the way from x to f contributed one factor, and where two ways lead from f to x
+     * their contributions are added. That is the chain rule, and all there is to it. The factors are in the wrong order
+     * for a human (the product with 1 is the walk's start), so nobody simplified: the planner drops what repeats. */
+    pith_plan *plan = pith_plan_new(g, 3, (pith_node *[]){ f, df, ddf });
+
+    printf("%6s %10s %10s %10s   %s\n", "x", "f", "f'", "f''", "f' by central differences");
+    for (int k = -4; k <= 4; k++) {
+        const pith_real at = (pith_real)(k * 0.25);
+        pith_feed(plan, x, &at);            /* not copied: `at` must live until the run is over */
+        pith_run(plan);
+        const double h = 1e-4, slope = (by_hand((double)at + h) - by_hand((double)at - h)) / (2 * h);
+        printf("%6.2f %10.5f %10.5f %10.5f   %10.5f\n", (double)at, pith_scalar(plan, f), pith_scalar(plan, df),
+               pith_scalar(plan, ddf), slope);
+    }
+
+    /* All of it is pointwise, so the planner made few passes of many nodes; equal nodes (sin(3x) occurs in all three)
+     * are computed once. */
+    const pith_plan_stats s = pith_plan_statistics(plan);
+    printf("\nplanned: %d nodes needed, %d merged with equal ones, %d step%s\n", s.nodes, s.merged, s.steps,
+           s.steps == 1 ? "" : "s");
+
+    FILE *drawing = fopen("build/01_scalar.dot", "w");
+    if (drawing) {
+        pith_print_dot(drawing, g, df);
+        fclose(drawing);
+        printf("drawn: build/01_scalar.dot (dot -Tsvg build/01_scalar.dot -o f.svg; blue nodes came from the gradient)\n");
+    }
+
+    /* Nodes belong to the graph and are freed with it; plans and stores are ours. */
+    pith_plan_free(plan);
+    pith_graph_free(g);
+    pith_store_free(store);
+    return 0;
+}

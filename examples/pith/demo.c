@@ -1,0 +1,233 @@
+/* demo.c: pith demo: from nothing to a small CLIP that has been trained, distilled and looked at. A teacher, a student of less than half
+ * its size that inherits from it and imitates it, and the same student from scratch, for the same number of steps. */
+#include <ftw.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "demo.h"
+
+static recipe teaching = { .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 1600, .batch = 128, .warmup = 60,
+                           .rate = 1e-3, .decay = 0.1, .clip_norm = 1 };
+static recipe learning = { .loss = "affinity", .augment = "strong", .schedule = "cosine", .steps = 600, .batch = 128, .warmup = 30,
+                           .rate = 1e-3, .decay = 0.1, .clip_norm = 1 };
+static const char *teacher_name = "demo-teacher", *student_name = "demo-student";
+static bool shapes;
+static int64_t seeds = 1;
+
+static const option options[] = {
+    { "--shapes", FLAG, &shapes, "coloured shapes drawn by rule instead of emoji: no download" },
+    { "--seeds", INTEGER, &seeds, "above 1: the whole training with as many seeds, their means and spread, no page" },
+    { "--teacher", TEXT, &teacher_name, "the teacher's name or sizes" },
+    { "--teacher-steps", INTEGER, &teaching.steps, "its steps" },
+    { "--teacher-rate", NUMBER, &teaching.rate, "its learning rate" },
+    { "--teacher-decay", NUMBER, &teaching.decay, "its weight decay" },
+    { "--teacher-augment", TEXT, &teaching.augment, "its augmentation, as pith train's" },
+    { "--student", TEXT, &student_name, "the student's name or sizes" },
+    { "--student-steps", INTEGER, &learning.steps, "its steps, distilled and from scratch" },
+    { "--student-rate", NUMBER, &learning.rate, "its learning rate" },
+    { "--student-decay", NUMBER, &learning.decay, "its weight decay" },
+    { "--student-augment", TEXT, &learning.augment, "its augmentation" },
+    { "--student-loss", TEXT, &learning.loss, "its loss when it is distilled" },
+    { "--batch", INTEGER, &teaching.batch, "pairs a step, for all" },
+    END_OF_OPTIONS
+};
+
+/* ---- training -------------------------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
+    (void)info, (void)kind, (void)place;
+    return remove(path);
+}
+
+/* A run of an earlier demo is in the way; a folder that is no run is not touched. */
+static void remove_run(const char *path)
+{
+    char record[4200];
+    snprintf(record, sizeof record, "%s/run.json", path);
+    if (access(record, F_OK) == 0)
+        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void train(demo *d, contestant *c, const recipe *r, const teacher *t, double start)
+{
+    char *record = write_record("demo", d->out, options);
+    recipe own = *r;
+    own.batch = teaching.batch;
+    own.evaluate_every = own.steps / 4;
+    const pith_train_result result = train_model(&c->m, d->pack, &own, t, c->path, false, record, c->title);
+    free(record);
+    if (result.interrupted)
+        exit(130);
+    c->steps = result.steps;
+    c->seconds = seconds_now() - start;
+}
+
+static void train_teacher(demo *d)
+{
+    contestant *c = &d->model[TEACHER];
+    const double start = seconds_now();
+    c->m = start_model(teacher_name, NULL, d->pack);
+    train(d, c, &teaching, NULL, start);
+    demo_phase(d, "train the teacher", start);
+}
+
+static void train_students(demo *d)
+{
+    contestant *wise = &d->model[TEACHER], *c = &d->model[STUDENT];
+    char path[4200];
+    double start = seconds_now();
+    c->m = start_student(student_name, &wise->m, wise->path);
+    inherit_from(&c->m, wise->path);
+    make_directories(c->path);
+    snprintf(path, sizeof path, "%s/teacher.safetensors", c->path);
+    teacher t = teacher_open(&wise->m, wise->path, d->pack, path);
+    train(d, c, &learning, &t, start);
+    teacher_close(&t);
+    demo_phase(d, "distil the student", start);
+    start = seconds_now();
+    recipe alone = learning;
+    alone.loss = "clip";
+    c = &d->model[SCRATCH];
+    c->m = start_student(student_name, &wise->m, wise->path);
+    train(d, c, &alone, NULL, start);
+    demo_phase(d, "the same from scratch", start);
+}
+
+/* Tokens of a training caption, with start and end, on average. */
+static double mean_tokens(const demo *d, const model *m)
+{
+    double sum = 0;
+    int n = 0, *ids = malloc(sizeof *ids * (size_t)m->config.context);
+    for (int i = 0; i < d->pack->count; i++)
+        if (d->pack->split[i] == PITH_TRAIN)
+            sum += pith_encode(m->tokenizer, d->pack->caption[i], m->config.context, ids), n++;
+    free(ids);
+    return sum / n;
+}
+
+static void measure(demo *d)
+{
+    const double start = seconds_now();
+    for (int k = 0; k < MODELS; k++) {
+        contestant *c = &d->model[k];
+        const model *m = &c->m;
+        c->cost = clip_count(&m->config, mean_tokens(d, m));
+        for (int s = 0; s < d->splits; s++) {
+            pairs p = encode_split(&m->config, m->store, m->tokenizer, d->pack, d->split[s]);
+            c->measured[s] = measure_pairs(&p);
+            if (k == STUDENT)
+                d->rows[s] = p;
+            else
+                pairs_free(&p);
+        }
+    }
+    demo_phase(d, "measure", start);
+}
+
+/* Trains and measures all three below `folder`. */
+static void experiment(demo *d, const char *folder)
+{
+    static const char *const name[MODELS][3] = { { "teacher", "teacher", "teacher" },
+                                                 { "student, distilled", "student", "student" },
+                                                 { "student, from scratch", "scratch", "scratch" } };
+    for (int k = 0; k < MODELS; k++) {
+        contestant *c = &d->model[k];
+        *c = (contestant){ .name = name[k][0], .directory = name[k][1], .title = name[k][2] };
+        snprintf(c->path, sizeof c->path, "%s/%s", folder, c->directory);
+        remove_run(c->path);
+    }
+    train_teacher(d);
+    train_students(d);
+    measure(d);
+}
+
+static void forget(demo *d)
+{
+    for (int k = 0; k < MODELS; k++)
+        close_model(&d->model[k].m);
+    for (int s = 0; s < d->splits; s++)
+        pairs_free(&d->rows[s]);
+}
+
+/* ---- several seeds --------------------------------------------------------------------------------------------- */
+
+static void print_spread(const demo *d, double *const *found, int64_t n)
+{
+    for (int s = 0; s < d->splits; s++)
+        for (int k = 0; k < MODELS; k++) {
+            printf("  %-14s %-22s", k ? "" : d->pack->split_name[d->split[s]], d->model[k].name);
+            for (int i = 0; i < 6; i++) {
+                double mean = 0, square = 0;
+                for (int64_t r = 0; r < n; r++)
+                    mean += found[r][(s * MODELS + k) * 6 + i] / (double)n;
+                for (int64_t r = 0; r < n; r++)
+                    square += pow(found[r][(s * MODELS + k) * 6 + i] - mean, 2) / (double)(n - 1);
+                printf("%s %5.1f +-%4.1f", i == 3 ? "  " : "", 100 * mean, 100 * sqrt(square));
+            }
+            printf("\n");
+        }
+}
+
+static void run_seeds(demo *d)
+{
+    double **found = malloc(sizeof *found * (size_t)seeds);
+    const int64_t first = common_seed;
+    char folder[4096];
+    for (int64_t r = 0; r < seeds; r++) {
+        common_seed = first + r;
+        snprintf(folder, sizeof folder, "%s/seed-%lld", d->out, (long long)common_seed);
+        d->phases = 0;
+        experiment(d, folder);
+        printf("\nseed %lld\n", (long long)common_seed);
+        demo_table(d);
+        found[r] = malloc(sizeof(double) * (size_t)(d->splits * MODELS * 6));
+        for (int s = 0; s < d->splits; s++)
+            for (int k = 0; k < MODELS; k++)
+                memcpy(found[r] + (s * MODELS + k) * 6, d->model[k].measured[s].recall, 6 * sizeof(double));
+        forget(d);
+    }
+    printf("\nMeans of %lld seeds and their standard deviation, in %%\n", (long long)seeds);
+    printf("  %-14s %-22s %-38s   %s\n", "split", "model", "words -> picture: R@1, R@5, R@10", "picture -> words: R@1, R@5, R@10");
+    print_spread(d, found, seeds);
+    for (int64_t r = 0; r < seeds; r++)
+        free(found[r]);
+    free(found);
+}
+
+/* ---- the command ----------------------------------------------------------------------------------------------- */
+
+int command_demo(int argc, char **argv)
+{
+    demo *d = calloc(1, sizeof *d);
+    const int words = parse_options(options, "[RUN] [--shapes] [--seeds N]",
+                                    "Trains a teacher on emoji, distils it into a student of less than half its size that inherits from\n"
+                                    "it, trains the same student from scratch, measures all three, and shows what came out in\n"
+                                    "RUN/index.html and RUN/summary.json. RUN: runs/demo.",
+                                    0, 1, argc, argv);
+    d->out = words ? argv[1] : "runs/demo";
+    d->shapes = shapes;
+    d->side = 64;
+    if (seeds < 1)
+        pith_raise("--seeds is %lld, expected at least 1", (long long)seeds);
+    demo_data(d);
+    if (seeds > 1) {
+        run_seeds(d);
+    } else {
+        experiment(d, d->out);
+        const double start = seconds_now();
+        demo_pictures(d);
+        demo_page(d);
+        demo_phase(d, "pictures and page", start);
+        printf("\n");
+        demo_table(d);
+        demo_summary(d);
+        printf("\nLook at %s/index.html, and try:\n    build/pith search %s/student %s/pictures \"%s\"\n", d->out, d->out, d->out,
+               d->shapes ? "red circle" : "red flag");
+        forget(d);
+    }
+    pith_pack_close(d->pack);
+    free(d);
+    return 0;
+}

@@ -1,0 +1,68 @@
+/* distil.c: pith distil: a small CLIP that imitates a large one, begun from a part of its weights. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "task.h"
+
+model start_student(const char *name, const model *wise, const char *directory)
+{
+    struct stat info;
+    if (stat(name, &info) == 0)
+        return open_model_with_words(name);
+    model m = { .config = named_config(name), .store = pith_store_new() };
+    char path[4096];
+    snprintf(path, sizeof path, "%s/vocab.txt.gz", directory);
+    m.tokenizer = pith_tokenizer_read(path);
+    m.config.context = wise->config.context;
+    m.config.vocabulary = wise->config.vocabulary;
+    return m;
+}
+
+void inherit_from(model *m, const char *from)
+{
+    model parent = open_model(from);
+    clip_inherit(&m->config, m->store, &parent.config, parent.store);
+    close_model(&parent);
+}
+
+int command_distil(int argc, char **argv)
+{
+    recipe r = RECIPE_DEFAULTS;
+    r.loss = "affinity";
+    const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL, *resume = NULL;
+    const option options[] = {
+        { "--teacher", TEXT, &directory, "the teacher's model directory" },
+        { "--student", TEXT, &name, "a directory, a name or sizes: see pith help" },
+        { "--out", TEXT, &out, "the run's directory, which becomes the student's model" },
+        { "--resume", TEXT, &resume, "go on with a run of this directory; its options are known" },
+        { "--inherit", TEXT, &how, "manual: begin with the front slices of a larger model's weights; or none" },
+        { "--inherit-from", TEXT, &from, "that model's directory, if it is not the teacher" },
+        RECIPE_OPTIONS(r),
+        END_OF_OPTIONS
+    };
+    const char *data = parse_run(options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
+                                 "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are made once, kept in\n"
+                                 "RUN/teacher.safetensors and replayed. A new student has its teacher's words.",
+                                 &out, &resume, argc, argv);
+    need_option("--teacher", directory);
+    need_option("--student", name);
+    model wise = open_model_with_words(directory);
+    model m = start_student(name, &wise, directory);
+    const int size = wise.config.image_size > m.config.image_size ? wise.config.image_size : m.config.image_size;
+    pith_pack *pack = open_run_data(data, size, out, resume);
+    if (!strcmp(how, "manual"))
+        inherit_from(&m, from ? from : directory);
+    else if (strcmp(how, "none"))
+        pith_raise("--inherit: expected manual or none, found \"%s\"", how);
+    char path[4096], *record = write_record(argv[0], data, options);
+    snprintf(path, sizeof path, "%s/teacher.safetensors", out);
+    teacher t = teacher_open(&wise, directory, pack, path);
+    const pith_train_result result = train_model(&m, pack, &r, &t, out, resume, record, "distil");
+    print_result(&result, argv[0], out);
+    teacher_close(&t);
+    free(record);
+    close_model(&m);
+    close_model(&wise);
+    pith_pack_close(pack);
+    return result.interrupted ? 130 : 0;
+}

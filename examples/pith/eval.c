@@ -1,0 +1,112 @@
+/* eval.c: pith eval: how well a model's pictures and words find each other, with chance beside. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include "task.h"
+
+static const char *const way_name[2] = { "text_to_image", "image_to_text" };
+
+json_t *retrieval_json(const pith_retrieval *r)
+{
+    json_t *o = json_pack("{s:i, s:i}", "pictures", r->pictures, "captions", r->captions);
+    for (int way = 0; way < 2; way++)
+        json_object_set_new(o, way_name[way],
+                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "r1", r->recall[way][0], "r5", r->recall[way][1],
+                                      "r10", r->recall[way][2], "mrr", r->mrr[way], "chance_r1", r->chance[way][0],
+                                      "chance_r5", r->chance[way][1], "chance_r10", r->chance[way][2]));
+    return o;
+}
+
+static void print_retrieval(const char *split, const pith_retrieval *r)
+{
+    for (int way = 0; way < 2; way++) {
+        printf("  %-14s %-16s", way ? "" : split, way ? "picture -> words" : "words -> picture");
+        for (int i = 0; i < 3; i++)
+            printf("  %5.1f (%4.1f)", 100 * r->recall[way][i], 100 * r->chance[way][i]);
+        printf("  %6.3f", r->mrr[way]);
+        if (way)
+            printf("\n");
+        else
+            printf("  %d pictures, %d captions\n", r->pictures, r->captions);
+    }
+}
+
+typedef struct { model m; const pith_pack *pack; json_t *json; bool retrieval, zero_shot; pith_real *rows; int classes; } job;
+
+static void measure(job *j, int split)
+{
+    const char *name = split < 0 ? "all" : j->pack->split_name[split];
+    pairs p = encode_split(&j->m.config, j->m.store, j->m.tokenizer, j->pack, split);
+    json_t *o = json_object();
+    if (j->retrieval) {
+        const pith_retrieval r = measure_pairs(&p);
+        print_retrieval(name, &r);
+        json_object_set_new(o, "retrieval", retrieval_json(&r));
+    }
+    if (j->zero_shot && j->classes > 1) {
+        const pith_zero_shot z = pith_measure_zero_shot(p.n, p.width, p.image, p.label, j->classes, j->rows);
+        printf("  %-14s zero-shot         top-1 %.1f %% (chance %.1f, largest class %.1f), top-5 %.1f %% (chance %.1f); %d pictures of "
+               "%d classes\n", j->retrieval ? "" : name, 100 * z.top1, 100 * z.chance1, 100 * z.majority, 100 * z.top5,
+               100 * z.chance5, z.pictures, z.classes);
+        json_object_set_new(o, "zero_shot",
+                            json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "pictures", z.pictures, "classes", z.classes, "top1",
+                                      z.top1, "top5", z.top5, "chance_top1", z.chance1, "chance_top5", z.chance5, "majority",
+                                      z.majority));
+    }
+    json_object_set_new(j->json, name, o);
+    pairs_free(&p);
+}
+
+static void find_classes(job *j, bool must)
+{
+    const int train = pith_pack_split(j->pack, "train");
+    if (j->zero_shot)
+        j->rows = class_rows(&j->m.config, j->m.store, j->m.tokenizer, j->pack, train, &j->classes);
+    if (must && j->classes < 2)
+        pith_raise("zero-shot wants labels of at least two classes: the data has none");
+}
+
+int command_eval(int argc, char **argv)
+{
+    const char *kind = NULL, *split = NULL, *file = NULL;
+    const option options[] = {
+        { "--task", TEXT, &kind, "retrieval or zero-shot; else both, where the data has labels" },
+        { "--split", TEXT, &split, "one of the data's splits, or all; else each but \"train\"" },
+        { "--json", TEXT, &file, "write the figures into this file" },
+        END_OF_OPTIONS
+    };
+    parse_options(options, "MODEL DATA [--task retrieval|zero-shot] [--split NAME] [--json F]",
+                  "Retrieval both ways: the share of captions whose picture is among the 1, 5, 10 nearest of the split, and back, and\n"
+                  "the mean reciprocal rank; chance in brackets. Zero-shot: a picture's class is the nearest of the means of the\n"
+                  "different captions that the training pairs (or all) of each class have.",
+                  2, 2, argc, argv);
+    if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
+        pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);
+    job j = { .m = open_model_with_words(argv[1]), .json = json_object() };
+    pith_pack *pack = open_data(argv[2], j.m.config.image_size, 0, NULL);
+    j.pack = pack;
+    j.retrieval = !kind || !strcmp(kind, "retrieval");
+    j.zero_shot = !kind || !strcmp(kind, "zero-shot");
+    find_classes(&j, kind && j.zero_shot);
+    if (j.retrieval)
+        printf("  %-14s %-16s  %-12s  %-12s  %-12s  %s\n", "split", "R@k in % (chance)", "R@1", "R@5", "R@10", "MRR");
+    const int chosen = split ? pith_pack_split(pack, split) : -1;
+    if (split && chosen < 0 && strcmp(split, "all"))
+        pith_raise("%s has no split \"%s\"", argv[2], split);
+    int measured = 0;
+    for (int k = 0; k < pack->splits; k++)
+        if (split ? k == chosen : strcmp(pack->split_name[k], "train") && split_size(pack, k))
+            measure(&j, k), measured++;
+    if (!measured)
+        measure(&j, -1);
+    if (file) {
+        char *text = json_dumps(j.json, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+        pith_write_file(file, text, strlen(text));
+        free(text);
+    }
+    json_decref(j.json);
+    free(j.rows);
+    pith_pack_close(pack);
+    close_model(&j.m);
+    return 0;
+}

@@ -1,0 +1,31 @@
+/* train.c: pith train: a CLIP from scratch or from a checkpoint. */
+#include <stdlib.h>
+#include "task.h"
+
+int command_train(int argc, char **argv)
+{
+    recipe r = RECIPE_DEFAULTS;
+    const char *name = NULL, *tokenizer = NULL, *out = NULL, *resume = NULL;
+    const option options[] = {
+        { "--model", TEXT, &name, "a directory, a name or sizes: see pith help" },
+        { "--out", TEXT, &out, "the run's directory, which becomes a model's" },
+        { "--resume", TEXT, &resume, "go on with a run of this directory; its options are known" },
+        { "--tokenizer", TEXT, &tokenizer, "merges of a new model's words, as CLIP's .txt.gz; else learned from the captions" },
+        RECIPE_OPTIONS(r),
+        END_OF_OPTIONS
+    };
+    const char *data = parse_run(options, "DATA --model MODEL --loss LOSS --out RUN | --resume RUN",
+                                 "Trains a CLIP. DATA is a packed file, a folder of pictures with captions or a manifest; see pith help\n"
+                                 "data. The best model by retrieval on the split \"valid\" lies in RUN/best, the last in RUN.",
+                                 &out, &resume, argc, argv);
+    need_option("--model", name);
+    pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
+    model m = start_model(name, tokenizer, pack);
+    char *record = write_record(argv[0], data, options);
+    const pith_train_result result = train_model(&m, pack, &r, NULL, out, resume, record, "train");
+    print_result(&result, argv[0], out);
+    free(record);
+    close_model(&m);
+    pith_pack_close(pack);
+    return result.interrupted ? 130 : 0;
+}

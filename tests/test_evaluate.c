@@ -1,0 +1,105 @@
+/* test_evaluate.c: the figures of evaluation, against the simplest way to count them. */
+#include "tests.h"
+#include "train/train.h"
+
+static void near(double a, double b)
+{
+    if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
+}
+
+enum { ROWS = 60, WIDE = 37 };
+
+/* Rows of small whole numbers: products are exact, and ties happen. */
+static void draw(real *x, int n, uint64_t key)
+{
+    for (int i = 0; i < n; i++) x[i] = (real)floor(3 * pith_uniform_at(key, 0, (uint64_t)i) - 1);
+}
+
+static double product(const real *a, const real *b)
+{
+    double sum = 0;
+    for (int k = 0; k < WIDE; k++) sum += (double)a[k] * (double)b[k];
+    return sum;
+}
+
+/* The right answers of query q among the candidates c are those with c % CAPTIONS == q % CAPTIONS. */
+enum { CAPTIONS = 45 };
+
+static int rank_of(int q, const real *query, int n, const real *candidates)
+{
+    int rank = 1;
+    double best = -1e9;
+    for (int c = q % CAPTIONS; c < n; c += CAPTIONS) best = fmax(best, product(query, candidates + c * WIDE));
+    for (int c = 0; c < n; c++) rank += c % CAPTIONS != q % CAPTIONS && product(query, candidates + c * WIDE) >= best;
+    return rank;
+}
+
+static void retrieval(void **state)
+{
+    (void)state;
+    static const int at[3] = { 1, 5, 10 };
+    static real image[ROWS * WIDE], text[ROWS * WIDE];
+    int group[ROWS];
+    draw(image, ROWS * WIDE, 1);
+    draw(text, ROWS * WIDE, 2);
+    for (int i = 0; i < ROWS; i++) {    /* fifteen captions have two pictures */
+        group[i] = 100 - i % CAPTIONS;
+        for (int k = 0; k < WIDE; k++)
+            text[i * WIDE + k] = i < CAPTIONS ? text[i * WIDE + k] + image[i * WIDE + k] * (k % 3 == 0)
+                                              : text[(i - CAPTIONS) * WIDE + k];
+    }
+    const pith_retrieval r = pith_measure_retrieval(ROWS, WIDE, image, text, group);
+    assert_int_equal(r.pictures, ROWS);
+    assert_int_equal(r.captions, CAPTIONS);
+    for (int d = 0; d < 2; d++) {
+        const int queries = d ? ROWS : CAPTIONS;
+        double mrr = 0, hits[3] = { 0 };
+        for (int q = 0; q < queries; q++) {
+            const int rank = d ? rank_of(q, image + q * WIDE, CAPTIONS, text) : rank_of(q, text + q * WIDE, ROWS, image);
+            mrr += 1.0 / rank;
+            for (int k = 0; k < 3; k++) hits[k] += rank <= at[k];
+        }
+        near(r.mrr[d], mrr / queries);
+        for (int k = 0; k < 3; k++) near(r.recall[d][k], hits[k] / queries);
+        assert_true(r.recall[d][0] > 0.1 && r.recall[d][1] < 1);
+    }
+    const double two = 1 - 58.0 / 60 * 57 / 59 * 56 / 58 * 55 / 57 * 54 / 56;       /* one of two within five of sixty */
+    near(r.chance[0][1], (15 * two + 30 * 5.0 / 60) / CAPTIONS);
+    near(r.chance[1][2], 10.0 / CAPTIONS);
+    for (int i = 0; i < ROWS * WIDE; i++) text[i] = (real)NAN;
+    near(pith_measure_retrieval(ROWS, WIDE, image, text, group).recall[0][2], 0);
+    for (int i = 0; i < ROWS * WIDE; i++) text[i] = 1;      /* knows nothing: finds nothing */
+    near(pith_measure_retrieval(ROWS, WIDE, image, text, group).recall[1][2], 0);
+}
+
+static void zero_shot(void **state)
+{
+    (void)state;
+    static real image[ROWS * WIDE], rows[8 * WIDE];
+    int label[ROWS], top1 = 0, top5 = 0;
+    draw(image, ROWS * WIDE, 3);
+    draw(rows, 8 * WIDE, 4);
+    for (int i = 0; i < ROWS; i++) {
+        label[i] = i < 10 ? -1 : i % 4 ? i % 8 : 5;
+        if (label[i] < 0) continue;
+        int rank = 1;
+        for (int c = 0; c < 8; c++)
+            rank += c != label[i] &&
+                    product(image + i * WIDE, rows + c * WIDE) >= product(image + i * WIDE, rows + label[i] * WIDE);
+        top1 += rank == 1;
+        top5 += rank <= 5;
+    }
+    const pith_zero_shot z = pith_measure_zero_shot(ROWS, WIDE, image, label, 8, rows);
+    assert_int_equal(z.pictures, 50);
+    near(z.top1, top1 / 50.0);
+    near(z.top5, top5 / 50.0);
+    near(z.chance1, 1 / 8.0);
+    near(z.chance5, 5 / 8.0);
+    near(z.majority, 18 / 50.0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(retrieval), cmocka_unit_test(zero_shot) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

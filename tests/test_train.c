@@ -1,0 +1,398 @@
+/* test_train.c: the loop on a small task: wherever it is cut off, by Ctrl-C or by kill -9, it ends with the same bits. */
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "tests.h"
+#include "train/train.h"
+
+enum { SIDE = 4, PAIRS = 60, BATCH = 8, STEPS = 40, WIDTH = 6, CLASSES = 3 };
+
+static char place[64];
+static const char *self;
+
+static const char *path_of(const char *format, ...)
+{
+    static char paths[16][256];
+    static int next;
+    char *path = paths[next++ % 16];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(path, 256, format, list);
+    va_end(list);
+    return path;
+}
+
+static void near(double a, double b)
+{
+    if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
+}
+
+/* ---- a task: which of three colours, from picture and words ---- */
+
+typedef struct {
+    pith_store *store;
+    int sizes[8], n_sizes;
+    pith_node *pixels[8], *ids[8], *last[8], *label[8];
+    int steps, stop_at, bad_from;       /* -1: never */
+    pith_real bad[BATCH * 3 * SIDE * SIDE];
+} world;
+
+static void make_pack(const char *path)
+{
+    static const char *const words[] = { "red", "a green thing", "the very very blue one here" };
+    pith_packer *p = pith_packer_new(path, SIDE);
+    assert_non_null(p);
+    for (int i = 0; i < PAIRS; i++) {
+        uint8_t rgb[3 * SIDE * SIDE];
+        for (int k = 0; k < 3 * SIDE * SIDE; k++)
+            rgb[k] = (uint8_t)(200 * (k % 3 == i % 3) + (int)(40 * pith_uniform_at(7, (uint64_t)i, (uint64_t)k)));
+        assert_true(pith_packer_add(p, rgb, words[i % 3], "drawn", "train", i % 3));
+    }
+    assert_true(pith_packer_finish(p));
+}
+
+static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
+{
+    world *w = context;
+    const int k = w->n_sizes++;
+    w->sizes[k] = tokens;
+    node *pixels = w->pixels[k] = pith_input(g, "pixels", PITH_F32, BATCH, 3, SIDE, SIDE, PITH_END);
+    node *ids = w->ids[k] = pith_input(g, "ids", PITH_I32, tokens, PITH_END);
+    node *last = w->last[k] = pith_input(g, "last", PITH_I32, BATCH, PITH_END);
+    node *label = w->label[k] = pith_input(g, "label", PITH_I32, BATCH, PITH_END);
+    node *table = pith_param(g, "table", PITH_NORMAL, 0.1, 600, WIDTH, PITH_END);
+    node *in = pith_param(g, "in", PITH_NORMAL, 0.1, WIDTH, 3 * SIDE * SIDE, PITH_END);
+    node *out = pith_param(g, "out", PITH_NORMAL, 0.1, CLASSES, WIDTH, PITH_END);
+    node *bias = pith_param(g, "bias", PITH_CONSTANT, 0, CLASSES, PITH_END);
+    pith_param(g, "idle", PITH_CONSTANT, 1, 2, PITH_END);
+    node *seen = pith_tanh(pith_matmul_nt(pith_reshape(pixels, BATCH, -1, PITH_END), in));
+    node *read = pith_gather(pith_gather(table, ids), last);
+    node *hidden = pith_dropout(pith_add(seen, read), 0.1);
+    pith_watch(pith_mean(pith_square(hidden), PITH_ALL), "activity");
+    return pith_mean(pith_cross_entropy(pith_linear(hidden, out, bias), label), PITH_ALL);
+}
+
+static bool colour_feed(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *b, const pith_real *progress)
+{
+    world *w = context;
+    int k = 0;
+    (void)g;
+    while (w->sizes[k] != b->tokens) k++;
+    assert_in_range(*progress * STEPS, 0, STEPS);
+    if (w->steps == w->stop_at) raise(SIGINT);
+    const bool bad = w->bad_from >= 0 && w->steps >= w->bad_from;
+    w->steps++;
+    return pith_feed(plan, w->pixels[k], bad ? w->bad : b->pixels) && pith_feed(plan, w->ids[k], b->ids) &&
+           pith_feed(plan, w->last[k], b->last) && pith_feed(plan, w->label[k], b->label);
+}
+
+static int colour_evaluate(void *context, pith_metric *m)
+{
+    world *w = context;
+    const real *bias = pith_store_find(w->store, "bias")->data;
+    m[0] = (pith_metric){ "figure", -fabs((double)bias[0]) };
+    m[1] = (pith_metric){ "average", (double)*(const real *)pith_store_find(w->store, "ema/bias")->data };
+    return 2;
+}
+
+static bool colour_export(void *context, const char *directory)
+{
+    world *w = context;
+    return pith_store_save(w->store, path_of("%s/model.safetensors", directory), PITH_WEIGHT);
+}
+
+typedef struct { int stop_at, bad_from, steps; bool resume; FILE *log; uint64_t seed; const char *pack; } how;
+
+static pith_store *store;               /* of the latest training */
+
+static bool train(const char *where, how h, world *w, pith_train_result *result)
+{
+    char directory[256];
+    strcpy(directory, where);
+    pith_pack *pack = pith_pack_open(h.pack ? h.pack : path_of("%s/pack", place));
+    assert_non_null(pack);
+    pith_tokenizer *tokenizer = pith_tokenizer_train(3, pack->caption, 4);
+    pith_store_free(store);
+    *w = (world){ .store = store = pith_store_new(), .stop_at = h.stop_at, .bad_from = h.bad_from };
+    for (int k = 0; k < BATCH * 3 * SIDE * SIDE; k++) w->bad[k] = (real)NAN;
+    const pith_task task = { w, colour_loss, colour_feed, colour_evaluate, colour_export };
+    const pith_loader_options data = { .pack = pack, .tokenizer = tokenizer, .split = PITH_TRAIN, .batch = BATCH, .context = 20,
+                                       .size = SIDE, .mean = { 0.5, 0.5, 0.5 }, .std = { 0.5, 0.5, 0.5 },
+                                       .augment = { .brightness = 0.1, .flip = 0.5 }, .seed = 5, .shuffle = true, .threads = 1 };
+    const pith_train_options options = {
+        .directory = directory, .steps = h.steps ? h.steps : STEPS, .warmup = 5, .rate = 0.01, .decay = 0.1, .beta1 = 0.9,
+        .beta2 = 0.98, .epsilon = 1e-6, .clip_norm = 1, .ema = 0.9, .evaluate_every = 10, .save_every = 4, .keep = 2,
+        .seed = h.seed ? h.seed : 9, .resume = h.resume, .record = "{\"command\": \"train\"}", .log = h.log,
+    };
+    const bool good = pith_train(&task, w->store, &data, &options, result);
+    pith_tokenizer_free(tokenizer);
+    pith_pack_close(pack);
+    return good;
+}
+
+static const how plain = { .stop_at = -1, .bad_from = -1 };
+
+/* ---- what a run left ---- */
+
+static char *slurp(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("%s is missing", path);
+    struct stat info;
+    fstat(fileno(f), &info);
+    *size = (size_t)info.st_size;
+    char *text = calloc(1, *size + 1);
+    assert_int_equal(fread(text, 1, *size, f), *size);
+    fclose(f);
+    return text;
+}
+
+/* Times are cut out of the lines of metrics.jsonl. */
+static char *timeless(const char *directory)
+{
+    size_t size;
+    char *text = slurp(path_of("%s/metrics.jsonl", directory), &size), *to = text;
+    for (const char *from = text; *from;) {
+        if (strncmp(from, "\"seconds\":", 10) == 0)
+            for (from += 10; strchr("0123456789.e+-", *from);) from++;
+        else *to++ = *from++;
+    }
+    *to = 0;
+    return text;
+}
+
+static void same_file(const char *a, const char *b)
+{
+    size_t m, n;
+    char *x = slurp(a, &m), *y = slurp(b, &n);
+    assert_int_equal(m, n);
+    assert_memory_equal(x, y, n);
+    free(x);
+    free(y);
+}
+
+static void same_runs(const char *a, const char *b)
+{
+    same_file(path_of("%s/latest/weights.safetensors", a), path_of("%s/latest/weights.safetensors", b));
+    same_file(path_of("%s/model.safetensors", a), path_of("%s/model.safetensors", b));
+    same_file(path_of("%s/best/model.safetensors", a), path_of("%s/best/model.safetensors", b));
+    char *x = timeless(a), *y = timeless(b);
+    assert_string_equal(x, y);
+    free(x);
+    free(y);
+}
+
+/* ---- tests ---- */
+
+static void rates(void **state)
+{
+    (void)state;
+    near(pith_rate(PITH_COSINE, 2, 0, 4, 100), 0.5);
+    near(pith_rate(PITH_COSINE, 2, 3, 4, 100), 2);
+    near(pith_rate(PITH_COSINE, 2, 4, 4, 100), 2);
+    near(pith_rate(PITH_COSINE, 2, 52, 4, 100), 1);
+    assert_true(pith_rate(PITH_COSINE, 2, 99, 4, 100) < 0.001);
+    near(pith_rate(PITH_COSINE, 2, 100, 4, 100), 0);
+    near(pith_rate(PITH_CONSTANT_RATE, 2, 1, 4, 100), 1);
+    near(pith_rate(PITH_CONSTANT_RATE, 2, 99, 4, 100), 2);
+    near(pith_rate(PITH_COSINE, 2, 0, 0, 10), 2);
+    near(pith_rate(PITH_COSINE, 2, 10, 10, 10), 0);       /* nothing but warm-up */
+}
+
+/* The run that all others are held against. */
+static void learns(void **state)
+{
+    (void)state;
+    world w;
+    pith_train_result r;
+    char *log = NULL;
+    size_t size;
+    how h = plain;
+    h.log = open_memstream(&log, &size);
+    if (!train(path_of("%s/whole", place), h, &w, &r)) fail_msg("%s", pith_error());
+    fclose(h.log);
+    assert_int_equal(r.steps, STEPS);
+    assert_false(r.interrupted);
+    assert_true(r.loss < 0.9);          /* it starts at log(3) = 1.0986 */
+    assert_true(w.n_sizes > 1);
+    assert_non_null(strstr(log, "not trained, since the loss does not reach it: idle\n"));
+    assert_null(strstr(strstr(log, "idle") + 1, "idle"));
+    assert_non_null(strstr(log, "10/40  loss"));
+    const real *idle = pith_store_find(w.store, "idle")->data;
+    assert_true(idle[0] == 1 && idle[1] == 1);
+    char *lines = timeless(path_of("%s/whole", place));
+    assert_non_null(strstr(lines, "\"activity\":"));
+    assert_non_null(strstr(lines, "{\"step\":40,\"figure\":"));
+    char *json = slurp(path_of("%s/whole/run.json", place), &size);
+    assert_non_null(strstr(json, "\"command\": \"train\""));
+    assert_non_null(strstr(json, "\"hash\""));
+    assert_int_equal(access(path_of("%s/whole/step-36/state.json", place), F_OK), 0);
+    assert_int_equal(access(path_of("%s/whole/step-32", place), F_OK), -1);
+    assert_false(train(path_of("%s/whole", place), plain, &w, &r));
+    assert_non_null(strstr(pith_error(), "holds a run already"));
+    free(json);
+    free(lines);
+    free(log);
+}
+
+static void goes_on(void **state)
+{
+    (void)state;
+    static const int stops[] = { 0, 3, 9, 20, 38 };
+    for (int k = 0; k < 5; k++) {
+        char kept[256], *log = NULL;
+        size_t size;
+        strcpy(kept, path_of("%s/cut-%d", place, stops[k]));
+        world w;
+        pith_train_result r;
+        how h = plain;
+        h.stop_at = stops[k];
+        h.log = open_memstream(&log, &size);
+        assert_true(train(kept, h, &w, &r));
+        fclose(h.log);
+        assert_true(r.interrupted);
+        assert_int_equal(r.steps, stops[k] + 1);
+        assert_non_null(strstr(log, path_of("go on with --resume %s", kept)));
+        free(log);
+        h = plain;
+        h.resume = true;
+        if (!train(kept, h, &w, &r)) fail_msg("%s", pith_error());
+        assert_int_equal(w.steps, STEPS - stops[k] - 1);
+        same_runs(kept, path_of("%s/whole", place));
+        assert_true(train(kept, h, &w, &r));            /* a run that is complete stays as it is */
+        assert_int_equal(w.steps, 0);
+        same_runs(kept, path_of("%s/whole", place));
+    }
+}
+
+static double clock_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Starts a run, or goes on with it, and kills it after `seconds` (0: never). True if it came to its end. */
+static bool live(const char *directory, double seconds)
+{
+    int status;
+    const pid_t child = fork();
+    if (!child) {
+        execl(self, self, "--run", directory, (char *)NULL);    /* threads do not survive a fork: begin anew */
+        _exit(127);
+    }
+    if (seconds > 0) {
+        nanosleep(&(struct timespec){ .tv_sec = (time_t)seconds, .tv_nsec = (long)(1e9 * fmod(seconds, 1)) }, NULL);
+        kill(child, SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (!WIFSIGNALED(status)) assert_int_equal(WEXITSTATUS(status), 0);
+    return !WIFSIGNALED(status);
+}
+
+/* Kills within the time that a run takes; whenever one comes to its end, another begins. */
+static void survives_kills(void **state)
+{
+    (void)state;
+    char directory[256];
+    int kills = 0, ends = 0;
+    const double begin = clock_now();
+    snprintf(directory, sizeof directory, "%s/killed-0", place);
+    assert_true(live(directory, 0));
+    const double whole = clock_now() - begin;
+    for (uint64_t k = 0; kills < 20 || ends == 0; k++) {
+        snprintf(directory, sizeof directory, "%s/killed-%d", place, ends + 1);
+        if (!live(directory, kills < 20 ? 0.001 + whole * pith_uniform_at((uint64_t)(1e6 * begin), 0, k) : 0)) {
+            kills++;
+            continue;
+        }
+        same_runs(directory, path_of("%s/whole", place));
+        ends++;
+    }
+}
+
+static void skips_what_is_not_finite(void **state)
+{
+    (void)state;
+    world w;
+    pith_train_result r;
+    how h = plain;
+    h.bad_from = 3;
+    h.steps = 10;
+    assert_true(train(path_of("%s/some-bad", place), h, &w, &r));
+    assert_int_equal(r.skipped, 7);
+    near((double)*(const real *)pith_store_find(w.store, "adamw.count")->data, 3);
+    h.steps = 200;
+    assert_false(train(path_of("%s/all-bad", place), h, &w, &r));
+    assert_non_null(strstr(pith_error(), "step 103: 100 steps in a row had no finite gradient"));
+}
+
+static void refuses_another_run(void **state)
+{
+    (void)state;
+    world w;
+    pith_train_result r;
+    how h = plain;
+    h.resume = true;
+    h.seed = 10;
+    assert_false(train(path_of("%s/whole", place), h, &w, &r));
+    assert_non_null(strstr(pith_error(), "its checkpoint has seed 9, this run has 10"));
+    h.seed = 9;
+    h.steps = 30;
+    assert_false(train(path_of("%s/whole", place), h, &w, &r));
+    assert_non_null(strstr(pith_error(), "is of step 40, only 30 are asked for"));
+    char other[256];
+    snprintf(other, sizeof other, "%s/other-pack", place);
+    pith_packer *p = pith_packer_new(other, SIDE);
+    uint8_t rgb[3 * SIDE * SIDE] = { 0 };
+    for (int i = 0; i < BATCH; i++) assert_true(pith_packer_add(p, rgb, i % 2 ? "x" : "y", "drawn", "train", 0));
+    assert_true(pith_packer_finish(p));
+    h = plain;
+    h.resume = true;
+    h.pack = other;
+    assert_false(train(path_of("%s/whole", place), h, &w, &r));
+    assert_non_null(strstr(pith_error(), "its checkpoint was trained on the data "));
+    h.pack = NULL;
+    assert_false(train(path_of("%s/nowhere", place), h, &w, &r));
+    assert_non_null(strstr(pith_error(), "there is no checkpoint"));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    strcpy(place, "/tmp/pith-train-XXXXXX");
+    if (!mkdtemp(place)) return -1;
+    pith_on_error(test_handler, NULL);
+    make_pack(path_of("%s/pack", place));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    pith_store_free(store);
+    return system(path_of("rm -r %s", place));
+}
+
+int main(int argc, char **argv)
+{
+    self = argv[0];
+    if (argc == 3 && strcmp(argv[1], "--run") == 0) {   /* what survives_kills starts and kills */
+        world w;
+        pith_train_result r;
+        how h = plain;
+        strcpy(place, argv[2]);
+        *strrchr(place, '/') = 0;
+        h.resume = access(path_of("%s/latest", argv[2]), F_OK) == 0;
+        const bool good = train(argv[2], h, &w, &r);
+        pith_store_free(store);
+        return !good;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rates), cmocka_unit_test(learns), cmocka_unit_test(goes_on), cmocka_unit_test(survives_kills),
+        cmocka_unit_test(skips_what_is_not_finite), cmocka_unit_test(refuses_another_run),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

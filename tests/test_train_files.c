@@ -1,0 +1,304 @@
+/* test_train_files.c: what training leaves on disk: checkpoints that are damaged, lying or cut off by a full disk, and a
+ * teacher's stored rows. */
+#include <dirent.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tests.h"
+#include "train/train.h"
+
+static char place[64];
+
+static const char *path_of(const char *format, ...)
+{
+    static char paths[8][256];
+    static int next;
+    char *path = paths[next++ % 8];
+    va_list list;
+    va_start(list, format);
+    const int n = snprintf(path, 256, "%s/", place);
+    vsnprintf(path + n, 256 - (size_t)n, format, list);
+    va_end(list);
+    return path;
+}
+
+static void said(const char *part)
+{
+    if (!strstr(pith_error(), part)) fail_msg("the error is \"%s\", not \"%s\"", pith_error(), part);
+}
+
+static void there(const char *name, bool wanted)
+{
+    if ((access(path_of("%s", name), F_OK) == 0) != wanted) fail_msg("%s is %s", name, wanted ? "missing" : "still there");
+}
+
+static int entries(const char *directory)
+{
+    int n = 0;
+    DIR *d = opendir(directory);
+    while (d && readdir(d)) n++;
+    closedir(d);
+    return n - 2;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    strcpy(place, "/tmp/pith-files-XXXXXX");
+    pith_on_error(test_handler, NULL);
+    return mkdtemp(place) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    char command[80];
+    snprintf(command, sizeof command, "rm -r %s", place);
+    return system(command);
+}
+
+/* ---- checkpoints ---- */
+
+enum { SIZE = 500 };
+
+static pith_store *store_of(double value)
+{
+    static const int dim = SIZE;
+    pith_store *s = pith_store_new();
+    real *w = pith_store_add(s, "w", PITH_WEIGHT, PITH_F32, 1, &dim)->data;
+    for (int i = 0; i < SIZE; i++) w[i] = (real)(value + i);
+    *(int *)pith_store_add(s, "count", PITH_STATE, PITH_I32, 0, NULL)->data = (int)value;
+    return s;
+}
+
+static bool save(int64_t step, const char *json)
+{
+    pith_store *s = store_of((double)step);
+    const bool good = pith_checkpoint_save(place, step, 2, s, json);
+    pith_store_free(s);
+    return good;
+}
+
+/* The step that is found, -1 for none; log: what was told meanwhile. */
+static int64_t load(char **log)
+{
+    static char text[2000];
+    int64_t step;
+    char *json;
+    pith_store *s = pith_store_new();
+    FILE *f = fmemopen(text, sizeof text, "w");
+    const bool good = pith_checkpoint_load(place, s, &step, &json, f);
+    fclose(f);
+    *log = text;
+    if (good) {
+        assert_non_null(strstr(json, "\"name\": \"value\""));
+        assert_true(((real *)pith_store_find(s, "w")->data)[7] == (real)(step + 7));
+        assert_int_equal(*(int *)pith_store_find(s, "count")->data, step);
+        assert_int_equal(pith_store_find(s, "count")->kind, PITH_STATE);
+        free(json);
+    } else assert_null(json);
+    pith_store_free(s);
+    return good ? step : -1;
+}
+
+static void patch(const char *path, long at, const void *bytes, size_t size)
+{
+    FILE *f = fopen(path, "rb+");
+    assert_non_null(f);
+    fseek(f, at, at < 0 ? SEEK_END : SEEK_SET);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+/* Makes state.json agree with weights that were changed: the next check must find them out. */
+static void own_up(int step)
+{
+    uint64_t hash;
+    char text[4000] = "", digits[17];
+    assert_true(pith_hash_file(path_of("step-%d/weights.safetensors", step), &hash));
+    FILE *f = fopen(path_of("step-%d/state.json", step), "rb+");
+    assert_true(fread(text, 1, sizeof text - 1, f) > 0);
+    char *at = strstr(text, "\"hash\": \"");
+    assert_non_null(at);
+    snprintf(digits, sizeof digits, "%016" PRIx64, hash);
+    memcpy(at + 9, digits, 16);
+    rewind(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void checkpoints(void **state)
+{
+    (void)state;
+    char *log, link[64] = "";
+    assert_int_equal(load(&log), -1);
+    said("there is no checkpoint");
+    assert_true(save(3, "{\"name\": \"value\"}") && save(6, "{\"name\": \"value\"}") && save(12, "{\"name\": \"value\"}"));
+    there("step-3", false);
+    assert_int_equal(entries(place), 3);
+    assert_int_equal(readlink(path_of("latest"), link, sizeof link - 1), 7);
+    assert_string_equal(link, "step-12");
+    assert_int_equal(load(&log), 12);
+    assert_string_equal(log, "");
+    assert_int_equal(mkdir(path_of("step-20.tmp"), 0777), 0);           /* a save that was killed */
+    assert_true(pith_write_file(path_of("step-20.tmp/weights.safetensors"), "x", 1));
+    assert_true(pith_write_file(path_of("step-notes"), "mine", 4));
+    assert_int_equal(load(&log), 12);
+    assert_true(save(12, "{\"name\": \"value\"}"));
+    there("step-20.tmp", false);
+    there("step-notes", true);
+    assert_int_equal(unlink(path_of("step-notes")), 0);
+}
+
+static void damaged(void **state)
+{
+    (void)state;
+    char *log;
+    assert_int_equal(truncate(path_of("step-12/weights.safetensors"), 1000), 0);
+    assert_int_equal(load(&log), 6);
+    assert_non_null(strstr(log, "step-12 is damaged: weights.safetensors has 1000 bytes of "));
+    assert_non_null(strstr(log, "going back to step-6\n"));
+    patch(path_of("step-6/weights.safetensors"), -30, "\1", 1);
+    assert_int_equal(load(&log), -1);
+    said("step-12 is damaged, and no other checkpoint is whole: weights.safetensors has 1000 bytes");
+    assert_true(save(6, "{\"name\": \"value\"}"));       /* as a run does that went back behind 12 */
+    there("step-12", false);
+    assert_int_equal(load(&log), 6);
+    patch(path_of("step-6/state.json"), 0, "[", 1);
+    assert_int_equal(load(&log), -1);
+    said("state.json cannot be read");
+    assert_true(save(6, "{\"name\": \"value\"}"));
+    const unsigned char length[8] = { 255, 255, 255 };
+    patch(path_of("step-6/weights.safetensors"), 0, length, 8);
+    own_up(6);
+    assert_int_equal(load(&log), -1);
+    said("step-6/weights.safetensors: its header claims 16777215 bytes");
+}
+
+static void not_finite(void **state)
+{
+    (void)state;
+    char *log;
+    const real nan = (real)NAN;
+    pith_store *s = store_of(7);
+    assert_true(save(6, "{\"name\": \"value\"}"));
+    ((real *)pith_store_find(s, "w")->data)[40] = nan;
+    assert_false(pith_checkpoint_save(place, 7, 2, s, "{}"));
+    said("step-7: tensor w holds nan at element 40");
+    assert_int_equal(load(&log), 6);
+    patch(path_of("step-6/weights.safetensors"), -4 - (long)sizeof nan, &nan, sizeof nan);
+    own_up(6);
+    assert_int_equal(load(&log), -1);
+    said("step-6: tensor w holds nan at element 499");
+    pith_store_free(s);
+}
+
+/* A limit on the size of files stands for a full disk. */
+static void full_disk(void **state)
+{
+    (void)state;
+    char *log, json[9000] = "{\"name\": \"value\", \"long\": \"";
+    struct rlimit before;
+    assert_true(save(6, "{\"name\": \"value\"}"));
+    memset(json + strlen(json), 'x', 8000);
+    strcat(json, "\"}");
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    for (int k = 0; k < 2; k++) {       /* for the weights, then for state.json alone */
+        setrlimit(RLIMIT_FSIZE, &(struct rlimit){ k ? 6000 : 1000, before.rlim_max });
+        const bool good = save(9, json);
+        setrlimit(RLIMIT_FSIZE, &before);
+        assert_false(good);
+        said(k ? "step-9: cannot be written: " : "step-9.weights: cannot be written: ");
+        assert_int_equal(entries(place), 2);
+        assert_int_equal(load(&log), 6);
+    }
+    signal(SIGXFSZ, SIG_DFL);
+    assert_true(save(9, json));
+}
+
+/* ---- stored embeddings ---- */
+
+typedef struct { int calls, fail_at; } teacher;
+
+static bool embed(void *context, int view, int count, const int *index, pith_real *rows)
+{
+    teacher *t = context;
+    if (t->calls++ == t->fail_at) return pith_raise("the teacher fell ill");
+    for (int k = 0; k < count; k++)
+        for (int i = 0; i < 3; i++) rows[3 * k + i] = (real)(100 * view + index[k] + 0.25 * i);
+    return true;
+}
+
+static pith_pack *pack_of(const char *name, int first)
+{
+    pith_packer *p = pith_packer_new(path_of("%s", name), 2);
+    for (int i = 0; i < 12; i++) {
+        const uint8_t rgb[12] = { (uint8_t)(first + i) };
+        assert_true(pith_packer_add(p, rgb, "words", "drawn", i % 3 == 2 ? "valid" : "train", -1));
+    }
+    assert_true(pith_packer_finish(p));
+    return pith_pack_open(path_of("%s", name));
+}
+
+static void embeddings(void **state)
+{
+    (void)state;
+    pith_pack *pack = pack_of("pack", 0), *other = pack_of("other", 1);
+    pith_embeddings_key key = { .pack = pack, .split = PITH_TRAIN, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3 };
+    char path[256];
+    strcpy(path, path_of("rows.safetensors"));
+    teacher t = { 0, 4 };               /* 8 pairs: 3 batches of each view, 3 of captions */
+    assert_false(pith_embeddings_write(path, &key, embed, &t));
+    said("the teacher fell ill");
+    assert_null(pith_embeddings_open(path, &key));
+    said("rows.safetensors: No such file");
+    t = (teacher){ 0, -1 };
+    assert_true(pith_embeddings_write(path, &key, embed, &t));
+    assert_int_equal(t.calls, 5);
+    there("rows.safetensors.part", false);
+    pith_embeddings *e = pith_embeddings_open(path, &key);
+    if (!e) fail_msg("%s", pith_error());
+    int index[4] = { 10, 0, 4, 3 };
+    real image[12], text[12];
+    const pith_minibatch b = { .pairs = 4, .index = index, .view = 1 };
+    pith_embeddings_gather(e, &b, image, text);
+    for (int k = 0; k < 4; k++) {
+        assert_true(image[3 * k + 2] == (real)(100 + index[k] + 0.5));
+        assert_true(text[3 * k + 1] == (real)(-100 + index[k] + 0.25));
+    }
+    pith_embeddings_close(e);
+    pith_store *s = pith_store_new();
+    assert_true(pith_store_load(s, path));          /* a file like any other */
+    assert_int_equal(pith_store_find(s, "image")->dim[0], 16);
+    assert_int_equal(pith_store_find(s, "text")->dim[0], 8);
+    pith_store_free(s);
+    pith_embeddings_key wrong = key;
+    wrong.teacher = 0xdef;
+    assert_null(pith_embeddings_open(path, &wrong));
+    said("made by the teacher 0000000000000abc, this is the teacher 0000000000000def");
+    wrong = key;
+    wrong.pack = other;
+    assert_null(pith_embeddings_open(path, &wrong));
+    said("made from the data ");
+    wrong = key;
+    wrong.views = 1;
+    assert_null(pith_embeddings_open(path, &wrong));
+    said("made with 2 views of \"train\", wanted are 1 views of \"train\" in rows of 3");
+    assert_int_equal(truncate(path, 600), 0);
+    assert_null(pith_embeddings_open(path, &key));
+    said("rows.safetensors: ");
+    pith_pack_close(pack);
+    pith_pack_close(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checkpoints), cmocka_unit_test(damaged),   cmocka_unit_test(not_finite), cmocka_unit_test(full_disk),
+        cmocka_unit_test(embeddings),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
