@@ -368,7 +368,7 @@ typedef struct {
 pith_store *pith_store_new(void);
 void pith_store_free(pith_store *s);
 int pith_store_count(const pith_store *s);
-pith_tensor *pith_store_at(pith_store *s, int i);                           /* in order of creation */
+pith_tensor *pith_store_at(const pith_store *s, int i);                         /* in order of creation */
 pith_tensor *pith_store_find(pith_store *s, const char *name);              /* NULL if there is none */
 /* Make a tensor of zeros; an error if the name is taken. */
 pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype, int ndim, const int *dim);

@@ -36,7 +36,7 @@ void pith_store_free(pith_store *s)
 }
 
 int pith_store_count(const pith_store *s) { return s->n; }
-pith_tensor *pith_store_at(pith_store *s, int i) { return s->tensors[i]; }
+pith_tensor *pith_store_at(const pith_store *s, int i) { return s->tensors[i]; }
 
 size_t pith_tensor_size(const pith_tensor *t)
 {

@@ -92,7 +92,7 @@ static int colour_evaluate(void *context, pith_metric *m)
 {
     world *w = context;
     const real *bias = pith_store_find(w->store, "bias")->data;
-    m[0] = (pith_metric){ "figure", -fabs((double)bias[0]) };
+    m[0] = (pith_metric){ "figure", fabs((double)bias[0]) };
     m[1] = (pith_metric){ "average", (double)*(const real *)pith_store_find(w->store, "ema/bias")->data };
     return 2;
 }

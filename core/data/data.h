@@ -6,6 +6,18 @@
 #define PITH_DATA_H
 #include "pith.h"
 
+/* ---- safetensors files, mapped into memory ------------------------------------------------------------------------ */
+
+/* Every entry was checked: it lies inside the file, overlaps no other, and its shape fits its bytes. */
+typedef struct { const char *name, *type; int ndim; int64_t dim[PITH_MAX_DIMS]; const uint8_t *data; size_t bytes; } pith_entry;
+typedef struct pith_file pith_file;
+pith_file *pith_file_open(const char *path);
+void pith_file_close(pith_file *f);
+int pith_file_count(const pith_file *f);
+const pith_entry *pith_file_at(const pith_file *f, int i);                  /* in order of place */
+const pith_entry *pith_file_find(const pith_file *f, const char *name);    /* NULL if there is none */
+const char *pith_file_meta(const pith_file *f, const char *key);           /* of __metadata__; NULL if there is none */
+
 /* ---- pictures ------------------------------------------------------------------------------------------------- */
 
 typedef struct { int width, height; uint8_t *rgba; } pith_picture;     /* 4 bytes a pixel, rows from the top */

@@ -134,7 +134,7 @@ static int64_t most_tokens(const pith_loader *l)
  * padding. */
 static bool choose_sizes(pith_loader *l)
 {
-    static const double quantile[5] = { 0.2, 0.5, 0.8, 0.97, 1 };
+    static const double quantile[3] = { 0.5, 0.9, 1 };
     enum { SAMPLE = 256 };
     int sums[SAMPLE];
     const int n = l->limit < SAMPLE ? (int)l->limit : SAMPLE;
@@ -144,8 +144,8 @@ static bool choose_sizes(pith_loader *l)
         return pith_raise("a batch of %d captions may have too many tokens", l->o.batch);
     for (int k = 0; k < n; k++) sums[k] = (int)tokens_of(l, k);
     qsort(sums, (size_t)n, sizeof *sums, ascending);
-    for (int k = 0; k < 6; k++) {
-        const int tokens = k < 5 ? sums[(int)(quantile[k] * (n - 1))] : (int)most,
+    for (int k = 0; k < 4; k++) {
+        const int tokens = k < 3 ? sums[(int)(quantile[k] * (n - 1))] : (int)most,
                   size = (tokens + 15) / 16 * 16;
         if (l->n_sizes == 0 || size > l->sizes[l->n_sizes - 1]) l->sizes[l->n_sizes++] = size;
     }

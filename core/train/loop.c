@@ -295,7 +295,9 @@ static bool begin(training *t)
     const char *directory = t->o->directory;
     pith_path(latest, "%s/latest", directory);
     if (mkdir(directory, 0777) && errno != EEXIST) return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
-    if (t->o->steps < 1 || t->o->warmup < 0) return pith_raise("a training has at least one step and no less than no warm-up");
+    if (t->o->steps < 1 || t->o->warmup < 0)
+        return pith_raise("a training needs at least 1 step and no negative warm-up: found %" PRId64 " and %" PRId64, t->o->steps,
+                          t->o->warmup);
     if (!t->o->resume && lstat(latest, &info) == 0)
         return pith_raise("%s holds a run already: go on with --resume %s, or choose another directory", directory, directory);
     if (t->o->resume && !resume(t)) return false;

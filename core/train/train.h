@@ -19,8 +19,9 @@ typedef struct { const char *name; double value; } pith_metric;
 /* What is trained. `evaluate` and `export_model` may be NULL. */
 typedef struct {
     void *context;
-    /* Builds inputs, towers and loss for `tokens` packed tokens a batch; returns the scalar loss. Called once for every size of
-     * batch, when the first such batch comes. A trained param that the loss does not reach is left as it is, and named in the log. */
+    /* Builds inputs, towers and loss for `tokens` packed tokens a batch; returns the scalar loss. Called once for every
+     * size of batch, when the first such batch comes. A trained param that the loss does not reach is left as it is, and
+     * named in the log. */
     pith_node *(*loss)(void *context, pith_graph *g, int tokens);
     /* Feeds the plan of batch->tokens; `progress` in [0, 1] stays where it is. Called before every run. */
     bool (*feed)(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *batch, const pith_real *progress);
@@ -33,7 +34,7 @@ typedef struct {
 } pith_task;
 
 typedef struct {
-    const char *directory;              /* the run's: run.json, metrics.jsonl, step-N/, latest, best/, model files; made if need be */
+    const char *directory;              /* the run's: see README.md; made if need be */
     int64_t steps, warmup;
     double rate, decay, beta1, beta2, epsilon, clip_norm, ema;      /* clip_norm, ema 0: none */
     pith_schedule schedule;
@@ -41,28 +42,30 @@ typedef struct {
     int keep;                           /* how many step-N directories are kept; at least one is */
     int stage;                          /* of a training in several, each with a directory of its own */
     uint64_t seed;
-    bool resume;                        /* from the newest checkpoint in `directory`; without it a directory that has one is refused */
+    bool resume;                        /* from the newest checkpoint; without it a directory that has one is refused */
     const char *title;                  /* of the progress bar */
-    const char *record;                 /* every option of the program as a JSON object, kept in run.json and checkpoints; or NULL */
+    const char *record;                 /* every option of the program, a JSON object kept in run.json and checkpoints */
     FILE *log;                          /* progress and what else is worth a line; NULL: silent */
 } pith_train_options;
 
 typedef struct {
     int64_t steps, skipped;             /* skipped: left everything as it was, since the gradient was not finite */
-    double seconds, waited, loss, best; /* times over all parts of the run; loss of the last step; best: NAN before an evaluation */
+    double seconds, waited;             /* over all parts of the run */
+    double loss, best;                  /* of the last step; of all evaluations, NAN without one */
     bool interrupted;
 } pith_train_result;
 
-/* Trains until options->steps on shuffled batches of `data`. Weights, moments, EMA and state live in `store`. With equal options and
- * data the final bits do not depend on interruptions. SIGINT and SIGTERM finish the step, save, and tell the log how to go on. */
+/* Trains until options->steps on shuffled batches of `data`. Weights, moments, EMA and state live in `store`. With equal
+ * options and data the final bits do not depend on interruptions. SIGINT and SIGTERM finish the step, save, and tell the log
+ * how to go on. */
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data, const pith_train_options *options,
                 pith_train_result *result);
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
-/* directory/step-N/ with weights.safetensors (everything in the store) and state.json (`json`, an object, and what proves the files
- * whole). Written as step-N.tmp, every file and both directories fsynced, renamed, then the link `latest` replaced. Checkpoints beyond
- * the `keep` newest are removed. After an error the older ones are as they were. */
+/* directory/step-N/ with weights.safetensors (everything in the store) and state.json (`json`, an object, and what proves
+ * the files whole). Written as step-N.tmp, every file and both directories fsynced, renamed, then the link `latest` replaced.
+ * Checkpoints beyond the `keep` newest are removed. After an error the older ones are as they were. */
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s, const char *json);
 /* Reads the newest whole one; `log` (or NULL) hears of damaged ones passed over. *json: state.json, freed by the caller. */
 bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json, FILE *log);
@@ -97,8 +100,8 @@ typedef struct {
 /* Fills rows (count, width) for the pairs at these places of the pack: pictures in view 0, 1, ..., or captions for view -1. */
 typedef bool pith_embed_batch(void *context, int view, int count, const int *index, pith_real *rows);
 
-/* One safetensors file: image (views * N, width), text (N, width), f32, in the pack's order, `batch` pairs at a time (the last may have
- * fewer). A pass cut off goes on where it was; a file that is there already is left alone. */
+/* One safetensors file: image (views * N, width), text (N, width), f32, in the pack's order, `batch` pairs at a time (the last
+ * may have fewer). A pass cut off goes on where it was; a file that is there already is left alone. */
 bool pith_embeddings_write(const char *path, const pith_embeddings_key *key, pith_embed_batch *embed, void *context);
 
 typedef struct pith_embeddings pith_embeddings;             /* mapped into memory */

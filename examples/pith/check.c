@@ -1,7 +1,9 @@
 /* check.c: pith check: a loss, or the ops of a file, held against central differences.
  *
- * Differences are of fourth order. In double they agree to 1e-7. In float a loss of size 1 is rounded to 1e-7, which a step of 0.01 turns
- * into 1e-5 of slope: 1e-3 is allowed, enough to see a wrong sign, factor or term. The error is |a - b| beside the largest slope or the value, whichever is larger. */
+ * Differences are of fourth order. In double they agree to 1e-7. In float a loss of size 1 is
+ * rounded to 1e-7, which a step of 0.01 turns into 1e-5 of slope: 1e-3 is allowed, enough to see a
+ * wrong sign, factor or term. The error is |a - b| beside the largest slope or the value, whichever
+ * is larger. */
 #include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,7 +14,7 @@
 #include "core.h"
 #include "scratch.h"
 
-enum { MOST = 256 };                    /* leaves of an instance */
+enum { MOST = 256 }; /* leaves of an instance */
 static const bool is_double = sizeof(real) == 8;
 #define STEP (is_double ? 1.6e-4 : 1e-2)
 #define ALLOWED (is_double ? 1e-7 : 1e-3)
@@ -20,7 +22,12 @@ static const bool is_double = sizeof(real) == 8;
 #define ALLOWED_LOWERED (is_double ? 1e-12 : 1e-5)
 
 /* What is varied, and where its numbers lie. */
-typedef struct { int n; node *leaf[MOST]; real *data[MOST]; const char *name[MOST]; } leaves;
+typedef struct {
+    int n;
+    node *leaf[MOST];
+    real *data[MOST];
+    const char *name[MOST];
+} leaves;
 
 static void vary(leaves *l, node *leaf, const void *data, const char *name)
 {
@@ -31,7 +38,8 @@ static void vary(leaves *l, node *leaf, const void *data, const char *name)
 }
 
 /* d y / d leaf by differences of the plan's value, against `rule`, element by element. */
-static double leaf_error(pith_plan *value, const node *y, const node *leaf, real *x, const real *rule)
+static double leaf_error(pith_plan *value, const node *y, const node *leaf, real *x,
+                         const real *rule)
 {
     static const double side[4] = { 1, -1, 2, -2 };
     double error = 0, largest = 1e-30, f[4];
@@ -43,8 +51,9 @@ static double leaf_error(pith_plan *value, const node *y, const node *leaf, real
             f[k] = pith_scalar(value, y);
         }
         x[i] = old;
-        const double slope = (8 * (f[0] - f[1]) - (f[2] - f[3])) / (12 * STEP), off = fabs(slope - (double)rule[i]);
-        if (!(off <= error)) error = off;                   /* a NaN stays */
+        const double slope = (8 * (f[0] - f[1]) - (f[2] - f[3])) / (12 * STEP),
+                     off = fabs(slope - (double)rule[i]);
+        if (!(off <= error)) error = off; /* a NaN stays */
         largest = fmax(largest, fmax(fabs(slope), fabs(f[0])));
     }
     return error / largest;
@@ -58,7 +67,8 @@ static real *copy_value(const pith_plan *p, const node *n)
 }
 
 /* The worst over all leaves; `each`, if given, gets the errors one by one. */
-static double gradient_error(pith_graph *g, node *y, const leaves *l, node *const *gradient, double *each)
+static double gradient_error(pith_graph *g, node *y, const leaves *l, node *const *gradient,
+                             double *each)
 {
     pith_plan *value = pith_plan_new(g, 1, &y), *rules = pith_plan_new(g, l->n, gradient);
     real *rule[MOST];
@@ -78,7 +88,7 @@ static double gradient_error(pith_graph *g, node *y, const leaves *l, node *cons
 
 /* ---- a loss ---- */
 
-enum { B = 6, D = 8 };                  /* pairs and width */
+enum { B = 6, D = 8 }; /* pairs and width */
 
 static pith_batch make_batch(pith_graph *g, leaves *l)
 {
@@ -115,7 +125,8 @@ static bool check_loss(const char *text)
     pith_loss_spec *spec = pith_loss_parse(text, scratch_directory());
     node *loss = pith_loss_build(spec, &b);
     const int n = pith_params(g, &params);
-    for (int k = 0; k < n; k++) vary(&l, params[k], pith_store_find(s, params[k]->name)->data, params[k]->name);
+    for (int k = 0; k < n; k++)
+        vary(&l, params[k], pith_store_find(s, params[k]->name)->data, params[k]->name);
     pith_grad(loss, l.n, l.leaf, gradient);
     pith_reached(loss, l.n, l.leaf, reached);
     gradient_error(g, loss, &l, gradient, error);
@@ -134,7 +145,8 @@ static bool check_loss(const char *text)
 
 /* ---- ops ---- */
 
-/* Sum over the nodes of their dot product with random cotangents. A plain sum would be blind to softmax. */
+/* Sum over the nodes of their dot product with random cotangents. A plain sum would be blind to
+ * softmax. */
 static node *project(pith_graph *g, node *const *list, int n)
 {
     node *sum = NULL;
@@ -158,7 +170,8 @@ static node *look_through(node *y, const pith_op *op, leaves *l)
     seen[y->id] = true;
     for (stack[depth++] = y; depth;) {
         node *m = stack[--depth];
-        if (m->op == &pith_op_input && m->attr.p && m->dtype == PITH_F32) vary(l, m, pith_sample_data(m), m->name);
+        if (m->op == &pith_op_input && m->attr.p && m->dtype == PITH_F32)
+            vary(l, m, pith_sample_data(m), m->name);
         if (m->op == op && (!found || m->id > found->id)) found = m;
         for (int k = 0; k < m->n_in; k++) {
             if (seen[m->in[k]->id]) continue;
@@ -194,7 +207,10 @@ static double lowering_error(pith_graph *g, node *self)
     return worst;
 }
 
-typedef struct { int examples; double first, second, lowered; } op_errors;
+typedef struct {
+    int examples;
+    double first, second, lowered;
+} op_errors;
 
 static void raise_to(double *worst, double error)
 {
@@ -232,16 +248,21 @@ static bool check_op(const pith_op *op)
 {
     op_errors e = { 0 };
     if (!op->example) return printf("op %s: no example to check it by\n", op->name), false;
-    if (!op->grad && !op->lower && !op->no_grad) return printf("op %s: no gradient and no reason for it\n", op->name), false;
+    if (!op->grad && !op->lower && !op->no_grad)
+        return printf("op %s: no gradient and no reason for it\n", op->name), false;
     while (check_example(op, e.examples, &e)) continue;
     printf("op %s, %d examples\n", op->name, e.examples);
-    const bool first = e.first <= ALLOWED, second = e.second <= ALLOWED_SECOND, lowered = e.lowered <= ALLOWED_LOWERED;
+    const bool first = e.first <= ALLOWED, second = e.second <= ALLOWED_SECOND,
+               lowered = e.lowered <= ALLOWED_LOWERED;
     if (op->no_grad) printf("    no gradient: %s\n", op->no_grad);
     else {
         printf("    %-32s error %.1e  %s\n", "gradient", e.first, first ? "agrees" : "DIFFERS");
-        printf("    %-32s error %.1e  %s\n", "gradient of the gradient", e.second, second ? "agrees" : "DIFFERS");
+        printf("    %-32s error %.1e  %s\n", "gradient of the gradient", e.second,
+               second ? "agrees" : "DIFFERS");
     }
-    if (op->lower) printf("    %-32s error %.1e  %s\n", "kernel against its lowering", e.lowered, lowered ? "agrees" : "DIFFERS");
+    if (op->lower)
+        printf("    %-32s error %.1e  %s\n", "kernel against its lowering", e.lowered,
+               lowered ? "agrees" : "DIFFERS");
     return e.examples > 0 && first && second && lowered;
 }
 
@@ -263,18 +284,20 @@ static size_t find_ops(const char *text, char *list, size_t room)
 {
     size_t used = 0;
     *list = 0;
-    for (const char *p = text; (p = strstr(p, "pith_op_")); ) {
+    for (const char *p = text; (p = strstr(p, "pith_op_"));) {
         size_t n = 0;
         while (isalnum((unsigned char)p[n]) || p[n] == '_') n++;
         const char *next = p + n + strspn(p + n, " \t\n");
-        if (*next == '=' && next[1] != '=') used += (size_t)snprintf(list + used, room - used, "&%.*s, ", (int)n, p);
+        if (*next == '=' && next[1] != '=')
+            used += (size_t)snprintf(list + used, room - used, "&%.*s, ", (int)n, p);
         if (used >= room) pith_raise("a file with so many ops cannot be checked");
         p += n;
     }
     return used;
 }
 
-/* The ops are reached through a page that takes in the user's and hands out a list in the place of its loss. */
+/* The ops are reached through a page that takes in the user's and hands out a list in the place of
+ * its loss. */
 static const pith_op *const *load_ops(const char *path, const char *list)
 {
     char whole[PATH_MAX], page[4200];
@@ -284,16 +307,19 @@ static const pith_op *const *load_ops(const char *path, const char *list)
     snprintf(page, sizeof page, "%s/ops.c", scratch_directory());
     FILE *f = fopen(page, "w");
     if (!f) pith_raise("%s: cannot be written: %s", page, strerror(errno));
-    fprintf(f, "#define loss own_loss_\n#include \"%s\"\n#undef loss\n#include \"pith.h\"\n"
-               "static const pith_op *const list_[] = { %s0 };\n"
-               "pith_node *loss(const pith_batch *b) { (void)b; return (pith_node *)list_; }\n", whole, list);
+    fprintf(f,
+            "#define loss own_loss_\n#include \"%s\"\n#undef loss\n#include \"pith.h\"\n"
+            "static const pith_op *const list_[] = { %s0 };\n"
+            "pith_node *loss(const pith_batch *b) { (void)b; return (pith_node *)list_; }\n",
+            whole, list);
     fclose(f);
     pith_loss *function = pith_loss_load(page, scratch_directory(), &name);
     unlink(page);
     const pith_op *const *ops = (const pith_op *const *)(const void *)function(NULL);
     for (int k = 0; ops[k]; k++)
         if (dladdr(ops, &mine) && dladdr(ops[k], &theirs) && mine.dli_fbase != theirs.dli_fbase)
-            pith_raise("%s: the program has an op %s of its own: give this one another name", path, ops[k]->name);
+            pith_raise("%s: the program has an op %s of its own: give this one another name", path,
+                       ops[k]->name);
     return ops;
 }
 
@@ -311,13 +337,18 @@ static void prefer_double(char **argv)
 int command_check(int argc, char **argv)
 {
     static const option options[] = { END_OF_OPTIONS };
-    parse_options(options, "FILE.c", "Checks the gradient of a loss (a file with a function loss, or whatever --loss takes) or of the ops of a\n"
-                  "file (pith_op_NAME, by their examples) against central differences: in double where build/double/pith\n"
-                  "was built (make V=double build/double/pith), else in float with a wider tolerance. Exits with 1 if they differ.",
+    parse_options(options, "FILE.c",
+                  "Checks the gradient of a loss (a file with a function loss, or whatever --loss "
+                  "takes) or of the ops of a\n"
+                  "file (pith_op_NAME, by their examples) against central differences: in double "
+                  "where build/double/pith\n"
+                  "was built (make V=double build/double/pith), else in float with a wider "
+                  "tolerance. Exits with 1 if they differ.",
                   1, 1, argc, argv);
     const char *path = argv[1];
     const size_t size = strlen(path);
-    char list[4096] = "", *text = size > 2 && !strcmp(path + size - 2, ".c") ? read_text(path) : NULL;
+    char list[4096] = "",
+         *text = size > 2 && !strcmp(path + size - 2, ".c") ? read_text(path) : NULL;
     bool good = true;
     prefer_double(argv);
     if (text && find_ops(text, list, sizeof list)) {
@@ -325,7 +356,8 @@ int command_check(int argc, char **argv)
         for (int k = 0; ops[k]; k++) good &= check_op(ops[k]);
     }
     if (!*list || strstr(text, "*loss(")) good &= check_loss(path);
-    printf("in %s: errors beside the largest slope or value, allowed %.0e\n", is_double ? "double" : "float", ALLOWED);
+    printf("in %s: errors beside the largest slope or value, allowed %.0e\n",
+           is_double ? "double" : "float", ALLOWED);
     free(text);
     return !good;
 }

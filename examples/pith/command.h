@@ -77,9 +77,9 @@ void pairs_free(pairs *p);
 int split_size(const pith_pack *pack, int split);           /* how many pairs; 0 if there is no such split */
 
 pith_retrieval measure_pairs(const pairs *p);
-/* A row a class: the mean of the rows of the class's different captions in `split` (-1: anywhere). Caller frees. *classes: largest label + 1, 0
+/* A row a class: the mean of the rows of the different captions that bear its label. The caller's to free. *classes: the largest label + 1, 0
  * where there are no labels. */
-pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int split, int *classes);
+pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int *classes);
 
 /* ---- options.c ------------------------------------------------------------------------------------------------- */
 

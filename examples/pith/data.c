@@ -24,15 +24,16 @@ static void tell(const pith_pack_report *r)
     const int bad = r->missing + r->unreadable + r->empty_caption;
     printf("%d pairs packed", r->read);
     if (bad)
-        printf("; left out: %d missing, %d unreadable, %d without a caption (the first: %s)", r->missing, r->unreadable,
-               r->empty_caption, r->first_bad);
+        printf("; left out: %d missing, %d unreadable, %d without a caption (the first: %s)",
+               r->missing, r->unreadable, r->empty_caption, r->first_bad);
     putchar('\n');
 }
 
 static void run_script(const char *folder)
 {
     char script[] = PITH_INCLUDE_DIR "/../examples/pith/fetch-emoji.sh", command[3 * 4096];
-    if (strchr(folder, '\'')) pith_raise("%s: a folder's name with a quote in it cannot be fetched to", folder);
+    if (strchr(folder, '\''))
+        pith_raise("%s: a folder's name with a quote in it cannot be fetched to", folder);
     snprintf(command, sizeof command, "sh '%s' '%s'", script, folder);
     fflush(stdout);
     const int status = system(command);
@@ -53,7 +54,8 @@ static void fetch(const char *what, const char *folder)
         pith_emoji_pack(debs, pack, (int)size, &report);
         tell(&report);
     } else if (!strcmp(what, "shapes")) {
-        if (count < 1 || count > 100000000) pith_raise("--count is %lld, expected 1 to 100000000", (long long)count);
+        if (count < 1 || count > 100000000)
+            pith_raise("--count is %lld, expected 1 to 100000000", (long long)count);
         pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
     } else pith_raise("pith data fetch knows emoji and shapes, not %s", what);
     printf("%s\n", pack);
@@ -61,7 +63,10 @@ static void fetch(const char *what, const char *folder)
 
 /* ---- stats ---- */
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static void print_captions(const pith_pack *p)
 {
@@ -75,9 +80,10 @@ static void print_captions(const pith_pack *p)
         letters += strlen(sorted[i]);
         for (const char *s = sorted[i]; *(s += strspn(s, " \t")); s += strcspn(s, " \t")) words++;
     }
-    printf("captions: %zu different, %.1f words and %.1f bytes on average\n", different, (double)words / p->count,
-           (double)letters / p->count);
-    printf("    %s\n    %s\n    %s\n", p->caption[0], p->caption[p->count / 2], p->caption[p->count - 1]);
+    printf("captions: %zu different, %.1f words and %.1f bytes on average\n", different,
+           (double)words / p->count, (double)letters / p->count);
+    printf("    %s\n    %s\n    %s\n", p->caption[0], p->caption[p->count / 2],
+           p->caption[p->count - 1]);
     free(sorted);
 }
 
@@ -107,7 +113,8 @@ static void stats(const char *path)
     int labels = -1;
     for (int i = 0; i < p->count; i++)
         if (p->label[i] > labels) labels = p->label[i];
-    printf("%s: %d pairs, pictures of %d x %d, hash %016llx\n", path, p->count, p->size, p->size, (unsigned long long)p->hash);
+    printf("%s: %d pairs, pictures of %d x %d, hash %016llx\n", path, p->count, p->size, p->size,
+           (unsigned long long)p->hash);
     for (int s = 0; s < p->splits; s++) {
         int n = 0;
         for (int i = 0; i < p->count; i++) n += p->split[i] == s;
@@ -123,9 +130,12 @@ int command_data(int argc, char **argv)
 {
     static const char usage[] = "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK";
     const int words = parse_options(options, usage,
-                                    "fetch: makes DIR/emoji.pack (pictures of Debian packages, downloaded) or DIR/shapes.pack (drawn by "
-                                    "rule).\npack: a folder (captions.tsv, captions.jsonl, metadata.jsonl or NAME.txt beside NAME.png) or a "
-                                    "manifest (.tsv,\n.jsonl) becomes one file that is mapped into memory. stats: what a packed file holds.",
+                                    "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
+                                    "downloaded) or DIR/shapes.pack (drawn by "
+                                    "rule).\npack: a folder (captions.tsv, captions.jsonl, "
+                                    "metadata.jsonl or NAME.txt beside NAME.png) or a "
+                                    "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
+                                    "memory. stats: what a packed file holds.",
                                     2, 3, argc, argv);
     const char *what = argv[1];
     if (!strcmp(what, "fetch") && words == 3) fetch(argv[2], argv[3]);

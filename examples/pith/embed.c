@@ -4,7 +4,11 @@
 #include <string.h>
 #include "index.h"
 
-typedef struct { int n; char **line; size_t bytes; } lines;
+typedef struct {
+    int n;
+    char **line;
+    size_t bytes;
+} lines;
 
 static void add_lines(lines *l, const char *path)
 {
@@ -15,7 +19,8 @@ static void add_lines(lines *l, const char *path)
     for (ssize_t n; (n = getline(&line, &room, f)) >= 0;) {
         if (n && line[n - 1] == '\n') line[n - 1] = 0;
         l->line = realloc(l->line, sizeof *l->line * (size_t)(l->n + 1));
-        if (!l->line || !(l->line[l->n++] = strdup(line))) pith_raise("%s: no memory for its lines", path);
+        if (!l->line || !(l->line[l->n++] = strdup(line)))
+            pith_raise("%s: no memory for its lines", path);
         l->bytes += strlen(line) + 1;
     }
     free(line);
@@ -47,10 +52,13 @@ int command_embed(int argc, char **argv)
         END_OF_OPTIONS,
     };
     const int words = parse_options(options, "MODEL FILES.. --out F.safetensors",
-                                    "FILES: PNG pictures, folders of them, and .txt files with one text a line. Writes image_embeds (n, width) "
-                                    "and\ntext_embeds (n, width), unit rows, with image_files (size, time and name, one a line) and "
-                                    "text_lines as bytes.\nRows of pictures that an earlier F holds are taken from there.", 2, -1,
-                                    argc, argv);
+                                    "FILES: PNG pictures, folders of them, and .txt files with one "
+                                    "text a line. Writes image_embeds (n, width) "
+                                    "and\ntext_embeds (n, width), unit rows, with image_files "
+                                    "(size, time and name, one a line) and "
+                                    "text_lines as bytes.\nRows of pictures that an earlier F "
+                                    "holds are taken from there.",
+                                    2, -1, argc, argv);
     need_option("--out", out);
     picture_index pictures = { 0 };
     lines texts = { 0 };
@@ -66,7 +74,8 @@ int command_embed(int argc, char **argv)
     index_put(&pictures, s);
     put_lines(&texts, &m, s);
     pith_store_save(s, out, PITH_WEIGHT);
-    printf("%s: %d pictures (%d of them new) and %d texts, rows of %d\n", out, pictures.n, made, texts.n, m.config.embed);
+    printf("%s: %d pictures (%d of them new) and %d texts, rows of %d\n", out, pictures.n, made,
+           texts.n, m.config.embed);
     for (int k = 0; k < texts.n; k++) free(texts.line[k]);
     free(texts.line);
     index_free(&pictures);

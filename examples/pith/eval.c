@@ -59,9 +59,8 @@ static void measure(job *j, int split)
 
 static void find_classes(job *j, bool must)
 {
-    const int train = pith_pack_split(j->pack, "train");
     if (j->zero_shot)
-        j->rows = class_rows(&j->m.config, j->m.store, j->m.tokenizer, j->pack, train, &j->classes);
+        j->rows = class_rows(&j->m.config, j->m.store, j->m.tokenizer, j->pack, &j->classes);
     if (must && j->classes < 2)
         pith_raise("zero-shot wants labels of at least two classes: the data has none");
 }
@@ -77,8 +76,8 @@ int command_eval(int argc, char **argv)
     };
     parse_options(options, "MODEL DATA [--task retrieval|zero-shot] [--split NAME] [--json F]",
                   "Retrieval both ways: the share of captions whose picture is among the 1, 5, 10 nearest of the split, and back, and\n"
-                  "the mean reciprocal rank; chance in brackets. Zero-shot: a picture's class is the nearest of the means of the\n"
-                  "different captions that the training pairs (or all) of each class have.",
+                  "the mean reciprocal rank; chance in brackets. Zero-shot: a picture's class is the nearest of the\n"
+                  "classes' rows, each the mean of the different captions that bear its label.",
                   2, 2, argc, argv);
     if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
         pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);

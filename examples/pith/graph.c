@@ -22,7 +22,15 @@ static const option options[] = {
     END_OF_OPTIONS,
 };
 
-typedef struct { pith_store *store; pith_graph *g; clip_config c; clip_inputs in; pith_node *loss; int n; pith_node **out; } drawing;
+typedef struct {
+    pith_store *store;
+    pith_graph *g;
+    clip_config c;
+    clip_inputs in;
+    pith_node *loss;
+    int n;
+    pith_node **out;
+} drawing;
 
 /* The loss, and with `backward` the gradients as well. A teacher's rows are inputs. */
 static drawing build(const char *name)
@@ -30,7 +38,9 @@ static drawing build(const char *name)
     drawing d = { .store = pith_store_new() };
     if (access(name, F_OK) == 0) clip_load(&d.c, d.store, name);
     else clip_config_named(&d.c, name);
-    if (tokens > d.c.context) pith_raise("--tokens is %lld, the context of %s is %d", (long long)tokens, name, d.c.context);
+    if (tokens > d.c.context)
+        pith_raise("--tokens is %lld, the context of %s is %d", (long long)tokens, name,
+                   d.c.context);
     const int B = (int)pairs_wanted, N = B * (int)tokens;
     d.g = pith_graph_new(d.store, (uint64_t)common_seed);
     d.in = clip_inputs_new(d.g, &d.c, B, N);
@@ -55,18 +65,24 @@ static drawing build(const char *name)
 
 /* ---- the page ---- */
 
-/* Graphviz's drawing, where it is installed and done in a minute: its own limits for a graph of thousands of nodes are hours. */
+/* Graphviz's drawing, where it is installed and done in a minute: its own limits for a graph of
+ * thousands of nodes are hours. */
 static bool draw_svg(FILE *f, const char *text, size_t size)
 {
     char path[4200], command[4300], line[4096];
     bool inside = false;
     snprintf(path, sizeof path, "%s/graph.dot", scratch_directory());
     FILE *t = fopen(path, "wb");
-    if (!t || fwrite(text, 1, size, t) != size || fclose(t) != 0) pith_raise("%s: cannot be written: %s", path, strerror(errno));
-    snprintf(command, sizeof command, "timeout 60 dot -Tsvg -Gsplines=line -Gnslimit=1 -Gnslimit1=1 -Gmclimit=0.1 '%s' 2>/dev/null", path);
+    if (!t || fwrite(text, 1, size, t) != size || fclose(t) != 0)
+        pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    snprintf(command, sizeof command,
+             "timeout 60 dot -Tsvg -Gsplines=line -Gnslimit=1 -Gnslimit1=1 -Gmclimit=0.1 '%s' "
+             "2>/dev/null",
+             path);
     FILE *svg = popen(command, "r");
     while (svg && fgets(line, sizeof line, svg)) {
-        inside |= strstr(line, "<svg") != NULL;             /* after the XML header and the link to its description */
+        inside |= strstr(line, "<svg") !=
+                  NULL; /* after the XML header and the link to its description */
         if (inside) fputs(line, f);
     }
     if (svg) pclose(svg);
@@ -88,7 +104,9 @@ static void list_nodes(FILE *f, const drawing *d)
         for (int k = 0; k < m->n_in; k++)
             if (!at[m->in[k]->id]) at[m->in[k]->id] = stack[depth++] = m->in[k];
     }
-    fputs("<table><tr><th>node</th><th>formula</th><th>shape</th><th>inputs</th><th>from</th></tr>\n", f);
+    fputs("<table><tr><th>node</th><th>formula</th><th>shape</th><th>inputs</th><th>from</th></"
+          "tr>\n",
+          f);
     for (int id = 0; id < n; id++) {
         if (!at[id]) continue;
         char *formula = NULL;
@@ -101,7 +119,8 @@ static void list_nodes(FILE *f, const drawing *d)
         fputs("</td><td>(", f);
         for (int k = 0; k < at[id]->ndim; k++) fprintf(f, k ? ", %d" : "%d", at[id]->dim[k]);
         fputs(")</td><td>", f);
-        for (int k = 0; k < at[id]->n_in; k++) fprintf(f, "<a href=\"#n%d\">%d</a> ", at[id]->in[k]->id, at[id]->in[k]->id);
+        for (int k = 0; k < at[id]->n_in; k++)
+            fprintf(f, "<a href=\"#n%d\">%d</a> ", at[id]->in[k]->id, at[id]->in[k]->id);
         fprintf(f, "</td><td>%s</td></tr>\n", at[id]->at);
         free(formula);
     }
@@ -112,15 +131,27 @@ static void list_nodes(FILE *f, const drawing *d)
 
 static void write_page(FILE *f, const drawing *d, const char *text, size_t size)
 {
-    fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>graph</title><style>\n"
-          ":root { color-scheme: light dark; } body { font: 14px/1.4 system-ui, sans-serif; margin: 1rem; }\n"
-          "svg { background: #fff; border-radius: 8px; } td, th { text-align: left; padding: .1rem .8rem .1rem 0; }\n"
+    fputs("<!doctype html>\n<html lang=\"en\"><head><meta "
+          "charset=\"utf-8\"><title>graph</title><style>\n"
+          ":root { color-scheme: light dark; } body { font: 14px/1.4 system-ui, sans-serif; "
+          "margin: 1rem; }\n"
+          "svg { background: #fff; border-radius: 8px; } .whole svg { width: 100%; height: 92vh; } "
+          "td, th { text-align: left; padding: .1rem .8rem .1rem 0; }\n"
           "b { font-weight: 400; color: #222; padding: .1rem .4rem; border-radius: 4px; }\n"
-          "</style></head><body>\n<h1>", f);
+          "</style></head><body>\n<h1>",
+          f);
     report_text(f, loss_text);
-    fputs("</h1>\n<p><b style=\"background:#ffe0a3\">parameter</b> <b style=\"background:#d9ead3\">other leaf</b> "
-          "<b style=\"background:#eee\">forward</b> <b style=\"background:#d6e0f5\">backward</b></p>\n", f);
-    if (!draw_svg(f, text, size)) list_nodes(f, d);
+    fputs("</h1>\n<p><b style=\"background:#ffe0a3\">parameter</b> <b "
+          "style=\"background:#d9ead3\">other leaf</b> "
+          "<b style=\"background:#eee\">forward</b> <b "
+          "style=\"background:#d6e0f5\">backward</b></p>\n",
+          f);
+    fputs("<div class=\"whole\" onclick=\"this.classList.toggle('whole')\" title=\"click: the "
+          "whole, or its real size\">\n",
+          f);
+    const bool drawn = draw_svg(f, text, size);
+    fputs("</div>\n", f);
+    if (!drawn) list_nodes(f, d);
     fputs("</body></html>\n", f);
 }
 
@@ -146,8 +177,10 @@ static void feed_random(pith_plan *p, const drawing *d, pith_real *floats, size_
 {
     const int B = d->in.pairs, N = d->in.tokens, T = (int)tokens;
     static const pith_real progress = (pith_real)0.5;
-    int *ids = ints, *positions = ids + N, *offsets = positions + N, *last = offsets + B + 1, *group = last + B;
-    for (size_t i = 0; i < n; i++) floats[i] = (pith_real)((double)(i * 2654435761u % 2001) / 1000 - 1);
+    int *ids = ints, *positions = ids + N, *offsets = positions + N, *last = offsets + B + 1,
+        *group = last + B;
+    for (size_t i = 0; i < n; i++)
+        floats[i] = (pith_real)((double)(i * 2654435761u % 2001) / 1000 - 1);
     for (int i = 0; i < N; i++) {
         ids[i] = i * 31 % d->c.vocabulary;
         positions[i] = i % T;
@@ -182,7 +215,7 @@ static void print_tables(const drawing *d)
         int *ints = calloc((size_t)(2 * d->in.tokens + 3 * d->in.pairs + 1), sizeof *ints);
         if (!floats || !ints) pith_raise("no memory for the inputs");
         feed_random(p, d, floats, n, ints);
-        pith_run(p);                                        /* the first run touches its memory */
+        pith_run(p); /* the first run touches its memory */
         pith_time_plan(p, true);
         for (int k = 0; k < RUNS; k++) pith_run(p);
         pith_print_times(stdout, p);
@@ -196,12 +229,17 @@ static void print_tables(const drawing *d)
 int command_graph(int argc, char **argv)
 {
     const int words = parse_options(options, "MODEL --loss L [--dot|--html] F | --plan | --times",
-                                    "Draws the graph of a model and a loss into F (.dot or .html), or prints its plan or its times. "
-                                    "MODEL: a directory or a\nname of pith help's table. A page holds Graphviz's drawing where dot is "
-                                    "installed, else a list of the nodes.", 1, 2, argc, argv);
-    if (words < 2 && !plan && !times) pith_raise("pith graph wants a file to draw into, --plan or --times");
+                                    "Draws the graph of a model and a loss into F (.dot or .html), "
+                                    "or prints its plan or its times. "
+                                    "MODEL: a directory or a\nname of pith help's table. A page "
+                                    "holds Graphviz's drawing where dot is "
+                                    "installed, else a list of the nodes.",
+                                    1, 2, argc, argv);
+    if (words < 2 && !plan && !times)
+        pith_raise("pith graph wants a file to draw into, --plan or --times");
     if (dot && html) pith_raise("--dot and --html exclude each other");
-    if (pairs_wanted < 1 || pairs_wanted > 8192 || tokens < 2) pith_raise("--batch must be 1 to 8192 and --tokens at least 2");
+    if (pairs_wanted < 1 || pairs_wanted > 8192 || tokens < 2)
+        pith_raise("--batch must be 1 to 8192 and --tokens at least 2");
     drawing d = build(argv[1]);
     if (words == 2) draw(&d, argv[2]);
     if (plan || times) print_tables(&d);

@@ -1,4 +1,5 @@
-/* index.c: pictures of files and folders become unit rows; rows of an earlier time are kept as long as their files are. */
+/* index.c: pictures of files and folders become unit rows; rows of an earlier time are kept as long
+ * as their files are. */
 #include "index.h"
 #include <errno.h>
 #include <fts.h>
@@ -14,15 +15,19 @@ static void add_file(picture_index *x, const char *path, const struct stat *info
     char stamp[4096 + 64];
     x->file = realloc(x->file, sizeof *x->file * (size_t)(x->n + 1));
     x->stamp = realloc(x->stamp, sizeof *x->stamp * (size_t)(x->n + 1));
-    snprintf(stamp, sizeof stamp, "%lld %lld.%09ld %s", (long long)info->st_size, (long long)info->st_mtim.tv_sec,
-             info->st_mtim.tv_nsec, path);
+    snprintf(stamp, sizeof stamp, "%lld %lld.%09ld %s", (long long)info->st_size,
+             (long long)info->st_mtim.tv_sec, info->st_mtim.tv_nsec, path);
     if (x->file) x->file[x->n] = strdup(path);
     if (x->stamp) x->stamp[x->n] = strdup(stamp);
-    if (!x->file || !x->stamp || !x->file[x->n] || !x->stamp[x->n]) pith_raise("no memory for a list of pictures");
+    if (!x->file || !x->stamp || !x->file[x->n] || !x->stamp[x->n])
+        pith_raise("no memory for a list of pictures");
     x->n++;
 }
 
-static int by_name(const FTSENT **a, const FTSENT **b) { return strcmp((*a)->fts_name, (*b)->fts_name); }
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+    return strcmp((*a)->fts_name, (*b)->fts_name);
+}
 
 void index_add(picture_index *x, const char *path)
 {
@@ -36,9 +41,11 @@ void index_add(picture_index *x, const char *path)
     FTS *walk = fts_open(start, FTS_LOGICAL | FTS_NOCHDIR, by_name);
     if (!walk) pith_raise("%s: %s", path, strerror(errno));
     for (FTSENT *e; (e = fts_read(walk));) {
-        if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.') fts_set(walk, e, FTS_SKIP);
+        if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.')
+            fts_set(walk, e, FTS_SKIP);
         if (e->fts_info != FTS_F || e->fts_name[0] == '.' || strchr(e->fts_path, '\n')) continue;
-        if (e->fts_namelen > 4 && !strcasecmp(e->fts_name + e->fts_namelen - 4, ".png")) add_file(x, e->fts_path, e->fts_statp);
+        if (e->fts_namelen > 4 && !strcasecmp(e->fts_name + e->fts_namelen - 4, ".png"))
+            add_file(x, e->fts_path, e->fts_statp);
     }
     fts_close(walk);
 }
@@ -54,7 +61,11 @@ void index_free(picture_index *x)
 
 /* ---- rows ---- */
 
-typedef struct { const char *stamp; size_t size; const pith_real *row; } kept;
+typedef struct {
+    const char *stamp;
+    size_t size;
+    const pith_real *row;
+} kept;
 
 static int by_stamp(const void *a, const void *b)
 {
@@ -63,18 +74,26 @@ static int by_stamp(const void *a, const void *b)
     return order ? order : (x->size > y->size) - (x->size < y->size);
 }
 
-/* The rows of an index file by stamp, sorted; none if the file does not fit. Their memory is the store's. */
+/* The rows of an index file by stamp, sorted; none if the file does not fit. Their memory is the
+ * store's. */
 static kept *read_kept(pith_store *s, const char *cache, int width, int *n)
 {
     *n = 0;
     if (!cache || access(cache, F_OK)) return NULL;
     pith_store_load(s, cache);
-    const pith_tensor *rows = pith_store_find(s, "image_embeds"), *files = pith_store_find(s, "image_files");
-    if (!rows || !files || rows->ndim != 2 || rows->dim[1] != width || files->dtype != PITH_U8) return NULL;
+    const pith_tensor *rows = pith_store_find(s, "image_embeds"), *files = pith_store_find(s, "imag"
+                                                                                              "e_"
+                                                                                              "file"
+                                                                                              "s");
+    if (!rows || !files || rows->ndim != 2 || rows->dim[1] != width || files->dtype != PITH_U8)
+        return NULL;
     kept *list = malloc(sizeof *list * (size_t)rows->dim[0]);
     const char *text = files->data, *end = text + pith_tensor_size(files);
-    for (const char *line; list && *n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text))); text = line + 1, ++*n)
-        list[*n] = (kept){ text, (size_t)(line - text), (const pith_real *)rows->data + (size_t)*n * (size_t)width };
+    for (const char *line;
+         list && *n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text)));
+         text = line + 1, ++*n)
+        list[*n] = (kept){ text, (size_t)(line - text),
+                           (const pith_real *)rows->data + (size_t)*n * (size_t)width };
     if (list) qsort(list, (size_t)*n, sizeof *list, by_stamp);
     return list;
 }
@@ -95,13 +114,16 @@ static bool readable(const model *m, const char *path, uint8_t *pixels, bool str
 }
 
 /* The pictures `wanted[from..to)` as one block; those that cannot be read lose their name. */
-static void encode_block(picture_index *x, const model *m, const int *wanted, int n, uint8_t *pixels, pith_real *rows, bool strict)
+static void encode_block(picture_index *x, const model *m, const int *wanted, int n,
+                         uint8_t *pixels, pith_real *rows, bool strict)
 {
-    const size_t picture = 3 * (size_t)m->config.image_size * (size_t)m->config.image_size, width = (size_t)x->width;
+    const size_t picture = 3 * (size_t)m->config.image_size * (size_t)m->config.image_size,
+                 width = (size_t)x->width;
     int read = 0, *from = malloc(sizeof *from * (size_t)n);
     if (!from) pith_raise("no memory for %d pictures", n);
     for (int k = 0; k < n; k++) {
-        if (readable(m, x->file[wanted[k]], pixels + picture * (size_t)read, strict)) from[read++] = wanted[k];
+        if (readable(m, x->file[wanted[k]], pixels + picture * (size_t)read, strict))
+            from[read++] = wanted[k];
         else *x->file[wanted[k]] = 0;
     }
     if (read) encode_pictures(&m->config, m->store, read, m->config.image_size, pixels, rows);

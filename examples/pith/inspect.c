@@ -20,7 +20,8 @@ static void print_layers(const clip_tower *t, const clip_tensor *list, int n, cl
 {
     printf("    layers    heads x width     FFN   parameters\n");
     for (int i = 0, from = 0; i < t->layers; i++) {
-        if (i + 1 < t->layers && t->heads[i + 1] == t->heads[i] && t->ffn[i + 1] == t->ffn[i]) continue;
+        if (i + 1 < t->layers && t->heads[i + 1] == t->heads[i] && t->ffn[i + 1] == t->ffn[i])
+            continue;
         char range[32];
         snprintf(range, sizeof range, from < i ? "%d-%d" : "%d", from, i);
         printf("    %-9s %5d x %-5d %7d %12.0f%s\n", range, t->heads[i], t->head_width, t->ffn[i],
@@ -33,30 +34,39 @@ int command_inspect(int argc, char **argv)
 {
     double tokens = 10;
     const option options[] = {
-        { "--tokens", NUMBER, &tokens, "tokens a caption that the cost is counted for, start and end included" },
+        { "--tokens", NUMBER, &tokens,
+          "tokens a caption that the cost is counted for, start and end included" },
         END_OF_OPTIONS,
     };
-    parse_options(options, "MODEL", "Prints layers, heads, FFN widths, parameters, and the GFLOP of a pair's forward pass: as done "
-                  "here (captions\nwithout padding, the last block for the pooled token alone) and by the usual full-length count.\n"
-                  "MODEL: a directory, or a name of pith help's table.", 1, 1, argc, argv);
+    parse_options(options, "MODEL",
+                  "Prints layers, heads, FFN widths, parameters, and the GFLOP of a pair's forward "
+                  "pass: as done "
+                  "here (captions\nwithout padding, the last block for the pooled token alone) and "
+                  "by the usual full-length count.\n"
+                  "MODEL: a directory, or a name of pith help's table.",
+                  1, 1, argc, argv);
     clip_config c;
     struct stat info;
     if (stat(argv[1], &info) == 0) clip_config_read(&c, argv[1]);
     else clip_config_named(&c, argv[1]);
-    if (tokens < 2 || tokens > c.context) pith_raise("--tokens is %g, expected 2 to the context, %d", tokens, c.context);
+    if (tokens < 2 || tokens > c.context)
+        pith_raise("--tokens is %g, expected 2 to the context, %d", tokens, c.context);
     clip_tensor *list;
     const int n = clip_tensors(&c, &list);
     const clip_cost cost = clip_count(&c, tokens);
-    printf("vision: %d x %d pixels, patches of %d, %d tokens, width %d, %.0f parameters\n", c.image_size, c.image_size, c.patch,
-           (c.image_size / c.patch) * (c.image_size / c.patch) + 1, c.vision.width, cost.vision_parameters);
+    printf("vision: %d x %d pixels, patches of %d, %d tokens, width %d, %.0f parameters\n",
+           c.image_size, c.image_size, c.patch,
+           (c.image_size / c.patch) * (c.image_size / c.patch) + 1, c.vision.width,
+           cost.vision_parameters);
     print_layers(&c.vision, list, n, CLIP_VISION);
-    printf("text: %d tokens at most, vocabulary %d, width %d, %.0f parameters\n", c.context, c.vocabulary, c.text.width,
-           cost.text_parameters);
+    printf("text: %d tokens at most, vocabulary %d, width %d, %.0f parameters\n", c.context,
+           c.vocabulary, c.text.width, cost.text_parameters);
     print_layers(&c.text, list, n, CLIP_TEXT);
     printf("shared space: %d; activation: %s\n", c.embed, c.quick_gelu ? "QuickGELU" : "GELU");
-    printf("parameters: %.0f in %d tensors, %.1f MB in f32\n", cost.parameters, n, 4e-6 * cost.parameters);
-    printf("GFLOP a pair: %.4f as done here with %g tokens a caption, %.4f by the usual count\n", cost.flops_pair / 1e9, tokens,
-           cost.usual_flops_pair / 1e9);
+    printf("parameters: %.0f in %d tensors, %.1f MB in f32\n", cost.parameters, n,
+           4e-6 * cost.parameters);
+    printf("GFLOP a pair: %.4f as done here with %g tokens a caption, %.4f by the usual count\n",
+           cost.flops_pair / 1e9, tokens, cost.usual_flops_pair / 1e9);
     free(list);
     return 0;
 }

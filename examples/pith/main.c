@@ -1,6 +1,8 @@
 /* main.c: pith: trains, distils, measures and looks at small CLIP models. The table of its commands. */
 #include "command.h"
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -48,8 +50,20 @@ static int start(int argc, char **argv)
     return 1;
 }
 
+/* A thread that waits by spinning takes the core from the one it waits for when there are more threads than cores, and the loader's
+ * are such: five times slower. OpenMP's library reads how to wait at its start alone, so the program begins once more. */
+static void wait_quietly(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME"))
+        return;
+    setenv("GOMP_SPINCOUNT", "20000", 1);
+    setenv("KMP_BLOCKTIME", "0", 1);
+    execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
+    wait_quietly(argv);
     if (argc < 2)
         return help(stderr), 1;
     if (!strcmp(argv[1], "--version"))

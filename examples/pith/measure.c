@@ -93,7 +93,7 @@ pith_retrieval measure_pairs(const pairs *p)
     return pith_measure_retrieval(p->n, p->width, p->image, p->text, p->group);
 }
 
-pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int split,
+pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack,
                       int *classes)
 {
     const size_t width = (size_t)c->embed, count = (size_t)pack->count;
@@ -101,7 +101,7 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
     int *group = malloc(sizeof *group * count), *label = malloc(sizeof *label * count), n = 0;
     *classes = 0;
     for (int i = 0; i < pack->count; i++) {
-        if (pack->label[i] < 0 || (split >= 0 && pack->split[i] != split))
+        if (pack->label[i] < 0)
             continue;
         texts[n] = pack->caption[i];
         label[n++] = pack->label[i];

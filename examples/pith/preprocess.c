@@ -1,4 +1,5 @@
-/* preprocess.c: pith preprocess: pictures as a CLIP sees them, as tensors that other programs can be held against. */
+/* preprocess.c: pith preprocess: pictures as a CLIP sees them, as tensors that other programs can
+ * be held against. */
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
@@ -22,12 +23,16 @@ int command_preprocess(int argc, char **argv)
         END_OF_OPTIONS,
     };
     const int words = parse_options(options, "PICTURES.. --size N --out F.safetensors",
-                                    "Writes one f32 tensor (3, N, N) a PNG, named by the file's base name: RGB, shortest side to N\n"
-                                    "(bicubic, antialiased, as PIL), centre crop, CLIP's mean and standard deviation.\n"
-                                    "16-bit pictures are read by their high byte, where PIL clips.", 1, -1, argc, argv);
+                                    "Writes one f32 tensor (3, N, N) a PNG, named by the file's "
+                                    "base name: RGB, shortest side to N\n"
+                                    "(bicubic, antialiased, as PIL), centre crop, CLIP's mean and "
+                                    "standard deviation.\n"
+                                    "16-bit pictures are read by their high byte, where PIL clips.",
+                                    1, -1, argc, argv);
     need_option("--out", out);
     if (size < 1 || size > 4096) pith_raise("--size is %lld, expected 1 to 4096", (long long)size);
-    const clip_config c = clip_config_uniform(32, 8, 64, 1, 64, 77, 514, 64, 1, 1, 64);      /* for CLIP's mean and std */
+    const clip_config c = clip_config_uniform(32, 8, 64, 1, 64, 77, 514, 64, 1, 1,
+                                              64); /* for CLIP's mean and std */
     const int side = (int)size, dim[3] = { 3, side, side };
     uint8_t *rgb = malloc(3 * (size_t)side * (size_t)side);
     if (!rgb) pith_raise("no memory for a picture of side %d", side);
@@ -38,7 +43,8 @@ int command_preprocess(int argc, char **argv)
         pith_picture_read(&p, argv[k]);
         pith_preprocess(&p, side, rgb);
         pith_picture_free(&p);
-        if (pith_store_find(s, name)) pith_raise("%s: an earlier picture is called %s too", argv[k], name);
+        if (pith_store_find(s, name))
+            pith_raise("%s: an earlier picture is called %s too", argv[k], name);
         normalise(rgb, side, &c, pith_store_add(s, name, PITH_WEIGHT, PITH_F32, 3, dim)->data);
     }
     pith_store_save(s, out, PITH_WEIGHT);

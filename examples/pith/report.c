@@ -1,46 +1,78 @@
-/* report.c: the result page as a whole: its style, the table of figures, the time by phase. One file without a link to the outside, so
- * that it can be mailed, kept and read in ten years; its colours follow the reader's choice of light or dark. */
+/* report.c: the result page as a whole: its style, the table of figures, the time by phase. One
+ * file without a link to the outside, so that it can be mailed, kept and read in ten years; its
+ * colours follow the reader's choice of light or dark. */
 #include <stdlib.h>
 #include "report_parts.h"
 #include "train/train.h"
 
-static const char style[] =
-    ":root { color-scheme: light dark; --page: #fbfaf8; --card: #fff; --ink: #23262b; --soft: #626872; --line: #dedbd4;\n"
-    "  --good: #1c7c4a; --bad: #b4432f; --heat: #2b62b3; --series0: #2b62b3; --series1: #1c7c4a; --series2: #b9670f;\n"
-    "  --series3: #8a3fa0; }\n"
-    "@media (prefers-color-scheme: dark) { :root { --page: #16181c; --card: #1e2126; --ink: #e6e4df; --soft: #9ba1ab;\n"
-    "  --line: #363a42; --good: #5cc48d; --bad: #f08a74; --heat: #6ea2ee; --series0: #6ea2ee; --series1: #5cc48d;\n"
-    "  --series2: #eba452; --series3: #cb8ce0; } }\n"
-    "* { box-sizing: border-box; }\n"
-    "body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }\n"
-    "main { max-width: 1080px; margin: 0 auto; padding: 2.5rem 1.25rem 3rem; }\n"
-    "h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .8rem; } h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; }\n"
-    "p { margin: .2rem 0 .9rem; max-width: 68ch; } .soft, footer { color: var(--soft); font-size: .88rem; }\n"
-    ".card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .9rem 1rem; }\n"
-    ".wide { overflow-x: auto; }\n"
-    "table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }\n"
-    "th, td { padding: .38rem .7rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }\n"
-    "thead th { border-top: 0; } th { font-weight: 600; } th:first-child { text-align: left; padding-left: .1rem; }\n"
-    "tbody th { font-weight: 400; position: sticky; left: 0; background: var(--card); } tr.split th { padding-top: 1rem; font-weight: 600; white-space: normal; }\n"
-    "td b { display: inline-block; min-width: 3.1em; } td i { display: inline-block; min-width: 3.3em;\n"
-    "  color: var(--soft); font-style: normal; } td.chance b { font-weight: 400; color: var(--soft); }\n"
-    "svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }\n"
-    ".phases { display: grid; grid-template-columns: max-content 1fr max-content; gap: .3rem .8rem; align-items: center; }\n"
-    ".phases div { height: .7rem; background: var(--heat); border-radius: 3px; min-width: 2px; }\n"
-    ".phases span:nth-child(3n) { text-align: right; font-variant-numeric: tabular-nums; }\n"
-    ".gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }\n"
-    ".words { font-weight: 600; margin: 0 0 .6rem; } .row { display: flex; gap: .6rem; }\n"
-    "figure { margin: 0; flex: 1 1 0; min-width: 0; text-align: center; } figure img { display: block; width: 100%;\n"
-    "  max-width: 76px; height: auto; margin: 0 auto; } figcaption { font-size: .74rem; line-height: 1.25; color: var(--soft);\n"
-    "  overflow-wrap: anywhere; }\n"
-    ".right img { outline: 3px solid var(--good); } .wrong img { outline: 2px dashed var(--bad); outline-offset: -1px; }\n"
-    ".right > .mark { color: var(--good); } .wrong > .mark { color: var(--bad); } .mark { font-weight: 700; }\n"
-    "img { background: #fff; border-radius: 6px; } .asked { width: 76px; height: 76px; flex: none; }\n"
-    "ol { margin: 0; padding: 0; list-style: none; flex: 1; min-width: 0; font-size: .9rem; }\n"
-    "li { display: flex; gap: .5rem; align-items: baseline; } li .name { flex: 1; min-width: 0; overflow-wrap: anywhere; }\n"
-    "li.right .name { font-weight: 600; } li .soft { font-variant-numeric: tabular-nums; }\n"
-    "footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; }\n"
-    "@media (max-width: 520px) { main { padding: 1.5rem .9rem 2rem; } h1 { font-size: 1.5rem; } .row { gap: .35rem; } }\n";
+static const char style[] = ":root { color-scheme: light dark; --page: #fbfaf8; --card: #fff; "
+                            "--ink: #23262b; --soft: #626872; --line: #dedbd4;\n"
+                            "  --good: #1c7c4a; --bad: #b4432f; --heat: #2b62b3; --series0: "
+                            "#2b62b3; --series1: #1c7c4a; --series2: #b9670f;\n"
+                            "  --series3: #8a3fa0; }\n"
+                            "@media (prefers-color-scheme: dark) { :root { --page: #16181c; "
+                            "--card: #1e2126; --ink: #e6e4df; --soft: #9ba1ab;\n"
+                            "  --line: #363a42; --good: #5cc48d; --bad: #f08a74; --heat: #6ea2ee; "
+                            "--series0: #6ea2ee; --series1: #5cc48d;\n"
+                            "  --series2: #eba452; --series3: #cb8ce0; } }\n"
+                            "* { box-sizing: border-box; }\n"
+                            "body { margin: 0; background: var(--page); color: var(--ink); font: "
+                            "16px/1.55 system-ui, sans-serif; }\n"
+                            "main { max-width: 1080px; margin: 0 auto; padding: 2.5rem 1.25rem "
+                            "3rem; }\n"
+                            "h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .8rem; } h2 { "
+                            "font-size: 1.2rem; margin: 2.6rem 0 .3rem; }\n"
+                            "p { margin: .2rem 0 .9rem; max-width: 68ch; } .soft, footer { color: "
+                            "var(--soft); font-size: .88rem; }\n"
+                            ".card { background: var(--card); border: 1px solid var(--line); "
+                            "border-radius: 10px; padding: .9rem 1rem; }\n"
+                            ".wide { overflow-x: auto; }\n"
+                            "table { border-collapse: collapse; width: 100%; font-variant-numeric: "
+                            "tabular-nums; }\n"
+                            "th, td { padding: .38rem .7rem; text-align: right; white-space: "
+                            "nowrap; border-top: 1px solid var(--line); }\n"
+                            "thead th { border-top: 0; } th { font-weight: 600; } th:first-child { "
+                            "text-align: left; padding-left: .1rem; }\n"
+                            "tbody th { font-weight: 400; position: sticky; left: 0; background: "
+                            "var(--card); } tr.split th { padding-top: 1rem; font-weight: 600; "
+                            "white-space: normal; }\n"
+                            "td b { display: inline-block; min-width: 3.1em; } td i { display: "
+                            "inline-block; min-width: 3.3em;\n"
+                            "  color: var(--soft); font-style: normal; } td.chance b { "
+                            "font-weight: 400; color: var(--soft); }\n"
+                            "svg { display: block; width: 100%; height: auto; } svg text { fill: "
+                            "var(--soft); font-size: 12px; }\n"
+                            ".phases { display: grid; grid-template-columns: max-content 1fr "
+                            "max-content; gap: .3rem .8rem; align-items: center; }\n"
+                            ".phases div { height: .7rem; background: var(--heat); border-radius: "
+                            "3px; min-width: 2px; }\n"
+                            ".phases span:nth-child(3n) { text-align: right; font-variant-numeric: "
+                            "tabular-nums; }\n"
+                            ".gallery { display: grid; grid-template-columns: repeat(auto-fill, "
+                            "minmax(min(100%, 30rem), 1fr)); gap: 1rem; }\n"
+                            ".words { font-weight: 600; margin: 0 0 .6rem; } .row { display: flex; "
+                            "gap: .6rem; }\n"
+                            "figure { margin: 0; flex: 1 1 0; min-width: 0; text-align: center; } "
+                            "figure img { display: block; width: 100%;\n"
+                            "  max-width: 76px; height: auto; margin: 0 auto; } figcaption { "
+                            "font-size: .74rem; line-height: 1.25; color: var(--soft);\n"
+                            "  overflow-wrap: anywhere; }\n"
+                            ".right img { outline: 3px solid var(--good); } .wrong img { outline: "
+                            "2px dashed var(--bad); outline-offset: -1px; }\n"
+                            ".right > .mark { color: var(--good); } .wrong > .mark { color: "
+                            "var(--bad); } .mark { font-weight: 700; }\n"
+                            "img { background: #fff; border-radius: 6px; } .asked { width: 76px; "
+                            "height: 76px; flex: none; }\n"
+                            "ol { margin: 0; padding: 0; list-style: none; flex: 1; min-width: 0; "
+                            "font-size: .9rem; }\n"
+                            "li { display: flex; gap: .5rem; align-items: baseline; } li .name { "
+                            "flex: 1; min-width: 0; overflow-wrap: anywhere; }\n"
+                            ".own { margin: .5rem 0 0; } li.right .name { font-weight: 600; } li "
+                            ".soft { font-variant-numeric: tabular-nums; }\n"
+                            "footer { margin-top: 3rem; border-top: 1px solid var(--line); "
+                            "padding-top: 1rem; }\n"
+                            "@media (max-width: 520px) { main { padding: 1.5rem .9rem 2rem; } h1 { "
+                            "font-size: 1.5rem; } .row { gap: .35rem; } }\n";
 
 void report_text(FILE *f, const char *text)
 {
@@ -55,7 +87,8 @@ void report_text(FILE *f, const char *text)
 
 /* ---- the table ---- */
 
-static void figure_row(FILE *f, const report *r, const char *name, const char *format, double (*of)(const report_model *))
+static void figure_row(FILE *f, const report *r, const char *name, const char *format,
+                       double (*of)(const report_model *))
 {
     fprintf(f, "<tr><th>%s</th>", name);
     for (int m = 0; m < r->models; m++) {
@@ -72,15 +105,19 @@ static double seconds(const report_model *m) { return m->seconds; }
 
 static void recall_cell(FILE *f, const double recall[3], const char *class)
 {
-    fprintf(f, "<td%s><b>%.1f</b><i>%.1f</i><i>%.1f</i></td>", class, 100 * recall[0], 100 * recall[1], 100 * recall[2]);
+    fprintf(f, "<td%s><b>%.1f</b><i>%.1f</i><i>%.1f</i></td>", class, 100 * recall[0],
+            100 * recall[1], 100 * recall[2]);
 }
 
 static void table(FILE *f, const report *r)
 {
     static const char *const directions[] = { "words &rarr; picture", "picture &rarr; words" };
-    fputs("<h2>What came out</h2>\n<p class=\"soft\">Three numbers in a cell are R@1, R@5 and R@10: how often, of a hundred, the right "
-          "partner is the nearest of the whole set, among the five and among the ten nearest. Chance is what guessing gives.</p>\n"
-          "<div class=\"card wide\"><table><thead><tr><th></th>", f);
+    fputs("<h2>What came out</h2>\n<p class=\"soft\">Three numbers in a cell are R@1, R@5 and "
+          "R@10: how often, of a hundred, the right "
+          "partner is the nearest of the whole set, among the five and among the ten nearest. "
+          "Chance is what guessing gives.</p>\n"
+          "<div class=\"card wide\"><table><thead><tr><th></th>",
+          f);
     for (int m = 0; m < r->models; m++) {
         fputs("<th>", f);
         report_text(f, r->model[m].name);
@@ -115,7 +152,9 @@ static void phases(FILE *f, const report *r)
         total += r->phase[k].seconds;
         if (r->phase[k].seconds > most) most = r->phase[k].seconds;
     }
-    fprintf(f, "<h2>Where the time went</h2>\n<p class=\"soft\">%d min %02d s in all.</p>\n<div class=\"card phases\">\n",
+    fprintf(f,
+            "<h2>Where the time went</h2>\n<p class=\"soft\">%d min %02d s in all.</p>\n<div "
+            "class=\"card phases\">\n",
             (int)total / 60, (int)total % 60);
     for (int k = 0; k < r->phases; k++) {
         fputs("<span>", f);
@@ -129,7 +168,8 @@ static void phases(FILE *f, const report *r)
 static bool page(FILE *f, const report *r)
 {
     fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>", f);
+          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
+          f);
     report_text(f, r->title);
     fprintf(f, "</title>\n<style>\n%s</style></head>\n<body><main>\n<h1>", style);
     report_text(f, r->title);

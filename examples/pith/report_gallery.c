@@ -1,5 +1,5 @@
-/* report_gallery.c: the pictures of the result page: what the model answers, right and wrong told by a sign, a line and a colour; and
- * the similarity of some pictures and captions as a map. */
+/* report_gallery.c: the pictures of the result page: what the model answers, right and wrong told
+ * by a sign, a line and a colour; and the similarity of some pictures and captions as a map. */
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,14 +24,17 @@ static void base64(FILE *f, const unsigned char *bytes, size_t n)
 void report_picture(FILE *f, const uint8_t *pixels, int size)
 {
     const size_t area = (size_t)size * (size_t)size;
-    png_image png = { .version = PNG_IMAGE_VERSION, .width = (png_uint_32)size, .height = (png_uint_32)size,
+    png_image png = { .version = PNG_IMAGE_VERSION,
+                      .width = (png_uint_32)size,
+                      .height = (png_uint_32)size,
                       .format = PNG_FORMAT_RGB };
     png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(png);
     uint8_t *rgb = malloc(3 * area), *file = malloc(bytes);
     fputs("data:image/png;base64,", f);
     for (size_t i = 0; rgb && i < area; i++)
         for (size_t c = 0; c < 3; c++) rgb[3 * i + c] = pixels[c * area + i];
-    if (rgb && file && png_image_write_to_memory(&png, file, &bytes, 0, rgb, 0, NULL)) base64(f, file, bytes);
+    if (rgb && file && png_image_write_to_memory(&png, file, &bytes, 0, rgb, 0, NULL))
+        base64(f, file, bytes);
     free(rgb);
     free(file);
 }
@@ -57,7 +60,8 @@ static void words_card(FILE *f, const report *r, const report_query *q)
         if (!h->caption) continue;
         fprintf(f, "<figure class=\"%s\">", h->right ? "right" : "wrong");
         image(f, h->pixels, r->size, "", h->caption);
-        fprintf(f, "<span class=\"mark\">%s</span><figcaption>", h->right ? "&#10003;" : "&#10007;");
+        fprintf(f, "<span class=\"mark\">%s</span><figcaption>",
+                h->right ? "&#10003;" : "&#10007;");
         report_text(f, h->caption);
         fputs("</figcaption></figure>\n", f);
     }
@@ -72,25 +76,32 @@ static void picture_card(FILE *f, const report *r, const report_query *q)
     for (int k = 0; k < REPORT_NEAREST; k++) {
         const report_hit *h = &q->nearest[k];
         if (!h->caption) continue;
-        fprintf(f, "<li class=\"%s\"><span class=\"mark\">%s</span><span class=\"name\">", h->right ? "right" : "wrong",
-                h->right ? "&#10003;" : "&#10007;");
+        fprintf(f, "<li class=\"%s\"><span class=\"mark\">%s</span><span class=\"name\">",
+                h->right ? "right" : "wrong", h->right ? "&#10003;" : "&#10007;");
         report_text(f, h->caption);
         fprintf(f, "</span><span class=\"soft\">%.2f</span></li>\n", h->score);
     }
-    fputs("</ol></div></div>\n", f);
+    fputs("</ol></div>\n<p class=\"soft own\">its own: ", f);
+    report_text(f, q->words);
+    fputs("</p></div>\n", f);
 }
 
 void report_gallery(FILE *f, const report *r)
 {
     if (r->word_queries) {
-        fputs("<h2>Words, and the pictures nearest to them</h2>\n<p class=\"soft\">&#10003; with a full frame: the picture that bears "
-              "these words. &#10007; with a dashed frame: another one, with its own caption.</p>\n<div class=\"gallery\">\n", f);
+        fputs("<h2>Words, and the pictures nearest to them</h2>\n<p class=\"soft\">&#10003; with a "
+              "full frame: the picture that bears "
+              "these words. &#10007; with a dashed frame: another one, with its own "
+              "caption.</p>\n<div class=\"gallery\">\n",
+              f);
         for (int k = 0; k < r->word_queries; k++) words_card(f, r, &r->word_query[k]);
         fputs("</div>\n", f);
     }
     if (r->picture_queries) {
-        fputs("<h2>A picture, and the captions nearest to it</h2>\n<p class=\"soft\">The number is the cosine between picture and "
-              "caption: 1 at most.</p>\n<div class=\"gallery\">\n", f);
+        fputs("<h2>A picture, and the captions nearest to it</h2>\n<p class=\"soft\">The number is "
+              "the cosine between picture and "
+              "caption: 1 at most.</p>\n<div class=\"gallery\">\n",
+              f);
         for (int k = 0; k < r->picture_queries; k++) picture_card(f, r, &r->picture_query[k]);
         fputs("</div>\n", f);
     }
@@ -100,13 +111,14 @@ void report_gallery(FILE *f, const report *r)
 
 enum { CELL = 34, LEFT = 40, TOP = 150, LONGEST = 22 };
 
-/* Cut at a whole character, so that a long caption stays inside the drawing; the cells' tooltips have it all. */
+/* Cut at a whole character, so that a long caption stays inside the drawing; the cells' tooltips
+ * have it all. */
 static void short_text(FILE *f, const char *text)
 {
     char cut[4 * LONGEST + 4];
     size_t n = 0;
-    for (int k = 0; text[n] && k < LONGEST; k++)
-        do n++;
+    for (int k = 0; text[n] && k < LONGEST; k++) do
+            n++;
         while ((text[n] & 0xc0) == 0x80);
     snprintf(cut, sizeof cut, "%.*s", (int)n, text);
     report_text(f, cut);
@@ -118,12 +130,15 @@ static void map_row(FILE *f, const report *r, int i, double low, double high)
     const double *row = r->map_cosine + (size_t)i * (size_t)r->map;
     const int y = TOP + i * CELL;
     int best = 0;
-    fprintf(f, "<image x=\"0\" y=\"%d\" width=\"%d\" height=\"%d\" href=\"", y + 1, CELL - 2, CELL - 2);
+    fprintf(f, "<image x=\"0\" y=\"%d\" width=\"%d\" height=\"%d\" href=\"", y + 1, CELL - 2,
+            CELL - 2);
     report_picture(f, r->map_picture[i], r->size);
     fputs("\"/>\n", f);
     for (int j = 0; j < r->map; j++) {
         if (row[j] > row[best]) best = j;
-        fprintf(f, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"var(--heat)\" fill-opacity=\"%.3f\"%s><title>",
+        fprintf(f,
+                "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"var(--heat)\" "
+                "fill-opacity=\"%.3f\"%s><title>",
                 LEFT + j * CELL + 1, y + 1, CELL - 2, CELL - 2, (row[j] - low) / (high - low),
                 i == j ? " stroke=\"var(--ink)\"" : "");
         report_text(f, r->map_caption[j]);
@@ -142,14 +157,21 @@ void report_map(FILE *f, const report *r)
     }
     if (!r->map) return;
     if (high <= low) high = low + 1;
-    fprintf(f, "<h2>Similarity of pictures and captions</h2>\n<p class=\"soft\">The fuller a cell, the nearer picture and caption: "
-               "cosines from %.2f (empty) to %.2f (full). Outlined: the true pairs. A dot: the caption nearest to the row's "
-               "picture.</p>\n", low, high);
+    fprintf(f,
+            "<h2>Similarity of pictures and captions</h2>\n<p class=\"soft\">The fuller a cell, "
+            "the nearer picture and caption: "
+            "cosines from %.2f (empty) to %.2f (full). Outlined: the true pairs. A dot: the "
+            "caption nearest to the row's "
+            "picture.</p>\n",
+            low, high);
     const int width = LEFT + r->map * CELL + 70, height = TOP + r->map * CELL;
-    fprintf(f, "<div class=\"card wide\"><svg viewBox=\"0 0 %d %d\" style=\"min-width:%dpx;max-width:%dpx;margin:auto\">\n", width, height,
-            width * 3 / 4, width);
+    fprintf(f,
+            "<div class=\"card wide\"><svg viewBox=\"0 0 %d %d\" "
+            "style=\"min-width:%dpx;max-width:%dpx;margin:auto\">\n",
+            width, height, width * 3 / 4, width);
     for (int j = 0; j < r->map; j++) {
-        fprintf(f, "<text transform=\"translate(%d %d) rotate(-60)\">", LEFT + j * CELL + CELL / 2 + 3, TOP - 6);
+        fprintf(f, "<text transform=\"translate(%d %d) rotate(-60)\">",
+                LEFT + j * CELL + CELL / 2 + 3, TOP - 6);
         short_text(f, r->map_caption[j]);
         fputs("</text>\n", f);
     }

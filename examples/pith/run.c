@@ -1,5 +1,6 @@
-/* run.c: pith run: tensors of a file go through a model, in evaluation mode; embeddings, logits, loss and gradients go into another file.
- * By it anyone holds pith against another framework, number by number. */
+/* run.c: pith run: tensors of a file go through a model, in evaluation mode; embeddings, logits,
+ * loss and gradients go into another file. By it anyone holds pith against another framework,
+ * number by number. */
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
@@ -13,7 +14,8 @@ typedef struct {
     pith_real progress;
 } batch;
 
-static const pith_tensor *tensor(pith_store *s, const char *path, const char *name, pith_dtype dtype, int ndim, const char *wanted)
+static const pith_tensor *tensor(pith_store *s, const char *path, const char *name,
+                                 pith_dtype dtype, int ndim, const char *wanted)
 {
     const pith_tensor *t = pith_store_find(s, name);
     if (!t) pith_raise("%s: no tensor %s: expected %s", path, name, wanted);
@@ -23,31 +25,40 @@ static const pith_tensor *tensor(pith_store *s, const char *path, const char *na
     return t;
 }
 
-static void check_pixels(const clip_config *c, const pith_tensor *t, const char *path, const char *whose)
+static void check_pixels(const clip_config *c, const pith_tensor *t, const char *path,
+                         const char *whose)
 {
     if (t->dim[1] != 3 || t->dim[2] != c->image_size || t->dim[3] != c->image_size)
-        pith_raise("%s: pixel_values has shape (%d, %d, %d, %d), %s wants (B, 3, %d, %d)", path, t->dim[0], t->dim[1], t->dim[2],
-                   t->dim[3], whose, c->image_size, c->image_size);
+        pith_raise("%s: pixel_values has shape (%d, %d, %d, %d), %s wants (B, 3, %d, %d)", path,
+                   t->dim[0], t->dim[1], t->dim[2], t->dim[3], whose, c->image_size, c->image_size);
 }
 
-static void check_ids(const clip_config *c, const pith_tensor *t, const char *path, const char *whose)
+static void check_ids(const clip_config *c, const pith_tensor *t, const char *path,
+                      const char *whose)
 {
     const int *ids = t->data;
     if (t->dim[1] > c->context)
-        pith_raise("%s: input_ids has %d columns, the context of %s is %d", path, t->dim[1], whose, c->context);
+        pith_raise("%s: input_ids has %d columns, the context of %s is %d", path, t->dim[1], whose,
+                   c->context);
     for (int k = 0; k < t->dim[0] * t->dim[1]; k++)
         if (ids[k] < 0 || ids[k] >= c->vocabulary)
-            pith_raise("%s: input_ids holds %d, the vocabulary of %s has %d", path, ids[k], whose, c->vocabulary);
+            pith_raise("%s: input_ids holds %d, the vocabulary of %s has %d", path, ids[k], whose,
+                       c->vocabulary);
 }
 
-/* OpenCLIP pools at the largest id of a row, its end of text; nothing after it is seen. Equal captions are one group. */
+/* OpenCLIP pools at the largest id of a row, its end of text; nothing after it is seen. Equal
+ * captions are one group. */
 static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
 {
     const int B = ids->dim[0], T = ids->dim[1];
     const size_t n = (size_t)B * (size_t)T;
     int *memory = calloc(2 * n + 4 * (size_t)B + 1, sizeof *memory);
     if (!memory) pith_raise("no memory for %d captions", B);
-    batch b = { .pairs = B, .pixels = pixels->data, .ids = memory, .positions = memory + n, .last = memory + 2 * n };
+    batch b = { .pairs = B,
+                .pixels = pixels->data,
+                .ids = memory,
+                .positions = memory + n,
+                .last = memory + 2 * n };
     b.group = b.last + B;
     b.label = b.group + B;
     b.offsets = b.label + B;
@@ -66,7 +77,9 @@ static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
         b.group[i] = i;
         for (int k = 0; k < i && b.group[i] == i; k++) {
             const int length = b.offsets[k + 1] - b.offsets[k];
-            if (length == end + 1 && !memcmp(b.ids + b.offsets[k], b.ids + b.offsets[i], sizeof(int) * (size_t)length)) b.group[i] = k;
+            if (length == end + 1 &&
+                !memcmp(b.ids + b.offsets[k], b.ids + b.offsets[i], sizeof(int) * (size_t)length))
+                b.group[i] = k;
         }
     }
     return b;
@@ -86,8 +99,16 @@ static void feed(pith_plan *p, const clip_inputs *in, const batch *b)
 
 /* ---- the graph ---- */
 
-typedef struct { const char *in_path, *loss, *teacher; bool grad; const pith_tensor *pixels, *ids; } request;
-typedef struct { int n; pith_node **node; const char **prefix, **name; } outputs;
+typedef struct {
+    const char *in_path, *loss, *teacher;
+    bool grad;
+    const pith_tensor *pixels, *ids;
+} request;
+typedef struct {
+    int n;
+    pith_node **node;
+    const char **prefix, **name;
+} outputs;
 
 static void put_out(outputs *o, pith_node *n, const char *prefix, const char *name)
 {
@@ -101,7 +122,8 @@ static void put_out(outputs *o, pith_node *n, const char *prefix, const char *na
 }
 
 /* The teacher's rows from the same inputs, its weights in a store of their own, frozen. */
-static void add_teacher(pith_graph *g, const request *q, const model *teacher, const clip_inputs *in, pith_batch *b)
+static void add_teacher(pith_graph *g, const request *q, const model *teacher,
+                        const clip_inputs *in, pith_batch *b)
 {
     check_pixels(&teacher->config, q->pixels, q->in_path, q->teacher);
     check_ids(&teacher->config, q->ids, q->in_path, q->teacher);
@@ -122,7 +144,8 @@ static void add_gradients(pith_graph *g, pith_store *s, pith_node *loss, outputs
     if (!gradients) pith_raise("no memory for %d gradients", n);
     pith_grad(loss, n, params, gradients);
     for (int k = 0; k < n; k++)
-        if (pith_store_find(s, params[k]->name)->loaded) put_out(o, gradients[k], "grad.", params[k]->name);
+        if (pith_store_find(s, params[k]->name)->loaded)
+            put_out(o, gradients[k], "grad.", params[k]->name);
     free(gradients);
 }
 
@@ -133,8 +156,8 @@ static void save(const pith_plan *p, const outputs *o, const char *path)
         const pith_node *n = o->node[k];
         char name[256];
         snprintf(name, sizeof name, "%s%s", o->prefix[k], o->name[k]);
-        memcpy(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, n->ndim, n->dim)->data, pith_value(p, n),
-               sizeof(pith_real) * pith_size(n));
+        memcpy(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, n->ndim, n->dim)->data,
+               pith_value(p, n), sizeof(pith_real) * pith_size(n));
     }
     pith_store_save(s, path, PITH_WEIGHT);
     pith_store_free(s);
@@ -178,13 +201,17 @@ int command_run(int argc, char **argv)
     request q = { 0 };
     const option options[] = {
         { "--loss", TEXT, &q.loss, "also writes `loss`; see pith losses" },
-        { "--teacher", TEXT, &q.teacher, "the model directory of a loss's teacher, fed with the same tensors" },
+        { "--teacher", TEXT, &q.teacher,
+          "the model directory of a loss's teacher, fed with the same tensors" },
         { "--grad", FLAG, &q.grad, "also writes grad.NAME for every parameter of the model" },
         END_OF_OPTIONS,
     };
-    parse_options(options, "MODEL IN.safetensors OUT.safetensors [--loss L] [--teacher DIR] [--grad]",
-                  "Feeds pixel_values f32 (B, 3, H, W) and input_ids i64 or i32 (B, T), in evaluation mode, and writes "
-                  "image_embeds and\ntext_embeds (unit rows) and logits_per_image. A text's row is taken at its largest id.",
+    parse_options(options,
+                  "MODEL IN.safetensors OUT.safetensors [--loss L] [--teacher DIR] [--grad]",
+                  "Feeds pixel_values f32 (B, 3, H, W) and input_ids i64 or i32 (B, T), in "
+                  "evaluation mode, and writes "
+                  "image_embeds and\ntext_embeds (unit rows) and logits_per_image. A text's row is "
+                  "taken at its largest id.",
                   3, 3, argc, argv);
     if (q.grad && !q.loss) pith_raise("--grad wants a --loss to differentiate");
     model m = open_model(argv[1]);
@@ -194,7 +221,8 @@ int command_run(int argc, char **argv)
     q.pixels = tensor(in, argv[2], "pixel_values", PITH_F32, 4, "f32 (B, 3, H, W)");
     q.ids = tensor(in, argv[2], "input_ids", PITH_I32, 2, "i64 or i32 (B, T)");
     if (q.pixels->dim[0] != q.ids->dim[0])
-        pith_raise("%s: pixel_values has %d rows, input_ids %d", argv[2], q.pixels->dim[0], q.ids->dim[0]);
+        pith_raise("%s: pixel_values has %d rows, input_ids %d", argv[2], q.pixels->dim[0],
+                   q.ids->dim[0]);
     check_pixels(&m.config, q.pixels, argv[2], argv[1]);
     check_ids(&m.config, q.ids, argv[2], argv[1]);
     batch rows = pack_rows(q.pixels, q.ids);

@@ -1,4 +1,5 @@
-/* search.c: pith search: the pictures of a folder nearest to words or to a picture. The folder's rows are kept in it, one file a model. */
+/* search.c: pith search: the pictures of a folder nearest to words or to a picture. The folder's
+ * rows are kept in it, one file a model. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,11 @@ static uint64_t model_hash(pith_store *s)
     uint64_t h = 0xcbf29ce484222325u;
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        const size_t words = pith_tensor_size(t) * (t->dtype == PITH_F32 ? sizeof(pith_real) : t->dtype == PITH_I32 ? 4 : 1) / 4;
+        const size_t words = pith_tensor_size(t) *
+                             (t->dtype == PITH_F32   ? sizeof(pith_real)
+                              : t->dtype == PITH_I32 ? 4
+                                                     : 1) /
+                             4;
         const uint32_t *x = t->data;
         for (size_t i = 0; i < words; i++) h = (h ^ x[i]) * 0x100000001b3u;
     }
@@ -22,7 +27,8 @@ static picture_index open_index(const model *m, const char *folder)
 {
     char cache[4096];
     picture_index x = { 0 };
-    snprintf(cache, sizeof cache, "%s/.pith-index-%016" PRIx64 ".safetensors", folder, model_hash(m->store));
+    snprintf(cache, sizeof cache, "%s/.pith-index-%016" PRIx64 ".safetensors", folder,
+             model_hash(m->store));
     index_add(&x, folder);
     if (!x.n) pith_raise("%s: holds no PNG picture", folder);
     if (!index_encode(&x, m, cache, false)) return x;
@@ -37,7 +43,10 @@ static picture_index open_index(const model *m, const char *folder)
 
 /* ---- captions, where captions.tsv knows them ---- */
 
-typedef struct { int n; char **file, **caption; } captions;
+typedef struct {
+    int n;
+    char **file, **caption;
+} captions;
 
 static captions read_captions(const char *folder)
 {
@@ -95,7 +104,10 @@ static pith_real *query_row(const model *m, const char *query)
     return row;
 }
 
-typedef struct { double score; int index; } hit;
+typedef struct {
+    double score;
+    int index;
+} hit;
 
 static int by_score(const void *a, const void *b)
 {
@@ -111,8 +123,10 @@ int command_search(int argc, char **argv)
         END_OF_OPTIONS,
     };
     parse_options(options, "MODEL DIR \"words\" | picture.png",
-                  "Prints the cosine and the name of the pictures below DIR nearest to the words or to the picture, with their\n"
-                  "captions where DIR/captions.tsv knows them. Rows are kept in DIR and computed for new or changed files alone.",
+                  "Prints the cosine and the name of the pictures below DIR nearest to the words "
+                  "or to the picture, with their\n"
+                  "captions where DIR/captions.tsv knows them. Rows are kept in DIR and computed "
+                  "for new or changed files alone.",
                   3, 3, argc, argv);
     const char *folder = argv[2], *query = argv[3];
     model m = is_picture(query) ? open_model(argv[1]) : open_model_with_words(argv[1]);
@@ -123,7 +137,8 @@ int command_search(int argc, char **argv)
     if (!hits) pith_raise("no memory for %d pictures", x.n);
     for (int k = 0; k < x.n; k++) {
         double sum = 0;
-        for (int d = 0; d < x.width; d++) sum += (double)row[d] * (double)x.rows[(size_t)k * (size_t)x.width + (size_t)d];
+        for (int d = 0; d < x.width; d++)
+            sum += (double)row[d] * (double)x.rows[(size_t)k * (size_t)x.width + (size_t)d];
         hits[k] = (hit){ sum, k };
     }
     qsort(hits, (size_t)x.n, sizeof *hits, by_score);

@@ -96,7 +96,7 @@ static int evaluate(void *context, pith_metric *metrics)
     int n = 0, classes;
     for (int i = 0; i < 3; i++)
         metrics[n++] = (pith_metric){ name[i], (r.recall[0][i] + r.recall[1][i]) / 2 };
-    pith_real *rows = class_rows(&m.config, m.store, m.tokenizer, t->pack, PITH_TRAIN, &classes);
+    pith_real *rows = class_rows(&m.config, m.store, m.tokenizer, t->pack, &classes);
     if (classes > 1)
         metrics[n++] = (pith_metric){ "valid.zero_shot",
                                       pith_measure_zero_shot(p.n, p.width, p.image, p.label, classes, rows).top1 };

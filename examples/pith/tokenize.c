@@ -4,27 +4,37 @@
 #include <sys/stat.h>
 #include "command.h"
 
+#define CLIP_WORDS "bpe_simple_vocab_16e6.txt.gz"
+
 /* A merges file, or a model directory that holds one. */
 static pith_tokenizer *open_vocabulary(const char *path)
 {
     struct stat info;
     char inside[4096];
+    if (!path && stat(CLIP_WORDS, &info))
+        pith_raise("--vocab is missing, and there is no " CLIP_WORDS " here");
+    if (!path) path = CLIP_WORDS;
     snprintf(inside, sizeof inside, "%s/vocab.txt.gz", path);
     return pith_tokenizer_read(stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? inside : path);
 }
 
 int command_tokenize(int argc, char **argv)
 {
-    const char *vocabulary = "bpe_simple_vocab_16e6.txt.gz";
+    const char *vocabulary = NULL;
     int64_t context = 77;
     const option options[] = {
-        { "--vocab", TEXT, &vocabulary, "CLIP's merges, .txt or .txt.gz, or a model directory" },
+        { "--vocab", TEXT, &vocabulary,
+          "CLIP's merges, .txt or .txt.gz, or a model directory; else " CLIP_WORDS " here" },
         { "--context", INTEGER, &context, "ids a line" },
         END_OF_OPTIONS,
     };
-    parse_options(options, "[--vocab F] [--context N] < lines", "Prints one line of ids for every line of standard input, start and "
-                  "end included, cut to the context\nand filled up with 0. An empty line gives start and end.", 0, 0, argc, argv);
-    if (context < 2 || context > 1 << 20) pith_raise("--context is %lld, expected 2 to %d", (long long)context, 1 << 20);
+    parse_options(options, "[--vocab F] [--context N] < lines",
+                  "Prints one line of ids for every line of standard input, start and "
+                  "end included, cut to the context\nand filled up with 0. An empty line gives "
+                  "start and end.",
+                  0, 0, argc, argv);
+    if (context < 2 || context > 1 << 20)
+        pith_raise("--context is %lld, expected 2 to %d", (long long)context, 1 << 20);
     pith_tokenizer *t = open_vocabulary(vocabulary);
     int *ids = malloc(sizeof *ids * (size_t)context);
     char *line = NULL;

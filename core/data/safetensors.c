@@ -1,0 +1,136 @@
+/* safetensors.c: the file format of weights and packed sets: eight bytes with the header's length, a JSON header of names, types,
+ * shapes and places, then the numbers. A file is somebody else's claim: it is mapped, and every number of the header is
+ * checked before anything in it is used. */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "parts.h"
+
+struct pith_file {
+    const uint8_t *map;
+    size_t size;                        /* of the whole file */
+    json_t *header;
+    pith_entry *entries;                /* sorted by place */
+    int n;
+};
+
+static const struct { const char *name; size_t width; } types[] = {
+    { "F64", 8 }, { "F32", 4 }, { "F16", 2 }, { "BF16", 2 }, { "I64", 8 }, { "I32", 4 }, { "U8", 1 } };
+
+static bool read_shape(json_t *shape, uint64_t size, pith_entry *e)
+{
+    e->ndim = (int)json_array_size(shape);
+    if (!json_is_array(shape) || json_array_size(shape) > PITH_MAX_DIMS) return false;
+    for (int k = 0; k < e->ndim; k++) {
+        const json_t *d = json_array_get(shape, (size_t)k);
+        e->dim[k] = json_integer_value(d);
+        if (!json_is_integer(d) || e->dim[k] < 1 || size > (UINT64_C(1) << 50) / (uint64_t)e->dim[k]) return false;
+        size *= (uint64_t)e->dim[k];
+    }
+    return e->bytes == size;
+}
+
+static bool read_entry(const char *path, const char *name, json_t *value, const uint8_t *data, size_t size, pith_entry *e)
+{
+    const json_t *offsets = json_object_get(value, "data_offsets"), *first = json_array_get(offsets, 0);
+    const json_t *last = json_array_get(offsets, 1);
+    const json_int_t begin = json_integer_value(first), end = json_integer_value(last);
+    *e = (pith_entry){ .name = name, .type = json_string_value(json_object_get(value, "dtype")) };
+    size_t width = 0;
+    for (size_t k = 0; e->type && k < sizeof types / sizeof *types; k++)
+        if (strcmp(e->type, types[k].name) == 0) width = types[k].width;
+    if (!width)
+        return pith_raise("%s: tensor %s has type %s, which is not read here", path, name, e->type ? e->type : "(none)");
+    if (!json_is_integer(first) || !json_is_integer(last) || json_array_size(offsets) != 2 || begin < 0 || end < begin ||
+        (uint64_t)end > size)
+        return pith_raise("%s: tensor %s lies outside the file's %zu bytes of data", path, name, size);
+    e->data = data + begin;
+    e->bytes = (size_t)(end - begin);
+    return read_shape(json_object_get(value, "shape"), width, e) ||
+           pith_raise("%s: tensor %s: its shape does not fit its %zu bytes of %s", path, name, e->bytes, e->type);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const pith_entry *x = a, *y = b;
+    return x->data < y->data ? -1 : x->data > y->data;
+}
+
+static bool read_header(pith_file *f, const char *path)
+{
+    uint64_t length = 0;
+    json_error_t error;
+    if (f->size < 8) return pith_raise("%s: not a safetensors file: %zu bytes", path, f->size);
+    for (int k = 7; k >= 0; k--) length = length << 8 | f->map[k];
+    if (length > f->size - 8 || length > 100u << 20)
+        return pith_raise("%s: its header claims %llu bytes, the file has %zu", path, (unsigned long long)length, f->size);
+    f->header = json_loadb((const char *)f->map + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(f->header)) return pith_raise("%s: its header is not a JSON object: %s", path, error.text);
+    const uint8_t *data = f->map + 8 + length;
+    const size_t size = f->size - 8 - (size_t)length;
+    const char *name;
+    json_t *value;
+    f->entries = calloc(json_object_size(f->header) + 1, sizeof *f->entries);
+    if (!f->entries) return pith_raise("%s: no memory", path);
+    json_object_foreach(f->header, name, value)
+        if (strcmp(name, "__metadata__") && !read_entry(path, name, value, data, size, &f->entries[f->n++])) return false;
+    qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_place);
+    for (int k = 1; k < f->n; k++)
+        if (f->entries[k].data < f->entries[k - 1].data + f->entries[k - 1].bytes)
+            return pith_raise("%s: tensors %s and %s overlap", path, f->entries[k - 1].name, f->entries[k].name);
+    return true;
+}
+
+pith_file *pith_file_open(const char *path)
+{
+    struct stat info;
+    const int d = open(path, O_RDONLY | O_CLOEXEC);
+    if (d < 0 || fstat(d, &info)) {
+        const int why = errno;
+        if (d >= 0) close(d);
+        return pith_raise("%s: %s", path, strerror(why)), NULL;
+    }
+    pith_file *f = calloc(1, sizeof *f);
+    const size_t size = S_ISREG(info.st_mode) ? (size_t)info.st_size : 0;
+    void *map = f && size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, d, 0) : MAP_FAILED;
+    const int why = errno;
+    close(d);
+    bool good = f != NULL;
+    if (!size) good = pith_raise("%s: not a safetensors file: no file, or an empty one", path);
+    else if (map == MAP_FAILED) good = pith_raise("%s: cannot be mapped: %s", path, strerror(why));
+    else {
+        f->map = map;
+        f->size = size;
+        good = read_header(f, path);
+    }
+    if (good) return f;
+    pith_file_close(f);
+    return NULL;
+}
+
+void pith_file_close(pith_file *f)
+{
+    if (!f) return;
+    if (f->map) munmap((void *)(uintptr_t)f->map, f->size);
+    json_decref(f->header);
+    free(f->entries);
+    free(f);
+}
+
+int pith_file_count(const pith_file *f) { return f->n; }
+const pith_entry *pith_file_at(const pith_file *f, int i) { return &f->entries[i]; }
+
+const pith_entry *pith_file_find(const pith_file *f, const char *name)
+{
+    for (int k = 0; k < f->n; k++)
+        if (strcmp(f->entries[k].name, name) == 0) return &f->entries[k];
+    return NULL;
+}
+
+const char *pith_file_meta(const pith_file *f, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(f->header, "__metadata__"), key));
+}
