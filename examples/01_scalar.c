@@ -1,9 +1,10 @@
 /* 01_scalar.c: an expression is a graph, and so is its derivative.
  *
- * What one learns here: pith does not compute while you write. Each call below appends a node and returns it; nothing has
- * a value yet. A derivative is no special mode either: pith_grad walks the nodes backwards and appends more of the same
- * kind. So the derivative can be printed as a formula, differentiated once more, and planned and run with everything
- * else. Only a plan has numbers.
+ * What one learns here: pith does not compute while you write. Each call below appends a node and
+ * returns it; nothing has a value yet. A derivative is no special mode either: pith_grad walks the
+ * nodes backwards and appends more of the same kind. So the derivative can be printed as a
+ * formula, differentiated once more, and planned and run with everything else. Only a plan has
+ * numbers.
  *
  *     build/01_scalar */
 #include <math.h>
@@ -23,7 +24,8 @@ int main(void)
     pith_node *f = pith_mul(pith_square(x), pith_sin(pith_scale(x, 3)));
     const int before = pith_graph_size(g);
 
-    /* "The gradient of f to the 1 node x, into df." Then the same of df: the walk does not care who made a node. */
+    /* "The gradient of f to the 1 node x, into df." Then the same of df: the walk does not care
+     * who made a node. */
     pith_node *df, *ddf;
     pith_grad(f, 1, &x, &df);
     const int after = pith_graph_size(g);
@@ -35,11 +37,13 @@ int main(void)
     pith_print(stdout, df, 9);
     printf("f''(x) = ");
     pith_print(stdout, ddf, 12);
-    printf("\n%d nodes for f, %d more for f', %d more for f''\n\n", before, after - before, pith_graph_size(g) - after);
+    printf("\n%d nodes for f, %d more for f', %d more for f''\n\n", before, after - before,
+           pith_graph_size(g) - after);
 
-    /* Read f' from the inside: each op on the way from x to f contributed one factor, and where two ways lead from f to x
-     * their contributions are added. That is the chain rule, and all there is to it. The factors are in the wrong order
-     * for a human (the product with 1 is the walk's start), so nobody simplified: the planner drops what repeats. */
+    /* Read f' from the inside: each op on the way from x to f contributed one factor, and where
+     * two ways lead from f to x their contributions are added. That is the chain rule, and all
+     * there is to it. The factors are in the wrong order for a human (the product with 1 is the
+     * walk's start), so nobody simplified: the planner drops what repeats. */
     pith_plan *plan = pith_plan_new(g, 3, (pith_node *[]){ f, df, ddf });
 
     printf("%6s %10s %10s %10s   %s\n", "x", "f", "f'", "f''", "f' by central differences");
@@ -47,22 +51,22 @@ int main(void)
         const pith_real at = (pith_real)(k * 0.25);
         pith_feed(plan, x, &at);            /* not copied: `at` must live until the run is over */
         pith_run(plan);
-        const double h = 1e-4, slope = (by_hand((double)at + h) - by_hand((double)at - h)) / (2 * h);
-        printf("%6.2f %10.5f %10.5f %10.5f   %10.5f\n", (double)at, pith_scalar(plan, f), pith_scalar(plan, df),
-               pith_scalar(plan, ddf), slope);
+        const double h = 1e-4, above = by_hand((double)at + h), below = by_hand((double)at - h);
+        printf("%6.2f %10.5f %10.5f %10.5f   %10.5f\n", (double)at, pith_scalar(plan, f),
+               pith_scalar(plan, df), pith_scalar(plan, ddf), (above - below) / (2 * h));
     }
 
-    /* All of it is pointwise, so the planner made few passes of many nodes; equal nodes (sin(3x) occurs in all three)
-     * are computed once. */
+    /* All of it is pointwise, so the planner made few passes of many nodes; equal nodes (sin(3x)
+     * occurs in all three) are computed once. */
     const pith_plan_stats s = pith_plan_statistics(plan);
-    printf("\nplanned: %d nodes needed, %d merged with equal ones, %d step%s\n", s.nodes, s.merged, s.steps,
-           s.steps == 1 ? "" : "s");
+    printf("\nplanned: %d nodes needed, %d merged with equal ones; steps to run: %d\n", s.nodes,
+           s.merged, s.steps);
 
     FILE *drawing = fopen("build/01_scalar.dot", "w");
     if (drawing) {
         pith_print_dot(drawing, g, df);
         fclose(drawing);
-        printf("drawn: build/01_scalar.dot (dot -Tsvg build/01_scalar.dot -o f.svg; blue nodes came from the gradient)\n");
+        printf("drawn: dot -Tsvg build/01_scalar.dot -o f.svg (blue: made by the gradient)\n");
     }
 
     /* Nodes belong to the graph and are freed with it; plans and stores are ours. */

@@ -1,11 +1,13 @@
-/* 03_loss.c: a loss is a C function that composes nodes. What it is worth, its gradient and its mistakes.
+/* 03_loss.c: a loss is a C function that composes nodes. What it is worth, its gradient and its
+ * mistakes.
  *
- * What one learns here: the shape every loss has, how to hold a new one against one that exists, what the gradient
- * says about it, and what the library tells you when the shapes are wrong.
+ * What one learns here: the shape every loss has, how to hold a new one against one that exists,
+ * what the gradient says about it, and what the library tells you when the shapes are wrong.
  *
- * The example is a margin: CLIP asks that a picture's own caption beats the others; with a margin m it must beat them by
- * m, so pairs that are right by a hair keep pulling. With m = 0 the new loss must be InfoNCE, number for number. That is
- * the first test of any generalisation: find the setting where it is something known.
+ * The example is a margin: CLIP asks that a picture's own caption beats the others; with a margin
+ * m it must beat them by m, so pairs that are right by a hair keep pulling. With m = 0 the new
+ * loss must be InfoNCE, number for number. That is the first test of any generalisation: find the
+ * setting where it is something known.
  *
  *     build/03_loss */
 #include <math.h>
@@ -13,16 +15,18 @@
 
 enum { B = 4, D = 3 };
 
-/* The batch offers what there is (core/pith.h); what a loss does not mention costs nothing. As a file of its own this
- * function, named `loss`, is all that `pith train --loss margin.c:m=0.2` needs. */
+/* The batch offers what there is (core/pith.h); what a loss does not mention costs nothing. As a
+ * file of its own this function, named `loss`, is all that `pith train --loss margin.c:m=0.2`
+ * needs. */
 static pith_node *margin_loss(const pith_batch *b)
 {
     const int pairs = b->image->dim[0];
     pith_node *own = pith_arange(b->graph, pairs), *i = pith_cast(own, PITH_F32);
-    pith_node *diagonal = pith_equal(pith_reshape(i, pairs, 1, PITH_END), i);               /* (B, B): 1 for true pairs */
+    pith_node *diagonal = pith_equal(pith_reshape(i, pairs, 1, PITH_END), i);   /* (B, B) */
     pith_node *margin = pith_scale(diagonal, pith_option(b, "m", 0.1));
     pith_node *logits = pith_mul(pith_sub(pith_matmul_nt(b->image, b->text), margin), b->scale);
-    pith_node *both = pith_add(pith_cross_entropy(logits, own), pith_cross_entropy(pith_transpose(logits), own));
+    pith_node *both = pith_add(pith_cross_entropy(logits, own),
+                               pith_cross_entropy(pith_transpose(logits), own));
     return pith_scale(pith_mean(both, PITH_ALL), 0.5);
 }
 
@@ -32,8 +36,8 @@ static pith_node *wrong_loss(const pith_batch *b)
     return pith_mean(pith_matmul(b->image, b->text), PITH_ALL);
 }
 
-/* Embeddings as a model would give them. Captions are their pictures' directions, somewhat turned; the last two captions
- * are swapped, so that the loss has something to complain about. */
+/* Embeddings as a model would give them. Captions are their pictures' directions, somewhat turned;
+ * the last two captions are swapped, so that the loss has something to complain about. */
 static pith_batch make_batch(pith_graph *g, const char *options)
 {
     static const pith_real image[B][D] = { { 1, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 }, { 1, 1, 1 } };
@@ -53,7 +57,7 @@ static void report(pith_store *store, const char *name, pith_loss *function, con
     const pith_batch b = make_batch(g, options);
     pith_node *loss = function(&b), *gradient;
     pith_grad(loss, 1, &b.image, &gradient);
-    pith_node *pull = pith_sqrt(pith_sum(pith_square(gradient), -1));                       /* (B) */
+    pith_node *pull = pith_sqrt(pith_sum(pith_square(gradient), -1));       /* (B) */
     pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, pull });
     pith_run(plan);
     const pith_real *p = pith_value(plan, pull);
@@ -64,8 +68,9 @@ static void report(pith_store *store, const char *name, pith_loss *function, con
     pith_graph_free(g);
 }
 
-/* A handler hears of every first error of a graph. The default one prints the message and exits, as an experiment wants;
- * a program that wants to live sets its own. The library itself then neither prints nor exits. */
+/* A handler hears of every first error of a graph. The default one prints the message and exits,
+ * as an experiment wants; a program that wants to live sets its own. The library itself then
+ * neither prints nor exits. */
 static void on_error(const char *message, void *context)
 {
     *(int *)context += 1;
@@ -80,12 +85,13 @@ int main(void)
     report(store, "margin m=0", margin_loss, "m=0");
     report(store, "margin m=0.1", margin_loss, "m=0.1");
     report(store, "margin m=0.3", margin_loss, "m=0.3");
-    printf("\nWith m = 0 it is InfoNCE. With more, the two pictures that were right already are pulled as well;\n"
-           "the two with swapped captions were pulled nearly as hard as can be from the start.\n");
+    printf("\nWith m = 0 it is InfoNCE. With more, the two pictures that were right already are\n"
+           "pulled as well; the two with swapped captions were pulled hard from the start.\n");
 
-    /* Now the slip. Shapes are known while the graph is built, so the error comes at once and names the line of the op
-     * and where its inputs came from; PITH_CALL adds who called the function. What is built on the failed node stays
-     * silent, so that one mistake is one message, and no plan comes of it. */
+    /* Now the slip. Shapes are known while the graph is built, so the error comes at once and
+     * names the line of the op and where its inputs came from; PITH_CALL adds who called the
+     * function. What is built on the failed node stays silent, so that one mistake is one message,
+     * and no plan comes of it. */
     printf("\nA loss with a wrong shape, which the library answers with:\n\n");
     int errors = 0;
     pith_on_error(on_error, &errors);

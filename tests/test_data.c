@@ -266,7 +266,7 @@ static void refuses_lying_packs(void **state)
     }
     static const char *const lies[][3] = {
         { "pith-pack", "pith-pock", "its header does not say so" },
-        { "\"U8\"", "\"U9\"", "tensor pixels: expected U8" },
+        { "\"U8\"", "\"U9\"", "tensor pixels has type U9, which is not read here" },
         { "[40,3,8,8]", "[39,3,8,8]", "its shape does not fit its 7680 bytes" },
         { "[40,3,8,8]", "[40,3,4,8]", "its shape does not fit" },
         { "[0,7680]", "[0,9e9] ", "lies outside the file" },
@@ -274,7 +274,7 @@ static void refuses_lying_packs(void **state)
         { "[0,7680]", "[-1,768]", "lies outside the file" },
         { "\"split\"", "\"splat\"", "it has no tensor split" },
         { "\\ntest\\ncombination", "_ntest__combination", "but there are 2 splits" },
-        { "{", "[", "its header is no JSON" },
+        { "{", "[", "its header is not a JSON object" },
     };
     for (size_t k = 0; k < sizeof lies / sizeof *lies; k++) {
         char *at = strstr(header, lies[k][0]);

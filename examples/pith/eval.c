@@ -84,14 +84,14 @@ int command_eval(int argc, char **argv)
     job j = { .m = open_model_with_words(argv[1]), .json = json_object() };
     pith_pack *pack = open_data(argv[2], j.m.config.image_size, 0, NULL);
     j.pack = pack;
+    const int chosen = split ? pith_pack_split(pack, split) : -1;
+    if (split && chosen < 0 && strcmp(split, "all"))
+        pith_raise("%s has no split \"%s\"", argv[2], split);
     j.retrieval = !kind || !strcmp(kind, "retrieval");
     j.zero_shot = !kind || !strcmp(kind, "zero-shot");
     find_classes(&j, kind && j.zero_shot);
     if (j.retrieval)
         printf("  %-14s %-16s  %-12s  %-12s  %-12s  %s\n", "split", "R@k in % (chance)", "R@1", "R@5", "R@10", "MRR");
-    const int chosen = split ? pith_pack_split(pack, split) : -1;
-    if (split && chosen < 0 && strcmp(split, "all"))
-        pith_raise("%s has no split \"%s\"", argv[2], split);
     int measured = 0;
     for (int k = 0; k < pack->splits; k++)
         if (split ? k == chosen : strcmp(pack->split_name[k], "train") && split_size(pack, k))

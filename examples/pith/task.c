@@ -1,5 +1,6 @@
 /* task.c: CLIP with a loss, and perhaps a teacher's stored rows, as a task of core/train. */
 #include <fnmatch.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -224,6 +225,18 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
     return m;
 }
 
+/* A run killed before its first save has none, and begins anew. */
+static bool has_checkpoint(const char *run)
+{
+    char pattern[4096];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/step-*[0-9]", run);
+    if (glob(pattern, 0, NULL, &found))
+        return false;
+    globfree(&found);
+    return true;
+}
+
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *wise, const char *out,
                               bool resume, const char *record, const char *title)
 {
@@ -250,7 +263,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
         .directory = out, .steps = r->steps, .warmup = r->warmup, .rate = r->rate, .decay = r->decay, .beta1 = 0.9,
         .beta2 = 0.98, .epsilon = 1e-6, .clip_norm = r->clip_norm, .ema = r->ema, .schedule = parse_schedule(r->schedule),
         .evaluate_every = r->evaluate_every, .save_every = r->save_every, .keep = 2, .seed = (uint64_t)common_seed,
-        .resume = resume, .title = title, .record = record, .log = stderr,
+        .resume = resume && has_checkpoint(out), .title = title, .record = record, .log = stderr,
     };
     const pith_task work = { &t, build_loss, feed, evaluate, export_model };
     pith_train_result result;
