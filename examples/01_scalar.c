@@ -41,9 +41,9 @@ int main(void)
            pith_graph_size(g) - after);
 
     /* Read f' from the inside: each op on the way from x to f contributed one factor, and where
-     * two ways lead from f to x their contributions are added. That is the chain rule, and all
-     * there is to it. The factors are in the wrong order for a human (the product with 1 is the
-     * walk's start), so nobody simplified: the planner drops what repeats. */
+     * two ways lead from x to f their contributions are added. That is the chain rule, and all
+     * there is to it. The 1 in front is where the walk begins, the derivative of f to itself.
+     * Nobody simplifies the formula; the planner computes once what stands there twice. */
     pith_plan *plan = pith_plan_new(g, 3, (pith_node *[]){ f, df, ddf });
 
     printf("%6s %10s %10s %10s   %s\n", "x", "f", "f'", "f''", "f' by central differences");
@@ -56,8 +56,8 @@ int main(void)
                pith_scalar(plan, df), pith_scalar(plan, ddf), (above - below) / (2 * h));
     }
 
-    /* All of it is pointwise, so the planner made few passes of many nodes; equal nodes (sin(3x)
-     * occurs in all three) are computed once. */
+    /* All of it is pointwise, so the planner makes one pass of it: values that are used at once
+     * never see memory. sin(3x) occurs in all three and is computed once. */
     const pith_plan_stats s = pith_plan_statistics(plan);
     printf("\nplanned: %d nodes needed, %d merged with equal ones; steps to run: %d\n", s.nodes,
            s.merged, s.steps);

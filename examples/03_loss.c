@@ -10,7 +10,6 @@
  * setting where it is something known.
  *
  *     build/03_loss */
-#include <math.h>
 #include <losses/losses.h>
 
 enum { B = 4, D = 3 };

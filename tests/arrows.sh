@@ -11,7 +11,7 @@ may() {
 own='[a-z_0-9]+\.(h|def)'
 out=$(
     may "$(ls core/*.c core/*.h)" 'pith\.h|core\.h|inside\.h'
-    may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|functions\.h'
+    may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|functions|rows|tile)\.h'
     may "$(ls core/data/*.[ch])" "(core/)?pith\.h|(core/)?core\.h|(core/)?(data/)?(data|parts|[a-z_]+)\.h"
     may "$(ls core/train/*.[ch])" "(core/)?pith\.h|(core/)?data/data\.h|(core/)?(train/)?(train|parts|[a-z_]+)\.h"
     may "$(ls models/*.[ch])" "(core/)?pith\.h|(models/)?(models|parts)\.h"

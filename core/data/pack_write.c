@@ -222,7 +222,7 @@ static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_r
         report->unreadable += s->state == PITH_UNREADABLE;
         report->empty_caption += s->state == PITH_NO_CAPTION;
         if (!*report->first_bad)
-            snprintf(report->first_bad, sizeof report->first_bad, "%s: %s", s->source, s->why);
+            snprintf(report->first_bad, sizeof report->first_bad, "%.120s: %.120s", s->source, s->why);
     }
     return good;
 }
