@@ -205,11 +205,59 @@ static void train(const char *expected, const char *spec)
 static void ten_steps_infonce(void **state) { (void)state, train("infonce", "clip"); }
 static void ten_steps_affinity(void **state) { (void)state, train("affinity", "affinity"); }
 
+#ifndef PITH_DOUBLE
+/* The program itself on a model that OpenCLIP wrote: embeddings, logits, loss and every gradient. */
+static void run_command(const char *loss, const char *options)
+{
+    char command[512], name[300];
+    snprintf(command, sizeof command, "%s run " FOLDER "openclip " FOLDER "openclip-in.safetensors build/openclip-out.safetensors "
+             "--grad %s >build/openclip-run.log 2>&1", getenv("PITH") ? getenv("PITH") : "build/pith", options);
+    if (system(command)) fail_msg("failed, see build/openclip-run.log: %s", command);
+    pith_store *want = load("openclip-out"), *have = pith_store_new();
+    assert_true(pith_store_load(have, "build/openclip-out.safetensors"));
+    double model = 0;
+    int gradients = 0;
+    for (int k = 0; k < pith_store_count(want); k++) {
+        const pith_tensor *x = pith_store_at(want, k);
+        if (strstr(x->name, loss) == x->name && strstr(x->name, ".grad.")) model = fmax(model, largest(x->data, pith_tensor_size(x)));
+    }
+    for (int k = 0; k < pith_store_count(have); k++) {
+        const pith_tensor *x = pith_store_at(have, k);
+        const bool gradient = strncmp(x->name, "grad.", 5) == 0, of_loss = gradient || strcmp(x->name, "loss") == 0;
+        snprintf(name, sizeof name, "%s%s%s", of_loss ? loss : "", of_loss ? "." : "", x->name);
+        const pith_tensor *y = pith_store_find(want, name);
+        if (!y) fail_msg("OpenCLIP has no %s", name);
+        const size_t n = pith_tensor_size(y);
+        assert_int_equal(pith_tensor_size(x), n);
+        const double own = largest(y->data, n);
+        close_to(name, x->data, y->data, n, gradient ? fmax(own, model / 1000) : fmax(own, 1), 1e-4);
+        gradients += gradient;
+    }
+    for (int k = 0; k < pith_store_count(want); k++) {
+        snprintf(name, sizeof name, "%s.grad.", loss);
+        gradients -= strncmp(pith_store_at(want, k)->name, name, strlen(name)) == 0;
+    }
+    assert_int_equal(gradients, 0);
+    pith_store_free(want);
+    pith_store_free(have);
+}
+
+static void run_infonce(void **state) { (void)state, run_command("infonce", "--loss clip"); }
+static void run_affinity(void **state)
+{
+    (void)state;
+    run_command("affinity", "--loss affinity --teacher " FOLDER "openclip-teacher");
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(infonce),           cmocka_unit_test(affinity),           cmocka_unit_test(affinity_scale_50),
         cmocka_unit_test(quick_gelu),        cmocka_unit_test(ten_steps_infonce),  cmocka_unit_test(ten_steps_affinity),
+#ifndef PITH_DOUBLE
+        cmocka_unit_test(run_infonce),       cmocka_unit_test(run_affinity),
+#endif
     };
     pith_on_error(test_handler, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
