@@ -19,6 +19,7 @@ enum {
     PITH_DISTINCT = 4,      /* never merged with an equal node nor folded: random numbers, assigns */
     PITH_LEAF = 8,          /* no inputs and no kernel: its memory comes from outside */
     PITH_NO_VALUE = 16,     /* takes part in order only */
+    PITH_GEMM = 32,         /* its time is that of the library's matrix product */
 };
 
 typedef void pith_kernel(const node *n, const void *const *in, void *const *out, void *scratch);

@@ -351,7 +351,7 @@ void pith_print_dot(FILE *f, const pith_graph *g, const pith_node *n);     /* Gr
 void pith_print_plan(FILE *f, const pith_plan *p);              /* a table of steps: op, shape, bytes, place in the arena */
 void pith_time_plan(pith_plan *p, bool on);                     /* measure every step of the runs to come */
 void pith_print_times(FILE *f, const pith_plan *p);             /* by op and by scope */
-double pith_gemm_share(const pith_plan *p);                     /* of the measured time, in ops made of matrix products */
+double pith_gemm_share(const pith_plan *p);                     /* of the measured time, in matmul and linear */
 
 /* ---- stores ----------------------------------------------------------------------------------------------------------- */
 

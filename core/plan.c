@@ -64,7 +64,7 @@ static bool fold(pith_plan *p, const node *n)
 {
     const void *in[8];
     size_t size = 1024;
-    if (n->op->flags & ~(unsigned)PITH_INPLACE || pith_results(n->op) > 1 || n->n_in < 1 || n->n_in > 8) return false;
+    if (n->op->flags & ~(unsigned)(PITH_INPLACE | PITH_GEMM) || pith_results(n->op) > 1 || n->n_in < 1 || n->n_in > 8) return false;
     for (int k = 0; k < n->n_in; k++) {
         if (!(in[k] = known(p, n->in[k]))) return false;
         size += pith_size(n->in[k]);

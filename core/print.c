@@ -176,7 +176,7 @@ double pith_gemm_share(const pith_plan *p)
     for (int k = 0; k < p->n_steps; k++) {
         const pith_planned *s = &p->steps[k];
         total += s->seconds;
-        if (!s->chain && s->n->op->flops) gemm += s->seconds;
+        if (s->n->op->flags & PITH_GEMM) gemm += s->seconds;
     }
     return total > 0 ? gemm / total : 0;
 }

@@ -139,7 +139,7 @@ static node *matmul_example(pith_graph *g, int i)
 }
 
 const pith_op pith_op_matmul = { "matmul", .shape = matmul_shape, .grad = matmul_grad, .cpu = matmul_cpu,
-                                 .scratch = matmul_scratch, .flops = matmul_flops, .example = matmul_example };
+                                 .scratch = matmul_scratch, .flops = matmul_flops, .flags = PITH_GEMM, .example = matmul_example };
 
 node *pith_matmul_(const char *at, node *a, node *b) { return matmul(at, a, b, false, false); }
 node *pith_matmul_nt_(const char *at, node *a, node *b) { return matmul(at, a, b, false, true); }
@@ -207,7 +207,7 @@ static node *linear_example(pith_graph *g, int i)
 }
 
 const pith_op pith_op_linear = { "linear", .shape = linear_shape, .grad = linear_grad, .lower = linear_lower,
-                                 .cpu = linear_cpu, .flops = linear_flops, .example = linear_example };
+                                 .cpu = linear_cpu, .flops = linear_flops, .flags = PITH_GEMM, .example = linear_example };
 
 node *pith_linear_(const char *at, node *x, node *w, node *b)
 {
