@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # The program as a person uses it: help, mistakes of one sentence each, and small runs from end to end. PITH=FILE tests another build.
 set -u
 cd "$(dirname "$0")/.."

@@ -1,5 +1,6 @@
-/* demo.c: pith demo: from nothing to a small CLIP that has been trained, distilled and looked at. A teacher, a student of less than half
- * its size that inherits from it and imitates it, and the same student from scratch, for the same number of steps. */
+/* demo.c: pith demo: from nothing to a small CLIP that has been trained, distilled and looked at. A
+ * teacher, a student of less than half its size that inherits from it and imitates it, and the same
+ * student from scratch, for the same number of steps. */
 #include <ftw.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,17 +8,22 @@
 #include <unistd.h>
 #include "demo.h"
 
-static recipe teaching = { .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 1600, .batch = 128, .warmup = 60,
-                           .rate = 1e-3, .decay = 0.1, .clip_norm = 1 };
-static recipe learning = { .loss = "affinity", .augment = "strong", .schedule = "cosine", .steps = 600, .batch = 128, .warmup = 30,
-                           .rate = 1e-3, .decay = 0.1, .clip_norm = 1 };
+static recipe teaching = {
+    .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 1600, .batch = 128,
+    .warmup = 60, .rate = 1e-3, .decay = 0.1, .clip_norm = 1
+};
+static recipe learning = {
+    .loss = "affinity", .augment = "strong", .schedule = "cosine", .steps = 600, .batch = 128,
+    .warmup = 30, .rate = 1e-3, .decay = 0.1, .clip_norm = 1
+};
 static const char *teacher_name = "demo-teacher", *student_name = "demo-student";
 static bool shapes;
 static int64_t seeds = 1;
 
 static const option options[] = {
     { "--shapes", FLAG, &shapes, "coloured shapes drawn by rule instead of emoji: no download" },
-    { "--seeds", INTEGER, &seeds, "above 1: the whole training with as many seeds, their means and spread, no page" },
+    { "--seeds", INTEGER, &seeds,
+      "above 1: the whole training with as many seeds, their means and spread, no page" },
     { "--teacher", TEXT, &teacher_name, "the teacher's name or sizes" },
     { "--teacher-steps", INTEGER, &teaching.steps, "its steps" },
     { "--teacher-rate", NUMBER, &teaching.rate, "its learning rate" },
@@ -33,7 +39,7 @@ static const option options[] = {
     END_OF_OPTIONS
 };
 
-/* ---- training -------------------------------------------------------------------------------------------------- */
+/* ---- training ---- */
 
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
 {
@@ -55,8 +61,9 @@ static void train(demo *d, contestant *c, const recipe *r, const teacher *t, dou
     char *record = write_record("demo", d->out, options);
     recipe own = *r;
     own.batch = teaching.batch;
-    own.evaluate_every = own.steps / 4;
-    const pith_train_result result = train_model(&c->m, d->pack, &own, t, c->path, false, record, c->title);
+    own.evaluate_every = (own.steps + 3) / 4;
+    const pith_train_result result =
+        train_model(&c->m, d->pack, &own, t, c->path, false, record, c->title);
     free(record);
     if (result.interrupted)
         exit(130);
@@ -129,9 +136,12 @@ static void measure(demo *d)
 /* Trains and measures all three below `folder`. */
 static void experiment(demo *d, const char *folder)
 {
-    static const char *const name[MODELS][3] = { { "teacher", "teacher", "teacher" },
-                                                 { "student, distilled", "student", "student" },
-                                                 { "student, from scratch", "scratch", "scratch" } };
+    static const char *const name[MODELS][3] = {
+        { "teacher", "teacher", "teacher" },
+        { "student, distilled", "student", "student" },
+        { "student, from scratch", "scratch", "scratch" },
+    };
+    make_directories(folder);
     for (int k = 0; k < MODELS; k++) {
         contestant *c = &d->model[k];
         *c = (contestant){ .name = name[k][0], .directory = name[k][1], .title = name[k][2] };
@@ -151,7 +161,7 @@ static void forget(demo *d)
         pairs_free(&d->rows[s]);
 }
 
-/* ---- several seeds --------------------------------------------------------------------------------------------- */
+/* ---- several seeds ---- */
 
 static void print_spread(const demo *d, double *const *found, int64_t n)
 {
@@ -185,27 +195,30 @@ static void run_seeds(demo *d)
         found[r] = malloc(sizeof(double) * (size_t)(d->splits * MODELS * 6));
         for (int s = 0; s < d->splits; s++)
             for (int k = 0; k < MODELS; k++)
-                memcpy(found[r] + (s * MODELS + k) * 6, d->model[k].measured[s].recall, 6 * sizeof(double));
+                memcpy(found[r] + (s * MODELS + k) * 6, d->model[k].measured[s].recall,
+                       6 * sizeof(double));
         forget(d);
     }
     printf("\nMeans of %lld seeds and their standard deviation, in %%\n", (long long)seeds);
-    printf("  %-14s %-22s %-38s   %s\n", "split", "model", "words -> picture: R@1, R@5, R@10", "picture -> words: R@1, R@5, R@10");
+    printf("  %-14s %-22s %-38s   %s\n", "split", "model", "words -> picture: R@1, R@5, R@10",
+           "picture -> words: R@1, R@5, R@10");
     print_spread(d, found, seeds);
     for (int64_t r = 0; r < seeds; r++)
         free(found[r]);
     free(found);
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------------- */
+/* ---- the command ---- */
 
 int command_demo(int argc, char **argv)
 {
     demo *d = calloc(1, sizeof *d);
-    const int words = parse_options(options, "[RUN] [--shapes] [--seeds N]",
-                                    "Trains a teacher on emoji, distils it into a student of less than half its size that inherits from\n"
-                                    "it, trains the same student from scratch, measures all three, and shows what came out in\n"
-                                    "RUN/index.html and RUN/summary.json. RUN: runs/demo.",
-                                    0, 1, argc, argv);
+    const int words = parse_options(
+        options, "[RUN] [--shapes] [--seeds N]",
+        "Trains a teacher on emoji, distils it into a student of less than half its size that\n"
+        "inherits from it, trains the same student from scratch, measures all three, and shows\n"
+        "what came out in RUN/index.html and RUN/summary.json. RUN: runs/demo.",
+        0, 1, argc, argv);
     d->out = words ? argv[1] : "runs/demo";
     d->shapes = shapes;
     d->side = 64;
@@ -223,7 +236,8 @@ int command_demo(int argc, char **argv)
         printf("\n");
         demo_table(d);
         demo_summary(d);
-        printf("\nLook at %s/index.html, and try:\n    build/pith search %s/student %s/pictures \"%s\"\n", d->out, d->out, d->out,
+        printf("\nLook at %s/index.html, and try:\n", d->out);
+        printf("    build/pith search %s/student %s/pictures \"%s\"\n", d->out, d->out,
                d->shapes ? "red circle" : "red flag");
         forget(d);
     }

@@ -21,14 +21,12 @@ typedef struct {
     bool shapes;
     int side;                                   /* of the packed pictures */
     pith_pack *pack;
-    int splits, split[REPORT_MOST];             /* those that are measured: neither "train" nor "valid" */
+    int splits, split[REPORT_MOST];             /* those that are measured */
     pairs rows[REPORT_MOST];                    /* the distilled student's */
     contestant model[MODELS];
     int phases;
     report_phase phase[REPORT_MOST];
 } demo;
-
-const char *split_meaning(const char *name);
 
 /* demo_data.c: fetches and packs into d->out, falls back on shapes where there is no network. Phases it took are noted. */
 void demo_data(demo *d);

@@ -6,7 +6,7 @@
 
 enum { QUERIES = 8, MAP = 12 };
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 static void print_cells(const demo *d, const contestant *c, int way, bool chance)
 {
@@ -26,7 +26,8 @@ void demo_table(const demo *d)
     printf("\n");
     for (int k = 0; k < MODELS; k++) {
         const contestant *c = &d->model[k];
-        printf("%-22s %8.2f M %8.4f %8.1f %-16s", c->name, c->cost.parameters / 1e6, c->cost.flops_pair / 1e9, c->seconds, arrow[0]);
+        printf("%-22s %8.2f M %8.4f %8.1f %-16s", c->name, c->cost.parameters / 1e6,
+               c->cost.flops_pair / 1e9, c->seconds, arrow[0]);
         print_cells(d, c, 0, false);
         printf("%-50s  %-16s", "", arrow[1]);
         print_cells(d, c, 1, false);
@@ -44,7 +45,7 @@ void demo_table(const demo *d)
     printf("%-22s %8.1f s\n", "together", sum);
 }
 
-/* ---- summary.json ---------------------------------------------------------------------------------------------- */
+/* ---- summary.json ---- */
 
 void demo_summary(const demo *d)
 {
@@ -53,15 +54,20 @@ void demo_summary(const demo *d)
         const contestant *c = &d->model[k];
         json_t *splits = json_object();
         for (int s = 0; s < d->splits; s++)
-            json_object_set_new(splits, d->pack->split_name[d->split[s]], retrieval_json(&c->measured[s]));
-        json_array_append_new(models, json_pack("{s:s, s:s, s:f, s:f, s:I, s:f, s:o}", "name", c->name, "directory", c->directory,
-                                                "parameters", c->cost.parameters, "gflop_pair", c->cost.flops_pair / 1e9, "steps",
-                                                (json_int_t)c->steps, "seconds", c->seconds, "splits", splits));
+            json_object_set_new(splits, d->pack->split_name[d->split[s]],
+                                retrieval_json(&c->measured[s]));
+        json_array_append_new(
+            models, json_pack("{s:s, s:s, s:f, s:f, s:I, s:f, s:o}", "name", c->name, "directory",
+                              c->directory, "parameters", c->cost.parameters, "gflop_pair",
+                              c->cost.flops_pair / 1e9, "steps", (json_int_t)c->steps, "seconds",
+                              c->seconds, "splits", splits));
     }
     for (int k = 0; k < d->phases; k++)
-        json_array_append_new(phases, json_pack("{s:s, s:f}", "name", d->phase[k].name, "seconds", d->phase[k].seconds));
-    json_t *all = json_pack("{s:s, s:I, s:I, s:s, s:i, s:o, s:o}", "version", VERSION, "seed", (json_int_t)common_seed, "threads",
-                            (json_int_t)common_threads, "data", d->shapes ? "shapes" : "emoji", "pairs", d->pack->count, "models",
+        json_array_append_new(phases, json_pack("{s:s, s:f}", "name", d->phase[k].name, "seconds",
+                                                d->phase[k].seconds));
+    json_t *all = json_pack("{s:s, s:I, s:I, s:s, s:i, s:o, s:o}", "version", VERSION, "seed",
+                            (json_int_t)common_seed, "threads", (json_int_t)common_threads, "data",
+                            d->shapes ? "shapes" : "emoji", "pairs", d->pack->count, "models",
                             models, "phases", phases);
     char path[4096], *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     snprintf(path, sizeof path, "%s/summary.json", d->out);
@@ -70,9 +76,9 @@ void demo_summary(const demo *d)
     json_decref(all);
 }
 
-/* ---- the page -------------------------------------------------------------------------------------------------- */
+/* ---- the page ---- */
 
-const char *split_meaning(const char *name)
+static const char *split_meaning(const char *name)
 {
     static const char *const known[][2] = {
         { "composition", "people and skin tones that were never seen together, each of them seen" },
@@ -103,7 +109,8 @@ static double cosine(const pairs *p, const pith_real *a, const pith_real *b)
 static void find_nearest(const demo *d, const pairs *p, int query, int way, report_hit *hits)
 {
     const size_t width = (size_t)p->width;
-    const pith_real *from = (way ? p->image : p->text) + (size_t)query * width, *to = way ? p->text : p->image;
+    const pith_real *from = (way ? p->image : p->text) + (size_t)query * width,
+                    *to = way ? p->text : p->image;
     int n = 0;
     for (int k = 0; k < p->n; k++) {
         if (way && p->group[k] != k)
@@ -127,7 +134,9 @@ static void ask(const demo *d, report_query *queries, int way)
     for (int k = 0; k < QUERIES; k++) {
         const pairs *p = &d->rows[k * d->splits / QUERIES];
         const int at = (int)(((int64_t)(2 * k + 1 + way) * p->n / (2 * QUERIES + 1)) % p->n);
-        queries[k] = (report_query){ d->pack->caption[p->index[at]], way ? picture_of(d, p->index[at]) : NULL, { { 0 } } };
+        queries[k] = (report_query){ d->pack->caption[p->index[at]],
+                                     way ? picture_of(d, p->index[at]) : NULL,
+                                     { { 0 } } };
         find_nearest(d, p, at, way, queries[k].nearest);
     }
 }
@@ -143,7 +152,8 @@ static void fill_map(const demo *d, const uint8_t **picture, const char **captio
     }
     for (int i = 0; i < MAP; i++)
         for (int j = 0; j < MAP; j++)
-            cosines[i * MAP + j] = cosine(p, p->image + (size_t)at[i] * (size_t)p->width, p->text + (size_t)at[j] * (size_t)p->width);
+            cosines[i * MAP + j] = cosine(p, p->image + (size_t)at[i] * (size_t)p->width,
+                                          p->text + (size_t)at[j] * (size_t)p->width);
 }
 
 static void fill_figures(const demo *d, report *r, char metrics[MODELS][4200])
@@ -151,14 +161,18 @@ static void fill_figures(const demo *d, report *r, char metrics[MODELS][4200])
     for (int s = 0; s < d->splits; s++) {
         const pith_retrieval *m = &d->model[0].measured[s];
         const char *name = d->pack->split_name[d->split[s]];
-        r->split[s] = (report_split){ .name = name, .meaning = split_meaning(name), .pairs = m->pictures };
+        r->split[s] =
+            (report_split){ .name = name, .meaning = split_meaning(name), .pairs = m->pictures };
         memcpy(r->split[s].chance, m->chance, sizeof m->chance);
     }
     for (int k = 0; k < MODELS; k++) {
         const contestant *c = &d->model[k];
         snprintf(metrics[k], 4200, "%s/metrics.jsonl", c->path);
-        r->model[k] = (report_model){ .name = c->name, .parameters = c->cost.parameters, .gflop_pair = c->cost.flops_pair / 1e9,
-                                      .seconds = c->seconds, .metrics = metrics[k] };
+        r->model[k] = (report_model){ .name = c->name,
+                                      .parameters = c->cost.parameters,
+                                      .gflop_pair = c->cost.flops_pair / 1e9,
+                                      .seconds = c->seconds,
+                                      .metrics = metrics[k] };
         for (int s = 0; s < d->splits; s++)
             memcpy(r->model[k].recall[s], c->measured[s].recall, sizeof c->measured[s].recall);
     }
@@ -168,9 +182,11 @@ static void fill_figures(const demo *d, report *r, char metrics[MODELS][4200])
 void demo_page(const demo *d)
 {
     static const char *const emoji[] = {
-        "Noto Emoji by Google (SIL Open Font License 1.1), drawn from Debian's package fonts-noto-color-emoji.",
+        "Noto Emoji by Google (SIL Open Font License 1.1), drawn from Debian's package "
+        "fonts-noto-color-emoji.",
         "EmojiOne by Emoji One (CC-BY-SA 4.0), from Debian's package ruby-gemojione.",
-        "Captions: the names of Unicode's list of emoji (Unicode licence).", NULL };
+        "Captions: the names of Unicode's list of emoji (Unicode licence).", NULL
+    };
     static const char *const rule[] = { "Coloured shapes drawn by pith itself.", NULL };
     report_query words[QUERIES], pictures[QUERIES];
     const uint8_t *map_picture[MAP];
@@ -182,12 +198,17 @@ void demo_page(const demo *d)
     fill_map(d, map_picture, map_caption, map_cosine);
     report r = {
         .title = "pith demo",
-        .explanation = "A teacher learned from pictures and their names which belong together. A student of less than half its size began "
-                       "with a part of the teacher's weights and imitated how the teacher compares pictures with words; the same "
-                       "student was also trained from scratch, for as many steps. All are measured on pictures they never saw: how often "
-                       "is the right one the first, or among the first five or ten? The gallery and the map are the distilled student's.",
-        .attributions = d->shapes ? rule : emoji, .size = d->pack->size, .models = MODELS, .splits = d->splits, .phases = d->phases,
-        .word_queries = QUERIES, .picture_queries = QUERIES, .word_query = words, .picture_query = pictures, .map = MAP,
+        .explanation =
+            "A teacher learned from pictures and their names which belong together. A student of "
+            "less than half its size began with a part of the teacher's weights and imitated how "
+            "the teacher compares pictures with words; the same student was also trained from "
+            "scratch, for as many steps. All are measured on pictures they never saw: how often is "
+            "the right one the first, or among the first five or ten? The gallery and the map are "
+            "the distilled student's.",
+        .attributions = d->shapes ? rule : emoji, .size = d->pack->size,
+        .models = MODELS, .splits = d->splits, .phases = d->phases,
+        .word_queries = QUERIES, .picture_queries = QUERIES,
+        .word_query = words, .picture_query = pictures, .map = MAP,
         .map_picture = map_picture, .map_caption = map_caption, .map_cosine = map_cosine,
     };
     fill_figures(d, &r, metrics);

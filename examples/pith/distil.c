@@ -1,4 +1,5 @@
-/* distil.c: pith distil: a small CLIP that imitates a large one, begun from a part of its weights. */
+/* distil.c: pith distil: a small CLIP that imitates a large one, begun from a part of its
+ * weights. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,26 +30,31 @@ int command_distil(int argc, char **argv)
 {
     recipe r = RECIPE_DEFAULTS;
     r.loss = "affinity";
-    const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL, *resume = NULL;
+    const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL,
+               *resume = NULL;
     const option options[] = {
         { "--teacher", TEXT, &directory, "the teacher's model directory" },
         { "--student", TEXT, &name, "a directory, a name or sizes: see pith help" },
         { "--out", TEXT, &out, "the run's directory, which becomes the student's model" },
         { "--resume", TEXT, &resume, "go on with a run of this directory; its options are known" },
-        { "--inherit", TEXT, &how, "manual: begin with the front slices of a larger model's weights; or none" },
+        { "--inherit", TEXT, &how,
+          "manual: begin with the front slices of a larger model's weights; or none" },
         { "--inherit-from", TEXT, &from, "that model's directory, if it is not the teacher" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
-    const char *data = parse_run(options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
-                                 "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are made once, kept in\n"
-                                 "RUN/teacher.safetensors and replayed. A new student has its teacher's words.",
-                                 &out, &resume, argc, argv);
+    const char *data = parse_run(
+        options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
+        "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are\n"
+        "made once, kept in RUN/teacher.safetensors and replayed. A new student has its\n"
+        "teacher's words.",
+        &out, &resume, argc, argv);
     need_option("--teacher", directory);
     need_option("--student", name);
     model wise = open_model_with_words(directory);
     model m = start_student(name, &wise, directory);
-    const int size = wise.config.image_size > m.config.image_size ? wise.config.image_size : m.config.image_size;
+    const int size =
+        wise.config.image_size > m.config.image_size ? wise.config.image_size : m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
     if (!strcmp(how, "manual"))
         inherit_from(&m, from ? from : directory);

@@ -1,4 +1,5 @@
-/* encode.c: models and data as the command line names them, and the embeddings of pictures and texts. */
+/* encode.c: models and data as the command line names them, and the embeddings of pictures and
+ * texts. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ model open_model(const char *directory)
     m.tokenizer = pith_tokenizer_read(path);
     const int size = pith_tokenizer_size(m.tokenizer);
     if (size != m.config.vocabulary)
-        pith_raise("%s: holds %d ids, the model of %s wants %d", path, size, directory, m.config.vocabulary);
+        pith_raise("%s: holds %d ids, the model of %s wants %d", path, size, directory,
+                   m.config.vocabulary);
     return m;
 }
 
@@ -31,7 +33,8 @@ model open_model_with_words(const char *directory)
 {
     model m = open_model(directory);
     if (!m.tokenizer)
-        pith_raise("%s holds no vocab.txt.gz: for OpenCLIP's models it is CLIP's bpe_simple_vocab_16e6.txt.gz",
+        pith_raise("%s holds no vocab.txt.gz: for OpenCLIP's models it is CLIP's "
+                   "bpe_simple_vocab_16e6.txt.gz",
                    directory);
     return m;
 }
@@ -61,24 +64,27 @@ pith_pack *open_data(const char *data, int size, double valid, const char *pack)
 {
     char temporary[4096];
     const char *folder = getenv("TMPDIR");
-    snprintf(temporary, sizeof temporary, "%s/pith-%ld.pack", folder ? folder : "/tmp", (long)getpid());
+    snprintf(temporary, sizeof temporary, "%s/pith-%ld.pack", folder ? folder : "/tmp",
+             (long)getpid());
     pith_pack_report r;
     pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
     if (!pack)
         unlink(temporary);              /* what is mapped stays */
     const int bad = r.missing + r.unreadable + r.empty_caption;
     if (bad)
-        fprintf(stderr, "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; the first: %s\n", data,
-                bad, bad + r.read, r.missing, r.unreadable, r.empty_caption, r.first_bad);
+        fprintf(stderr, "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; "
+                "the first: %s\n", data, bad, bad + r.read, r.missing, r.unreadable,
+                r.empty_caption, r.first_bad);
     return p;
 }
 
-/* ---- pictures ------------------------------------------------------------------------------------------------- */
+/* ---- pictures ---- */
 
 image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
 {
     image_encoder e = { .graph = pith_graph_new(s, 0), .batch = batch, .width = c->embed };
-    e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size, PITH_END);
+    e.pixels =
+        pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size, PITH_END);
     e.rows = pith_normalize(clip_image(e.graph, c, e.pixels));
     e.plan = pith_plan_new(e.graph, 1, &e.rows);
     return e;
@@ -111,10 +117,11 @@ static void resize_planes(const uint8_t *pixels, int from, uint8_t *out, int to)
     free(small);
 }
 
-void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size, const uint8_t *pixels,
-                   pith_real *rows)
+void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size,
+                   const uint8_t *pixels, pith_real *rows)
 {
-    const size_t plane = (size_t)c->image_size * (size_t)c->image_size, from = 3 * (size_t)size * (size_t)size;
+    const size_t plane = (size_t)c->image_size * (size_t)c->image_size,
+                 from = 3 * (size_t)size * (size_t)size;
     image_encoder e = image_encoder_new(c, s, n < CHUNK ? n : CHUNK);
     pith_real *normal = calloc((size_t)e.batch * 3 * plane, sizeof *normal);
     uint8_t *fitted = malloc(3 * plane);
@@ -137,7 +144,8 @@ void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index,
     image_encoder_free(&e);
 }
 
-void encode_pictures(const clip_config *c, pith_store *s, int n, int size, const uint8_t *pixels, pith_real *rows)
+void encode_pictures(const clip_config *c, pith_store *s, int n, int size, const uint8_t *pixels,
+                     pith_real *rows)
 {
     encode_chosen(c, s, n, NULL, size, pixels, rows);
 }
@@ -155,11 +163,11 @@ void read_view(const clip_config *c, const char *path, uint8_t *pixels)
     free(view);
 }
 
-/* ---- texts ---------------------------------------------------------------------------------------------------- */
+/* ---- texts ---- */
 
 /* Captions start .. start+batch-1 one after another; beyond the n-th all are empty. */
-static void lay_tokens(const int *ids, const int *lengths, int context, int start, int n, int batch, int tokens, int *out,
-                       int *positions, int *offsets, int *last)
+static void lay_tokens(const int *ids, const int *lengths, int context, int start, int n, int batch,
+                       int tokens, int *out, int *positions, int *offsets, int *last)
 {
     memset(out, 0, sizeof *out * (size_t)tokens);
     memset(positions, 0, sizeof *positions * (size_t)tokens);
@@ -175,16 +183,18 @@ static void lay_tokens(const int *ids, const int *lengths, int context, int star
     }
 }
 
-void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n, const char *const *texts,
-                  pith_real *rows)
+void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n,
+                  const char *const *texts, pith_real *rows)
 {
     const int batch = n < CHUNK ? n : CHUNK;
-    int *ids = malloc(sizeof *ids * (size_t)n * (size_t)c->context), *lengths = malloc(sizeof *lengths * (size_t)n);
+    int *ids = malloc(sizeof *ids * (size_t)n * (size_t)c->context),
+        *lengths = malloc(sizeof *lengths * (size_t)n);
     int tokens = 1;
     for (int start = 0; start < n; start += batch) {
         int sum = 0;
         for (int k = start; k < n && k < start + batch; k++)
-            sum += lengths[k] = pith_encode(t, texts[k], c->context, ids + (size_t)k * (size_t)c->context);
+            sum += lengths[k] =
+                pith_encode(t, texts[k], c->context, ids + (size_t)k * (size_t)c->context);
         tokens = sum > tokens ? sum : tokens;
     }
     pith_graph *g = pith_graph_new(s, 0);
@@ -195,7 +205,8 @@ void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, 
     int *positions = laid + tokens, *offsets = positions + tokens, *last = offsets + batch + 1;
     for (int start = 0; start < n; start += batch) {
         const int count = n - start < batch ? n - start : batch;
-        lay_tokens(ids, lengths, c->context, start, n, batch, tokens, laid, positions, offsets, last);
+        lay_tokens(ids, lengths, c->context, start, n, batch, tokens, laid, positions, offsets,
+                   last);
         pith_feed(plan, in.ids, laid);
         pith_feed(plan, in.positions, positions);
         pith_feed(plan, in.offsets, offsets);

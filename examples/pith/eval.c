@@ -11,9 +11,11 @@ json_t *retrieval_json(const pith_retrieval *r)
     json_t *o = json_pack("{s:i, s:i}", "pictures", r->pictures, "captions", r->captions);
     for (int way = 0; way < 2; way++)
         json_object_set_new(o, way_name[way],
-                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "r1", r->recall[way][0], "r5", r->recall[way][1],
-                                      "r10", r->recall[way][2], "mrr", r->mrr[way], "chance_r1", r->chance[way][0],
-                                      "chance_r5", r->chance[way][1], "chance_r10", r->chance[way][2]));
+                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "r1",
+                                      r->recall[way][0], "r5", r->recall[way][1], "r10",
+                                      r->recall[way][2], "mrr", r->mrr[way], "chance_r1",
+                                      r->chance[way][0], "chance_r5", r->chance[way][1],
+                                      "chance_r10", r->chance[way][2]));
     return o;
 }
 
@@ -31,7 +33,14 @@ static void print_retrieval(const char *split, const pith_retrieval *r)
     }
 }
 
-typedef struct { model m; const pith_pack *pack; json_t *json; bool retrieval, zero_shot; pith_real *rows; int classes; } job;
+typedef struct {
+    model m;
+    const pith_pack *pack;
+    json_t *json;
+    bool retrieval, zero_shot;
+    pith_real *rows;
+    int classes;
+} job;
 
 static void measure(job *j, int split)
 {
@@ -44,14 +53,17 @@ static void measure(job *j, int split)
         json_object_set_new(o, "retrieval", retrieval_json(&r));
     }
     if (j->zero_shot && j->classes > 1) {
-        const pith_zero_shot z = pith_measure_zero_shot(p.n, p.width, p.image, p.label, j->classes, j->rows);
-        printf("  %-14s zero-shot         top-1 %.1f %% (chance %.1f, largest class %.1f), top-5 %.1f %% (chance %.1f); %d pictures of "
-               "%d classes\n", j->retrieval ? "" : name, 100 * z.top1, 100 * z.chance1, 100 * z.majority, 100 * z.top5,
-               100 * z.chance5, z.pictures, z.classes);
+        const pith_zero_shot z =
+            pith_measure_zero_shot(p.n, p.width, p.image, p.label, j->classes, j->rows);
+        printf("  %-14s zero-shot         top-1 %.1f %% (chance %.1f, largest class %.1f), "
+               "top-5 %.1f %% (chance %.1f); %d pictures of %d classes\n",
+               j->retrieval ? "" : name, 100 * z.top1, 100 * z.chance1, 100 * z.majority,
+               100 * z.top5, 100 * z.chance5, z.pictures, z.classes);
         json_object_set_new(o, "zero_shot",
-                            json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "pictures", z.pictures, "classes", z.classes, "top1",
-                                      z.top1, "top5", z.top5, "chance_top1", z.chance1, "chance_top5", z.chance5, "majority",
-                                      z.majority));
+                            json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "pictures", z.pictures,
+                                      "classes", z.classes, "top1", z.top1, "top5", z.top5,
+                                      "chance_top1", z.chance1, "chance_top5", z.chance5,
+                                      "majority", z.majority));
     }
     json_object_set_new(j->json, name, o);
     pairs_free(&p);
@@ -75,9 +87,10 @@ int command_eval(int argc, char **argv)
         END_OF_OPTIONS
     };
     parse_options(options, "MODEL DATA [--task retrieval|zero-shot] [--split NAME] [--json F]",
-                  "Retrieval both ways: the share of captions whose picture is among the 1, 5, 10 nearest of the split, and back, and\n"
-                  "the mean reciprocal rank; chance in brackets. Zero-shot: a picture's class is the nearest of the\n"
-                  "classes' rows, each the mean of the different captions that bear its label.",
+        "Retrieval both ways: the share of captions whose picture is among the 1, 5, 10\n"
+        "nearest of the split, and back, and the mean reciprocal rank; chance in brackets.\n"
+        "Zero-shot: a picture's class is the nearest of the classes' rows, each the mean of\n"
+        "the different captions that bear its label.",
                   2, 2, argc, argv);
     if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
         pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);
@@ -91,7 +104,8 @@ int command_eval(int argc, char **argv)
     j.zero_shot = !kind || !strcmp(kind, "zero-shot");
     find_classes(&j, kind && j.zero_shot);
     if (j.retrieval)
-        printf("  %-14s %-16s  %-12s  %-12s  %-12s  %s\n", "split", "R@k in % (chance)", "R@1", "R@5", "R@10", "MRR");
+        printf("  %-14s %-16s  %-12s  %-12s  %-12s  %s\n", "split", "R@k in % (chance)", "R@1",
+               "R@5", "R@10", "MRR");
     int measured = 0;
     for (int k = 0; k < pack->splits; k++)
         if (split ? k == chosen : strcmp(pack->split_name[k], "train") && split_size(pack, k))

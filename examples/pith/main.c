@@ -1,4 +1,5 @@
-/* main.c: pith: trains, distils, measures and looks at small CLIP models. The table of its commands. */
+/* main.c: pith: trains, distils, measures and looks at small CLIP models. The table of its
+ * commands. */
 #include "command.h"
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static int help(FILE *f)
     fprintf(f, "pith " VERSION ": trains, distils and looks at small CLIP models.\n\n");
     for (int k = 0; k < COMMANDS; k++)
         fprintf(f, "  pith %-11s %s\n", commands[k].name, commands[k].what);
-    fprintf(f, "\npith help COMMAND tells more. Models by name (MODEL may also be a directory):\n\n");
+    fprintf(f,
+            "\npith help COMMAND tells more. Models by name (MODEL may also be a directory):\n\n");
     clip_names(f);
     return 0;
 }
@@ -45,13 +47,14 @@ static int start(int argc, char **argv)
         names[k] = commands[k].name;
     }
     const char *near = nearest_name(argv[0], COMMANDS, names);
-    pith_raise("pith has no command %s%s%s%s", argv[0], near ? "; did you mean " : ": see pith help",
-               near ? near : "", near ? "?" : "");
+    pith_raise("pith has no command %s%s%s%s", argv[0],
+               near ? "; did you mean " : ": see pith help", near ? near : "", near ? "?" : "");
     return 1;
 }
 
-/* A thread that waits by spinning takes the core from the one it waits for when there are more threads than cores, and the loader's
- * are such: five times slower. OpenMP's library reads how to wait at its start alone, so the program begins once more. */
+/* A thread that waits by spinning takes the core from the one it waits for when there are more
+ * threads than cores, and the loader's are such: five times slower. OpenMP's library reads how to
+ * wait at its start alone, so the program begins once more. */
 static void wait_quietly(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME"))

@@ -26,9 +26,10 @@ static void find_groups(int n, const char *const *texts, int *group)
     free(sorted);
 }
 
-/* Rows of texts of which many are equal: each different one is encoded once. group: see find_groups. */
-static void encode_different(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n, const char *const *texts,
-                             int *group, pith_real *rows)
+/* Rows of texts of which many are equal: each different one is encoded once. group: see
+ * find_groups. */
+static void encode_different(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n,
+                             const char *const *texts, int *group, pith_real *rows)
 {
     const size_t width = (size_t)c->embed;
     const char **different = malloc(sizeof *different * (size_t)n);
@@ -42,7 +43,8 @@ static void encode_different(const clip_config *c, pith_store *s, const pith_tok
     pith_real *row = malloc(sizeof *row * (size_t)count * width);
     encode_texts(c, s, t, count, different, row);
     for (int k = 0; k < n; k++)
-        memcpy(rows + (size_t)k * width, row + (size_t)place[group[k]] * width, sizeof *rows * width);
+        memcpy(rows + (size_t)k * width, row + (size_t)place[group[k]] * width,
+               sizeof *rows * width);
     free(row);
     free(place);
     free(different);
@@ -56,7 +58,8 @@ int split_size(const pith_pack *pack, int split)
     return n;
 }
 
-pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack, int split)
+pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
+                   const pith_pack *pack, int split)
 {
     pairs p = { .width = c->embed };
     const size_t count = (size_t)pack->count;
@@ -93,8 +96,8 @@ pith_retrieval measure_pairs(const pairs *p)
     return pith_measure_retrieval(p->n, p->width, p->image, p->text, p->group);
 }
 
-pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t, const pith_pack *pack,
-                      int *classes)
+pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t,
+                      const pith_pack *pack, int *classes)
 {
     const size_t width = (size_t)c->embed, count = (size_t)pack->count;
     const char **texts = malloc(sizeof *texts * count);

@@ -1,4 +1,5 @@
-/* options.c: one table of options serves parsing and help, so that neither can say what the other does not. */
+/* options.c: one table of options serves parsing and help, so that neither can say what the other
+ * does not. */
 #include "command.h"
 #include <errno.h>
 #include <omp.h>
@@ -11,7 +12,8 @@ int64_t common_seed = 0, common_threads = 0;
 
 static const option common[] = {
     { "--seed", INTEGER, &common_seed, "keys every random number" },
-    { "--threads", INTEGER, &common_threads, "0: as many as the machine has; results do not depend on it" },
+    { "--threads", INTEGER, &common_threads,
+      "0: as many as the machine has; results do not depend on it" },
     END_OF_OPTIONS
 };
 
@@ -136,8 +138,8 @@ int parse_options(const option *table, const char *usage, const char *about, int
             take(o, equals ? equals + 1 : argv[++k]);
     }
     if (words < least || (most >= 0 && words > most))
-        pith_raise("%s: usage: pith %s %s", words < least ? "something is missing" : "too many words",
-                   argv[0], usage);
+        pith_raise("%s: usage: pith %s %s",
+                   words < least ? "something is missing" : "too many words", argv[0], usage);
     if (common_threads > 0)
         omp_set_num_threads((int)common_threads);
     else

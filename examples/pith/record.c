@@ -7,8 +7,8 @@
 
 char *write_record(const char *command, const char *data, const option *options)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data", data, "--seed",
-                          (json_int_t)common_seed);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data",
+                          data, "--seed", (json_int_t)common_seed);
     for (; options->name; options++) {
         const char *text = options->kind == TEXT ? *(const char **)options->value : NULL;
         json_object_set_new(o, options->name,
@@ -54,8 +54,8 @@ static const char *read_record(const char *run, const char *command, const optio
     return data;
 }
 
-const char *parse_run(const option *options, const char *usage, const char *about, const char **out, const char **resume,
-                      int argc, char **argv)
+const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
+                      const char **resume, int argc, char **argv)
 {
     char **words = malloc(sizeof *words * (size_t)argc);
     const char *data = NULL;
@@ -82,14 +82,16 @@ pith_pack *open_run_data(const char *data, int size, const char *out, bool resum
     char path[4096];
     make_directories(out);
     snprintf(path, sizeof path, "%s/data.pack", out);
-    return resume && access(path, F_OK) == 0 ? pith_pack_open(path) : open_data(data, size, 0.05, path);
+    return resume && access(path, F_OK) == 0 ? pith_pack_open(path)
+                                             : open_data(data, size, 0.05, path);
 }
 
 void print_result(const pith_train_result *r, const char *command, const char *out)
 {
     if (r->interrupted)
-        printf("stopped after step %lld; go on with: pith %s --resume %s\n", (long long)r->steps, command, out);
+        printf("stopped after step %lld; go on with: pith %s --resume %s\n", (long long)r->steps,
+               command, out);
     else
-        printf("%s: %lld steps in %.1f s, %.1f s of them waiting for data; loss %.4f\n", out, (long long)r->steps, r->seconds,
-               r->waited, r->loss);
+        printf("%s: %lld steps in %.1f s, %.1f s of them waiting for data; loss %.4f\n", out,
+               (long long)r->steps, r->seconds, r->waited, r->loss);
 }

@@ -25,8 +25,10 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     task *t = context;
     clip_inputs in = clip_inputs_new(g, &t->m->config, t->batch, tokens);
     if (t->teacher) {
-        in.teacher_image = pith_input(g, "teacher_image", PITH_F32, t->batch, t->teacher->width, PITH_END);
-        in.teacher_text = pith_input(g, "teacher_text", PITH_F32, t->batch, t->teacher->width, PITH_END);
+        in.teacher_image =
+            pith_input(g, "teacher_image", PITH_F32, t->batch, t->teacher->width, PITH_END);
+        in.teacher_text =
+            pith_input(g, "teacher_text", PITH_F32, t->batch, t->teacher->width, PITH_END);
     }
     pith_batch b = clip_batch(g, &t->m->config, &in);
     if (t->teacher)
@@ -36,7 +38,8 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     return pith_loss_build(t->loss, &b);
 }
 
-static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *b, const pith_real *progress)
+static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *b,
+                 const pith_real *progress)
 {
     task *t = context;
     int k = 0;
@@ -44,8 +47,9 @@ static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith
         k++;
     const clip_inputs *in = &t->built[k].in;
     const struct { const pith_node *input; const void *data; } feeds[] = {
-        { in->pixels, b->pixels }, { in->ids, b->ids }, { in->positions, b->positions }, { in->offsets, b->offsets },
-        { in->last, b->last }, { in->group, b->group }, { in->label, b->label }, { in->progress, progress },
+        { in->pixels, b->pixels }, { in->ids, b->ids }, { in->positions, b->positions },
+        { in->offsets, b->offsets }, { in->last, b->last }, { in->group, b->group },
+        { in->label, b->label }, { in->progress, progress },
         { in->teacher_image, t->image }, { in->teacher_text, t->text },
     };
     if (t->teacher)
@@ -56,7 +60,8 @@ static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith
     return true;
 }
 
-/* The model as it is measured and exported: its own store, or a copy with the averages in the weights' places. */
+/* The model as it is measured and exported: its own store, or a copy with the averages in the
+ * weights' places. */
 static model current(const task *t)
 {
     model m = *t->m;
@@ -71,7 +76,8 @@ static model current(const task *t)
         const pith_tensor *from = pith_store_find(t->m->store, name);
         if (!from)
             from = pith_store_find(t->m->store, list[k].name);      /* frozen */
-        pith_tensor *to = pith_store_add(m.store, list[k].name, PITH_WEIGHT, PITH_F32, from->ndim, from->dim);
+        pith_tensor *to =
+            pith_store_add(m.store, list[k].name, PITH_WEIGHT, PITH_F32, from->ndim, from->dim);
         memcpy(to->data, from->data, sizeof(pith_real) * pith_tensor_size(from));
     }
     free(list);
@@ -86,7 +92,8 @@ static void let_go(const task *t, model *m)
 
 static int evaluate(void *context, pith_metric *metrics)
 {
-    static const char *const name[3] = { "valid.r1", "valid.r5", "valid.r10" };     /* means of both ways */
+    /* means of both ways */
+    static const char *const name[3] = { "valid.r1", "valid.r5", "valid.r10" };
     const task *t = context;
     const int valid = pith_pack_split(t->pack, "valid");
     if (!split_size(t->pack, valid))
@@ -99,8 +106,10 @@ static int evaluate(void *context, pith_metric *metrics)
         metrics[n++] = (pith_metric){ name[i], (r.recall[0][i] + r.recall[1][i]) / 2 };
     pith_real *rows = class_rows(&m.config, m.store, m.tokenizer, t->pack, &classes);
     if (classes > 1)
-        metrics[n++] = (pith_metric){ "valid.zero_shot",
-                                      pith_measure_zero_shot(p.n, p.width, p.image, p.label, classes, rows).top1 };
+        metrics[n++] = (pith_metric){
+            "valid.zero_shot",
+            pith_measure_zero_shot(p.n, p.width, p.image, p.label, classes, rows).top1
+        };
     free(rows);
     pairs_free(&p);
     let_go(t, &m);
@@ -115,22 +124,25 @@ static bool export_model(void *context, const char *directory)
     return true;
 }
 
-/* ---- a recipe's words ------------------------------------------------------------------------------------------ */
+/* ---- a recipe's words ---- */
 
 static const struct { const char *name; pith_augment strengths; } presets[] = {
     { "none", { .crop = 0 } },
-    { "crop", { .crop = 0.9, .aspect = 0.33 } },                    /* OpenCLIP's */
+    { "crop", { .crop = 0.9, .aspect = 0.33 } },                        /* OpenCLIP's */
     { "light", { .shift = 0.06, .brightness = 0.1 } },
-    { "strong", { .crop = 0.8, .aspect = 0.1, .shift = 0.1, .rotate = 14, .zoom = 0.2, .brightness = 0.2, .contrast = 0.3,
-                  .saturation = 0.4, .channel = 0.15, .blur = 0.8, .noise = 0.05 } },
+    { "strong", { .crop = 0.8, .aspect = 0.1, .shift = 0.1, .rotate = 14, .zoom = 0.2,
+                  .brightness = 0.2, .contrast = 0.3, .saturation = 0.4, .channel = 0.15,
+                  .blur = 0.8, .noise = 0.05 } },
 };
 
 static double *strength(pith_augment *a, const char *name)
 {
     const struct { const char *name; double *value; } all[] = {
-        { "crop", &a->crop }, { "aspect", &a->aspect }, { "flip", &a->flip }, { "shift", &a->shift }, { "rotate", &a->rotate },
-        { "zoom", &a->zoom }, { "brightness", &a->brightness }, { "contrast", &a->contrast },
-        { "saturation", &a->saturation }, { "channel", &a->channel }, { "blur", &a->blur }, { "noise", &a->noise },
+        { "crop", &a->crop }, { "aspect", &a->aspect }, { "flip", &a->flip },
+        { "shift", &a->shift }, { "rotate", &a->rotate }, { "zoom", &a->zoom },
+        { "brightness", &a->brightness }, { "contrast", &a->contrast },
+        { "saturation", &a->saturation }, { "channel", &a->channel },
+        { "blur", &a->blur }, { "noise", &a->noise },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (!strcmp(all[k].name, name))
@@ -155,9 +167,11 @@ pith_augment parse_augment(const char *text)
                 a = presets[k].strengths;
                 break;
             }
-        if ((equals && (!value || end == equals + 1 || *end)) || k == sizeof presets / sizeof *presets)
-            pith_raise("--augment: expected none, crop, light, strong or a strength (crop, aspect, flip, shift, rotate, zoom, "
-                       "brightness, contrast, saturation, channel, blur, noise) = number, found \"%s\"", word);
+        if ((equals && (!value || end == equals + 1 || *end)) ||
+            k == sizeof presets / sizeof *presets)
+            pith_raise("--augment: expected none, crop, light, strong or STRENGTH=NUMBER (crop, "
+                       "aspect, flip, shift, rotate, zoom, brightness, contrast, saturation, "
+                       "channel, blur, noise), found \"%s\"", word);
     }
     free(copy);
     return a;
@@ -187,7 +201,7 @@ static void freeze(model *m, const char *patterns)
     free(list);
 }
 
-/* ---- a run ----------------------------------------------------------------------------------------------------- */
+/* ---- a run ---- */
 
 static bool is_directory(const char *name)
 {
@@ -218,7 +232,8 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
         for (int i = 0; i < pack->count; i++)
             if (pack->split[i] == PITH_TRAIN)
                 captions[n++] = pack->caption[i];
-        m.tokenizer = pith_tokenizer_train(n, captions, m.config.vocabulary > 514 ? m.config.vocabulary - 514 : 0);
+        m.tokenizer = pith_tokenizer_train(
+            n, captions, m.config.vocabulary > 514 ? m.config.vocabulary - 514 : 0);
         free(captions);
     }
     m.config.vocabulary = pith_tokenizer_size(m.tokenizer);
@@ -237,15 +252,16 @@ static bool has_checkpoint(const char *run)
     return true;
 }
 
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *wise, const char *out,
-                              bool resume, const char *record, const char *title)
+pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *wise,
+                              const char *out, bool resume, const char *record, const char *title)
 {
     char folder[4096];
     snprintf(folder, sizeof folder, "%s/loss", out);
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
     if (pith_loss_wants_teacher(loss) && !wise)
         pith_raise("the loss %s wants a teacher: pith distil has one", r->loss);
-    task t = { .m = m, .pack = pack, .loss = loss, .teacher = wise, .averaged = r->ema > 0, .batch = (int)r->batch };
+    task t = { .m = m, .pack = pack, .loss = loss, .teacher = wise, .averaged = r->ema > 0,
+               .batch = (int)r->batch };
     if (wise) {
         t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)wise->width);
         t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)wise->width);
@@ -253,17 +269,20 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
     if (r->freeze)
         freeze(m, r->freeze);
     pith_loader_options data = {
-        .pack = pack, .tokenizer = m->tokenizer, .split = PITH_TRAIN, .batch = (int)r->batch, .context = m->config.context,
-        .size = m->config.image_size, .augment = parse_augment(r->augment), .seed = (uint64_t)common_seed, .shuffle = true,
+        .pack = pack, .tokenizer = m->tokenizer, .split = PITH_TRAIN, .batch = (int)r->batch,
+        .context = m->config.context, .size = m->config.image_size,
+        .augment = parse_augment(r->augment), .seed = (uint64_t)common_seed, .shuffle = true,
         .threads = common_threads > 4 ? (int)common_threads / 4 : 1,
     };
     memcpy(data.mean, m->config.mean, sizeof data.mean);
     memcpy(data.std, m->config.std, sizeof data.std);
     const pith_train_options o = {
-        .directory = out, .steps = r->steps, .warmup = r->warmup, .rate = r->rate, .decay = r->decay, .beta1 = 0.9,
-        .beta2 = 0.98, .epsilon = 1e-6, .clip_norm = r->clip_norm, .ema = r->ema, .schedule = parse_schedule(r->schedule),
-        .evaluate_every = r->evaluate_every, .save_every = r->save_every, .keep = 2, .seed = (uint64_t)common_seed,
-        .resume = resume && has_checkpoint(out), .title = title, .record = record, .log = stderr,
+        .directory = out, .steps = r->steps, .warmup = r->warmup, .rate = r->rate,
+        .decay = r->decay, .beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-6,
+        .clip_norm = r->clip_norm, .ema = r->ema, .schedule = parse_schedule(r->schedule),
+        .evaluate_every = r->evaluate_every, .save_every = r->save_every, .keep = 2,
+        .seed = (uint64_t)common_seed, .resume = resume && has_checkpoint(out),
+        .record = record, .log = stderr, .title = title,
     };
     const pith_task work = { &t, build_loss, feed, evaluate, export_model };
     pith_train_result result;

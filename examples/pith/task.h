@@ -48,8 +48,8 @@ typedef struct {
 
 pith_augment parse_augment(const char *text);
 
-/* What --model names: a directory, whose weights are taken, or a name or sizes, new. The words of a new model are those of the file
- * `tokenizer`, or, where that is NULL, learned from the training captions. */
+/* What --model names: a directory, whose weights are taken, or a name or sizes, new. The words of a new model are those of
+ * the file `tokenizer`, or, where that is NULL, learned from the training captions. */
 clip_config named_config(const char *name);                 /* its sizes alone */
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
@@ -59,7 +59,8 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
 
 /* ---- distil.c, eval.c ------------------------------------------------------------------------------------------- */
 
-/* A student with its teacher's words, `directory` being the teacher's; and the front slices of the model in `from` as its weights. */
+/* A student with its teacher's words, `directory` being the teacher's; and the front slices of the model in `from` as its
+ * weights. */
 model start_student(const char *name, const model *wise, const char *directory);
 void inherit_from(model *m, const char *from);
 struct json_t *retrieval_json(const pith_retrieval *r);
@@ -68,8 +69,8 @@ struct json_t *retrieval_json(const pith_retrieval *r);
 
 /* As JSON, for pith_train_options.record. */
 char *write_record(const char *command, const char *data, const option *options);
-/* parse_options of a command that trains: its one word is DATA, which is returned, and its options have --out and --resume RUN. With the
- * latter, DATA and options are those of the run, except those told anew, and *out is the run. */
+/* parse_options of a command that trains: its one word is DATA, which is returned, and its options have --out and --resume
+ * RUN. With the latter, DATA and options are those of the run, except those told anew, and *out is the run. */
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out, const char **resume,
                       int argc, char **argv);
 /* DATA as pictures of size x size, packed in the run's directory if need be. */

@@ -10,14 +10,17 @@ int command_train(int argc, char **argv)
         { "--model", TEXT, &name, "a directory, a name or sizes: see pith help" },
         { "--out", TEXT, &out, "the run's directory, which becomes a model's" },
         { "--resume", TEXT, &resume, "go on with a run of this directory; its options are known" },
-        { "--tokenizer", TEXT, &tokenizer, "merges of a new model's words, as CLIP's .txt.gz; else learned from the captions" },
+        { "--tokenizer", TEXT, &tokenizer,
+          "merges of a new model's words, as CLIP's .txt.gz; else learned from the captions" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
-    const char *data = parse_run(options, "DATA --model MODEL --loss LOSS --out RUN | --resume RUN",
-                                 "Trains a CLIP. DATA is a packed file, a folder of pictures with captions or a manifest; see pith help\n"
-                                 "data. The best model by retrieval on the split \"valid\" lies in RUN/best, the last in RUN.",
-                                 &out, &resume, argc, argv);
+    const char *data = parse_run(
+        options, "DATA --model MODEL --loss LOSS --out RUN | --resume RUN",
+        "Trains a CLIP. DATA is a packed file, a folder of pictures with captions or\n"
+        "a manifest; see pith help data. The best model by retrieval on the split\n"
+        "\"valid\" lies in RUN/best, the last in RUN.",
+        &out, &resume, argc, argv);
     need_option("--model", name);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     model m = start_model(name, tokenizer, pack);
