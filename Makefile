@@ -69,7 +69,8 @@ deps:
 	@.ci/install
 
 test: deps
-	@$(MAKE) --no-print-directory -j$$(nproc) all build/double/libpith.a
+	@$(MAKE) --no-print-directory -j$$(nproc) all tests
+	@$(MAKE) --no-print-directory -j$$(nproc) V=double tests
 	@tests/run.sh
 
 demo: deps

@@ -220,24 +220,12 @@ static void run_tile(const pith_chain *c, const void *const *in, void *const *ou
         memcpy((real *)out[c->late[k].out] + start, at[c->late[k].operand], sizeof(real) * (size_t)count);
 }
 
-static real *thread_tiles(size_t size)
-{
-    static _Thread_local real *tiles;
-    static _Thread_local size_t room;
-    if (size > room) {
-        free(tiles);
-        tiles = aligned_alloc(64, size * sizeof(real));
-        room = size;
-    }
-    return tiles;
-}
-
 void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out)
 {
     const int64_t tiles = (int64_t)((c->count + TILE - 1) / TILE);
 #pragma omp parallel if (c->count > PITH_SMALL)
     {
-        real *memory = thread_tiles((size_t)(c->tiles + 1) * TILE);
+        real memory[(c->tiles + 1) * TILE];                 /* at most a few hundred kilobytes of stack */
         for (int k = 0; k < c->n_operands; k++) {           /* single numbers are spread once */
             const pith_operand *o = &c->operands[k];
             if (o->kind == PITH_BROADCAST && is_single(o))

@@ -23,13 +23,15 @@ char *write_record(const char *command, const char *data, const option *options)
     return text;
 }
 
-/* Options of a run begun before go into the table, which keeps the texts; returns its DATA. */
+/* Options of a run begun before go into the table; returns its DATA. The file stays open in memory, since the table points into it. */
 static const char *read_record(const char *run, const char *command, const option *options)
 {
+    static json_t *file;
     char path[4096];
     json_error_t error;
     snprintf(path, sizeof path, "%s/run.json", run);
-    json_t *file = json_load_file(path, 0, &error), *o = json_object_get(file, "options");
+    file = json_load_file(path, 0, &error);
+    const json_t *o = json_object_get(file, "options");
     if (!file)
         pith_raise("%s: %s: there is no run to go on with", path, error.text);
     const char *begun = json_string_value(json_object_get(o, "command"));
@@ -46,12 +48,10 @@ static const char *read_record(const char *run, const char *command, const optio
         else if (options->kind == NUMBER)
             *(double *)options->value = json_real_value(x);
         else
-            *(const char **)options->value = strdup(json_string_value(x));
+            *(const char **)options->value = json_string_value(x);
     }
     common_seed = json_integer_value(json_object_get(o, "--seed"));
-    const char *data = strdup(json_string_value(json_object_get(o, "data")));
-    json_decref(file);
-    return data;
+    return json_string_value(json_object_get(o, "data"));
 }
 
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
