@@ -9,12 +9,12 @@
 #include "demo.h"
 
 static recipe teaching = {
-    .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 1600, .batch = 128,
+    .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 1450, .batch = 128,
     .warmup = 60, .rate = 1e-3, .decay = 0.1, .clip_norm = 1
 };
 static recipe learning = {
-    .loss = "affinity", .augment = "strong", .schedule = "cosine", .steps = 600, .batch = 128,
-    .warmup = 30, .rate = 1e-3, .decay = 0.1, .clip_norm = 1
+    .loss = "affinity+interactive", .augment = "strong", .schedule = "cosine", .steps = 550, .batch = 128,
+    .warmup = 30, .rate = 2e-3, .decay = 0.1, .clip_norm = 1
 };
 static const char *teacher_name = "demo-teacher", *student_name = "demo-student";
 static bool shapes;
