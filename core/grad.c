@@ -46,8 +46,11 @@ static void recompute(walk *w, int segment)
         c->id = new_id;
         c->copy = n->copy + 1;
         c->segment = 0;
+        c->backward = true;
         c->in = pith_alloc(g, sizeof *c->in * (size_t)(n->n_in + 1));
         for (int k = 0; k < n->n_in; k++) c->in[k] = copied(w, n->in[k]);
+        const node *gone = pith_read_after_assign(c);
+        if (gone) pith_fail(n, "%s is assigned before its segment is recomputed: take the gradient first", gone->name);
         w->copy[id - w->base] = c;
     }
 }
@@ -90,6 +93,7 @@ static bool differentiate(walk *w, node *n)
     for (int k = 0; k < results; k++) any |= (dy[k] = w->cotangent[n->id + k - w->base]) != NULL;
     if (!any || !n->n_in) return true;
     if (n->segment && n->segment != w->done) recompute(w, n->segment);
+    if (w->g->error) return false;
     node *c = copied(w, n);
     const node *before = w->g->origin;
     w->g->origin = n;

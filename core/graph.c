@@ -117,7 +117,6 @@ node *pith_append(pith_graph *g, const pith_op *op)
     n->trail = g->origin ? g->origin->trail : g->trail;
     n->backward = g->origin != NULL;
     n->segment = g->origin ? 0 : g->segment;
-    n->copy = g->copy;
     g->nodes[g->n++] = n;
     return n;
 }
@@ -125,7 +124,7 @@ node *pith_append(pith_graph *g, const pith_op *op)
 bool pith_poisoned(const node *n) { return n->op == &op_poison; }
 
 /* A leaf that was assigned may not be read any more, neither itself nor through an alias. */
-static const node *read_after_assign(const node *n)
+const node *pith_read_after_assign(const node *n)
 {
     for (int k = 0; k < n->n_in; k++) {
         const node *root = pith_root(n->in[k]);
@@ -159,7 +158,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
         r->attr.i[0] = k;
         r->ndim = -1;
     }
-    const node *gone = good ? read_after_assign(n) : NULL;
+    const node *gone = good ? pith_read_after_assign(n) : NULL;
     if (gone) good = pith_fail(n, "%s is read after it was assigned: use what pith_assign returned", gone->name);
     good = good && (!op->shape || op->shape(n));
     if (!good) {

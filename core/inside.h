@@ -27,7 +27,6 @@ struct pith_graph {
     const pith_trail *trail;
     const node *origin;                 /* whose gradient or lowering is being made: gives the place to new nodes */
     int segment, segments;              /* of pith_checkpoint: the one being built, and how many there are */
-    int copy;                           /* of the nodes now made by recomputation */
     char *error;
     pith_ordinal *ordinals;
     node *step;
@@ -37,6 +36,7 @@ struct pith_graph {
 };
 node *pith_append(pith_graph *g, const pith_op *op);        /* a bare node: only for make and for copies */
 const node *pith_root(const node *n);                       /* the node whose memory an alias lies in */
+const node *pith_read_after_assign(const node *n);         /* a leaf that n reads though it was assigned, or NULL */
 size_t pith_root_offset(const node *n);                     /* and where, in elements */
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
 

@@ -53,6 +53,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
         t = pith_store_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim);
         if (!t) return pith_fail(n, "%s", pith_error()), n;
         if (dtype == PITH_F32) draw(t, g->seed, init, a);
+        else if (dtype == PITH_U8) memset(t->data, (int)a, pith_tensor_size(t));
         else for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)t->data)[i] = (int)a;
     }
     const node found = { .dtype = t->dtype, .ndim = t->ndim,

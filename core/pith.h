@@ -331,7 +331,7 @@ pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs);  /* N
 void pith_plan_free(pith_plan *p);
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);     /* not copied: must live until the runs are over */
 bool pith_run(pith_plan *p);
-const void *pith_value(const pith_plan *p, const pith_node *output);        /* valid until the store's next run */
+const void *pith_value(const pith_plan *p, const pith_node *output);        /* valid until the store's next run or plan */
 double pith_scalar(const pith_plan *p, const pith_node *output);
 
 typedef struct {

@@ -78,7 +78,7 @@ node *pith_sgd(int n, node *const *params, node *const *gradients, node *rate, d
     int w = 0;
     for (int k = 0; k < n; k++) {
         const pith_param_group group = pith_group_of(params[k]);
-        node *d = decay != 0 && group.decay ? pith_add(gradients[k], pith_scale(params[k], decay)) : gradients[k];
+        node *d = decay != 0 && group.decay ? pith_add(gradients[k], pith_scale(params[k], group.rate < 0 ? -decay : decay)) : gradients[k];
         if (momentum != 0) {
             node *m = beside(params[k], "sgd.m/");
             d = pith_add(pith_scale(m, momentum), d);
@@ -102,9 +102,10 @@ node *pith_ema(node *updated, double keep, node *ok)
         pith_store *store = pith_store_of(param->graph);
         char name[600];
         snprintf(name, sizeof name, "ema/%s", param->name);
-        const bool fresh = !pith_store_find(store, name);
+        const int before = pith_store_count(store);
         node *ema = pith_state_like(param->graph, name, param);
-        const pith_tensor *weights = pith_store_find(store, param->name), *average = pith_store_find(store, name);
+        const bool fresh = pith_store_count(store) > before;
+        const pith_tensor *weights = pith_store_find(store, param->name), *average = pith_store_find(store, ema->name);
         if (fresh && weights && average)                    /* the average starts at the weights as they are */
             memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
         writes[w++] = write(ema, blend(ema, assigned, 1 - keep), ok);
