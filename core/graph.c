@@ -309,13 +309,6 @@ const node *pith_root(const node *n)
     return n;
 }
 
-size_t pith_root_offset(const node *n)
-{
-    size_t offset = 0;
-    for (; n->op->flags & PITH_ALIAS; n = n->in[0]) offset += (size_t)n->attr.i[0];
-    return offset;
-}
-
 node *pith_name(node *n, const char *name)
 {
     if (n && !pith_poisoned(n)) n->name = keep_text(n->graph, name);

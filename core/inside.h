@@ -37,7 +37,6 @@ struct pith_graph {
 node *pith_append(pith_graph *g, const pith_op *op);        /* a bare node: only for make and for copies */
 const node *pith_root(const node *n);                       /* the node whose memory an alias lies in */
 const node *pith_read_after_assign(const node *n);         /* a leaf that n reads though it was assigned, or NULL */
-size_t pith_root_offset(const node *n);                     /* and where, in elements */
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
 
 /* ---- leaf.c: behind attr.p of a param or state ---- */

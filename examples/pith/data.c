@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include "command.h"
 #include "emoji.h"
 
@@ -29,15 +28,12 @@ static void tell(const pith_pack_report *r)
     putchar('\n');
 }
 
-static void run_script(const char *folder)
+static void fetch_emoji(const char *folder)
 {
-    char script[] = PITH_INCLUDE_DIR "/../examples/pith/fetch-emoji.sh", command[3 * 4096];
     if (strchr(folder, '\''))
         pith_raise("%s: a folder's name with a quote in it cannot be fetched to", folder);
-    snprintf(command, sizeof command, "sh '%s' '%s'", script, folder);
-    fflush(stdout);
-    const int status = system(command);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+    const int status = pith_emoji_fetch(folder);
+    if (status == 2)
         pith_raise("the emoji cannot be downloaded; pith data fetch shapes needs no network");
     if (status != 0) pith_raise("the emoji were not fetched: the lines above tell why");
 }
@@ -50,7 +46,7 @@ static void fetch(const char *what, const char *folder)
     snprintf(pack, sizeof pack, "%s/%s.pack", folder, what);
     snprintf(debs, sizeof debs, "%s/debs", folder);
     if (!strcmp(what, "emoji")) {
-        run_script(debs);
+        fetch_emoji(debs);
         pith_emoji_pack(debs, pack, (int)size, &report);
         tell(&report);
     } else if (!strcmp(what, "shapes")) {

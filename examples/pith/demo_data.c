@@ -3,24 +3,12 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include "demo.h"
 #include "emoji.h"
 
 void demo_phase(demo *d, const char *name, double start)
 {
     d->phase[d->phases++] = (report_phase){ name, seconds_now() - start };
-}
-
-/* 0, or the script's exit status, which it has explained. */
-static int fetch(const char *folder)
-{
-    char command[3 * 4096];
-    snprintf(command, sizeof command, "sh '%s/../examples/pith/fetch-emoji.sh' '%s'",
-             PITH_INCLUDE_DIR, folder);
-    fflush(stdout);
-    const int status = strchr(folder, '\'') ? -1 : system(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 /* What is measured, the most telling first. */
@@ -41,7 +29,7 @@ void demo_data(demo *d)
     make_directories(d->out);
     snprintf(debs, sizeof debs, "%s/debs", d->out);
     snprintf(path, sizeof path, "%s/data.pack", d->out);
-    if (!d->shapes && fetch(debs)) {
+    if (!d->shapes && pith_emoji_fetch(debs)) {
         printf("No emoji pictures, so the demo goes on with coloured shapes, drawn by rule.\n");
         d->shapes = true;
     }

@@ -21,6 +21,7 @@
 #include <hb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #define LIST "usr/share/unicode/emoji/emoji-test.txt"
 #define FONT "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -314,4 +315,13 @@ bool pith_emoji_pack(const char *debs, const char *out, int size, pith_pack_repo
     free(j.square);
     free(list.all);
     return good;
+}
+
+int pith_emoji_fetch(const char *folder)
+{
+    char command[3 * 4096];
+    snprintf(command, sizeof command, "sh '%s/../examples/pith/fetch-emoji.sh' '%s'", PITH_INCLUDE_DIR, folder);
+    fflush(stdout);
+    const int status = strchr(folder, '\'') ? -1 : system(command);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
