@@ -142,6 +142,10 @@ static void checkpoints(void **state)
     assert_string_equal(link, "step-12");
     assert_int_equal(load(&log), 12);
     assert_string_equal(log, "");
+    assert_int_equal(unlink(path_of("latest")) + symlink("step-6", path_of("latest")), 0);      /* killed before the link */
+    assert_int_equal(load(&log), 12);
+    assert_int_equal(readlink(path_of("latest"), link, sizeof link - 1), 7);
+    assert_string_equal(link, "step-12");
     assert_int_equal(mkdir(path_of("step-20.tmp"), 0777), 0);           /* a save that was killed */
     assert_true(pith_write_file(path_of("step-20.tmp/weights.safetensors"), "x", 1));
     assert_true(pith_write_file(path_of("step-notes"), "mine", 4));

@@ -193,7 +193,10 @@ bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, c
     if (!*json)
         return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s", directory, newest, why);
     pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, *step);
-    if (pith_store_load(s, path) && check_finite(directory, *step, s)) return true;
+    /* A save cut off just before its end has left `latest` one behind: it names what the run goes on from. */
+    const int code = pith_store_load(s, path) && check_finite(directory, *step, s) ? replace_link(directory, *step) : -1;
+    if (code == 0) return true;
+    if (code > 0) pith_raise("%s/latest: cannot be written: %s", directory, strerror(code));
     free(*json);
     *json = NULL;
     return false;

@@ -67,7 +67,8 @@ bool pith_train(const pith_task *task, pith_store *store, const pith_loader_opti
  * the files whole). Written as step-N.tmp, every file and both directories fsynced, renamed, then the link `latest` replaced.
  * Checkpoints beyond the `keep` newest are removed. After an error the older ones are as they were. */
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s, const char *json);
-/* Reads the newest whole one; `log` (or NULL) hears of damaged ones passed over. *json: state.json, freed by the caller. */
+/* Reads the newest whole one and points `latest` at it; `log` (or NULL) hears of damaged ones passed over. *json: state.json,
+ * freed by the caller. */
 bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json, FILE *log);
 
 /* A whole-file write that survives a crash: a temporary beside it, fsync, rename, fsync of the directory. */
