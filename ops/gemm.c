@@ -1,8 +1,9 @@
 /* ops/gemm.c: the matrix product, the one page that knows a BLAS.
  *
  * Products are cut into panels fixed by the shape, each one single-threaded call, so that any number of threads gives
- * the same bits. In float oneDNN serves, if it is built in and PITH_GEMM is not "blas": it is the faster one but where
- * the left side is transposed. Of its interfaces dnnl_sgemm is the one that oneDNN 2 and 3 share. */
+ * the same bits. In float oneDNN serves, if it is built in and PITH_GEMM is not "blas". Of its interfaces dnnl_sgemm is
+ * the one that oneDNN 2 and 3 share. Where the left side is transposed OpenBLAS is the faster one, but on a processor
+ * newer than itself, where it falls back to code of 2004 and is five times slower. */
 #include <cblas.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -19,13 +20,16 @@ enum { SERIAL = 1 << 18 };      /* multiply-adds below which threads cost more t
 
 void openblas_set_num_threads(int count) __attribute__((weak));     /* other BLAS libraries have none */
 
-static bool onednn = ONEDNN;
+char *openblas_get_corename(void) __attribute__((weak));
+
+static bool onednn = ONEDNN, onednn_transposed;
 
 /* Before main, so that no two threads meet here. */
 static void __attribute__((constructor)) choose(void)
 {
     const char *wanted = getenv("PITH_GEMM");
     if (wanted && strcmp(wanted, "blas") == 0) onednn = false;
+    onednn_transposed = openblas_get_corename && strcmp(openblas_get_corename(), "Prescott") == 0;
     if (openblas_set_num_threads) openblas_set_num_threads(1);
 }
 
@@ -33,12 +37,12 @@ const char *pith_gemm_library(void) { return onednn ? "oneDNN" : "CBLAS"; }
 
 #if ONEDNN
 /* Alone also outside a parallel region, where oneDNN would start a team of its own. */
-static bool onednn_block(bool tb, int m, int n, int k, const real *a, int lda, const real *b, int ldb, real *c, int ldc,
+static bool onednn_block(bool ta, bool tb, int m, int n, int k, const real *a, int lda, const real *b, int ldb, real *c, int ldc,
                          bool add)
 {
     const int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    const dnnl_status_t status = dnnl_sgemm('N', tb ? 'T' : 'N', m, n, k, 1, a, lda, b, ldb, add, c, ldc);
+    const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1, a, lda, b, ldb, add, c, ldc);
     omp_set_num_threads(threads);
     return status == dnnl_success;
 }
@@ -48,7 +52,7 @@ void pith_gemm_block(bool ta, bool tb, int m, int n, int k, const real *a, int l
                      int ldc, bool add)
 {
 #if ONEDNN
-    if (onednn && !ta && onednn_block(tb, m, n, k, a, lda, b, ldb, c, ldc, add)) return;
+    if (onednn && (!ta || onednn_transposed) && onednn_block(ta, tb, m, n, k, a, lda, b, ldb, c, ldc, add)) return;
 #endif
 #ifdef PITH_DOUBLE
     cblas_dgemm(
