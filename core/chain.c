@@ -225,7 +225,7 @@ void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out
     const int64_t tiles = (int64_t)((c->count + TILE - 1) / TILE);
 #pragma omp parallel if (c->count > PITH_SMALL)
     {
-        real memory[(c->tiles + 1) * TILE];                 /* at most a few hundred kilobytes of stack */
+        real memory[(c->tiles + 1) * TILE];                 /* of stack: at most PITH_MOST_OPERANDS tiles, a megabyte */
         for (int k = 0; k < c->n_operands; k++) {           /* single numbers are spread once */
             const pith_operand *o = &c->operands[k];
             if (o->kind == PITH_BROADCAST && is_single(o))

@@ -124,16 +124,32 @@ static bool backpropagate(walk *w)
 
 /* ---- the two calls ---- */
 
+/* Also fills `out`, so that what is built on a gradient that failed is as silent as it. */
+static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, node **out)
+{
+    for (int k = 0; k < n; k++) out[k] = y;
+    if (!y) return pith_raise("%s: a gradient is asked of NULL", at);
+    if (y->graph->error || pith_poisoned(y)) return false;
+    if (y->dtype != PITH_F32 || y->op->flags & PITH_NO_VALUE)
+        return pith_fail(y, "a gradient is asked for at %s, but this has no f32 value", at);
+    for (int k = 0; k < n; k++)
+        if (!wrt[k] || wrt[k]->graph != y->graph)
+            return pith_fail(y, "a gradient is asked for at %s, but node %d to take it by is %s", at, k,
+                             wrt[k] ? "of another graph" : "NULL");
+    return true;
+}
+
 bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
 {
+    if (!can_differentiate(at, y, n, wrt, out)) return false;
     pith_graph *g = y->graph;
-    for (int k = 0; k < n; k++) out[k] = y;
-    for (int k = 0; k < n; k++)
-        if (!wrt[k] || wrt[k]->graph != g || pith_poisoned(wrt[k])) return false;
-    if (g->error || pith_poisoned(y) || pith_poisoned(cotangent)) return false;
+    if (!cotangent || cotangent->graph != g)
+        return pith_fail(y, "a gradient is asked for at %s with a cotangent that is %s", at,
+                         cotangent ? "of another graph" : "NULL");
     if (!pith_same_shape(y, cotangent)) {
         char a[96], b[96];
-        return pith_fail(pith_make1(at, &pith_op_detach, y, NULL), "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a), pith_shape_text(y, b));
+        return pith_fail(pith_make1(at, &pith_op_detach, y, NULL), "the cotangent %s has not the shape %s",
+                         pith_shape_text(cotangent, a), pith_shape_text(y, b));
     }
     const size_t size = (size_t)g->n;
     walk w = { .g = g, .base = 0, .end = g->n };
@@ -163,13 +179,9 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
 
 bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
 {
-    if (pith_poisoned(y)) {
-        for (int k = 0; k < n; k++) out[k] = y;
-        return false;
-    }
+    if (!can_differentiate(at, y, n, wrt, out)) return false;
     if (pith_size(y) != 1) {
         char text[96];
-        for (int k = 0; k < n; k++) out[k] = y;
         return pith_fail(y, "a gradient is asked for at %s, but %s is not a scalar: sum it, or use pith_vjp", at,
                          pith_shape_text(y, text));
     }
@@ -178,7 +190,7 @@ bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
 
 node *pith_checkpoint_(const char *at, pith_segment *fn, node *x, void *context)
 {
-    (void)at;
+    if (!x) return pith_raise("%s: pith_checkpoint: the input is NULL", at), NULL;
     pith_graph *g = x->graph;
     if (g->segment) return fn(x, context);      /* the outer segment already recomputes it */
     g->segment = ++g->segments;
@@ -197,14 +209,4 @@ void pith_reached(const node *y, int n, node *const *nodes, bool *reached)
         for (int k = 0; mark[id] && k < y->graph->nodes[id]->n_in; k++) mark[y->graph->nodes[id]->in[k]->id] = true;
     for (int k = 0; k < n; k++) reached[k] = mark[nodes[k]->id];
     free(mark);
-}
-
-bool pith_check_reached(const node *y, int n, node *const *params)
-{
-    bool *reached = calloc((size_t)n + 1, sizeof *reached), good = true;
-    pith_reached(y, n, params, reached);
-    for (int k = 0; k < n && good; k++)
-        if (!reached[k]) good = pith_fail(params[k], "%s is to be trained, but the loss does not depend on it", params[k]->name);
-    free(reached);
-    return good;
 }

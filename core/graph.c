@@ -121,6 +121,15 @@ node *pith_append(pith_graph *g, const pith_op *op)
     return n;
 }
 
+node *pith_poison(node *n)
+{
+    n->graph->n = n->id + 1;
+    n->op = &op_poison;
+    n->n_in = n->ndim = 0;
+    n->dtype = PITH_F32;
+    return n;
+}
+
 bool pith_poisoned(const node *n) { return n->op == &op_poison; }
 
 /* A leaf that was assigned may not be read any more, neither itself nor through an alias. */
@@ -137,7 +146,6 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
 {
     for (int k = 0; k < n_in; k++)
         if (in[k] && pith_poisoned(in[k])) return in[k];
-    const int first = g->n;
     node *n = pith_append(g, op);
     n->at = at ? at : g->origin ? g->origin->at : "?";
     if (attr) n->attr = *attr;
@@ -148,6 +156,8 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     for (int k = 0; k < n_in && good; k++) {
         if (!in[k]) n->n_in = k, good = pith_fail(n, "input %d is NULL", k);
         else if (in[k]->graph != g) n->n_in = k, good = pith_fail(n, "input %d is a node of another graph", k);
+        else if (in[k]->op->flags & PITH_NO_VALUE && op != &pith_op_group)
+            good = pith_fail(n, "input %d is a group of writes, which has no value", k);
     }
     for (int k = 1; k < pith_results(op); k++) {
         node *r = pith_append(g, &pith_op_result);
@@ -161,13 +171,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     const node *gone = good ? pith_read_after_assign(n) : NULL;
     if (gone) good = pith_fail(n, "%s is read after it was assigned: use what pith_assign returned", gone->name);
     good = good && (!op->shape || op->shape(n));
-    if (!good) {
-        g->n = first + 1;
-        n->op = &op_poison;
-        n->n_in = n->ndim = 0;
-        n->dtype = PITH_F32;
-        return n;
-    }
+    if (!good) return pith_poison(n);
     for (int k = 1; k < pith_results(op); k++) assert(g->nodes[n->id + k]->ndim >= 0);
     return n;
 }
@@ -317,9 +321,9 @@ node *pith_name(node *n, const char *name)
 
 node *pith_watch(node *scalar, const char *name)
 {
+    if (!scalar || pith_poisoned(scalar)) return scalar;
     pith_graph *g = scalar->graph;
-    if (pith_poisoned(scalar)) return scalar;
-    if (pith_size(scalar) != 1) return pith_fail(scalar, "watched as %s: not a scalar", name), scalar;
+    if (pith_size(scalar) != 1 || scalar->op->flags & PITH_NO_VALUE) return pith_fail(scalar, "watched as %s: not a scalar", name), scalar;
     g->watched = realloc(g->watched, sizeof *g->watched * (size_t)(g->n_watched + 1));
     g->watch_names = realloc(g->watch_names, sizeof *g->watch_names * (size_t)(g->n_watched + 1));
     g->watched[g->n_watched] = scalar;

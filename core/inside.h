@@ -35,6 +35,7 @@ struct pith_graph {
     int n_params, n_states, n_watched;
 };
 node *pith_append(pith_graph *g, const pith_op *op);        /* a bare node: only for make and for copies */
+node *pith_poison(node *n);                                 /* n, after pith_fail: it and what follows it stand for nothing */
 const node *pith_root(const node *n);                       /* the node whose memory an alias lies in */
 const node *pith_read_after_assign(const node *n);         /* a leaf that n reads though it was assigned, or NULL */
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }

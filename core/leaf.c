@@ -16,7 +16,7 @@ static node *leaf(const char *at, pith_graph *g, const pith_op *op, const char *
 {
     node *n = pith_make(at, op, g, 0, NULL, NULL);
     n->name = name;
-    return pith_shape(n, dtype, ndim, dim) ? n : NULL;
+    return pith_shape(n, dtype, ndim, dim) ? n : pith_poison(n);
 }
 
 node *pith_input_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, ...)
@@ -39,6 +39,15 @@ static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
                                             : a * (2 * pith_uniform_at(key, 0, i) - 1));
 }
 
+static node *leaf_over(const pith_graph *g, const pith_tensor *t)
+{
+    for (int k = 0; k < g->n_params; k++)
+        if (pith_leaf_of(g->params[k])->tensor == t) return g->params[k];
+    for (int k = 0; k < g->n_states; k++)
+        if (pith_leaf_of(g->states[k])->tensor == t) return g->states[k];
+    return NULL;
+}
+
 /* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
 static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name, pith_dtype dtype, int ndim,
                     const int *dim, pith_init init, double a)
@@ -46,12 +55,12 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     const char *full = pith_keep(g, "%s%s%s", g->prefix, g->scope, name);
     const bool param = op == &pith_op_param;
     node *n = leaf(at, g, op, full, dtype, ndim, dim);
-    if (!n) return g->nodes[g->n - 1];
-    if (!g->store) return pith_fail(n, "%s wants a store and the graph has none", full), n;
+    if (pith_poisoned(n)) return n;
+    if (!g->store) return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
     pith_tensor *t = pith_store_find(g->store, full);
     if (!t) {
         t = pith_store_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim);
-        if (!t) return pith_fail(n, "%s", pith_error()), n;
+        if (!t) return pith_fail(n, "%s", pith_error()), pith_poison(n);
         if (dtype == PITH_F32) draw(t, g->seed, init, a);
         else if (dtype == PITH_U8) memset(t->data, (int)a, pith_tensor_size(t));
         else for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)t->data)[i] = (int)a;
@@ -61,14 +70,13 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     char here[96], there[96];
     if (t->dtype != dtype || !pith_same_shape(&found, n))
         return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", full, pith_shape_text(&found, there),
-                         pith_shape_text(n, here), t->dtype != dtype ? " of another type" : ""), n;
+                         pith_shape_text(n, here), t->dtype != dtype ? " of another type" : ""), pith_poison(n);
+    node *same = leaf_over(g, t);
+    if (same && same->op != op)
+        return pith_fail(n, "%s is a %s of this graph already, made at %s", full, same->op->name, same->at), pith_poison(n);
+    if (same) return g->n--, same;      /* nothing refers to the new one yet */
     node **list = param ? g->params : g->states;
     const int count = param ? g->n_params : g->n_states;
-    for (int k = 0; k < count; k++)
-        if (pith_leaf_of(list[k])->tensor == t) {
-            g->n--;                     /* nothing refers to the new one yet */
-            return list[k];
-        }
     t->used = true;
     t->kind = param ? PITH_WEIGHT : PITH_STATE;
     pith_leaf *l = pith_alloc(g, sizeof *l);
@@ -98,19 +106,22 @@ node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dt
 
 node *pith_state_like_(const char *at, pith_graph *g, const char *name, const node *n)
 {
+    if (pith_poisoned(n)) return g->nodes[n->id];
     return stored(at, &pith_op_state, g, name, n->dtype, n->ndim, n->dim, PITH_CONSTANT, 0);
 }
 
 pith_param_group pith_group_of(const node *n)
 {
-    return n->op == &pith_op_param ? pith_leaf_of(n)->group : (pith_param_group){ 0 };
+    return pith_is_param(n) ? pith_leaf_of(n)->group : (pith_param_group){ 0 };
 }
+
+bool pith_is_param(const node *n) { return n->op == &pith_op_param; }
 
 static pith_param_group *group_of(node *n, const char *wanted)
 {
     static pith_param_group nobody;     /* what is told to a poisoned node */
     if (!n || pith_poisoned(n)) return &nobody;
-    if (n->op != &pith_op_param) return pith_fail(n, "%s is for params only", wanted), &nobody;
+    if (!pith_is_param(n)) return pith_fail(n, "%s is for params only", wanted), &nobody;
     return &pith_leaf_of(n)->group;
 }
 
@@ -148,7 +159,7 @@ pith_store *pith_use_store(pith_graph *g, pith_store *store, const char *prefix,
 node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim, const int *dim)
 {
     node *n = leaf(at, g, &pith_op_const, NULL, dtype, ndim, dim);
-    if (!n) return g->nodes[g->n - 1];
+    if (pith_poisoned(n)) return n;
     void *copy = pith_alloc(g, pith_bytes(n));
     if (data) memcpy(copy, data, pith_bytes(n));
     n->attr.p = copy;
@@ -207,7 +218,8 @@ static bool group_shape(node *n) { return pith_shape(n, PITH_F32, 0, NULL); }
 const pith_op pith_op_group = { "group", .shape = group_shape, .flags = PITH_NO_VALUE | PITH_DISTINCT,
                                 .no_grad = "it has no value" };
 
-node *pith_group(int n, node *const *nodes)
+node *pith_group_(const char *at, int n, node *const *nodes)
 {
-    return n ? pith_make(NULL, &pith_op_group, nodes[0]->graph, n, nodes, NULL) : NULL;
+    if (n < 1 || !nodes[0]) return pith_raise("%s: group: %s", at, n < 1 ? "no nodes" : "input 0 is NULL"), NULL;
+    return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }

@@ -101,15 +101,12 @@ pith_store *pith_store_of(const pith_graph *g);             /* the one in use */
 bool pith_graph_training(pith_graph *g, bool on);           /* dropout and the like act only in training; returns `on` */
 bool pith_is_training(const pith_graph *g);
 int pith_graph_size(const pith_graph *g);
-
 /* Leaves made from here on live in `store` under `prefix` (a teacher beside its student). `frozen`: none of them is trained.
  * Returns the store in use before; go back with pith_use_store(g, before, "", false). */
 pith_store *pith_use_store(pith_graph *g, pith_store *store, const char *prefix, bool frozen);
-
 /* Names made inside a scope start with it: pith_scope(g, "resblocks.%d", i) ... pith_unscope(g). */
 void pith_scope(pith_graph *g, const char *format, ...);
 void pith_unscope(pith_graph *g);
-
 /* Call a function that builds graph so that errors inside name it and the caller's line:
  * PITH_CALL(g, clip_loss, (image, text, scale)). */
 #define PITH_CALL(g, function, arguments) \
@@ -120,13 +117,11 @@ pith_node *pith_leave(pith_graph *g, pith_node *value);
 /* Fed before a run (pith_feed). */
 #define pith_input(g, name, dtype, ...) pith_input_(PITH_HERE, (g), (name), (dtype), __VA_ARGS__)
 pith_node *pith_input_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, ...);
-
 /* Trained. The first graph that names a param creates it in the store, drawn on the host and keyed by seed and name; later graphs
  * get the same memory, and another shape is an error. `a`: standard deviation, half width, or value. */
 typedef enum { PITH_NORMAL, PITH_UNIFORM, PITH_CONSTANT } pith_init;
 #define pith_param(g, name, init, a, ...) pith_param_(PITH_HERE, (g), (name), (init), (a), __VA_ARGS__)
 pith_node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init init, double a, ...);
-
 /* A param's group, told at its creation. By default: trained, decayed if it has two axes or more, rate factor 1. */
 pith_node *pith_no_decay(pith_node *param);
 pith_node *pith_rate_factor(pith_node *param, double factor);       /* negative: ascent, for Lagrange multipliers */
@@ -138,7 +133,6 @@ pith_node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dty
 
 #define pith_state_like(g, name, n) pith_state_like_(PITH_HERE, (g), (name), n)     /* of n's shape, starting at 0 */
 pith_node *pith_state_like_(const char *at, pith_graph *g, const char *name, const pith_node *n);
-
 #define pith_const(g, value) pith_const_(PITH_HERE, (g), (value))           /* a scalar, no axes */
 #define pith_const_array(g, dtype, data, ...) pith_const_array_(PITH_HERE, (g), (dtype), (data), __VA_ARGS__)  /* copied */
 #define pith_arange(g, n) pith_arange_(PITH_HERE, (g), (n))                 /* (n) i32: 0, 1, ... */
@@ -160,6 +154,7 @@ pith_node *pith_result(pith_node *n, int k);                /* the k-th result o
 int pith_params(const pith_graph *g, pith_node ***params);  /* the trained params, in creation order */
 typedef struct { bool trained, decay; double rate, low, high; } pith_param_group;
 pith_param_group pith_group_of(const pith_node *param);     /* what it was told at its creation; all zeros for other nodes */
+bool pith_is_param(const pith_node *n);
 size_t pith_size(const pith_node *n);                       /* number of elements */
 
 /* ---- pointwise ops (broadcast) ---------------------------------------------------------------------------------- */
@@ -295,35 +290,38 @@ pith_node *pith_dropout_(const char *at, pith_node *a, double p);
 #define pith_vjp(y, cotangent, n, wrt, out) pith_vjp_(PITH_HERE, y, cotangent, n, wrt, out)
 bool pith_grad_(const char *at, pith_node *y, int n, pith_node *const *wrt, pith_node **out);
 bool pith_vjp_(const char *at, pith_node *y, pith_node *cotangent, int n, pith_node *const *wrt, pith_node **out);
-
 /* fn(x, context), whose inside is recomputed for the backward pass instead of kept. Values are bit-equal. */
 #define pith_checkpoint(fn, x, context) pith_checkpoint_(PITH_HERE, fn, x, context)
 typedef pith_node *pith_segment(pith_node *x, void *context);
 pith_node *pith_checkpoint_(const char *at, pith_segment *fn, pith_node *x, void *context);
 
-/* Writes `value` to a param or state when the plan runs; returns the new value. Reads created before see the old one; using
- * the leaf after it is an error; one assign a leaf and graph. */
+/* Writes `value` to a param or state when the plan runs; returns the new value, which as an output lies in the leaf itself:
+ * it changes with the leaf. Reads created before see the old one; using the leaf after it is an error; one assign a leaf
+ * and graph. */
 #define pith_assign(leaf, value) pith_assign_(PITH_HERE, leaf, value)
+#define pith_group(n, nodes) pith_group_(PITH_HERE, n, nodes)       /* no value: makes a plan run all of them */
 pith_node *pith_assign_(const char *at, pith_node *leaf, pith_node *value);
-pith_node *pith_group(int n, pith_node *const *nodes);      /* no value: makes a plan run all of them */
+pith_node *pith_group_(const char *at, int n, pith_node *const *nodes);
 
-/* Compositions (core/train/optim.c).
- * Which of the nodes y depends on; and the refusal, by name, of a param that it does not depend on. */
+/* Which of the nodes y depends on. */
 void pith_reached(const pith_node *y, int n, pith_node *const *nodes, bool *reached);
-bool pith_check_reached(const pith_node *y, int n, pith_node *const *params);
 
-/* Scales all gradients in place of the array so that their common norm is at most `limit`; *norm is the norm before. */
-void pith_clip_norm(int n, pith_node **gradients, double limit, pith_node **norm);
-
+/* What follows composes the ops above (core/train/optim.c). Scales all gradients, in the array itself, so that their common
+ * norm is at most `limit` (0: any); *norm is the norm before. */
+#define pith_clip_norm(n, gradients, limit, norm) pith_clip_norm_(PITH_HERE, n, gradients, limit, norm)
+bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit, pith_node **norm);
 /* Optimizers return a group to put among a plan's outputs. `rate`: a scalar node. `ok`: a scalar node that is 0 when the step must
  * leave everything as it was (a non-finite gradient), or NULL. Moments are states "adamw.m/NAME"; the count is "adamw.count". */
 typedef struct { double beta1, beta2, epsilon, decay; } pith_adamw_options;
-pith_node *pith_adamw(int n, pith_node *const *params, pith_node *const *gradients, pith_node *rate,
-                      pith_adamw_options options, pith_node *ok);
-pith_node *pith_sgd(int n, pith_node *const *params, pith_node *const *gradients, pith_node *rate, double momentum,
-                    double decay, pith_node *ok);
+#define pith_adamw(...) pith_adamw_(PITH_HERE, __VA_ARGS__)
+#define pith_sgd(...) pith_sgd_(PITH_HERE, __VA_ARGS__)
+pith_node *pith_adamw_(const char *at, int n, pith_node *const *params, pith_node *const *gradients, pith_node *rate,
+                       pith_adamw_options options, pith_node *ok);
+pith_node *pith_sgd_(const char *at, int n, pith_node *const *params, pith_node *const *gradients, pith_node *rate,
+                     double momentum, double decay, pith_node *ok);
 /* ema/NAME <- keep ema/NAME + (1 - keep) new value; `updated` is what an optimizer returned. */
-pith_node *pith_ema(pith_node *updated, double keep, pith_node *ok);
+#define pith_ema(updated, keep, ok) pith_ema_(PITH_HERE, updated, keep, ok)
+pith_node *pith_ema_(const char *at, pith_node *updated, double keep, pith_node *ok);
 
 /* ---- plans -------------------------------------------------------------------------------------------------------- */
 
@@ -331,7 +329,7 @@ pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs);  /* N
 void pith_plan_free(pith_plan *p);
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);     /* not copied: must live until the runs are over */
 bool pith_run(pith_plan *p);
-const void *pith_value(const pith_plan *p, const pith_node *output);        /* valid until the store's next run or plan */
+const void *pith_value(const pith_plan *p, const pith_node *output);    /* valid until the store's next run or plan; NULL after an error */
 double pith_scalar(const pith_plan *p, const pith_node *output);
 
 typedef struct {
@@ -377,6 +375,8 @@ bool pith_store_freeze(pith_store *s, const char *pattern);                 /* f
 bool pith_store_load(pith_store *s, const char *path);
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds);
 size_t pith_tensor_size(const pith_tensor *t);
+/* Any file, written so that a crash leaves the old one or the new one. */
+bool pith_write_file(const char *path, const void *data, size_t size);
 
 /* ---- what a loss sees ----------------------------------------------------------------------------------------------------- */
 

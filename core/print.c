@@ -60,6 +60,11 @@ void pith_print(FILE *f, const node *n, int depth)
 
 /* ---- drawing ---- */
 
+static void put_escaped(FILE *f, const char *text)
+{
+    for (; *text; text++) fprintf(f, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+}
+
 void pith_print_dot(FILE *f, const pith_graph *g, const node *n)
 {
     bool *wanted = calloc((size_t)g->n + 1, sizeof *wanted);
@@ -73,8 +78,11 @@ void pith_print_dot(FILE *f, const pith_graph *g, const node *n)
         if (!wanted[id]) continue;
         const char *colour = m->op == &pith_op_param ? "#ffe0a3" : m->op->flags & PITH_LEAF ? "#d9ead3"
                            : m->op == &pith_op_assign ? "#f4b6b6" : m->backward ? "#d6e0f5" : "#ffffff";
-        fprintf(f, "  n%d [label=\"%s%s%s\\n%s\", fillcolor=\"%s\", tooltip=\"%s\"];\n", id, m->op->name, m->name ? " " : "",
-                m->name ? m->name : "", pith_shape_text(m, shape), colour, m->at);
+        fprintf(f, "  n%d [label=\"%s%s", id, m->op->name, m->name ? " " : "");
+        put_escaped(f, m->name ? m->name : "");
+        fprintf(f, "\\n%s\", fillcolor=\"%s\", tooltip=\"", pith_shape_text(m, shape), colour);
+        put_escaped(f, m->at);
+        fputs("\"];\n", f);
         for (int k = 0; k < m->n_in; k++) fprintf(f, "  n%d -> n%d;\n", m->in[k]->id, id);
     }
     fputs("}\n", f);

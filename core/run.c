@@ -85,12 +85,20 @@ bool pith_run(pith_plan *p)
     return true;
 }
 
+/* What lies in the arena is kept to the end of a run for outputs alone. */
+static bool stays(const pith_plan *p, const node *n)
+{
+    for (int k = 0; k < p->n_outputs; k++)
+        if (pith_source(p, p->outputs[k]) == n) return true;
+    return p->places[n->id].kind != PITH_ARENA;
+}
+
 const void *pith_value(const pith_plan *p, const node *output)
 {
     if (!output || output->graph != p->graph || output->id >= p->n || !p->live[p->canonical[output->id]])
         return pith_raise("pith_value: this node is not part of the plan"), NULL;
     const int id = pith_source(p, output)->id;
-    if (p->places[id].kind == PITH_NOWHERE) return pith_raise("pith_value: this node is not an output of the plan"), NULL;
+    if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id])) return pith_raise("pith_value: this node is not an output of the plan"), NULL;
     return memory_of(p, id);
 }
 

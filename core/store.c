@@ -75,6 +75,10 @@ static bool grow(pith_store *s)
 pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype, int ndim, const int *dim)
 {
     if (pith_store_find(s, name)) return pith_raise("%s is in the store already", name), NULL;
+    if (ndim < 0 || ndim > PITH_MAX_DIMS)
+        return pith_raise("%s has %d axes, at most %d are allowed", name, ndim, PITH_MAX_DIMS), NULL;
+    for (int k = 0; k < ndim; k++)
+        if (dim[k] < 1) return pith_raise("%s: axis %d has size %d, every size is at least 1", name, k, dim[k]), NULL;
     if (!grow(s)) return NULL;
     pith_tensor *t = calloc(1, sizeof *t);
     char *copy = t ? malloc(strlen(name) + 1) : NULL;

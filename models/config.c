@@ -6,7 +6,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "parts.h"
 
 /* A key and the one value, as JSON, that it may have; NULL: read below; "*": without effect here,
@@ -275,18 +274,12 @@ static json_t *config_json(const clip_config *c)
 
 bool clip_config_write(const clip_config *c, const char *directory)
 {
-    char path[4096], beside[4096 + 8];
+    char path[4096];
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_CONFIG_FILE);
-    snprintf(beside, sizeof beside, "%s.tmp", path);
     json_t *root = config_json(c);
-    FILE *f = fopen(beside, "wb");
-    bool good = root && f && json_dumpf(root, f, JSON_INDENT(4) | JSON_REAL_PRECISION(15)) == 0 &&
-                fputc('\n', f) != EOF && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    if (f) good = fclose(f) == 0 && good;
-    good = good && rename(beside, path) == 0;
+    char *text = root ? json_dumps(root, JSON_INDENT(4) | JSON_REAL_PRECISION(15)) : NULL;
+    const bool good = text ? pith_write_file(path, text, strlen(text)) : pith_raise("%s: no memory", path);
+    free(text);
     json_decref(root);
-    if (good) return true;
-    const int why = errno;
-    remove(beside);
-    return pith_raise("cannot write %s: %s", path, strerror(why));
+    return good;
 }

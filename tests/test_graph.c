@@ -79,6 +79,76 @@ static void more_errors(void **state)
     pith_graph_free(g);
 }
 
+static void told(const char *text)
+{
+    if (!strstr(pith_error(), text)) fail_msg("\"%s\" is not in \"%s\"", text, pith_error());
+}
+
+/* What is wrong is told with the caller's place, and what is built on it neither crashes nor hides it. */
+static void misuse(void **state)
+{
+    world *w = *state;
+    static const int none[2] = { 3, 0 };
+    node *d[2] = { NULL }, *x = pith_input(w->g, "x", PITH_F32, 2, PITH_END), *y = pith_sum(x, PITH_ALL), *wrt[2] = { x, NULL }, *norm;
+    assert_null(pith_store_add(w->s, "none", PITH_WEIGHT, PITH_F32, 2, none));
+    told("none: axis 1 has size 0");
+    assert_false(pith_grad(NULL, 1, wrt, d));
+    told("tests/test_graph.c:");
+    assert_null(pith_checkpoint(NULL, NULL, NULL));
+    told("the input is NULL");
+    assert_null(pith_watch(NULL, "nothing"));
+    assert_false(pith_clip_norm(0, d, 1, &norm));
+    told("there are no gradients");
+    assert_null(pith_group(0, d));
+    assert_null(pith_group(1, d));
+    told("group: input 0 is NULL");
+    assert_null(pith_adamw(1, &x, &y, y, (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, NULL));
+    told("pith_adamw: node 0 to train is no param, it was made at tests/test_graph.c:");
+    node *p = pith_param(w->g, "p", PITH_CONSTANT, 0, 3, PITH_END);
+    assert_null(pith_sgd(1, &p, &x, y, 0, 0, NULL));
+    told("the gradient of p has another shape");
+    assert_null(pith_graph_error(w->g));
+    assert_false(pith_grad(y, 2, wrt, d));
+    told("node 1 to take it by is NULL");
+    assert_true(d[1] != NULL);
+
+    pith_graph *g = pith_graph_new(w->s, 0);
+    node *again = pith_state(g, "p", PITH_F32, 0, 3, PITH_END);
+    assert_false(pith_poisoned(again));
+    node *both = pith_param(g, "p", PITH_CONSTANT, 0, 3, PITH_END);
+    assert_true(pith_poisoned(both) && pith_poisoned(pith_mean(pith_square(both), PITH_ALL)));
+    told("p is a state of this graph already, made at tests/test_graph.c:");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    assert_true(pith_poisoned(pith_square(pith_input(g, "empty", PITH_F32, 2, 0, PITH_END))));
+    told("axis 1 has size 0");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    node *a = pith_const(g, 1);
+    assert_true(pith_poisoned(pith_add(a, pith_group(1, &a))));
+    told("input 1 is a group of writes, which has no value");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    node *i = pith_input(g, "i", PITH_I32, PITH_END);
+    assert_false(pith_grad(i, 1, &i, d));
+    told("has no f32 value");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    node *in = pith_input(g, "in", PITH_F32, 4, 4, PITH_END), *inner = pith_matmul(in, in), *last = pith_matmul(inner, inner);
+    pith_plan *plan = pith_plan_new(g, 1, &last);
+    static const real numbers[16];
+    assert_true(pith_feed(plan, in, numbers) && pith_run(plan));
+    assert_null(pith_value(plan, inner));
+    told("not an output of the plan");
+    assert_non_null(pith_value(plan, last));
+    pith_plan_free(plan);
+    pith_graph_free(g);
+}
+
 static void unfed_input(void **state)
 {
     pith_graph *g = ((world *)*state)->g;
@@ -274,14 +344,13 @@ static void guard_keeps_everything(void **state)
     pith_plan_free(p);
 }
 
-static void unreached_params(void **state)
+static void reached_params(void **state)
 {
     world *w = *state;
     node *p[2] = { pith_param(w->g, "used", PITH_NORMAL, 1, 2, PITH_END), pith_param(w->g, "idle", PITH_NORMAL, 1, 2, PITH_END) };
-    node *y = pith_sum(p[0], PITH_ALL);
-    assert_true(pith_check_reached(y, 1, p));
-    assert_false(pith_check_reached(y, 2, p));
-    assert_non_null(strstr(pith_error(), "idle is to be trained, but the loss does not depend on it"));
+    bool reached[2];
+    pith_reached(pith_sum(p[0], PITH_ALL), 2, p, reached);
+    assert_true(reached[0] && !reached[1]);
 }
 
 /* ---- printing ---- */
@@ -322,9 +391,9 @@ static void large_graphs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(error_text), TEST(more_errors), TEST(unfed_input), TEST(first_nan), TEST(scopes_and_stores),
+        TEST(error_text), TEST(more_errors), TEST(misuse), TEST(unfed_input), TEST(first_nan), TEST(scopes_and_stores),
         TEST(initial_values), TEST(assigns), TEST(assigns_keep_order), TEST(adamw_by_hand),
-        TEST(guard_keeps_everything), TEST(unreached_params), TEST(formulas), TEST(large_graphs),
+        TEST(guard_keeps_everything), TEST(reached_params), TEST(formulas), TEST(large_graphs),
     };
     pith_on_error(test_handler, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,15 @@
 #define PITH_DATA_H
 #include "pith.h"
 
+/* ---- files that are whole or not there ---------------------------------------------------------------------------- */
+
+/* `path` is written as path.tmp between the two calls, then synced and renamed; where `good` is false (errno says why) or
+ * anything fails, it is removed. The ints are 0 or an errno, and nothing is raised: the caller may have to tidy up first. */
+FILE *pith_begin_file(const char *path);                                    /* NULL and errno */
+int pith_end_file(FILE *f, const char *path, bool good);                    /* f may be NULL */
+int pith_put_file(const char *path, const void *data, size_t size);        /* both; pith_write_file raises, too */
+int pith_sync(const char *path);                                            /* fsync of a file or directory */
+
 /* ---- safetensors files, mapped into memory ------------------------------------------------------------------------ */
 
 /* Every entry was checked: it lies inside the file, overlaps no other, and its shape fits its bytes. */

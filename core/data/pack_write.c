@@ -4,13 +4,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <unistd.h>
 #include "parts.h"
 
 typedef struct { char *bytes; size_t used, room; } buffer;
 
 struct pith_packer {
-    char *path, *temporary;
+    char *path;
     FILE *file;
     int size, count;
     uint8_t *planes;                /* one picture, channel by channel */
@@ -39,17 +38,13 @@ static bool append(buffer *b, const void *bytes, size_t size)
 void pith_packer_drop(pith_packer *p)
 {
     if (!p) return;
-    if (p->file) {
-        fclose(p->file);
-        unlink(p->temporary);
-    }
+    if (p->file) pith_end_file(p->file, p->path, false);
     buffer *all[] = { &p->captions,       &p->sources, &p->caption_offsets,
                       &p->source_offsets, &p->split,   &p->label };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]->bytes);
     pith_table_free(&p->splits);
     free(p->planes);
     free(p->path);
-    free(p->temporary);
     free(p);
 }
 
@@ -66,9 +61,8 @@ pith_packer *pith_packer_new(const char *path, int size)
         p->size = size;
         p->hash = 0xcbf29ce484222325u;
         p->path = strdup(path);
-        p->temporary = malloc(strlen(path) + 5);
         p->planes = malloc(3 * (size_t)size * (size_t)size);
-        good = p->path && p->temporary && p->planes &&
+        good = p->path && p->planes &&
                append(&p->caption_offsets, &zero, sizeof zero) &&
                append(&p->source_offsets, &zero, sizeof zero);
     }
@@ -76,10 +70,9 @@ pith_packer *pith_packer_new(const char *path, int size)
         good = pith_table_add(&p->splits, names[k], strlen(names[k]) + 1) == k;
     if (!good) pith_raise("%s: no memory", path);
     else {
-        sprintf(p->temporary, "%s.tmp", path);
-        p->file = fopen(p->temporary, "wb+");
+        p->file = pith_begin_file(path);
         good = p->file && fseek(p->file, HEADER, SEEK_SET) == 0;
-        if (!good) pith_raise("%s: cannot be written: %s", p->temporary, strerror(errno));
+        if (!good) pith_raise("%s: cannot be written: %s", path, strerror(errno));
     }
     if (good) return p;
     pith_packer_drop(p);
@@ -109,7 +102,7 @@ bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, co
         !append(&p->split, &number, sizeof number) || !append(&p->label, &label, sizeof label))
         return pith_raise("%s: no memory", p->path);
     if (fwrite(p->planes, 3, plane, p->file) != plane)
-        return pith_raise("%s: cannot be written: %s", p->temporary, strerror(errno));
+        return pith_raise("%s: cannot be written: %s", p->path, strerror(errno));
     p->hash = pith_hash_bytes(p->hash, p->planes, 3 * plane);
     p->hash = pith_hash_bytes(p->hash, caption, strlen(caption) + 1);
     p->hash = pith_hash_bytes(p->hash, source, strlen(source) + 1);
@@ -190,14 +183,9 @@ bool pith_packer_finish(pith_packer *p)
     bool good = p->count > 0 || pith_raise("%s: there is no pair to pack", p->path);
     if (good) {
         errno = 0;
-        good = write_rest(p) && fflush(p->file) == 0 && fsync(fileno(p->file)) == 0 &&
-               rename(p->temporary, p->path) == 0;
-        if (!good)
-            pith_raise("%s: cannot be written: %s", p->path, errno ? strerror(errno) : "no memory");
-    }
-    if (good) {
-        fclose(p->file);
+        const int why = pith_end_file(p->file, p->path, write_rest(p));
         p->file = NULL;
+        good = !why || pith_raise("%s: cannot be written: %s", p->path, strerror(why));
     }
     pith_packer_drop(p);
     return good;

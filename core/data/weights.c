@@ -1,9 +1,6 @@
 /* weights.c: a store from a safetensors file, and into one. What others keep in other types becomes f32 and i32 at this door. */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
-#include <unistd.h>
 #include "parts.h"
 
 enum { F64, F32, F16, BF16, I64, I32, U8, TYPES };
@@ -134,36 +131,17 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
         const size_t bytes = pith_tensor_size(t) * width(t);
         if (t->kind & kinds) good = fwrite(t->data, 1, bytes, f) == bytes;
     }
-    return good && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    return good;
 }
 
-static void sync_directory_of(const char *path)
-{
-    char *copy = strdup(path);
-    const int d = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY) : -1;
-    if (d >= 0) fsync(d), close(d);
-    free(copy);
-}
-
-/* Beside the file first, renamed when it is whole: nothing is ever half written. */
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds)
 {
-    char *temporary = malloc(strlen(path) + 5);
     size_t size = 0;
     char *header = make_header(s, kinds, &size);
-    if (!temporary || !header) return free(temporary), free(header), pith_raise("no memory to write %s", path);
-    sprintf(temporary, "%s.tmp", path);
-    FILE *f = fopen(temporary, "wb");
-    bool good = f && write_all(f, s, kinds, header, size);
-    int why = errno;
-    if (f && fclose(f) != 0 && good) good = false, why = errno;
-    if (good && rename(temporary, path) != 0) good = false, why = errno;
-    if (good) sync_directory_of(path);
-    else {
-        if (f) unlink(temporary);
-        pith_raise("%s: cannot be written: %s", path, strerror(why));
-    }
+    if (!header) return pith_raise("no memory to write %s", path);
+    errno = 0;
+    FILE *f = pith_begin_file(path);
+    const int why = pith_end_file(f, path, f && write_all(f, s, kinds, header, size));
     free(header);
-    free(temporary);
-    return good;
+    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
 }

@@ -1,20 +1,17 @@
-/* embeddings.c: a teacher's rows, computed once. The header of the file is a function of what was embedded and how, so a file
- * is checked by making its header again; rows follow in order, so a pass cut off goes on from the file's own length. */
+/* embeddings.c: a teacher's rows, computed once. The header of the file is a function of what was embedded and how, and rows
+ * follow in order: a pass cut off is known by making its header again, and goes on from the file's own length. */
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "parts.h"
 
 struct pith_embeddings {
-    void *map;
-    size_t size;
+    pith_file *file;
     const float *image, *text;          /* (views * n, width), (n, width) */
     int n, width, views, pairs;
     int *row;                           /* place in the pack -> row, (pairs) */
@@ -28,19 +25,19 @@ static int count_of(const pith_embeddings_key *key)
 }
 
 /* The eight bytes of length and the JSON, padded so that rows begin at a multiple of eight. Freed by the caller. */
-static char *make_header(const pith_embeddings_key *key, int batch, size_t *size)
+static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
-    char data[17], teacher[17], views[16], size_text[16];
+    char data[17], teacher[17], views[16], batch[16];
     const int n = count_of(key);
     const json_int_t images = (json_int_t)key->views * n, row = 4 * key->width;
     snprintf(data, sizeof data, "%016" PRIx64, key->pack->hash);
     snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
     snprintf(views, sizeof views, "%d", key->views);
-    snprintf(size_text, sizeof size_text, "%d", batch);
+    snprintf(batch, sizeof batch, "%d", key->batch);
     json_t *header = json_pack(
         "{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}, s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]}}", "__metadata__",
         "format", "pt", "kind", "pith-embeddings", "data", data, "split", key->pack->split_name[key->split], "teacher", teacher,
-        "views", views, "batch", size_text, "image", "dtype", "F32", "shape", images, key->width, "data_offsets", (json_int_t)0,
+        "views", views, "batch", batch, "image", "dtype", "F32", "shape", images, key->width, "data_offsets", (json_int_t)0,
         images * row, "text", "dtype", "F32", "shape", n, key->width, "data_offsets", images * row, (images + n) * row);
     char *json = json_dumps(header, JSON_COMPACT);
     const size_t length = json ? (strlen(json) + 7) / 8 * 8 : 0;
@@ -90,7 +87,7 @@ static int64_t open_part(writer *w, const char *part)
 {
     size_t size;
     struct stat info;
-    char *header = make_header(w->key, w->key->batch, &size), *found = malloc(size + 1);
+    char *header = make_header(w->key, &size), *found = malloc(size + 1);
     int64_t done = 0;
     w->file = header && found ? fopen(part, "rb+") : NULL;
     if (!w->file && header && found) w->file = fopen(part, "wb+");
@@ -143,69 +140,56 @@ bool pith_embeddings_write(const char *path, const pith_embeddings_key *key, pit
 
 /* ---- reading ---- */
 
-static const char *text_of(const json_t *meta, const char *key)
+static const char *text_of(const pith_file *f, const char *key)
 {
-    const char *text = json_string_value(json_object_get(meta, key));
+    const char *text = pith_file_meta(f, key);
     return text ? text : "(nothing)";
 }
 
-/* Where the rows begin, 0 after an error. */
-static size_t check_header(const char *path, const char *map, size_t size, const pith_embeddings_key *key)
+static bool is_rows(const pith_entry *e, int64_t rows, int width)
+{
+    return e && !strcmp(e->type, "F32") && e->ndim == 2 && e->dim[0] == rows && e->dim[1] == width;
+}
+
+static bool check(const char *path, const pith_file *f, const pith_embeddings_key *key)
 {
     char data[17], teacher[17];
-    size_t length = 0;
-    for (int k = 7; size >= 8 && k >= 0; k--) length = length << 8 | (unsigned char)map[k];
-    json_error_t error;
-    json_t *header = size >= 8 && length <= size - 8 ? json_loadb(map + 8, length, 0, &error) : NULL;
-    const json_t *meta = json_object_get(header, "__metadata__");
+    const char *split = key->pack->split_name[key->split];
+    const int n = count_of(key);
     snprintf(data, sizeof data, "%016" PRIx64, key->pack->hash);
     snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
-    size_t expected;
-    char *wanted = make_header(key, atoi(text_of(meta, "batch")), &expected);
-    bool good = wanted != NULL;
-    if (good && strcmp(text_of(meta, "kind"), "pith-embeddings"))
-        good = pith_raise("%s: this is not a file of stored embeddings", path);
-    else if (good && strcmp(text_of(meta, "data"), data))
-        good = pith_raise("%s: made from the data %s, these are the data %s", path, text_of(meta, "data"), data);
-    else if (good && strcmp(text_of(meta, "teacher"), teacher))
-        good = pith_raise("%s: made by the teacher %s, this is the teacher %s", path, text_of(meta, "teacher"), teacher);
-    else if (good && (length + 8 != expected || memcmp(map, wanted, expected)))
-        good = pith_raise("%s: made with %s views of \"%s\", wanted are %d views of \"%s\" in rows of %d", path,
-                          text_of(meta, "views"), text_of(meta, "split"), key->views,
-                          key->pack->split_name[key->split], key->width);
-    const size_t rows = (size_t)(key->views + 1) * (size_t)count_of(key) * (size_t)key->width * sizeof(float);
-    if (good && size != expected + rows)
-        good = pith_raise("%s: %zu bytes were expected, the file has %zu", path, expected + rows, size);
-    free(wanted);
-    json_decref(header);
-    return good ? expected : 0;
+    if (strcmp(text_of(f, "kind"), "pith-embeddings"))
+        return pith_raise("%s: this is not a file of stored embeddings", path);
+    if (strcmp(text_of(f, "data"), data))
+        return pith_raise("%s: made from the data %s, these are the data %s", path, text_of(f, "data"), data);
+    if (strcmp(text_of(f, "teacher"), teacher))
+        return pith_raise("%s: made by the teacher %s, this is the teacher %s", path, text_of(f, "teacher"), teacher);
+    return (atoi(text_of(f, "views")) == key->views && !strcmp(text_of(f, "split"), split) &&
+            is_rows(pith_file_find(f, "image"), (int64_t)key->views * n, key->width) &&
+            is_rows(pith_file_find(f, "text"), n, key->width)) ||
+           pith_raise("%s: made with %s views of \"%s\", wanted are %d views of \"%s\" in rows of %d", path,
+                      text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
 }
 
 pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_key *key)
 {
-    struct stat info;
-    const int f = open(path, O_RDONLY);
-    pith_embeddings *e = calloc(1, sizeof *e);
-    const bool known = f >= 0 && fstat(f, &info) == 0;
-    void *map = known && info.st_size > 0 ? mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, f, 0) : MAP_FAILED;
-    const int why = known && !info.st_size ? ENODATA : errno;
-    if (f >= 0) close(f);
-    if (!e || map == MAP_FAILED) return free(e), pith_raise("%s: %s", path, strerror(why)), NULL;
-    *e = (pith_embeddings){ .map = map, .size = (size_t)info.st_size, .n = count_of(key), .width = key->width,
-                            .views = key->views, .pairs = key->pack->count };
-    const size_t start = check_header(path, map, e->size, key);
-    e->row = start ? malloc(sizeof *e->row * (size_t)e->pairs) : NULL;
-    if (!e->row) return pith_embeddings_close(e), NULL;
-    e->image = (const float *)((const char *)map + start);
-    e->text = e->image + (size_t)e->views * (size_t)e->n * (size_t)e->width;
-    for (int i = 0, k = 0; i < e->pairs; i++) e->row[i] = key->pack->split[i] == key->split ? k++ : -1;
-    return e;
+    pith_file *f = pith_file_open(path);
+    pith_embeddings *e = f && check(path, f, key) ? calloc(1, sizeof *e) : NULL;
+    if (!e) return pith_file_close(f), NULL;
+    *e = (pith_embeddings){ .file = f, .n = count_of(key), .width = key->width, .views = key->views,
+                            .pairs = key->pack->count, .row = malloc(sizeof *e->row * (size_t)key->pack->count) };
+    e->image = (const float *)(const void *)pith_file_find(f, "image")->data;
+    e->text = (const float *)(const void *)pith_file_find(f, "text")->data;
+    for (int i = 0, k = 0; e->row && i < e->pairs; i++) e->row[i] = key->pack->split[i] == key->split ? k++ : -1;
+    if (e->row) return e;
+    pith_embeddings_close(e);
+    return pith_raise("%s: no memory", path), NULL;
 }
 
 void pith_embeddings_close(pith_embeddings *e)
 {
     if (!e) return;
-    munmap(e->map, e->size);
+    pith_file_close(e->file);
     free(e->row);
     free(e);
 }

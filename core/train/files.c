@@ -1,8 +1,6 @@
-/* files.c: files that are whole or not there at all. */
+/* files.c: names, removal and hashes of a run's files. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,42 +14,6 @@ void pith_path(char path[PITH_PATH], const char *format, ...)
     va_start(list, format);
     vsnprintf(path, PITH_PATH, format, list);
     va_end(list);
-}
-
-int pith_sync(const char *path)
-{
-    const int f = open(path, O_RDONLY);
-    const int why = f < 0 || fsync(f) ? errno : 0;
-    if (f >= 0) close(f);
-    return why;
-}
-
-int pith_put_file(const char *path, const void *data, size_t size)
-{
-    const int f = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (f < 0) return errno;
-    int why = 0;
-    for (size_t done = 0; done < size && !why;) {
-        const ssize_t n = write(f, (const char *)data + done, size - done);
-        if (n > 0) done += (size_t)n;
-        else if (n == 0 || errno != EINTR) why = n ? errno : ENOSPC;
-    }
-    if (!why && fsync(f)) why = errno;
-    if (close(f) && !why) why = errno;
-    return why;
-}
-
-bool pith_write_file(const char *path, const void *data, size_t size)
-{
-    char temporary[PITH_PATH], directory[PITH_PATH];
-    pith_path(temporary, "%s.tmp", path);
-    pith_path(directory, "%s", path);
-    int why = pith_put_file(temporary, data, size);
-    if (!why && rename(temporary, path)) why = errno;
-    if (!why) why = pith_sync(dirname(directory));
-    if (!why) return true;
-    unlink(temporary);
-    return pith_raise("%s: cannot be written: %s", path, strerror(why));
 }
 
 void pith_remove_all(const char *path)

@@ -35,18 +35,23 @@ static node *blend(node *old, node *new, double share)      /* old + share (new 
 
 static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
 
-/* The pairs must be of params and their gradients. An error is the graph's. */
-static bool good_pairs(int n, node *const *params, node *const *gradients, node *rate)
+/* The pairs must be of params and their gradients. */
+static bool good_pairs(const char *at, const char *who, int n, node *const *params, node *const *gradients, const node *rate)
 {
-    for (int k = 0; k < n; k++)
-        if (pith_group_of(params[k]).rate == 0 || pith_size(params[k]) != pith_size(gradients[k])) return false;
-    return n > 0 && !pith_graph_error(rate->graph);
+    if (n < 1 || !rate) return pith_raise("%s: %s: %s", at, who, rate ? "there is nothing to train" : "the rate is NULL");
+    for (int k = 0; k < n && !pith_graph_error(rate->graph); k++) {
+        const node *p = params[k], *d = gradients[k];
+        if (!p || !d) return pith_raise("%s: %s: the %s of pair %d is NULL", at, who, p ? "gradient" : "param", k);
+        if (!pith_is_param(p)) return pith_raise("%s: %s: node %d to train is no param, it was made at %s", at, who, k, p->at);
+        if (p->ndim != d->ndim || memcmp(p->dim, d->dim, sizeof *p->dim * (size_t)p->ndim))
+            return pith_raise("%s: %s: the gradient of %s has another shape than it", at, who, p->name);
+    }
+    return !pith_graph_error(rate->graph);      /* which was told already */
 }
 
-node *pith_adamw(int n, node *const *params, node *const *gradients, node *rate, pith_adamw_options o, node *ok)
+static node *adamw(int n, node *const *params, node *const *gradients, node *rate, pith_adamw_options o, node *ok)
 {
     pith_graph *g = rate->graph;
-    if (!good_pairs(n, params, gradients, rate)) return pith_raise("pith_adamw: the pairs are not params and gradients"), NULL;
     node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)), *count = pith_state(g, "adamw.count", PITH_F32, 0, PITH_END);
     node *t = pith_shift(count, 1);
     node *step = pith_div(rate, one_minus(pith_exp(pith_scale(t, log(o.beta1)))));
@@ -71,14 +76,22 @@ node *pith_adamw(int n, node *const *params, node *const *gradients, node *rate,
     return all;
 }
 
-node *pith_sgd(int n, node *const *params, node *const *gradients, node *rate, double momentum, double decay, node *ok)
+node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *rate, pith_adamw_options o,
+                  node *ok)
 {
-    if (!good_pairs(n, params, gradients, rate)) return pith_raise("pith_sgd: the pairs are not params and gradients"), NULL;
+    if (!good_pairs(at, "pith_adamw", n, params, gradients, rate)) return NULL;
+    pith_enter(rate->graph, "pith_adamw", at);
+    return pith_leave(rate->graph, adamw(n, params, gradients, rate, o, ok));
+}
+
+static node *sgd(int n, node *const *params, node *const *gradients, node *rate, double momentum, double decay, node *ok)
+{
     node **writes = malloc(sizeof *writes * (size_t)(2 * n));
     int w = 0;
     for (int k = 0; k < n; k++) {
         const pith_param_group group = pith_group_of(params[k]);
-        node *d = decay != 0 && group.decay ? pith_add(gradients[k], pith_scale(params[k], group.rate < 0 ? -decay : decay)) : gradients[k];
+        node *d = gradients[k];
+        if (decay != 0 && group.decay) d = pith_add(d, pith_scale(params[k], group.rate < 0 ? -decay : decay));
         if (momentum != 0) {
             node *m = beside(params[k], "sgd.m/");
             d = pith_add(pith_scale(m, momentum), d);
@@ -91,24 +104,31 @@ node *pith_sgd(int n, node *const *params, node *const *gradients, node *rate, d
     return all;
 }
 
-node *pith_ema(node *updated, double keep, node *ok)
+node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *rate, double momentum, double decay,
+                node *ok)
 {
-    if (!updated) return NULL;
+    if (!good_pairs(at, "pith_sgd", n, params, gradients, rate)) return NULL;
+    pith_enter(rate->graph, "pith_sgd", at);
+    return pith_leave(rate->graph, sgd(n, params, gradients, rate, momentum, decay, ok));
+}
+
+static node *ema(node *updated, double keep, node *ok)
+{
     node **writes = malloc(sizeof *writes * (size_t)(updated->n_in + 1));
     int w = 0;
     for (int k = 0; k < updated->n_in; k++) {
         node *assigned = updated->in[k], *param = assigned->in[0];
-        if (pith_group_of(param).rate == 0) continue;       /* a moment */
+        if (!pith_is_param(param)) continue;                /* a moment */
         pith_store *store = pith_store_of(param->graph);
         char name[600];
         snprintf(name, sizeof name, "ema/%s", param->name);
         const int before = pith_store_count(store);
-        node *ema = pith_state_like(param->graph, name, param);
+        node *mean = pith_state_like(param->graph, name, param);
         const bool fresh = pith_store_count(store) > before;
-        const pith_tensor *weights = pith_store_find(store, param->name), *average = pith_store_find(store, ema->name);
+        const pith_tensor *weights = pith_store_find(store, param->name), *average = pith_store_find(store, mean->name);
         if (fresh && weights && average)                    /* the average starts at the weights as they are */
             memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
-        writes[w++] = write(ema, blend(ema, assigned, 1 - keep), ok);
+        writes[w++] = write(mean, blend(mean, assigned, 1 - keep), ok);
     }
     writes[w++] = updated;
     node *all = pith_group(w, writes);
@@ -116,16 +136,31 @@ node *pith_ema(node *updated, double keep, node *ok)
     return all;
 }
 
-void pith_clip_norm(int n, node **gradients, double limit, node **norm)
+node *pith_ema_(const char *at, node *updated, double keep, node *ok)
+{
+    if (!updated) return NULL;                  /* the optimizer told why */
+    pith_enter(updated->graph, "pith_ema", at);
+    return pith_leave(updated->graph, ema(updated, keep, ok));
+}
+
+bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node **norm)
 {
     node *sum = NULL;
+    *norm = NULL;
+    for (int k = 0; k < n; k++)
+        if (!gradients[k]) return pith_raise("%s: pith_clip_norm: gradient %d is NULL", at, k);
+    if (n < 1) return pith_raise("%s: pith_clip_norm: there are no gradients", at);
+    pith_graph *g = gradients[0]->graph;
+    pith_enter(g, "pith_clip_norm", at);
     for (int k = 0; k < n; k++) {
         node *square = pith_dot(gradients[k], gradients[k]);
         sum = sum ? pith_add(sum, square) : square;
     }
     *norm = pith_sqrt(sum);
-    if (limit <= 0) return;
-    pith_graph *g = sum->graph;
-    node *factor = pith_minimum(pith_const(g, 1), pith_div(pith_const(g, limit), pith_shift(*norm, 1e-6)));
-    for (int k = 0; k < n; k++) gradients[k] = pith_mul(gradients[k], factor);
+    if (limit > 0) {
+        node *factor = pith_minimum(pith_const(g, 1), pith_div(pith_const(g, limit), pith_shift(*norm, 1e-6)));
+        for (int k = 0; k < n; k++) gradients[k] = pith_mul(gradients[k], factor);
+    }
+    pith_leave(g, NULL);
+    return !pith_graph_error(g);
 }

@@ -4,13 +4,11 @@
 #include <jansson.h>
 #include "train.h"
 
-/* files.c. Those that give an int give 0 or an errno and raise nothing: the caller tidies up first. */
+/* files.c */
 #define PITH_PATH 4096
 void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
-int pith_put_file(const char *path, const void *data, size_t size);         /* written and fsynced in place */
-int pith_sync(const char *path);                                            /* fsync of a file or directory */
 void pith_remove_all(const char *path);                                     /* a file, or a directory of files */
-int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes);
+int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes);    /* 0 or an errno */
 
 /* metrics.c: metrics.jsonl and run.json. */
 typedef struct { FILE *file; char path[PITH_PATH]; } pith_metrics;

@@ -70,9 +70,6 @@ bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_st
 /* Reads the newest whole one and points `latest` at it; `log` (or NULL) hears of damaged ones passed over. *json: state.json,
  * freed by the caller. */
 bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json, FILE *log);
-
-/* A whole-file write that survives a crash: a temporary beside it, fsync, rename, fsync of the directory. */
-bool pith_write_file(const char *path, const void *data, size_t size);
 bool pith_hash_file(const char *path, uint64_t *hash);
 
 /* ---- evaluation --------------------------------------------------------------------------------------------------- */
