@@ -74,7 +74,8 @@ static int input_operand(builder *b, const node *in)
     return member >= 0 ? b->operand_of[member] : from_memory(b, n);
 }
 
-/* An output is written straight to memory, unless it overwrites a leaf that a later instruction still reads: then at the tile's end. */
+/* An output is written straight to memory, unless it overwrites a leaf that a later instruction still reads: then at
+ * the tile's end. */
 static void add_member(builder *b, const node *n, int member, bool stored)
 {
     pith_chain *c = b->c;

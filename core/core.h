@@ -34,8 +34,9 @@ struct pith_op {
     const char *name;
     /* Sets n->dtype and dims from inputs and attributes, or returns pith_fail(n, ...). For further results: pith_more_result. */
     bool (*shape)(node *n);
-    /* dy[k]: the cotangent of result k, NULL where none arrived. Fill dx[k], one an input, NULL beforehand and for no gradient. Return false to have the
-     * gradient taken from `lower` instead. dx[k] may have any shape that broadcasting made of in[k]: the walk undoes it. */
+    /* dy[k]: the cotangent of result k, NULL where none arrived. Fill dx[k], one an input, NULL beforehand and for no
+     * gradient. Return false to have the gradient taken from `lower` instead. dx[k] may have any shape that
+     * broadcasting made of in[k]: the walk undoes it. */
     bool (*grad)(node *n, node *const *dy, node **dx);
     /* The meaning of a fused op as a composition of other ops: fill out[k] for each result. */
     void (*lower)(node *n, node **out);
@@ -74,7 +75,7 @@ const char *pith_keep(pith_graph *g, const char *format, ...);      /* a text th
 bool pith_same_shape(const node *a, const node *b);
 size_t pith_width(pith_dtype dtype);                                /* bytes an element */
 size_t pith_bytes(const node *n);
-size_t pith_rows(const node *n);                                    /* product of all dims but the last; last axis: pith_columns */
+size_t pith_rows(const node *n); /* product of all dims but the last; last axis: pith_columns */
 size_t pith_columns(const node *n);
 const char *pith_shape_text(const node *n, char text[96]);          /* "(8, 512)"; returns text */
 bool pith_poisoned(const node *n);
@@ -85,7 +86,8 @@ node *pith_expand_like(node *n, const node *a);
 node *pith_reduce_like(node *n, const node *a);
 node *pith_reshape_dims(const char *at, node *a, int ndim, const int *dim);
 node *pith_expand_dims(const char *at, node *a, int ndim, const int *dim);
-node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim, const int *dim);   /* data NULL: zeros */
+/* data NULL: zeros */
+node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim, const int *dim);
 /* `count` dims from a list that ends with PITH_END. */
 #define PITH_DIMS(first_before, dim, count)                                 \
     do {                                                                    \
@@ -145,11 +147,13 @@ node *pith_keep_axis(node *a, int axis);
 /* Matrix product on row-major memory (ops/gemm.c): c (m, n) = op(a) op(b) [+ c if `add`]; lda etc. are row strides. */
 void pith_gemm(bool ta, bool tb, int m, int n, int k, const real *a, int lda, const real *b, int ldb, real *c, int ldc, bool add);
 /* The same, by the calling thread alone: for use inside a parallel region. */
-void pith_gemm_block(bool ta, bool tb, int m, int n, int k, const real *a, int lda, const real *b, int ldb, real *c, int ldc, bool add);
+void pith_gemm_block(bool ta, bool tb, int m, int n, int k, const real *a, int lda, const real *b, int ldb, real *c,
+                     int ldc, bool add);
 const char *pith_gemm_library(void);
 
-/* Kernels cut their work into blocks fixed by the shape, never by the number of threads, each computed by one thread; partial sums are
- * added in block order. So any number of threads gives the same bits. Below this much work a kernel stays on one thread. */
+/* Kernels cut their work into blocks fixed by the shape, never by the number of threads, each computed by one thread;
+ * partial sums are added in block order. So any number of threads gives the same bits. Below this much work a kernel
+ * stays on one thread. */
 #define PITH_SMALL 16384
 
 /* Philox4x32-10 (random.c): four words from a 64-bit key and a 128-bit counter. */

@@ -323,7 +323,8 @@ node *pith_watch(node *scalar, const char *name)
 {
     if (!scalar || pith_poisoned(scalar)) return scalar;
     pith_graph *g = scalar->graph;
-    if (pith_size(scalar) != 1 || scalar->op->flags & PITH_NO_VALUE) return pith_fail(scalar, "watched as %s: not a scalar", name), scalar;
+    if (pith_size(scalar) != 1 || scalar->op->flags & PITH_NO_VALUE)
+        return pith_fail(scalar, "watched as %s: not a scalar", name), scalar;
     g->watched = realloc(g->watched, sizeof *g->watched * (size_t)(g->n_watched + 1));
     g->watch_names = realloc(g->watch_names, sizeof *g->watch_names * (size_t)(g->n_watched + 1));
     g->watched[g->n_watched] = scalar;

@@ -141,8 +141,8 @@ static int by_rank(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-/* Each block, in this order, at the lowest place that is free all its life. `placed` is sorted by offset. In order of time (`order`
- * NULL) what has died is forgotten, which keeps that list short. */
+/* Each block, in this order, at the lowest place that is free all its life. `placed` is sorted by offset. In order of
+ * time (`order` NULL) what has died is forgotten, which keeps that list short. */
 static size_t pack(pith_memory *blocks, int n, const int *order)
 {
     int *placed = malloc(sizeof *placed * (size_t)(n + 1)), count = 0;
@@ -196,7 +196,8 @@ size_t pith_live_bound(const pith_plan *p)
 #define MOST_SORTED 12000               /* blocks; packing them largest first takes time in their square */
 #define TRIES 24
 
-/* By rank, which is mostly within half a per cent of the bound; then, again and again, the block that sticks out chooses first. */
+/* By rank, which is mostly within half a per cent of the bound; then, again and again, the block that sticks out
+ * chooses first. */
 static size_t pack_blocks(pith_plan *p)
 {
     const int n = p->n_blocks, tries = n > 4000 ? 4 : TRIES;

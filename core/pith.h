@@ -253,7 +253,7 @@ pith_node *pith_linear_(const char *at, pith_node *x, pith_node *w, pith_node *b
 
 #define pith_softmax(a) pith_softmax_(PITH_HERE, a)                 /* over the last axis */
 #define pith_log_sum_exp(a) pith_log_sum_exp_(PITH_HERE, a)         /* over the last axis, which goes away */
-#define pith_layer_norm(x, gain, bias) pith_layer_norm_(PITH_HERE, x, gain, bias)   /* last axis, epsilon 1e-5; 1: mean, 2: 1/std */
+#define pith_layer_norm(x, gain, bias) pith_layer_norm_(PITH_HERE, x, gain, bias)   /* epsilon 1e-5; 1: mean, 2: 1/std */
 #define pith_normalize(a) pith_normalize_(PITH_HERE, a)             /* rows of unit length, over the last axis */
 pith_node *pith_softmax_(const char *at, pith_node *a);
 pith_node *pith_log_sum_exp_(const char *at, pith_node *a);
@@ -310,8 +310,8 @@ void pith_reached(const pith_node *y, int n, pith_node *const *nodes, bool *reac
  * norm is at most `limit` (0: any); *norm is the norm before. */
 #define pith_clip_norm(n, gradients, limit, norm) pith_clip_norm_(PITH_HERE, n, gradients, limit, norm)
 bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit, pith_node **norm);
-/* Optimizers return a group to put among a plan's outputs. `rate`: a scalar node. `ok`: a scalar node that is 0 when the step must
- * leave everything as it was (a non-finite gradient), or NULL. Moments are states "adamw.m/NAME"; the count is "adamw.count". */
+/* Optimizers return a group to put among a plan's outputs. `rate`: a scalar node. `ok`: a scalar node that is 0 when
+ * the step must leave everything as it was (a non-finite gradient), or NULL. Moments are states "adamw.m/NAME". */
 typedef struct { double beta1, beta2, epsilon, decay; } pith_adamw_options;
 #define pith_adamw(...) pith_adamw_(PITH_HERE, __VA_ARGS__)
 #define pith_sgd(...) pith_sgd_(PITH_HERE, __VA_ARGS__)
@@ -329,7 +329,7 @@ pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs);  /* N
 void pith_plan_free(pith_plan *p);
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);     /* not copied: must live until the runs are over */
 bool pith_run(pith_plan *p);
-const void *pith_value(const pith_plan *p, const pith_node *output);    /* valid until the store's next run or plan; NULL after an error */
+const void *pith_value(const pith_plan *p, const pith_node *output);        /* valid until the store's next run or plan */
 double pith_scalar(const pith_plan *p, const pith_node *output);
 
 typedef struct {
@@ -370,7 +370,7 @@ pith_tensor *pith_store_at(const pith_store *s, int i);                         
 pith_tensor *pith_store_find(pith_store *s, const char *name);              /* NULL if there is none */
 /* Make a tensor of zeros; an error if the name is taken. */
 pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype, int ndim, const int *dim);
-bool pith_store_freeze(pith_store *s, const char *pattern);                 /* fnmatch; params of graphs made later; false if none fits */
+bool pith_store_freeze(pith_store *s, const char *pattern);     /* fnmatch; of graphs made later; false if none fits */
 /* safetensors. f16, bf16 and f64 become f32, i64 becomes i32 (an error out of range). States carry "state" metadata. */
 bool pith_store_load(pith_store *s, const char *path);
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds);

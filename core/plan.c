@@ -42,7 +42,8 @@ static uint64_t key(const pith_plan *p, const node *n)
 
 static bool equal(const pith_plan *p, const node *a, const node *b)
 {
-    if (a->op != b->op || a->copy != b->copy || a->n_in != b->n_in || a->dtype != b->dtype || !pith_same_shape(a, b)) return false;
+    if (a->op != b->op || a->copy != b->copy || a->n_in != b->n_in || a->dtype != b->dtype || !pith_same_shape(a, b))
+        return false;
     for (int k = 0; k < a->n_in; k++)
         if (p->canonical[a->in[k]->id] != p->canonical[b->in[k]->id]) return false;
     if (memcmp(a->attr.i, b->attr.i, sizeof a->attr.i) || memcmp(a->attr.f, b->attr.f, sizeof a->attr.f)) return false;
@@ -64,7 +65,8 @@ static bool fold(pith_plan *p, const node *n)
 {
     const void *in[8];
     size_t size = 1024;
-    if (n->op->flags & ~(unsigned)(PITH_INPLACE | PITH_GEMM) || pith_results(n->op) > 1 || n->n_in < 1 || n->n_in > 8) return false;
+    if (n->op->flags & ~(unsigned)(PITH_INPLACE | PITH_GEMM) || pith_results(n->op) > 1 || n->n_in < 1 || n->n_in > 8)
+        return false;
     for (int k = 0; k < n->n_in; k++) {
         if (!(in[k] = known(p, n->in[k]))) return false;
         size += pith_size(n->in[k]);

@@ -98,7 +98,8 @@ const void *pith_value(const pith_plan *p, const node *output)
     if (!output || output->graph != p->graph || output->id >= p->n || !p->live[p->canonical[output->id]])
         return pith_raise("pith_value: this node is not part of the plan"), NULL;
     const int id = pith_source(p, output)->id;
-    if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id])) return pith_raise("pith_value: this node is not an output of the plan"), NULL;
+    if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]))
+        return pith_raise("pith_value: this node is not an output of the plan"), NULL;
     return memory_of(p, id);
 }
 
@@ -106,7 +107,9 @@ double pith_scalar(const pith_plan *p, const node *output)
 {
     const void *x = pith_value(p, output);
     if (!x) return (double)NAN;
-    return output->dtype == PITH_F32 ? (double)*(const real *)x : output->dtype == PITH_I32 ? *(const int *)x : *(const uint8_t *)x;
+    return output->dtype == PITH_F32   ? (double)*(const real *)x
+           : output->dtype == PITH_I32 ? *(const int *)x
+                                       : *(const uint8_t *)x;
 }
 
 bool pith_evaluate(const node *n, const void *const *in, void *out)

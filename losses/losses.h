@@ -20,13 +20,13 @@ pith_node *relational_loss(const pith_batch *b);            /* CRD */
 pith_node *interactive_loss(const pith_batch *b);           /* ICL */
 pith_node *gradient_loss(const pith_batch *b);              /* GD: two calls of the gradient */
 
-/* Unit rows (B, D') of the student in the teacher's width: `unit` itself where the widths agree, else `raw` through a trained linear layer
- * `name` and then normalised. */
+/* Unit rows (B, D') of the student in the teacher's width: `unit` itself where the widths agree, else `raw` through a
+ * trained linear layer `name` and then normalised. */
 pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit, const pith_node *teacher, const char *name);
 
-/* "affinity:scale=50+0.5*clip" or "my.c": a sum of weighted terms [WEIGHT*]NAME[:KEY=VALUE,...]. A file is compiled with the system's compiler ($CC,
- * else cc) in `work`, a folder made if need be, and loaded for the rest of the process. Parameters made inside a term live under "loss.NAME.";
- * each of several terms is watched under its name. */
+/* "affinity:scale=50+0.5*clip" or "my.c": a sum of weighted terms [WEIGHT*]NAME[:KEY=VALUE,...]. A file is compiled
+ * with the system's compiler ($CC, else cc) in `work`, a folder made if need be, and loaded for the rest of the
+ * process. Parameters made inside a term live under "loss.NAME."; each of several terms is watched under its name. */
 typedef struct pith_loss_spec pith_loss_spec;
 pith_loss_spec *pith_loss_parse(const char *text, const char *work);        /* NULL after an error */
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b);   /* NULL after an error that is no node's */

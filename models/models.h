@@ -39,10 +39,12 @@ typedef struct {
 } clip_inputs;
 clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int tokens);
 
-/* Raw embeddings (B, embed), before normalising. Only the pooled token of a tower's last block gets queries, output projection and MLP. */
+/* Raw embeddings (B, embed), before normalising. Only the pooled token of a tower's last block gets queries, output
+ * projection and MLP. */
 pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels);
 pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in);
-pith_node *clip_logit_scale(pith_graph *g);                 /* the param, ln of the multiplier: starts at ln(1/0.07), clamped to [0, ln 100] */
+/* The param, ln of the multiplier: starts at ln(1/0.07), clamped to [0, ln 100]. */
+pith_node *clip_logit_scale(pith_graph *g);
 /* Everything a loss may want; the teacher's rows as `in` has them, its scale left NULL. */
 pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in);
 
@@ -53,7 +55,8 @@ clip_config clip_config_uniform(int image_size, int patch, int vision_width, int
 bool clip_config_named(clip_config *c, const char *name);
 void clip_names(FILE *f);
 
-/* Every tensor that a config means, under its name and shape: vision tower, text tower, logit_scale. *list is the caller's to free. */
+/* Every tensor that a config means, under its name and shape: vision tower, text tower, logit_scale. *list is the
+ * caller's to free. */
 typedef enum { CLIP_VISION, CLIP_TEXT, CLIP_BOTH } clip_part;
 typedef struct {
     char name[64];
@@ -63,21 +66,24 @@ typedef struct {
 } clip_tensor;
 int clip_tensors(const clip_config *c, clip_tensor **list);
 
-/* Model directories in OpenCLIP's layout: open_clip_config.json, open_clip_model.safetensors, and the tokenizer's merges in vocab.txt.gz. What a
- * config asks that is not here is refused by name. clip_load also names missing, unexpected, misshapen and non-finite tensors. */
+/* Model directories in OpenCLIP's layout: open_clip_config.json, open_clip_model.safetensors, and the tokenizer's
+ * merges in vocab.txt.gz. What a config asks that is not here is refused by name. clip_load also names missing,
+ * unexpected, misshapen and non-finite tensors. */
 bool clip_config_read(clip_config *c, const char *directory);
 bool clip_config_write(const clip_config *c, const char *directory);
 bool clip_load(clip_config *c, pith_store *s, const char *directory);
-/* Config and weights, exports only: what a config means and nothing else of the store. Makes the directory; each file appears whole. */
+/* Config and weights, exports only: what a config means and nothing else of the store. Makes the directory; each file
+ * appears whole. */
 bool clip_save(const clip_config *c, pith_store *s, const char *directory);
 
-/* Of a pair's forward pass, as the graph does it: multiply-adds count two, matrix and attention products only. `usual`: as others count,
- * full-length captions and every token of the last block. */
+/* Of a pair's forward pass, as the graph does it: multiply-adds count two, matrix and attention products only. `usual`:
+ * as others count, full-length captions and every token of the last block. */
 typedef struct { double parameters, vision_parameters, text_parameters, flops_pair, usual_flops_pair; } clip_cost;
 clip_cost clip_count(const clip_config *c, double tokens_a_caption);
 
-/* TinyCLIP's manual inheritance (Wu et al., ICCV 2023): every student tensor is the front slice of the teacher's; heads are kept whole; layer i
- * comes from layer i * floor(teacher depth / student depth). An error names what cannot be inherited. */
+/* TinyCLIP's manual inheritance (Wu et al., ICCV 2023): every student tensor is the front slice of the teacher's; heads
+ * are kept whole; layer i comes from layer i * floor(teacher depth / student depth). An error names what cannot be
+ * inherited. */
 bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *teacher, pith_store *t);
 
 #ifdef __cplusplus

@@ -12,8 +12,8 @@ typedef struct { double in_proj, out_proj, c_fc, c_proj; } clip_initial;
 /* Layer norm with `name`.weight and `name`.bias over x (..., width). */
 pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width);
 
-/* The blocks of a tower: x (N, D), packed tokens -> (S, D), one pooled token of each segment. rows (S) i32 names those tokens; under a
- * causal mask each must be the last of its segment. */
+/* The blocks of a tower: x (N, D), packed tokens -> (S, D), one pooled token of each segment. rows (S) i32 names those
+ * tokens; under a causal mask each must be the last of its segment. */
 pith_node *clip_blocks(pith_graph *g, const clip_tower *t, bool quick_gelu, pith_node *x, pith_node *offsets,
                        pith_node *rows, bool causal, clip_initial initial);
 

@@ -138,8 +138,9 @@ static node *matmul_example(pith_graph *g, int i)
          : i == 4 ? pith_matmul_tn(sample(g, 2, 4, 3), sample(g, 0, 4, 2)) : NULL;
 }
 
-const pith_op pith_op_matmul = { "matmul", .shape = matmul_shape, .grad = matmul_grad, .cpu = matmul_cpu,
-                                 .scratch = matmul_scratch, .flops = matmul_flops, .flags = PITH_GEMM, .example = matmul_example };
+const pith_op pith_op_matmul = { "matmul",           .shape = matmul_shape,     .grad = matmul_grad,
+                                 .cpu = matmul_cpu,  .scratch = matmul_scratch, .flops = matmul_flops,
+                                 .flags = PITH_GEMM, .example = matmul_example };
 
 node *pith_matmul_(const char *at, node *a, node *b) { return matmul(at, a, b, false, false); }
 node *pith_matmul_nt_(const char *at, node *a, node *b) { return matmul(at, a, b, false, true); }

@@ -82,7 +82,8 @@ node *pith_normal_(const char *at, pith_graph *g, ...)
     return make(at, &pith_op_normal, g, ndim, dim);
 }
 
-/* ---- dropout: attr.f[0] the share p. The mask is drawn again for the gradient, not kept: dropout is linear in its input. ---- */
+/* ---- dropout: attr.f[0] the share p. The mask is drawn again for the gradient, not kept: dropout is linear in its
+ * input. ---- */
 
 static bool dropout_shape(node *n)
 {

@@ -35,7 +35,16 @@ static inline int round_up(int n, int step) { return (n + step - 1) / step * ste
 #endif
 
 /* a (m, k) with any strides, b (k, n) and c (m, n) with contiguous rows; n is a multiple of VECTOR. */
-typedef struct { const real *a; size_t row_a, column_a; const real *b; size_t row_b; real *c; size_t row_c; int k; bool add; } tile;
+typedef struct {
+    const real *a;
+    size_t row_a, column_a;
+    const real *b;
+    size_t row_b;
+    real *c;
+    size_t row_c;
+    int k;
+    bool add;
+} tile;
 
 static inline __attribute__((always_inline)) void tile_run(const tile *t, const int rows, const int wide)
 {

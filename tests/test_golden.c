@@ -1,5 +1,5 @@
-/* test_golden.c: a small CLIP against PyTorch and OpenCLIP (tests/golden/README.md tells how the tensors were made): outputs, losses,
- * every gradient, and ten AdamW steps. The double build within 1e-8; the float build within 1e-4. */
+/* test_golden.c: a small CLIP against PyTorch and OpenCLIP (tests/golden/README.md tells how the tensors were made):
+ * outputs, losses, every gradient, and ten AdamW steps. The double build within 1e-8; the float build within 1e-4. */
 #include "tests.h"
 #include "losses/losses.h"
 #include "models/models.h"
@@ -130,7 +130,8 @@ static void check_outputs(golden *t, pith_plan *p, node *const *out, const char 
     }
 }
 
-/* A gradient's scale is the larger of its own largest entry and a thousandth of the model's: a key bias has an exactly zero gradient. */
+/* A gradient's scale is the larger of its own largest entry and a thousandth of the model's: a key bias has an exactly
+ * zero gradient. */
 static void check_gradients(golden *t, pith_plan *p)
 {
     double model = 0;
@@ -156,7 +157,8 @@ static void check_gradients(golden *t, pith_plan *p)
 static void compare(const char *expected, const char *spec, bool quick_gelu)
 {
     golden t = begin(expected, spec, quick_gelu);
-    node *out[128] = { t.batch.image, t.batch.text, pith_mul(pith_matmul_nt(t.batch.image, t.batch.text), t.batch.scale), t.loss };
+    node *out[128] = { t.batch.image, t.batch.text,
+                       pith_mul(pith_matmul_nt(t.batch.image, t.batch.text), t.batch.scale), t.loss };
     const char *names[4] = { "image_embeds", "text_embeds", "logits_per_image", "loss" };
     for (int k = 0; k < t.n; k++) out[4 + k] = t.gradients[k];
     if (strcmp(expected, "affinity50") == 0) names[2] = NULL;
@@ -210,8 +212,10 @@ static void ten_steps_affinity(void **state) { (void)state, train("affinity", "a
 static void run_command(const char *loss, const char *options)
 {
     char command[512], name[300];
-    snprintf(command, sizeof command, "%s run " FOLDER "openclip " FOLDER "openclip-in.safetensors build/openclip-out.safetensors "
-             "--grad %s >build/openclip-run.log 2>&1", getenv("PITH") ? getenv("PITH") : "build/pith", options);
+    snprintf(command, sizeof command,
+             "%s run " FOLDER "openclip " FOLDER "openclip-in.safetensors build/openclip-out.safetensors "
+             "--grad %s >build/openclip-run.log 2>&1",
+             getenv("PITH") ? getenv("PITH") : "build/pith", options);
     if (system(command)) fail_msg("failed, see build/openclip-run.log: %s", command);
     pith_store *want = load("openclip-out"), *have = pith_store_new();
     assert_true(pith_store_load(have, "build/openclip-out.safetensors"));
@@ -219,7 +223,8 @@ static void run_command(const char *loss, const char *options)
     int gradients = 0;
     for (int k = 0; k < pith_store_count(want); k++) {
         const pith_tensor *x = pith_store_at(want, k);
-        if (strstr(x->name, loss) == x->name && strstr(x->name, ".grad.")) model = fmax(model, largest(x->data, pith_tensor_size(x)));
+        if (strstr(x->name, loss) == x->name && strstr(x->name, ".grad."))
+            model = fmax(model, largest(x->data, pith_tensor_size(x)));
     }
     for (int k = 0; k < pith_store_count(have); k++) {
         const pith_tensor *x = pith_store_at(have, k);

@@ -89,7 +89,8 @@ static void misuse(void **state)
 {
     world *w = *state;
     static const int none[2] = { 3, 0 };
-    node *d[2] = { NULL }, *x = pith_input(w->g, "x", PITH_F32, 2, PITH_END), *y = pith_sum(x, PITH_ALL), *wrt[2] = { x, NULL }, *norm;
+    node *d[2] = { NULL }, *x = pith_input(w->g, "x", PITH_F32, 2, PITH_END), *y = pith_sum(x, PITH_ALL),
+         *wrt[2] = { x, NULL }, *norm;
     assert_null(pith_store_add(w->s, "none", PITH_WEIGHT, PITH_F32, 2, none));
     told("none: axis 1 has size 0");
     assert_false(pith_grad(NULL, 1, wrt, d));
@@ -280,7 +281,8 @@ static void assigns_keep_order(void **state)
 static void adamw_by_hand(void **state)
 {
     world *w = *state;
-    node *a = pith_clamp_param(pith_param(w->g, "a", PITH_NORMAL, 1, 5, 3, PITH_END), -1, 0.75), *b = pith_param(w->g, "b", PITH_NORMAL, 1, 3, PITH_END);
+    node *a = pith_clamp_param(pith_param(w->g, "a", PITH_NORMAL, 1, 5, 3, PITH_END), -1, 0.75),
+         *b = pith_param(w->g, "b", PITH_NORMAL, 1, 3, PITH_END);
     node *both[2] = { a, b }, *d[2], *norm;
     node *loss = pith_mean(pith_square(pith_sub(pith_mul(a, b), pith_const(w->g, 0.7))), PITH_ALL);
     pith_grad(loss, 2, both, d);
@@ -308,7 +310,8 @@ static void adamw_by_hand(void **state)
                 if (k == 0) x[k][i] = fmin(fmax(x[k][i], -1), 0.75);
                 ema[k][i] = 0.9 * ema[k][i] + 0.1 * x[k][i];
                 assert_true(fabs(x[k][i] - (double)((real *)pith_leaf_of(both[k])->tensor->data)[i]) < tolerance);
-                assert_true(fabs(ema[k][i] - (double)((real *)pith_store_find(w->s, k ? "ema/b" : "ema/a")->data)[i]) < tolerance);
+                assert_true(fabs(ema[k][i] - (double)((real *)pith_store_find(w->s, k ? "ema/b" : "ema/a")->data)[i]) <
+                            tolerance);
             }
         assert_true(length < 0.1 * 0.1 * 1.001);
     }
@@ -322,7 +325,10 @@ static void guard_keeps_everything(void **state)
     pith_grad(pith_sum(pith_mul(pith_square(a), x), PITH_ALL), 1, &a, &d);
     pith_clip_norm(1, &d, 1, &norm);
     node *ok = pith_is_finite(norm);
-    node *out[2] = { ok, pith_ema(pith_adamw(1, &a, &d, pith_const(w->g, 0.1), (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, ok), 0.5, ok) };
+    node *out[2] = {
+        ok,
+        pith_ema(pith_adamw(1, &a, &d, pith_const(w->g, 0.1), (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, ok), 0.5, ok)
+    };
     pith_plan *p = pith_plan_new(w->g, 2, out);
     real data[40], *before = NULL;
     for (int i = 0; i < 40; i++) data[i] = 1;

@@ -22,7 +22,8 @@ static node *project(pith_graph *g, node *const *list, int n)
     node *sum = NULL;
     for (int k = 0; k < n; k++) {
         if (list[k]->dtype != PITH_F32) continue;
-        node *c = pith_reshape_dims(PITH_HERE, pith_sample(g, -1, 1, (int)pith_size(list[k]), PITH_END), list[k]->ndim, list[k]->dim);
+        node *c = pith_reshape_dims(PITH_HERE, pith_sample(g, -1, 1, (int)pith_size(list[k]), PITH_END), list[k]->ndim,
+                                    list[k]->dim);
         node *term = pith_dot(list[k], c);
         sum = sum ? pith_add(sum, term) : term;
     }
@@ -181,7 +182,8 @@ static void completeness(void **state)
         const bool structural = (*op)->flags & (PITH_LEAF | PITH_NO_VALUE) || strcmp((*op)->name, "assign") == 0;
         if (!(*op)->example && !structural) fail_msg("%s has no example", (*op)->name);
         if (!(*op)->grad && !(*op)->lower && !(*op)->no_grad) fail_msg("%s has no gradient and no reason for it", (*op)->name);
-        if (!(*op)->cpu && !(*op)->pointwise && !structural && !((*op)->flags & PITH_ALIAS)) fail_msg("%s has no kernel", (*op)->name);
+        if (!(*op)->cpu && !(*op)->pointwise && !structural && !((*op)->flags & PITH_ALIAS))
+            fail_msg("%s has no kernel", (*op)->name);
     }
     print_message("%d ops\n", count);
 }

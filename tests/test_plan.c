@@ -27,7 +27,8 @@ static training mlp(int layers)
     for (int k = 0; k < layers; k++) {
         pith_scope(t.g, "layer%d", k);
         const int in = x->dim[1], out = k + 1 < layers ? 128 : 10;
-        x = pith_linear(x, pith_param(t.g, "w", PITH_NORMAL, 0.1, out, in, PITH_END), pith_param(t.g, "b", PITH_CONSTANT, 0, out, PITH_END));
+        x = pith_linear(x, pith_param(t.g, "w", PITH_NORMAL, 0.1, out, in, PITH_END),
+                        pith_param(t.g, "b", PITH_CONSTANT, 0, out, PITH_END));
         if (k + 1 < layers) x = pith_gelu(x);
         pith_unscope(t.g);
     }
@@ -92,8 +93,9 @@ static void near_bound(const char *name, training t)
     pith_plan *p = pith_plan_new(t.g, 2, out);
     assert_non_null(p);
     const pith_plan_stats s = pith_plan_statistics(p);
-    print_message("worst %s: arena %zu, bound %zu, ratio %.4f; without in-place %zu, without fusion %zu, a buffer each %zu\n", name,
-                  s.arena, s.bound, (double)s.arena / (double)s.bound, s.without_inplace, s.without_fusion, s.separate);
+    print_message(
+        "worst %s: arena %zu, bound %zu, ratio %.4f; without in-place %zu, without fusion %zu, a buffer each %zu\n",
+        name, s.arena, s.bound, (double)s.arena / (double)s.bound, s.without_inplace, s.without_fusion, s.separate);
     assert_true((double)s.arena <= 1.02 * (double)s.bound);
     assert_true(s.bound <= s.without_inplace && s.bound <= s.without_fusion && s.separate > 2 * s.arena);
     assert_true(s.merged > 0 && s.folded > 0 && s.fused > 0);
@@ -214,7 +216,8 @@ static void recomputation_is_exact_and_saves(void **state)
     const size_t all = recomputed(false, kept), less = recomputed(true, again);
     assert_memory_equal(kept, again, size * sizeof *kept);
     print_message("worst recomputation: %zu bytes instead of %zu\n", less, all);
-    /* Kept: four activations a segment. Recomputed: one a segment, and the four of the segment at hand. Gradients and two temporaries beside. */
+    /* Kept: four activations a segment. Recomputed: one a segment, and the four of the segment at hand. Gradients and
+     * two temporaries beside. */
     assert_true(all > (size_t)4 * SEGMENTS * row);
     assert_true(less < (size_t)(SEGMENTS + 4 + 3) * row + 2 * SEGMENTS * 64 * 64 * sizeof(real));
     free(kept), free(again);

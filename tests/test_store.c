@@ -87,8 +87,10 @@ static void lying_files(void **state)
 {
     (void)state;
     refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 8, "tensor w lies outside the file's 8 bytes");
-    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[0,16]}}", 16, "tensor w: its shape does not fit its 16 bytes");
-    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[2147483647,2147483647,2147483647],\"data_offsets\":[0,16]}}", 16, "shape does not fit");
+    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[0,16]}}", 16,
+            "tensor w: its shape does not fit its 16 bytes");
+    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[2147483647,2147483647,2147483647],\"data_offsets\":[0,16]}}", 16,
+            "shape does not fit");
     refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[-4],\"data_offsets\":[0,16]}}", 16, "shape does not fit");
     refused("{\"w\":{\"dtype\":\"C64\",\"shape\":[4],\"data_offsets\":[0,16]}}", 16, "tensor w has type C64");
     refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 16, "tensor w lies outside");

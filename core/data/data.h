@@ -79,13 +79,16 @@ void pith_packer_drop(pith_packer *p);                                  /* frees
 
 typedef struct { int read, missing, unreadable, empty_caption; char first_bad[256]; } pith_pack_report;
 /* A folder (captions.tsv, captions.jsonl, metadata.jsonl or NAME.txt beside NAME.png) or a manifest
- * (.tsv: file, caption[, split[, label]]; .jsonl: "file", "caption"[, "split", "label"]) is packed to `out`. Transparent pictures are laid on
- * white, fitted whole into the square. `valid`: share of pairs without a split that go to "valid", chosen by a hash of the caption. */
+ * (.tsv: file, caption[, split[, label]]; .jsonl: "file", "caption"[, "split", "label"]) is packed to `out`.
+ * Transparent pictures are laid on white, fitted whole into the square. `valid`: share of pairs without a split that go
+ * to "valid", chosen by a hash of the caption. */
 /* .jsonl also takes "file_name" and "text". Bad samples are counted; no usable picture at all is an error. */
 bool pith_pack_folder(const char *data, const char *out, int size, double valid, pith_pack_report *report);
-/* DATA of the command line: a packed file is opened as it is (*report all zeros), anything else packed to `out` and that opened. */
+/* DATA of the command line: a packed file is opened as it is (*report all zeros), anything else packed to `out` and
+ * that opened. */
 pith_pack *pith_data_open(const char *data, const char *out, int size, double valid, pith_pack_report *report);
-/* Coloured shapes with captions, drawn by rule: no download. Splits: train, valid, and "combination" (held-out pairs of colour and shape). */
+/* Coloured shapes with captions, drawn by rule: no download. Splits: train, valid, and "combination" (held-out pairs of
+ * colour and shape). */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 
 /* ---- batches ---------------------------------------------------------------------------------------------------- */
@@ -102,7 +105,8 @@ typedef struct {
 
 /* Host arrays of one batch of B pairs. The captions' tokens lie one after another. */
 typedef struct {
-    int pairs, tokens;                  /* real pairs, B unless padded (B is options.batch); tokens: one of the loader's sizes; rows after offsets[B] are padding */
+    int pairs, tokens; /* real pairs, B unless padded (B is options.batch); tokens: one of the loader's sizes; rows
+                          after offsets[B] are padding */
     pith_real *pixels;                  /* (B, 3, size, size), normalised */
     int *ids, *positions;               /* (tokens) */
     int *offsets;                       /* (B+1) */
@@ -123,13 +127,14 @@ typedef struct {
     pith_augment augment;
     int views;                          /* 0: fresh draws every epoch; K: K fixed views a sample */
     uint64_t seed;
-    bool shuffle;                       /* by (seed, epoch); the last incomplete batch of an epoch is dropped, unless not shuffled: then padded
-                                           by repeating the first rows, and pairs tells how many are real */
+    bool shuffle; /* by (seed, epoch); the last incomplete batch of an epoch is dropped, unless not shuffled: then
+                     padded by repeating the first rows, and pairs tells how many are real */
     int threads;                        /* that make batches ahead; 0: made when asked for */
 } pith_loader_options;
 typedef struct pith_loader pith_loader;
 pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_batch);
-/* The next batch, valid until the next call; seconds it was waited for are added to *waited. NULL after an error, or at the end if not shuffled. */
+/* The next batch, valid until the next call; seconds it was waited for are added to *waited. NULL after an error, or at
+ * the end if not shuffled. */
 const pith_minibatch *pith_loader_next(pith_loader *l, double *waited);
 void pith_loader_free(pith_loader *l);
 int64_t pith_loader_batches(const pith_loader *l);          /* in an epoch */

@@ -122,8 +122,8 @@ static void prune(const char *directory, int64_t step, int keep)
     free(steps);
 }
 
-/* The weights go to a file of their own first: the store tidies up after a full disk before the error is told, and whoever hears of
- * it may end the program there. */
+/* The weights go to a file of their own first: the store tidies up after a full disk before the error is told, and
+ * whoever hears of it may end the program there. */
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s, const char *json)
 {
     char weights[PITH_PATH], final[PITH_PATH];
@@ -143,6 +143,13 @@ bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_st
 }
 
 /* ---- loading ---- */
+
+bool pith_checkpoint_exists(const char *directory)
+{
+    int count;
+    free(list_steps(directory, false, &count));
+    return count > 0;
+}
 
 /* The text of state.json if the checkpoint is whole; else NULL, and why it is not. */
 static char *check(const char *directory, int64_t step, char why[256])

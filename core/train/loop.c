@@ -196,7 +196,7 @@ static bool save(training *t)
     json_error_t error;
     const int64_t batches = pith_loader_batches(t->loader);
     snprintf(hash, sizeof hash, "%016" PRIx64, t->data.pack->hash);
-    json_t *options = t->o->record ? json_loads(t->o->record, 0, &error) : json_object();
+    json_t *options = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
     json_t *state = json_pack("{s:I, s:I, s:I, s:i, s:I, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "epoch",
                               (json_int_t)(t->step / batches), "batch_of_epoch", (json_int_t)(t->step % batches), "sample",
                               (json_int_t)(t->step * t->data.batch), "stage", t->o->stage, "seed", (json_int_t)t->o->seed,
@@ -292,12 +292,16 @@ static bool begin(training *t)
 {
     char latest[PITH_PATH];
     struct stat info;
+    json_error_t error;
     const char *directory = t->o->directory;
     pith_path(latest, "%s/latest", directory);
     if (mkdir(directory, 0777) && errno != EEXIST) return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
     if (t->o->steps < 1 || t->o->warmup < 0)
         return pith_raise("a training needs at least 1 step and no negative warm-up: found %" PRId64 " and %" PRId64, t->o->steps,
                           t->o->warmup);
+    json_t *record = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
+    if (!record) return pith_raise("%s: the run's record is no JSON: %s", directory, error.text);
+    json_decref(record);
     if (!t->o->resume && lstat(latest, &info) == 0)
         return pith_raise("%s holds a run already: go on with --resume %s, or choose another directory", directory, directory);
     if (t->o->resume && !resume(t)) return false;

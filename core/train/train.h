@@ -69,6 +69,7 @@ bool pith_train(const pith_task *task, pith_store *store, const pith_loader_opti
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s, const char *json);
 /* Reads the newest whole one and points `latest` at it; `log` (or NULL) hears of damaged ones passed over. *json: state.json,
  * freed by the caller. */
+bool pith_checkpoint_exists(const char *directory);         /* whole or damaged */
 bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json, FILE *log);
 bool pith_hash_file(const char *path, uint64_t *hash);
 

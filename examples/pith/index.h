@@ -11,8 +11,9 @@ typedef struct {
 } picture_index;
 
 void index_add(picture_index *x, const char *path);         /* a PNG file, or a folder: all PNG files below it, by name */
-/* Fills the rows; those in `cache`, an index saved before, are taken from there where file and stamp agree. cache may be NULL or missing.
- * A picture that cannot be read is left out with a line on stderr, unless `strict`. Returns how many were computed. */
+/* Fills the rows; those in `cache`, an index saved before, are taken from there where file and stamp agree. cache may
+ * be NULL or missing. A picture that cannot be read is left out with a line on stderr, unless `strict`. Returns how
+ * many were computed. */
 int index_encode(picture_index *x, const model *m, const char *cache, bool strict);
 void index_put(const picture_index *x, pith_store *s);      /* image_embeds (n, width) and image_files, a stamp a line */
 void index_free(picture_index *x);

@@ -23,7 +23,8 @@ char *write_record(const char *command, const char *data, const option *options)
     return text;
 }
 
-/* Options of a run begun before go into the table; returns its DATA. The file stays open in memory, since the table points into it. */
+/* Options of a run begun before go into the table; returns its DATA. The file stays open in memory, since the table
+ * points into it. */
 static const char *read_record(const char *run, const char *command, const option *options)
 {
     static json_t *file;

@@ -32,7 +32,7 @@ typedef struct {
     report_phase phase[REPORT_MOST];
     int word_queries, picture_queries;
     const report_query *word_query;     /* words and the pictures nearest to them; hits use pixels, caption, right */
-    const report_query *picture_query;  /* a picture, its own caption in words, and the nearest captions; hits use caption, right */
+    const report_query *picture_query;  /* a picture, its own caption, and the nearest captions; hits use caption, right */
     int map;                            /* the heat map has map x map cells */
     const uint8_t *const *map_picture;  /* rows */
     const char *const *map_caption;     /* columns; the k-th belongs to the k-th picture */

@@ -1,6 +1,5 @@
 /* task.c: CLIP with a loss, and perhaps a teacher's stored rows, as a task of core/train. */
 #include <fnmatch.h>
-#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -240,18 +239,6 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
     return m;
 }
 
-/* A run killed before its first save has none, and begins anew. */
-static bool has_checkpoint(const char *run)
-{
-    char pattern[4096];
-    glob_t found;
-    snprintf(pattern, sizeof pattern, "%s/step-*[0-9]", run);
-    if (glob(pattern, 0, NULL, &found))
-        return false;
-    globfree(&found);
-    return true;
-}
-
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *wise,
                               const char *out, bool resume, const char *record, const char *title)
 {
@@ -281,7 +268,8 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
         .decay = r->decay, .beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-6,
         .clip_norm = r->clip_norm, .ema = r->ema, .schedule = parse_schedule(r->schedule),
         .evaluate_every = r->evaluate_every, .save_every = r->save_every, .keep = 2,
-        .seed = (uint64_t)common_seed, .resume = resume && has_checkpoint(out),
+        /* a run killed before its first checkpoint begins anew */
+        .seed = (uint64_t)common_seed, .resume = resume && pith_checkpoint_exists(out),
         .record = record, .log = stderr, .title = title,
     };
     const pith_task work = { &t, build_loss, feed, evaluate, export_model };
