@@ -19,7 +19,7 @@ elif ! "$PYTHON" -c 'import torch, open_clip' 2>/dev/null; then
 fi
 for config in $configs; do
     echo "timing $config" >&2
-    case $config in demo*) steps=20 ;; *) steps=5 ;; esac
+    case $config in demo*) steps=10 ;; *) steps=5 ;; esac
     for round in $(seq "${ROUNDS:-2}"); do
         "$bench" "$config" full $steps
         [ -z "${PYTHON:-}" ] || "$PYTHON" bench/peer.py "$config" eager $steps

@@ -18,6 +18,8 @@ static int find(grouping *w, int g)
 
 static int chain_of(grouping *w, const node *n) { return find(w, w->p->group[n->id]); }
 
+const node *pith_canonical(const pith_plan *p, const node *n) { return p->graph->nodes[p->canonical[n->id]]; }
+
 const node *pith_source(const pith_plan *p, const node *n)       /* canonical, and what an absorbed assign wrote */
 {
     const node *c = pith_canonical(p, n);

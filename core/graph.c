@@ -338,19 +338,3 @@ int pith_watched(const pith_graph *g, node ***nodes, const char *const **names)
     *names = (const char *const *)g->watch_names;
     return g->n_watched;
 }
-
-node *pith_expand_like(node *n, const node *a)
-{
-    return pith_same_shape(n, a) ? n : pith_expand_dims(NULL, n, a->ndim, a->dim);
-}
-
-node *pith_reduce_like(node *n, const node *a)
-{
-    if (pith_same_shape(n, a) || pith_poisoned(n)) return n;
-    const int extra = n->ndim - a->ndim;
-    pith_attr attr = { .p = NULL };     /* as ops/reduce.c has it: how many axes, and which */
-    for (int k = 0; k < n->ndim; k++)
-        if (k < extra || (a->dim[k - extra] == 1 && n->dim[k] != 1)) attr.i[2 + attr.i[1]++] = k;
-    node *sum = attr.i[1] ? pith_make1(NULL, &pith_op_sum, n, &attr) : n;
-    return pith_same_shape(sum, a) ? sum : pith_reshape_dims(NULL, sum, a->ndim, a->dim);
-}

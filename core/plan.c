@@ -2,8 +2,6 @@
  * gathered into chains (fuse.c), and everything gets a place in memory (layout.c). Order of execution is order of creation. */
 #include "inside.h"
 
-const node *pith_canonical(const pith_plan *p, const node *n) { return p->graph->nodes[p->canonical[n->id]]; }
-
 /* ---- liveness ---- */
 
 static void mark(const pith_plan *p, bool *live, const int *canonical)

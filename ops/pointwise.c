@@ -174,3 +174,8 @@ node *pith_expand_(const char *at, node *a, ...)
     PITH_DIMS(a, dim, ndim);
     return pith_expand_dims(at, a, ndim, dim);
 }
+
+node *pith_expand_like(node *n, const node *a)
+{
+    return pith_same_shape(n, a) ? n : pith_expand_dims(NULL, n, a->ndim, a->dim);
+}

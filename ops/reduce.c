@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include "functions.h"
 
-extern const pith_op pith_op_max;
+extern const pith_op pith_op_max, pith_op_sum;
 enum { RUN = 1024, ROWS = 128, COLUMNS = 1024, LANES = 16 };      /* a chunk: elements if K is 1, else rows */
 
 /* ---- what is done inside a chunk: LANES results side by side in a fixed order, or whole rows ---- */
@@ -228,6 +228,17 @@ node *pith_mean_(const char *at, node *a, ...)
     PITH_DIMS(a, axis, count);
     node *sum = make(at, &pith_op_sum, a, count, axis);
     return sum ? pith_scale_(at, sum, (double)pith_size(sum) / (double)pith_size(a)) : NULL;
+}
+
+node *pith_reduce_like(node *n, const node *a)
+{
+    if (pith_same_shape(n, a) || pith_poisoned(n)) return n;
+    const int extra = n->ndim - a->ndim;
+    pith_attr attr = { .p = NULL };
+    for (int k = 0; k < n->ndim; k++)
+        if (k < extra || (a->dim[k - extra] == 1 && n->dim[k] != 1)) attr.i[2 + attr.i[1]++] = k;
+    node *sum = attr.i[1] ? pith_make1(NULL, &pith_op_sum, n, &attr) : n;
+    return pith_same_shape(sum, a) ? sum : pith_reshape_dims(NULL, sum, a->ndim, a->dim);
 }
 
 /* ---- max, and max_mask, which is 1 at the first largest entry and 0 elsewhere ---- */
