@@ -9,11 +9,11 @@
 #include "demo.h"
 
 static recipe teaching = {
-    .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 1450, .batch = 128,
-    .warmup = 60, .rate = 1e-3, .decay = 0.1, .clip_norm = 1
+    .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 900, .batch = 256,
+    .warmup = 60, .rate = 1.4e-3, .decay = 0.3, .clip_norm = 1
 };
 static recipe learning = {
-    .loss = "affinity+interactive", .augment = "strong", .schedule = "cosine", .steps = 550, .batch = 128,
+    .loss = "affinity+2*interactive", .augment = "strong", .schedule = "cosine", .steps = 500, .batch = 256,
     .warmup = 30, .rate = 2e-3, .decay = 0.1, .clip_norm = 1
 };
 static const char *teacher_name = "demo-teacher", *student_name = "demo-student";

@@ -31,8 +31,8 @@ int command_preprocess(int argc, char **argv)
                                     1, -1, argc, argv);
     need_option("--out", out);
     if (size < 1 || size > 4096) pith_raise("--size is %lld, expected 1 to 4096", (long long)size);
-    const clip_config c = clip_config_uniform(32, 8, 64, 1, 64, 77, 514, 64, 1, 1,
-                                              64); /* for CLIP's mean and std */
+    /* of any sizes: for CLIP's mean and standard deviation */
+    const clip_config c = clip_config_uniform(32, 8, 64, 1, 64, 77, 514, 64, 1, 1, 64);
     const int side = (int)size, dim[3] = { 3, side, side };
     uint8_t *rgb = malloc(3 * (size_t)side * (size_t)side);
     if (!rgb) pith_raise("no memory for a picture of side %d", side);

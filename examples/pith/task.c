@@ -129,7 +129,7 @@ static const struct { const char *name; pith_augment strengths; } presets[] = {
     { "none", { .crop = 0 } },
     { "crop", { .crop = 0.9, .aspect = 0.33 } },                        /* OpenCLIP's */
     { "light", { .shift = 0.06, .brightness = 0.1 } },
-    { "strong", { .crop = 0.8, .aspect = 0.1, .shift = 0.1, .rotate = 14, .zoom = 0.2,
+    { "strong", { .crop = 0.9, .aspect = 0.1, .shift = 0.1, .rotate = 14, .zoom = 0.2,
                   .brightness = 0.2, .contrast = 0.3, .saturation = 0.4, .channel = 0.15,
                   .blur = 0.8, .noise = 0.05 } },
 };
