@@ -1,60 +1,13 @@
 /* test_data.c: pictures and packed sets: against Pillow, there and back, and with bad input. */
-#include <dirent.h>
-#include <unistd.h>
 #include <zlib.h>
 #include "tests.h"
 #include "core/data/data.h"
 
 #define GOLDEN "tests/golden/data/"
-static char folder[64], path[256], other[256];
+static char path[256], other[256];
 
-static int setup(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/pith-data-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    DIR *d = opendir(folder);
-    for (const struct dirent *e; (e = readdir(d));) {
-        char file[512];
-        snprintf(file, sizeof file, "%s/%s", folder, e->d_name);
-        if (e->d_name[0] != '.') unlink(file);
-    }
-    closedir(d);
-    return rmdir(folder);
-}
-
-static const char *in_folder(const char *name, char *out)
-{
-    snprintf(out, 256, "%s/%s", folder, name);
-    return out;
-}
-
-static void write_file(const char *name, const void *bytes, size_t size)
-{
-    char file[256];
-    FILE *f = fopen(in_folder(name, file), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, size, f), size);
-    fclose(f);
-}
-
-static char *read_file(const char *file, size_t *size)
-{
-    FILE *f = fopen(file, "rb");
-    assert_non_null(f);
-    char *bytes = malloc(1 << 20);
-    *size = fread(bytes, 1, 1 << 20, f);
-    fclose(f);
-    return bytes;
-}
-
-static void write_text(const char *name, const char *text) { write_file(name, text, strlen(text)); }
-static void expect_error(const char *part) { assert_non_null(strstr(pith_error(), part)); }
+static const char *in_folder(const char *name, char *out) { return strcpy(out, path_of("%s", name)); }
+static void write_text(const char *name, const char *text) { put_bytes(path_of("%s", name), text, strlen(text)); }
 
 /* ---- pictures ---- */
 
@@ -143,24 +96,24 @@ static void refuses_bad_pictures(void **state)
     (void)state;
     pith_picture p;
     size_t size;
-    char *bytes = read_file(GOLDEN "rgb.png", &size);
+    char *bytes = slurp(GOLDEN "rgb.png", &size);
     assert_false(pith_picture_read(&p, "/nowhere/picture.png"));
-    expect_error("/nowhere/picture.png: No such file");
+    said("/nowhere/picture.png: No such file");
     write_text("text.png", "I am no picture at all");
     assert_false(pith_picture_read(&p, in_folder("text.png", path)));
-    expect_error("is not a PNG picture");
+    said("is not a PNG picture");
     for (size_t cut = 8; cut < size; cut += size / 9) {
-        write_file("cut.png", bytes, cut);
+        put_bytes(path_of("cut.png"), bytes, cut);
         assert_false(pith_picture_read(&p, in_folder("cut.png", path)));
-        expect_error("cut.png: is damaged or no whole PNG picture");
+        said("cut.png: is damaged or no whole PNG picture");
     }
     /* a header that claims 60,000 x 60,000 pixels, with its right checksum */
     memcpy(bytes + 16, "\0\0\xEA\x60\0\0\xEA\x60", 8);
     const uint32_t sum = (uint32_t)crc32(0, (const Bytef *)bytes + 12, 17);
     for (int k = 0; k < 4; k++) bytes[29 + k] = (char)(sum >> (24 - 8 * k));
-    write_file("huge.png", bytes, size);
+    put_bytes(path_of("huge.png"), bytes, size);
     assert_false(pith_picture_read(&p, in_folder("huge.png", path)));
-    expect_error("huge.png: is damaged or no whole PNG picture (more than 100 million pixels)");
+    said("huge.png: is damaged or no whole PNG picture (more than 100 million pixels)");
     free(bytes);
 }
 
@@ -170,18 +123,18 @@ static void packs_a_folder(void **state)
 {
     (void)state;
     size_t size;
-    char *rgb = read_file(GOLDEN "rgb.png", &size);
-    write_file("one.png", rgb, size);
-    write_file("cut.png", rgb, size / 2);
+    char *rgb = slurp(GOLDEN "rgb.png", &size);
+    put_bytes(path_of("one.png"), rgb, size);
+    put_bytes(path_of("cut.png"), rgb, size / 2);
     free(rgb);
-    char *alpha = read_file(GOLDEN "rgba.png", &size);
-    write_file("two.png", alpha, size);
+    char *alpha = slurp(GOLDEN "rgba.png", &size);
+    put_bytes(path_of("two.png"), alpha, size);
     free(alpha);
     write_text("captions.tsv",
                "gone.png\ta lost "
                "one\ncut.png\thalf\none.png\tfirst\ttest\t3\ntwo.png\tsecond\none.png\t \n");
     pith_pack_report r;
-    pith_pack *p = pith_data_open(folder, in_folder("set.pack", path), 16, 1, &r);
+    pith_pack *p = pith_data_open(place, in_folder("set.pack", path), 16, 1, &r);
     assert_non_null(p);
     assert_int_equal(r.read, 2);
     assert_int_equal(r.missing, 1);
@@ -216,7 +169,7 @@ static void packs_a_folder(void **state)
 
     unlink(in_folder("captions.tsv", path));
     write_text("one.txt", "first\nfr.utf8=premier\n");
-    assert_true(pith_pack_folder(folder, other, 16, 0, &r));
+    assert_true(pith_pack_folder(place, other, 16, 0, &r));
     assert_int_equal(r.read, 1);
     assert_int_equal(r.empty_caption, 2);
 }
@@ -240,13 +193,13 @@ static void refuses_bad_folders(void **state)
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         write_text(bad[k].name, bad[k].text);
         assert_false(pith_pack_folder(in_folder(bad[k].name, path), other, 16, 0, &r));
-        expect_error(bad[k].error);
+        said(bad[k].error);
         assert_int_not_equal(access(other, F_OK), 0);
     }
     assert_false(pith_pack_folder("/nowhere", other, 16, 0, &r));
-    expect_error("/nowhere: No such file");
+    said("/nowhere: No such file");
     assert_false(pith_pack_shapes(in_folder("x.pack", other), 0, 10, 1));
-    expect_error("pictures of side 0 cannot be packed");
+    said("pictures of side 0 cannot be packed");
 }
 
 /* What stands in the header may be anything: whatever is changed, the file is refused in a sentence
@@ -256,13 +209,13 @@ static void refuses_lying_packs(void **state)
     (void)state;
     size_t size;
     assert_true(pith_pack_shapes(in_folder("set.pack", path), 8, 40, 1));
-    char *bytes = read_file(path, &size), *header = strdup(bytes + 8), file[256];
+    char *bytes = slurp(path, &size), *header = strdup(bytes + 8), file[256];
     in_folder("lie.pack", file);
     static const size_t cuts[] = { 1, 7, 8, 100, 4096, 4097, 5000 };
     for (size_t k = 0; k < sizeof cuts / sizeof *cuts; k++) {
-        write_file("lie.pack", bytes, cuts[k]);
+        put_bytes(path_of("lie.pack"), bytes, cuts[k]);
         assert_null(pith_pack_open(file));
-        expect_error("lie.pack: ");
+        said("lie.pack: ");
     }
     static const char *const lies[][3] = {
         { "pith-pack", "pith-pock", "its header does not say so" },
@@ -279,21 +232,21 @@ static void refuses_lying_packs(void **state)
     for (size_t k = 0; k < sizeof lies / sizeof *lies; k++) {
         char *at = strstr(header, lies[k][0]);
         if (!at) fail_msg("no %s in the header", lies[k][0]);
-        const size_t place = 8 + (size_t)(at - header), n = strlen(lies[k][0]);
-        memcpy(bytes + place, lies[k][1], n);
-        write_file("lie.pack", bytes, size);
-        memcpy(bytes + place, lies[k][0], n);
+        const size_t at_byte = 8 + (size_t)(at - header), n = strlen(lies[k][0]);
+        memcpy(bytes + at_byte, lies[k][1], n);
+        put_bytes(path_of("lie.pack"), bytes, size);
+        memcpy(bytes + at_byte, lies[k][0], n);
         pith_pack *p = pith_pack_open(file);
         pith_pack_close(p);
         assert_null(p);
-        expect_error(lies[k][2]);
+        said(lies[k][2]);
     }
     for (uint64_t k = 0; k < 3000; k++) {                       /* one byte at a time, at random */
-        const size_t place = (size_t)(pith_uniform_at(1, 0, k) * (k % 2 ? 700 : (double)size));
-        const char before = bytes[place];
-        bytes[place] = (char)(pith_uniform_at(1, 1, k) * 256);
-        write_file("lie.pack", bytes, size);
-        bytes[place] = before;
+        const size_t at_byte = (size_t)(pith_uniform_at(1, 0, k) * (k % 2 ? 700 : (double)size));
+        const char before = bytes[at_byte];
+        bytes[at_byte] = (char)(pith_uniform_at(1, 1, k) * 256);
+        put_bytes(path_of("lie.pack"), bytes, size);
+        bytes[at_byte] = before;
         pith_pack *p = pith_pack_open(file);
         size_t seen = 0;
         for (int i = 0; p && i < p->count; i++)
@@ -307,7 +260,7 @@ static void refuses_lying_packs(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
     const struct CMUnitTest tests[] = {
         TEST(reads_every_png), TEST(resizes_as_pillow), TEST(refuses_bad_pictures),
         TEST(packs_a_folder), TEST(refuses_bad_folders), TEST(refuses_lying_packs),

@@ -2,11 +2,6 @@
 #include "tests.h"
 #include "train/train.h"
 
-static void near(double a, double b)
-{
-    if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
-}
-
 enum { ROWS = 60, WIDE = 37 };
 
 /* Rows of small whole numbers: products are exact, and ties happen. */

@@ -1,11 +1,9 @@
 /* test_loader.c: the set of shapes, and batches: the same for any number of threads and from any
  * start, packed, grouped, padded, augmented. */
-#include <unistd.h>
 #include "tests.h"
 #include "core/data/data.h"
 #include "core/data/parts.h"
 
-static char path[64];
 static pith_pack *pack;
 static pith_tokenizer *tokenizer;
 static const pith_augment strong = {
@@ -25,21 +23,17 @@ static const pith_augment strong = {
 
 static int setup(void **state)
 {
-    (void)state;
-    strcpy(path, "/tmp/pith-shapes-XXXXXX");
-    const int f = mkstemp(path);
-    if (f < 0 || close(f) || !pith_pack_shapes(path, 16, 600, 3)) return -1;
-    pack = pith_pack_open(path);
+    if (make_place(state) || !pith_pack_shapes(path_of("shapes"), 16, 600, 3)) return -1;
+    pack = pith_pack_open(path_of("shapes"));
     tokenizer = pack ? pith_tokenizer_train(pack->count, pack->caption, 100) : NULL;
     return tokenizer ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     pith_tokenizer_free(tokenizer);
     pith_pack_close(pack);
-    return unlink(path);
+    return remove_place(state);
 }
 
 static pith_loader_options options(int threads)
@@ -287,8 +281,7 @@ static void shapes_hold_out_combinations(void **state)
     }
     assert_true(distinct > 300 && counts[0] > 400 && counts[1] > 30 && counts[2] == 0 &&
                 counts[3] > 30);
-    char again[80];
-    snprintf(again, sizeof again, "%s.2", path);
+    const char *again = path_of("again");
     assert_true(pith_pack_shapes(again, 16, 600, 3));       /* the same rule, the same set */
     pith_pack *p = pith_pack_open(again);
     assert_true(p->hash == pack->hash);
@@ -297,7 +290,6 @@ static void shapes_hold_out_combinations(void **state)
     p = pith_pack_open(again);
     assert_true(p->hash != pack->hash);
     pith_pack_close(p);
-    unlink(again);
 }
 
 static void refuses_bad_options(void **state)

@@ -1,26 +1,9 @@
 /* test_loss_words.c: losses told in words, and losses given as C files: what is accepted, what is
  * refused and in which words. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
+#include "tests.h"
 #include "losses/losses.h"
 
 enum { B = 5, D = 4 };
-static char message[8192], folder[] = "/tmp/pith_losses_XXXXXX";
-static void keep(const char *text, void *context)
-{
-    (void)context;
-    snprintf(message, sizeof message, "%s", text);
-}
-#define assert_says(part)                                                                          \
-    do {                                                                                           \
-        if (!strstr(message, part)) fail_msg("\"%s\" not in: %s", part, message);                  \
-    } while (0)
 
 static pith_node *filled(pith_graph *g, int width, double phase)
 {
@@ -44,9 +27,8 @@ static pith_batch make_batch(pith_graph *g, int teacher_width)
 
 static void refused(const char *spec, const char *part)
 {
-    *message = 0;
-    assert_null(pith_loss_parse(spec, folder));
-    assert_says(part);
+    assert_null(pith_loss_parse(spec, place));
+    said(part);
 }
 
 static void words_are_checked(void **state)
@@ -64,11 +46,11 @@ static void words_are_checked(void **state)
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 1);
     const pith_batch b = make_batch(g, 0);
-    pith_loss_spec *spec = pith_loss_parse("clip+affinity", folder);
+    pith_loss_spec *spec = pith_loss_parse("clip+affinity", place);
     assert_non_null(spec);
     assert_true(pith_loss_wants_teacher(spec));
     assert_null(pith_loss_build(spec, &b));
-    assert_says("loss affinity wants a teacher");
+    said("loss affinity wants a teacher");
     pith_loss_free(spec);
     pith_graph_free(g);
     pith_store_free(s);
@@ -79,7 +61,7 @@ static void words_are_checked(void **state)
 static const char *write_file(const char *name, const char *text)
 {
     static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", place, name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs(text, f);
@@ -105,8 +87,8 @@ static void a_file_is_a_loss(void **state)
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 1);
     const pith_batch b = make_batch(g, 0);
-    pith_loss_spec *spec = pith_loss_parse(text, folder);
-    if (!spec) fail_msg("%s", message);
+    pith_loss_spec *spec = pith_loss_parse(text, place);
+    if (!spec) fail_msg("%s", pith_error());
     assert_false(pith_loss_wants_teacher(spec));
     pith_node *outputs[2] = { pith_loss_build(spec, &b) }, **params;
     assert_non_null(outputs[0]);
@@ -115,7 +97,7 @@ static void a_file_is_a_loss(void **state)
     assert_true(pith_grad(outputs[0], 1, params, outputs + 1));
     pith_node *near = pith_mean(pith_sum(pith_mul(b.image, b.text), -1), PITH_ALL);
     pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ outputs[0], outputs[1], near });
-    if (!p) fail_msg("%s", message);
+    if (!p) fail_msg("%s", pith_error());
     assert_true(pith_run(p));
     assert_true(fabs(pith_scalar(p, outputs[0]) - 2 * (2.5 * 0.5 - pith_scalar(p, near))) < 1e-6);
     assert_true(fabs(pith_scalar(p, outputs[1]) - 5) < 1e-6);
@@ -136,20 +118,19 @@ static void a_files_errors_reach_the_user(void **state)
         "#include <pith.h>\n"
         "pith_node *loss(const pith_batch *b) { return pith_men(b->image, PITH_ALL); }\n");
     snprintf(path, sizeof path, "%s", typo);
-    snprintf(output, sizeof output, "%s/stderr", folder);
+    snprintf(output, sizeof output, "%s/stderr", place);
     fflush(stderr);
     const int before = dup(2);
     FILE *f = freopen(output, "w+", stderr);
     assert_non_null(f);
-    *message = 0;
-    pith_loss_spec *none = pith_loss_parse(path, folder);
+    pith_loss_spec *none = pith_loss_parse(path, place);
     dup2(before, 2);
     close(before);
     assert_null(none);
-    assert_says("typo.c: it does not compile");
-    FILE *said = fopen(output, "r");
-    assert_true(said && fread(text, 1, sizeof text - 1, said) > 0);
-    fclose(said);
+    said("typo.c: it does not compile");
+    FILE *told = fopen(output, "r");
+    assert_true(told && fread(text, 1, sizeof text - 1, told) > 0);
+    fclose(told);
     if (!strstr(text, "typo.c:2:") || !strstr(text, "pith_men"))
         fail_msg("the compiler said: %s", text);
 
@@ -161,33 +142,17 @@ static void a_files_errors_reach_the_user(void **state)
         "pith_node *loss(const pith_batch *b)\n"
         "{\n"
         "    return pith_mean(pith_matmul_nt(b->image, b->teacher_text), PITH_ALL);\n"
-        "}\n"), folder);
+        "}\n"), place);
     assert_non_null(spec);
-    *message = 0;
     pith_loss_build(spec, &b);
     assert_non_null(pith_graph_error(g));
-    assert_says("wrong.c:4: matmul");
-    assert_says("(5, 4)");
-    assert_says("(5, 6)");
-    assert_says("in wrong, called at ");
+    said("wrong.c:4: matmul");
+    said("(5, 4)");
+    said("(5, 6)");
+    said("in wrong, called at ");
     pith_loss_free(spec);
     pith_graph_free(g);
     pith_store_free(s);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    pith_on_error(keep, NULL);
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
 }
 
 int main(void)
@@ -197,5 +162,5 @@ int main(void)
         cmocka_unit_test(a_file_is_a_loss),
         cmocka_unit_test(a_files_errors_reach_the_user),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, make_place, remove_place);
 }

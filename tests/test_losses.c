@@ -1,22 +1,10 @@
 /* test_losses.c: every loss against straightforward loops over doubles, value and gradient (the
  * loops' by central differences). */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests.h"
 #include "losses/losses.h"
 
 enum { B = 5, D = 4 };
 #define TOLERANCE (sizeof(pith_real) == 8 ? 1e-7 : 2e-3)
-static char message[8192];
-static void keep(const char *text, void *context)
-{
-    (void)context;
-    snprintf(message, sizeof message, "%s", text);
-}
 
 /* ---- the loops: they read weights by name from doubles, so that a difference can be taken in any
  * of them ---- */
@@ -327,20 +315,12 @@ static void a_losss_own_line_is_named(void **state)
     pith_graph *g = pith_graph_new(s, 1);
     pith_batch b = make_batch(g, s, 0);
     b.text = pith_normalize(filled(g, s, "wide", 6, false));
-    *message = 0;
     PITH_CALL(g, clip_loss, (&b));
-    if (!strstr(message, "losses/clip.c:") || !strstr(message, "in clip_loss, called at ") ||
-        !strstr(message, "test_losses.c:"))
-        fail_msg("%s", message);
+    if (!strstr(pith_error(), "losses/clip.c:") || !strstr(pith_error(), "in clip_loss, called at ") ||
+        !strstr(pith_error(), "test_losses.c:"))
+        fail_msg("%s", pith_error());
     pith_graph_free(g);
     pith_store_free(s);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    pith_on_error(keep, NULL);
-    return 0;
 }
 
 int main(void)
@@ -350,5 +330,5 @@ int main(void)
         cmocka_unit_test(terms_are_summed),
         cmocka_unit_test(a_losss_own_line_is_named),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, quiet, NULL);
 }

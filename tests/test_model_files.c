@@ -1,36 +1,7 @@
 /* test_model_files.c: models by name, their configs and weights on disk, and what a student inherits:
  * what is accepted, what is refused and in which words. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
-#include "models/models.h"
+#include "uneven.h"
 
-static char message[8192], folder[] = "/tmp/pith_models_XXXXXX";
-static void keep(const char *text, void *context)
-{
-    (void)context;
-    snprintf(message, sizeof message, "%s", text);
-}
-#define assert_says(part)                                                                          \
-    do {                                                                                           \
-        if (!strstr(message, part)) fail_msg("\"%s\" not in: %s", part, message);                  \
-    } while (0)
-
-/* Two towers whose layers differ: one without attention in the middle, one without FFN, one whose
- * last block has no attention. */
-static clip_config uneven(void)
-{
-    clip_config c;
-    assert_true(clip_config_named(&c, "8/4:w12l3h3+w8l4h2f20c6v11:e5:quick_gelu"));
-    c.vision.heads[0] = 2, c.vision.heads[1] = 0, c.vision.ffn[0] = 7;
-    c.text.heads[1] = 5, c.text.ffn[1] = 0, c.text.heads[3] = 0;
-    return c;
-}
 
 /* ---- names ---- */
 
@@ -88,9 +59,8 @@ static void bad_names_are_refused(void **state)
         { "32/8:w128l4h4+w128l3h4:e0", "expected a whole number above 0 at \"0\"" },
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
-        *message = 0;
         assert_false(clip_config_named(&c, bad[k].name));
-        assert_says(bad[k].says);
+        said(bad[k].says);
     }
 }
 
@@ -105,9 +75,9 @@ static void configs_survive_the_disk(void **state)
         clip_config c = uneven(), back;
         if (k < 3) assert_true(clip_config_named(&c, names[k]));
         c.mean[1] = 0.25;
-        assert_true(clip_config_write(&c, folder));
+        assert_true(clip_config_write(&c, place));
         memset(&back, 0, sizeof back);
-        if (!clip_config_read(&back, folder)) fail_msg("%s", message);
+        if (!clip_config_read(&back, place)) fail_msg("%s", pith_error());
         assert_int_equal(c.embed, back.embed);
         assert_int_equal(c.quick_gelu, back.quick_gelu);
         assert_memory_equal(&c.vision, &back.vision, sizeof c.vision);
@@ -124,7 +94,7 @@ static void configs_survive_the_disk(void **state)
 static void write_text(const char *name, const char *text)
 {
     char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", place, name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs(text, f);
@@ -147,7 +117,7 @@ static void configs_of_others(void **state)
             ", \"width\": 1664, \"head_width\": 104, \"mlp_ratio\": 4.9231, \"pool_type\": \"tok\", \"patch_dropout\": 0.0",
             ", \"heads\": 4, \"layers\": 3, \"no_causal_mask\": false, \"eos_id\": 7",
             ", \"preprocess_cfg\": {\"mean\": [0.5, 0.5, 0.5], \"interpolation\": \"bicubic\", \"size\": [224, 224]}"));
-    if (!clip_config_read(&c, folder)) fail_msg("%s", message);
+    if (!clip_config_read(&c, place)) fail_msg("%s", pith_error());
     assert_int_equal(c.vision.ffn[3], 8192);
     assert_int_equal(c.vision.heads[3], 16);
     assert_int_equal(c.text.head_width, 128);
@@ -186,12 +156,11 @@ static void configs_of_others(void **state)
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         write_text("open_clip_config.json", bad[k].text);
-        *message = 0;
-        assert_false(clip_config_read(&c, folder));
-        assert_says(bad[k].says);
+        assert_false(clip_config_read(&c, place));
+        said(bad[k].says);
     }
     assert_false(clip_config_read(&c, "/nowhere"));
-    assert_says("/nowhere/open_clip_config.json: No such file");
+    said("/nowhere/open_clip_config.json: No such file");
 }
 
 /* ---- files ---- */
@@ -213,8 +182,8 @@ static void models_survive_the_disk(void **state)
     pith_store *s = made(&c, 1), *t = pith_store_new();
     const int extra = 3;
     pith_store_add(s, "loss.siglip.bias", PITH_WEIGHT, PITH_F32, 1, &extra);
-    if (!clip_save(&c, s, folder)) fail_msg("%s", message);
-    if (!clip_load(&back, t, folder)) fail_msg("%s", message);
+    if (!clip_save(&c, s, place)) fail_msg("%s", pith_error());
+    if (!clip_load(&back, t, place)) fail_msg("%s", pith_error());
     assert_int_equal(pith_store_count(t), pith_store_count(s) - 1);
     for (int k = 0; k < pith_store_count(t); k++) {
         const pith_tensor *a = pith_store_at(t, k), *b = pith_store_find(s, a->name);
@@ -229,11 +198,10 @@ static void load_says(const clip_config *c, pith_store *s, const char *says)
     char path[256];
     clip_config back;
     pith_store *t = pith_store_new();
-    snprintf(path, sizeof path, "%s/open_clip_model.safetensors", folder);
-    assert_true(clip_config_write(c, folder) && pith_store_save(s, path, PITH_WEIGHT));
-    *message = 0;
-    if (clip_load(&back, t, folder)) fail_msg("accepted, expected: %s", says);
-    assert_says(says);
+    snprintf(path, sizeof path, "%s/open_clip_model.safetensors", place);
+    assert_true(clip_config_write(c, place) && pith_store_save(s, path, PITH_WEIGHT));
+    if (clip_load(&back, t, place)) fail_msg("accepted, expected: %s", says);
+    said(says);
     pith_store_free(t);
     pith_store_free(s);
 }
@@ -268,9 +236,8 @@ static void differences_are_named(void **state)
     load_says(&c, copy, "no tensor visual.proj, but a visual.prj: a slip in the name?");
 
     pith_store *empty = pith_store_new();
-    *message = 0;
-    assert_false(clip_save(&c, empty, folder));
-    assert_says("cannot save: the store has no visual.class_embedding");
+    assert_false(clip_save(&c, empty, place));
+    said("cannot save: the store has no visual.class_embedding");
     pith_store_free(empty);
 }
 
@@ -301,7 +268,7 @@ static void inheritance_takes_front_slices(void **state)
     assert_true(clip_config_named(&small, "16/8:w8l2h2f20+w12l2h3c6v11:e10"));
     pith_store *t = made(&big, 1), *s = pith_store_new();
     stir(t);
-    if (!clip_inherit(&small, s, &big, t)) fail_msg("%s", message);
+    if (!clip_inherit(&small, s, &big, t)) fail_msg("%s", pith_error());
     clip_tensor *list;
     assert_int_equal(pith_store_count(s), clip_tensors(&small, &list));
     free(list);
@@ -345,28 +312,12 @@ static void inheritance_takes_front_slices(void **state)
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         pith_store *none = pith_store_new();
         assert_true(clip_config_named(&wrong, bad[k].student));
-        *message = 0;
         assert_false(clip_inherit(&wrong, none, &big, t));
-        assert_says(bad[k].says);
+        said(bad[k].says);
         pith_store_free(none);
     }
     pith_store_free(s);
     pith_store_free(t);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    pith_on_error(keep, NULL);
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
 }
 
 int main(void)
@@ -380,5 +331,5 @@ int main(void)
         cmocka_unit_test(differences_are_named),
         cmocka_unit_test(inheritance_takes_front_slices),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, make_place, remove_place);
 }

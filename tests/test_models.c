@@ -1,32 +1,8 @@
 /* test_models.c: towers against straightforward loops; the list of tensors and the count of work
  * against the graph. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-#include "models/models.h"
+#include "uneven.h"
 
 #define TOLERANCE (sizeof(pith_real) == 8 ? 1e-10 : 1e-4)
-static char message[8192];
-static void keep(const char *text, void *context)
-{
-    (void)context;
-    snprintf(message, sizeof message, "%s", text);
-}
-
-/* Two towers whose layers differ: one without attention in the middle, one without FFN, one whose
- * last block has no attention. */
-static clip_config uneven(void)
-{
-    clip_config c;
-    assert_true(clip_config_named(&c, "8/4:w12l3h3+w8l4h2f20c6v11:e5:quick_gelu"));
-    c.vision.heads[0] = 2, c.vision.heads[1] = 0, c.vision.ffn[0] = 7;
-    c.text.heads[1] = 5, c.text.ffn[1] = 0, c.text.heads[3] = 0;
-    return c;
-}
 
 /* ---- the towers ---- */
 
@@ -373,13 +349,6 @@ static void flops_are_the_plans(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    pith_on_error(keep, NULL);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,5 +358,5 @@ int main(void)
         cmocka_unit_test(the_list_is_the_graphs),
         cmocka_unit_test(flops_are_the_plans),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, quiet, NULL);
 }

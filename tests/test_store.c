@@ -1,21 +1,13 @@
 /* test_store.c: safetensors in and out: round trips, types from elsewhere, and files that lie. */
-#include <unistd.h>
 #include "tests.h"
 
-static char path[64];
+static char path[256];
 
 static int setup(void **state)
 {
-    (void)state;
-    strcpy(path, "/tmp/pith-store-XXXXXX");
-    const int f = mkstemp(path);
-    return f < 0 ? -1 : close(f);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return unlink(path);
+    if (make_place(state)) return -1;
+    strcpy(path, path_of("w.safetensors"));
+    return 0;
 }
 
 static void write_file(const char *header, const void *data, size_t size)
@@ -130,10 +122,10 @@ static void failed_save_leaves_the_old(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(round_trip, setup, teardown),
-        cmocka_unit_test_setup_teardown(other_types, setup, teardown),
-        cmocka_unit_test_setup_teardown(lying_files, setup, teardown),
-        cmocka_unit_test_setup_teardown(failed_save_leaves_the_old, setup, teardown),
+        cmocka_unit_test_setup_teardown(round_trip, setup, remove_place),
+        cmocka_unit_test_setup_teardown(other_types, setup, remove_place),
+        cmocka_unit_test_setup_teardown(lying_files, setup, remove_place),
+        cmocka_unit_test_setup_teardown(failed_save_leaves_the_old, setup, remove_place),
     };
     pith_on_error(test_handler, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,4 @@
 /* test_tokenizer.c: byte pair merges: against CLIP, learned, there and back, and bad files. */
-#include <unistd.h>
 #include "tests.h"
 #include "core/data/data.h"
 
@@ -7,26 +6,10 @@ static char plain[64], packed[64];
 
 static int setup(void **state)
 {
-    (void)state;
-    strcpy(plain, "/tmp/pith-merges-XXXXXX.txt");
-    const int f = mkstemps(plain, 4);
-    snprintf(packed, sizeof packed, "%.50s.gz", plain);
-    return f < 0 ? -1 : close(f);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    unlink(packed);
-    return unlink(plain);
-}
-
-static void write_file(const char *file, const void *bytes, size_t size)
-{
-    FILE *f = fopen(file, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, size, f), size);
-    fclose(f);
+    if (make_place(state)) return -1;
+    strcpy(plain, path_of("merges.txt"));
+    strcpy(packed, path_of("merges.txt.gz"));
+    return 0;
 }
 
 static pith_tokenizer *clip_tokenizer(void)
@@ -112,7 +95,7 @@ static void refuses_bad_vocabularies(void **state)
     assert_null(pith_tokenizer_read("/nowhere/merges.txt.gz"));
     assert_non_null(strstr(pith_error(), "/nowhere/merges.txt.gz: No such file"));
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
-        write_file(plain, bad[k].text, strlen(bad[k].text));
+        put_bytes(plain, bad[k].text, strlen(bad[k].text));
         assert_null(pith_tokenizer_read(plain));
         assert_non_null(strstr(pith_error(), bad[k].error));
     }
@@ -122,7 +105,7 @@ static void refuses_bad_vocabularies(void **state)
     FILE *f = fopen(packed, "rb");
     const size_t size = fread(bytes, 1, sizeof bytes, f);
     fclose(f);
-    write_file(packed, bytes, size - 20);
+    put_bytes(packed, bytes, size - 20);
     assert_null(pith_tokenizer_read(packed));
     assert_non_null(strstr(pith_error(), ".txt.gz: cannot be read to its end"));
     pith_tokenizer_free(t);
@@ -135,5 +118,5 @@ int main(void)
         cmocka_unit_test(refuses_bad_vocabularies),
     };
     pith_on_error(test_handler, NULL);
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_place);
 }

@@ -9,25 +9,7 @@
 
 enum { SIDE = 4, PAIRS = 60, BATCH = 8, STEPS = 40, WIDTH = 6, CLASSES = 3 };
 
-static char place[64];
 static const char *self;
-
-static const char *path_of(const char *format, ...)
-{
-    static char paths[16][256];
-    static int next;
-    char *path = paths[next++ % 16];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(path, 256, format, list);
-    va_end(list);
-    return path;
-}
-
-static void near(double a, double b)
-{
-    if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
-}
 
 /* ---- a task: which of three colours, from picture and words ---- */
 
@@ -37,7 +19,7 @@ typedef struct {
     pith_node *pixels[8], *ids[8], *last[8], *label[8];
     int steps, stop_at, bad_from;       /* -1: never */
     pith_real bad[BATCH * 3 * SIDE * SIDE];
-} world;
+} scene;
 
 static void make_pack(const char *path)
 {
@@ -55,7 +37,7 @@ static void make_pack(const char *path)
 
 static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
 {
-    world *w = context;
+    scene *w = context;
     const int k = w->n_sizes++;
     w->sizes[k] = tokens;
     node *pixels = w->pixels[k] = pith_input(g, "pixels", PITH_F32, BATCH, 3, SIDE, SIDE, PITH_END);
@@ -76,7 +58,7 @@ static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
 
 static bool colour_feed(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *b, const pith_real *progress)
 {
-    world *w = context;
+    scene *w = context;
     int k = 0;
     (void)g;
     while (w->sizes[k] != b->tokens) k++;
@@ -90,7 +72,7 @@ static bool colour_feed(void *context, pith_plan *plan, const pith_graph *g, con
 
 static int colour_evaluate(void *context, pith_metric *m)
 {
-    world *w = context;
+    scene *w = context;
     const real *bias = pith_store_find(w->store, "bias")->data;
     m[0] = (pith_metric){ "figure", fabs((double)bias[0]) };
     m[1] = (pith_metric){ "average", (double)*(const real *)pith_store_find(w->store, "ema/bias")->data };
@@ -99,23 +81,25 @@ static int colour_evaluate(void *context, pith_metric *m)
 
 static bool colour_export(void *context, const char *directory)
 {
-    world *w = context;
-    return pith_store_save(w->store, path_of("%s/model.safetensors", directory), PITH_WEIGHT);
+    scene *w = context;
+    char path[300];
+    snprintf(path, sizeof path, "%s/model.safetensors", directory);
+    return pith_store_save(w->store, path, PITH_WEIGHT);
 }
 
 typedef struct { int stop_at, bad_from, steps; bool resume; FILE *log; uint64_t seed; const char *pack; } how;
 
 static pith_store *store;               /* of the latest training */
 
-static bool train(const char *where, how h, world *w, pith_train_result *result)
+static bool train(const char *where, how h, scene *w, pith_train_result *result)
 {
     char directory[256];
-    strcpy(directory, where);
-    pith_pack *pack = pith_pack_open(h.pack ? h.pack : path_of("%s/pack", place));
+    strcpy(directory, path_of("%s", where));
+    pith_pack *pack = pith_pack_open(h.pack ? h.pack : path_of("pack"));
     assert_non_null(pack);
     pith_tokenizer *tokenizer = pith_tokenizer_train(3, pack->caption, 4);
     pith_store_free(store);
-    *w = (world){ .store = store = pith_store_new(), .stop_at = h.stop_at, .bad_from = h.bad_from };
+    *w = (scene){ .store = store = pith_store_new(), .stop_at = h.stop_at, .bad_from = h.bad_from };
     for (int k = 0; k < BATCH * 3 * SIDE * SIDE; k++) w->bad[k] = (real)NAN;
     const pith_task task = { w, colour_loss, colour_feed, colour_evaluate, colour_export };
     const pith_loader_options data = { .pack = pack, .tokenizer = tokenizer, .split = PITH_TRAIN, .batch = BATCH, .context = 20,
@@ -135,19 +119,6 @@ static bool train(const char *where, how h, world *w, pith_train_result *result)
 static const how plain = { .stop_at = -1, .bad_from = -1 };
 
 /* ---- what a run left ---- */
-
-static char *slurp(const char *path, size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) fail_msg("%s is missing", path);
-    struct stat info;
-    fstat(fileno(f), &info);
-    *size = (size_t)info.st_size;
-    char *text = calloc(1, *size + 1);
-    assert_int_equal(fread(text, 1, *size, f), *size);
-    fclose(f);
-    return text;
-}
 
 /* Times are cut out of the lines of metrics.jsonl. */
 static char *timeless(const char *directory)
@@ -205,13 +176,13 @@ static void rates(void **state)
 static void learns(void **state)
 {
     (void)state;
-    world w;
+    scene w;
     pith_train_result r;
     char *log = NULL;
     size_t size;
     how h = plain;
     h.log = open_memstream(&log, &size);
-    if (!train(path_of("%s/whole", place), h, &w, &r)) fail_msg("%s", pith_error());
+    if (!train("whole", h, &w, &r)) fail_msg("%s", pith_error());
     fclose(h.log);
     assert_int_equal(r.steps, STEPS);
     assert_false(r.interrupted);
@@ -222,16 +193,16 @@ static void learns(void **state)
     assert_non_null(strstr(log, "10/40  loss"));
     const real *idle = pith_store_find(w.store, "idle")->data;
     assert_true(idle[0] == 1 && idle[1] == 1);
-    char *lines = timeless(path_of("%s/whole", place));
+    char *lines = timeless("whole");
     assert_non_null(strstr(lines, "\"activity\":"));
     assert_non_null(strstr(lines, "{\"step\":40,\"figure\":"));
-    char *json = slurp(path_of("%s/whole/run.json", place), &size);
+    char *json = slurp(path_of("whole/run.json"), &size);
     assert_non_null(strstr(json, "\"command\": \"train\""));
     assert_non_null(strstr(json, "\"hash\""));
-    assert_int_equal(access(path_of("%s/whole/step-36/state.json", place), F_OK), 0);
-    assert_int_equal(access(path_of("%s/whole/step-32", place), F_OK), -1);
-    assert_false(train(path_of("%s/whole", place), plain, &w, &r));
-    assert_non_null(strstr(pith_error(), "holds a run already"));
+    assert_int_equal(access(path_of("whole/step-36/state.json"), F_OK), 0);
+    assert_int_equal(access(path_of("whole/step-32"), F_OK), -1);
+    assert_false(train("whole", plain, &w, &r));
+    said("holds a run already");
     free(json);
     free(lines);
     free(log);
@@ -244,8 +215,8 @@ static void goes_on(void **state)
     for (int k = 0; k < 5; k++) {
         char kept[256], *log = NULL;
         size_t size;
-        strcpy(kept, path_of("%s/cut-%d", place, stops[k]));
-        world w;
+        snprintf(kept, sizeof kept, "cut-%d", stops[k]);
+        scene w;
         pith_train_result r;
         how h = plain;
         h.stop_at = stops[k];
@@ -254,16 +225,16 @@ static void goes_on(void **state)
         fclose(h.log);
         assert_true(r.interrupted);
         assert_int_equal(r.steps, stops[k] + 1);
-        assert_non_null(strstr(log, path_of("go on with --resume %s", kept)));
+        assert_non_null(strstr(strstr(log, "go on with --resume "), path_of("%s", kept)));
         free(log);
         h = plain;
         h.resume = true;
         if (!train(kept, h, &w, &r)) fail_msg("%s", pith_error());
         assert_int_equal(w.steps, STEPS - stops[k] - 1);
-        same_runs(kept, path_of("%s/whole", place));
+        same_runs(kept, "whole");
         assert_true(train(kept, h, &w, &r));            /* a run that is complete stays as it is */
         assert_int_equal(w.steps, 0);
-        same_runs(kept, path_of("%s/whole", place));
+        same_runs(kept, "whole");
     }
 }
 
@@ -280,7 +251,7 @@ static bool live(const char *directory, double seconds)
     int status;
     const pid_t child = fork();
     if (!child) {
-        execl(self, self, "--run", directory, (char *)NULL);    /* threads do not survive a fork: begin anew */
+        execl(self, self, "--run", place, directory, (char *)NULL);    /* threads do not survive a fork: begin anew */
         _exit(127);
     }
     if (seconds > 0) {
@@ -299,16 +270,16 @@ static void survives_kills(void **state)
     char directory[256];
     int kills = 0, ends = 0;
     const double begin = clock_now();
-    snprintf(directory, sizeof directory, "%s/killed-0", place);
+    strcpy(directory, "killed-0");
     assert_true(live(directory, 0));
     const double whole = clock_now() - begin;
     for (uint64_t k = 0; kills < 20 || ends == 0; k++) {
-        snprintf(directory, sizeof directory, "%s/killed-%d", place, ends + 1);
+        snprintf(directory, sizeof directory, "killed-%d", ends + 1);
         if (!live(directory, kills < 20 ? 0.001 + whole * pith_uniform_at((uint64_t)(1e6 * begin), 0, k) : 0)) {
             kills++;
             continue;
         }
-        same_runs(directory, path_of("%s/whole", place));
+        same_runs(directory, "whole");
         ends++;
     }
 }
@@ -316,35 +287,35 @@ static void survives_kills(void **state)
 static void skips_what_is_not_finite(void **state)
 {
     (void)state;
-    world w;
+    scene w;
     pith_train_result r;
     how h = plain;
     h.bad_from = 3;
     h.steps = 10;
-    assert_true(train(path_of("%s/some-bad", place), h, &w, &r));
+    assert_true(train("some-bad", h, &w, &r));
     assert_int_equal(r.skipped, 7);
     near((double)*(const real *)pith_store_find(w.store, "adamw.count")->data, 3);
     h.steps = 200;
-    assert_false(train(path_of("%s/all-bad", place), h, &w, &r));
-    assert_non_null(strstr(pith_error(), "step 103: 100 steps in a row had no finite gradient"));
+    assert_false(train("all-bad", h, &w, &r));
+    said("step 103: 100 steps in a row had no finite gradient");
 }
 
 static void refuses_another_run(void **state)
 {
     (void)state;
-    world w;
+    scene w;
     pith_train_result r;
     how h = plain;
     h.resume = true;
     h.seed = 10;
-    assert_false(train(path_of("%s/whole", place), h, &w, &r));
-    assert_non_null(strstr(pith_error(), "its checkpoint has seed 9, this run has 10"));
+    assert_false(train("whole", h, &w, &r));
+    said("its checkpoint has seed 9, this run has 10");
     h.seed = 9;
     h.steps = 30;
-    assert_false(train(path_of("%s/whole", place), h, &w, &r));
-    assert_non_null(strstr(pith_error(), "is of step 40, only 30 are asked for"));
+    assert_false(train("whole", h, &w, &r));
+    said("is of step 40, only 30 are asked for");
     char other[256];
-    snprintf(other, sizeof other, "%s/other-pack", place);
+    strcpy(other, path_of("other-pack"));
     pith_packer *p = pith_packer_new(other, SIDE);
     uint8_t rgb[3 * SIDE * SIDE] = { 0 };
     for (int i = 0; i < BATCH; i++) assert_true(pith_packer_add(p, rgb, i % 2 ? "x" : "y", "drawn", "train", 0));
@@ -352,41 +323,36 @@ static void refuses_another_run(void **state)
     h = plain;
     h.resume = true;
     h.pack = other;
-    assert_false(train(path_of("%s/whole", place), h, &w, &r));
-    assert_non_null(strstr(pith_error(), "its checkpoint was trained on the data "));
+    assert_false(train("whole", h, &w, &r));
+    said("its checkpoint was trained on the data ");
     h.pack = NULL;
-    assert_false(train(path_of("%s/nowhere", place), h, &w, &r));
-    assert_non_null(strstr(pith_error(), "there is no checkpoint"));
+    assert_false(train("nowhere", h, &w, &r));
+    said("there is no checkpoint");
 }
 
 static int setup(void **state)
 {
-    (void)state;
-    strcpy(place, "/tmp/pith-train-XXXXXX");
-    if (!mkdtemp(place)) return -1;
-    pith_on_error(test_handler, NULL);
-    make_pack(path_of("%s/pack", place));
+    if (make_place(state)) return -1;
+    make_pack(path_of("pack"));
     return 0;
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     pith_store_free(store);
-    return system(path_of("rm -r %s", place));
+    return remove_place(state);
 }
 
 int main(int argc, char **argv)
 {
     self = argv[0];
-    if (argc == 3 && strcmp(argv[1], "--run") == 0) {   /* what survives_kills starts and kills */
-        world w;
+    if (argc == 4 && strcmp(argv[1], "--run") == 0) {   /* what survives_kills starts and kills */
+        scene w;
         pith_train_result r;
         how h = plain;
-        strcpy(place, argv[2]);
-        *strrchr(place, '/') = 0;
-        h.resume = access(path_of("%s/latest", argv[2]), F_OK) == 0;
-        const bool good = train(argv[2], h, &w, &r);
+        snprintf(place, sizeof place, "%s", argv[2]);
+        h.resume = access(path_of("%s/latest", argv[3]), F_OK) == 0;
+        const bool good = train(argv[3], h, &w, &r);
         pith_store_free(store);
         return !good;
     }

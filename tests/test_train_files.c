@@ -9,26 +9,6 @@
 #include "tests.h"
 #include "train/train.h"
 
-static char place[64];
-
-static const char *path_of(const char *format, ...)
-{
-    static char paths[8][256];
-    static int next;
-    char *path = paths[next++ % 8];
-    va_list list;
-    va_start(list, format);
-    const int n = snprintf(path, 256, "%s/", place);
-    vsnprintf(path + n, 256 - (size_t)n, format, list);
-    va_end(list);
-    return path;
-}
-
-static void said(const char *part)
-{
-    if (!strstr(pith_error(), part)) fail_msg("the error is \"%s\", not \"%s\"", pith_error(), part);
-}
-
 static void there(const char *name, bool wanted)
 {
     if ((access(path_of("%s", name), F_OK) == 0) != wanted) fail_msg("%s is %s", name, wanted ? "missing" : "still there");
@@ -41,22 +21,6 @@ static int entries(const char *directory)
     while (d && readdir(d)) n++;
     closedir(d);
     return n - 2;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    strcpy(place, "/tmp/pith-files-XXXXXX");
-    pith_on_error(test_handler, NULL);
-    return mkdtemp(place) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    char command[80];
-    snprintf(command, sizeof command, "rm -r %s", place);
-    return system(command);
 }
 
 /* ---- checkpoints ---- */
@@ -304,5 +268,5 @@ int main(void)
         cmocka_unit_test(checkpoints), cmocka_unit_test(damaged),   cmocka_unit_test(not_finite), cmocka_unit_test(full_disk),
         cmocka_unit_test(embeddings),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, make_place, remove_place);
 }

@@ -3,7 +3,9 @@
 #define PITH_TESTS_H
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "core.h"
 #include "inside.h"
 #include <cmocka.h>
@@ -11,6 +13,100 @@
 static inline int pith_results_of(const pith_op *op) { return pith_results(op); }
 static inline node *pith_graph_node(pith_graph *g, int id) { return g->nodes[id]; }
 
-/* Errors are kept for pith_error(), not printed: tests look at them. */
+static inline void near(double a, double b)
+{
+    if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
+}
+
+/* ---- errors: kept for pith_error(), not printed ---- */
+
 static inline void test_handler(const char *message, void *context) { (void)message, (void)context; }
+
+static inline int quiet(void **state)                   /* a group's setup */
+{
+    (void)state;
+    pith_on_error(test_handler, NULL);
+    return 0;
+}
+
+static inline void said(const char *part)
+{
+    if (!strstr(pith_error(), part)) fail_msg("the error is \"%s\", not \"%s\"", pith_error(), part);
+}
+
+/* ---- a graph and its store, for one test ---- */
+
+typedef struct { pith_store *s; pith_graph *g; } world;
+
+static inline int make_world(void **state)
+{
+    world *w = malloc(sizeof *w);
+    w->s = pith_store_new();
+    w->g = pith_graph_new(w->s, 3);
+    *state = w;
+    return 0;
+}
+
+static inline int free_world(void **state)
+{
+    world *w = *state;
+    pith_graph_free(w->g);
+    pith_store_free(w->s);
+    free(w);
+    return 0;
+}
+#define WITH_WORLD(f) cmocka_unit_test_setup_teardown(f, make_world, free_world)
+
+/* ---- a folder of the program's own, removed with what is in it ---- */
+
+static char place[32];
+
+static inline const char *path_of(const char *format, ...)
+{
+    static char paths[16][256];
+    static int next;
+    char *path = paths[next++ % 16];
+    va_list list;
+    va_start(list, format);
+    const int n = snprintf(path, 256, "%s/", place);
+    vsnprintf(path + n, 256 - (size_t)n, format, list);
+    va_end(list);
+    return path;
+}
+
+static inline int make_place(void **state)              /* a group's setup and teardown */
+{
+    strcpy(place, "/tmp/pith-test-XXXXXX");
+    return mkdtemp(place) ? quiet(state) : -1;
+}
+
+static inline int remove_place(void **state)
+{
+    (void)state;
+    char command[80];
+    snprintf(command, sizeof command, "rm -r %s", place);
+    return system(command);
+}
+
+static inline void put_bytes(const char *path, const void *bytes, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+/* A zero follows what was read; the caller frees it. */
+static inline char *slurp(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("%s is missing", path);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    char *text = calloc(1, *size + 1);
+    assert_int_equal(fread(text, 1, *size, f), *size);
+    fclose(f);
+    return text;
+}
 #endif

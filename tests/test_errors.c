@@ -1,0 +1,162 @@
+/* test_errors.c: what is told when a graph is built or run wrongly, word for word, and that nothing crashes on it. */
+#include "tests.h"
+
+#line 3 "losses/clip.c"
+static node *scaled(node *a) { return pith_scale(a, 2); }
+#line 7 "losses/clip.c"
+static node *clip_like(node *a, node *b) { return pith_matmul_nt(a, b); }
+#line 9 "tests/test_errors.c"
+
+static void error_text(void **state)
+{
+    pith_graph *g = ((world *)*state)->g;
+    node *a = scaled(pith_input(g, "a", PITH_F32, 8, 512, PITH_END));
+    node *b = scaled(pith_input(g, "b", PITH_F32, 8, 768, PITH_END));
+#line 57 "experiment.c"
+    node *bad = PITH_CALL(g, clip_like, (a, b));
+#line 18 "tests/test_errors.c"
+    const char *wanted = "losses/clip.c:7: matmul: inner sizes differ: 512 against 768\n"
+                         "    input 0 (8, 512) from losses/clip.c:3 (mul)\n"
+                         "    input 1 (8, 768) from losses/clip.c:3 (mul)\n"
+                         "    in clip_like, called at experiment.c:57";
+    assert_string_equal(pith_graph_error(g), wanted);
+    assert_string_equal(pith_error(), wanted);
+    node *on = pith_softmax(pith_add(bad, a));              /* silent: the first error stays */
+    assert_true(pith_poisoned(on));
+    assert_string_equal(pith_graph_error(g), wanted);
+    assert_null(pith_plan_new(g, 1, &on));
+}
+
+static void more_errors(void **state)
+{
+    world *w = *state;
+    node *x = pith_input(w->g, "x", PITH_F32, 4, 3, PITH_END), *d;
+    assert_false(pith_grad(pith_square(x), 1, &x, &d));
+    assert_non_null(strstr(pith_graph_error(w->g), "(4, 3) is not a scalar"));
+
+    pith_graph *g = pith_graph_new(w->s, 0), *other = pith_graph_new(w->s, 0);
+    pith_add(pith_const(g, 1), pith_const(other, 1));
+    assert_non_null(strstr(pith_graph_error(g), "add: input 1 is a node of another graph"));
+    pith_graph_free(g);
+    pith_graph_free(other);
+
+    g = pith_graph_new(w->s, 0);
+    pith_add(pith_const(g, 1), NULL);
+    assert_non_null(strstr(pith_graph_error(g), "add: input 1 is NULL"));
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    pith_input(g, "x", PITH_F32, 4, 0, PITH_END);
+    assert_non_null(strstr(pith_graph_error(g), "axis 1 has size 0"));
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    node *p = pith_param(g, "w", PITH_CONSTANT, 1, 2, PITH_END);
+    pith_grad(pith_sum(pith_cast(pith_segments(pith_arange(g, 3), 2), PITH_F32), PITH_ALL), 1, &p, &d);
+    assert_null(pith_graph_error(g));                       /* w is not reached: zeros, no error */
+    pith_graph_free(g);
+}
+
+/* What is wrong is told with the caller's place, and what is built on it neither crashes nor hides it. */
+static void misuse(void **state)
+{
+    world *w = *state;
+    static const int none[2] = { 3, 0 };
+    node *d[2] = { NULL }, *x = pith_input(w->g, "x", PITH_F32, 2, PITH_END), *y = pith_sum(x, PITH_ALL),
+         *wrt[2] = { x, NULL }, *norm;
+    assert_null(pith_store_add(w->s, "none", PITH_WEIGHT, PITH_F32, 2, none));
+    said("none: axis 1 has size 0");
+    assert_false(pith_grad(NULL, 1, wrt, d));
+    said("tests/test_errors.c:");
+    assert_null(pith_checkpoint(NULL, NULL, NULL));
+    said("the input is NULL");
+    assert_null(pith_watch(NULL, "nothing"));
+    assert_false(pith_clip_norm(0, d, 1, &norm));
+    said("there are no gradients");
+    assert_null(pith_group(0, d));
+    assert_null(pith_group(1, d));
+    said("group: input 0 is NULL");
+    assert_null(pith_adamw(1, &x, &y, y, (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, NULL));
+    said("pith_adamw: node 0 to train is no param, it was made at tests/test_errors.c:");
+    node *p = pith_param(w->g, "p", PITH_CONSTANT, 0, 3, PITH_END);
+    assert_null(pith_sgd(1, &p, &x, y, 0, 0, NULL));
+    said("the gradient of p has another shape");
+    assert_null(pith_graph_error(w->g));
+    assert_false(pith_grad(y, 2, wrt, d));
+    said("node 1 to take it by is NULL");
+    assert_true(d[1] != NULL);
+
+    pith_graph *g = pith_graph_new(w->s, 0);
+    node *again = pith_state(g, "p", PITH_F32, 0, 3, PITH_END);
+    assert_false(pith_poisoned(again));
+    node *both = pith_param(g, "p", PITH_CONSTANT, 0, 3, PITH_END);
+    assert_true(pith_poisoned(both) && pith_poisoned(pith_mean(pith_square(both), PITH_ALL)));
+    said("p is a state of this graph already, made at tests/test_errors.c:");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    assert_true(pith_poisoned(pith_square(pith_input(g, "empty", PITH_F32, 2, 0, PITH_END))));
+    said("axis 1 has size 0");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    node *a = pith_const(g, 1);
+    assert_true(pith_poisoned(pith_add(a, pith_group(1, &a))));
+    said("input 1 is a group of writes, which has no value");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    node *i = pith_input(g, "i", PITH_I32, PITH_END);
+    assert_false(pith_grad(i, 1, &i, d));
+    said("has no f32 value");
+    pith_graph_free(g);
+
+    g = pith_graph_new(w->s, 0);
+    node *in = pith_input(g, "in", PITH_F32, 4, 4, PITH_END), *inner = pith_matmul(in, in), *last = pith_matmul(inner, inner);
+    pith_plan *plan = pith_plan_new(g, 1, &last);
+    static const real numbers[16];
+    assert_true(pith_feed(plan, in, numbers) && pith_run(plan));
+    assert_null(pith_value(plan, inner));
+    said("not an output of the plan");
+    assert_non_null(pith_value(plan, last));
+    pith_plan_free(plan);
+    pith_graph_free(g);
+}
+
+static void unfed_input(void **state)
+{
+    pith_graph *g = ((world *)*state)->g;
+    node *y = pith_exp(pith_input(g, "pixels", PITH_F32, 2, PITH_END));
+    pith_plan *p = pith_plan_new(g, 1, &y);
+    assert_false(pith_run(p));
+    assert_non_null(strstr(pith_error(), "input pixels was not fed"));
+    pith_plan_free(p);
+}
+
+static void first_nan(void **state)
+{
+    pith_graph *g = ((world *)*state)->g;
+    node *x = pith_input(g, "x", PITH_F32, 3, PITH_END);
+#line 12 "user.c"
+    node *y = pith_log(x);
+#line 143 "tests/test_errors.c"
+    node *z = pith_softmax(y);
+    pith_plan *p = pith_plan_new(g, 1, &z);
+    const real data[3] = { 1, -1, 2 };
+    pith_feed(p, x, data);
+    assert_true(pith_run(p));
+    setenv("PITH_NAN", "1", 1);
+    assert_false(pith_run(p));
+    unsetenv("PITH_NAN");
+    assert_non_null(strstr(pith_error(), "user.c:12: log makes "));
+    assert_non_null(strstr(pith_error(), "at element 1 of (3,)"));
+    pith_plan_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_WORLD(error_text), WITH_WORLD(more_errors), WITH_WORLD(misuse), WITH_WORLD(unfed_input), WITH_WORLD(first_nan),
+    };
+    return cmocka_run_group_tests(tests, quiet, NULL);
+}
