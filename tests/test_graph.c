@@ -192,10 +192,11 @@ static void formulas(void **state)
     size_t size;
     FILE *f = open_memstream(&text, &size);
     pith_print(f, y, 9);
-    pith_print_dot(f, g, y);
+    pith_print_dot(f, g, pith_name(y, "the \"y\""));
     fclose(f);
     assert_non_null(strstr(text, "(x + 2) * exp(-x)\n"));
     assert_non_null(strstr(text, "digraph pith {"));
+    assert_non_null(strstr(text, "the \\\"y\\\""));
     free(text);
 }
 

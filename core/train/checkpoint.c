@@ -187,7 +187,7 @@ bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, c
     int64_t *steps = list_steps(directory, false, &count), newest = count ? steps[0] : -1;
     *json = NULL;
     for (int k = 0; k < count && !*json; k++) {
-        char now[256];
+        char now[256] = "";
         *step = steps[k];
         *json = check(directory, *step, now);
         if (k == 0) strcpy(why, now);
