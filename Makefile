@@ -13,12 +13,12 @@ VARIANT_double := -DPITH_DOUBLE
 VARIANT_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPITH_SLOW
 ONEDNN := $(shell echo '\#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1 && echo yes)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -Icore $(WARN) $(NUMBERS) $(CFLAGS) $(VARIANT_$(V)) \
-	$(if $(ONEDNN),-DPITH_ONEDNN) -DPITH_INCLUDE_DIR='"$(CURDIR)/core"'
+	$(if $(ONEDNN),-DPITH_ONEDNN) -DPITH_ROOT='"$(CURDIR)"'
 FONTS_CFLAGS = $(shell pkg-config --cflags freetype2 harfbuzz)
 LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -lz -lutf8proc -lm -ldl -lpthread
 LDFLAGS := -fopenmp -rdynamic $(VARIANT_$(V))
 
-LIBRARY := $(wildcard core/*.c core/data/*.c core/train/*.c ops/*.c models/*.c losses/*.c)
+LIBRARY := $(wildcard core/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c ops/*.c models/*.c losses/*.c)
 PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(wildcard examples/*.c)
 TESTS := $(wildcard tests/test_*.c)

@@ -23,7 +23,8 @@ typedef struct {
     int context, vocabulary, text_width, heads, text_layers;
 } workload;
 
-static const workload workloads[] = {           /* peer.py has the same */
+static const workload workloads[] = {
+    /* peer.py has the same */
     { "demo", 128, 128, 32, 4, 128, 4, 32, 16, 2048, 128, 4, 3 },
     { "demo192", 128, 128, 32, 4, 192, 6, 64, 16, 2048, 128, 4, 3 },
     { "tiny8m", 16, 512, 224, 16, 256, 10, 64, 77, 49408, 256, 4, 3 },
@@ -47,7 +48,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int below(int n)                         /* a number in [0, n) */
+static int below(int n) /* a number in [0, n) */
 {
     static uint64_t state = 88172645463325252u;
     state ^= state << 13;
@@ -56,9 +57,14 @@ static int below(int n)                         /* a number in [0, n) */
     return (int)(state % (uint64_t)n);
 }
 
-/* ---- one step ------------------------------------------------------------------------------- */
+/* ---- one step -------------------------------------------------------------------------------- */
 
-typedef struct { pith_graph *graph; pith_plan *plan; pith_node *loss; clip_inputs in; } step;
+typedef struct {
+    pith_graph *graph;
+    pith_plan *plan;
+    pith_node *loss;
+    clip_inputs in;
+} step;
 
 /* AdamW as PyTorch's defaults have it. */
 static step step_new(pith_store *store, const clip_config *c, int pairs, int tokens)
@@ -92,10 +98,9 @@ static void feed(const step *s, const workload *w, const int *lengths)
     const int B = w->pairs, N = s->in.tokens;
     const size_t pixels = 3 * (size_t)B * (size_t)w->image_size * (size_t)w->image_size;
     pith_real *image = malloc(pixels * sizeof *image);
-    for (size_t i = 0; i < pixels; i++) {       /* nearly normal: mean 0, standard deviation 1 */
+    for (size_t i = 0; i < pixels; i++) { /* nearly normal: mean 0, standard deviation 1 */
         int sum = 0;
-        for (int k = 0; k < 12; k++)
-            sum += below(1 << 16);
+        for (int k = 0; k < 12; k++) sum += below(1 << 16);
         image[i] = (pith_real)sum / 65536 - 6;
     }
     int *ids = calloc((size_t)N, sizeof *ids), *positions = calloc((size_t)N, sizeof *positions);
@@ -126,8 +131,7 @@ static void measure(const workload *w, bool real, int steps)
 {
     const clip_config c = config_of(w);
     int *lengths = malloc((size_t)w->pairs * sizeof *lengths), tokens = 0;
-    for (int b = 0; b < w->pairs; b++)
-        tokens += lengths[b] = real ? 5 + below(11) : w->context;
+    for (int b = 0; b < w->pairs; b++) tokens += lengths[b] = real ? 5 + below(11) : w->context;
     pith_store *store = pith_store_new();
     step s = step_new(store, &c, w->pairs, tokens);
     feed(&s, w, lengths);
@@ -135,8 +139,7 @@ static void measure(const workload *w, bool real, int steps)
     for (int i = -2; i < steps; i++) {
         const double start = now();
         pith_run(s.plan);
-        if (i >= 0)
-            times[i] = 1e3 * (now() - start);
+        if (i >= 0) times[i] = 1e3 * (now() - start);
     }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
@@ -148,7 +151,7 @@ static void measure(const workload *w, bool real, int steps)
     printf("%s\t%s\t%.1f\t%.1f\t%.1f\t%ld\t%.0f%%\n", w->name, real ? "ours-real" : "ours",
            times[0], median, 1e3 * w->pairs / median, usage.ru_maxrss / 1024,
            100 * pith_gemm_share(s.plan));
-    if (getenv("PITH_BENCH_TIMES"))         /* by op and by scope */
+    if (getenv("PITH_BENCH_TIMES")) /* by op and by scope */
         pith_print_times(stderr, s.plan);
     free(times);
     free(lengths);
@@ -169,8 +172,7 @@ static void measure_planning(void)
     for (int i = -1; i < 5; i++) {
         const double start = now();
         step s = step_new(store, &c, w->pairs, w->pairs * w->context);
-        if (i >= 0)
-            times[i] = 1e3 * (now() - start);
+        if (i >= 0) times[i] = 1e3 * (now() - start);
         nodes = pith_graph_size(s.graph);
         statistics = pith_plan_statistics(s.plan);
         step_free(&s);
@@ -178,15 +180,14 @@ static void measure_planning(void)
     pith_store_free(store);
     qsort(times, 5, sizeof *times, ascending);
     printf("a 12-layer CLIP (%s): built, differentiated and planned in %.1f ms (least %.1f); "
-           "%d nodes, %d steps, arena %.1f MB, %.3f of its lower bound\n", w->name, times[2], times[0], nodes,
-           statistics.steps, (double)statistics.arena / 1e6,
+           "%d nodes, %d steps, arena %.1f MB, %.3f of its lower bound\n",
+           w->name, times[2], times[0], nodes, statistics.steps, (double)statistics.arena / 1e6,
            (double)statistics.arena / (double)statistics.bound);
 }
 
 int main(int count, char **arguments)
 {
-    if (count == 2 && !strcmp(arguments[1], "plan"))
-        return measure_planning(), 0;
+    if (count == 2 && !strcmp(arguments[1], "plan")) return measure_planning(), 0;
     for (int i = 0; i < WORKLOADS && count == 4; i++)
         if (!strcmp(arguments[1], workloads[i].name) && atoi(arguments[3]) > 0)
             return measure(&workloads[i], !strcmp(arguments[2], "real"), atoi(arguments[3])), 0;

@@ -1,7 +1,8 @@
-/* chain.c: one chain of pointwise ops as a small program over tiles: which op reads what, in which order, and how to run it. */
+/* chain.c: one chain of pointwise ops as a small program over tiles: which op reads what, in which
+ * order, and how to run it. */
 #include "inside.h"
 
-#define TILE 512                        /* elements: all tiles of a chain stay in the first-level cache */
+#define TILE 512 /* elements: all tiles of a chain stay in the first-level cache */
 
 /* ---- building ---- */
 
@@ -10,7 +11,7 @@ typedef struct {
     pith_planned *s;
     pith_chain *c;
     const node *shape;
-    int *operand_of;                    /* by member */
+    int *operand_of; /* by member */
 } builder;
 
 static int add_operand(builder *b, pith_operand o)
@@ -19,7 +20,8 @@ static int add_operand(builder *b, pith_operand o)
     return b->c->n_operands++;
 }
 
-/* How a smaller tensor repeats over the chain's shape: neighbouring axes with the same behaviour are one. */
+/* How a smaller tensor repeats over the chain's shape: neighbouring axes with the same behaviour
+ * are one. */
 static pith_operand broadcast(const node *a, const node *shape, int slot)
 {
     pith_operand o = { .kind = PITH_BROADCAST, .slot = slot };
@@ -43,7 +45,8 @@ static pith_operand broadcast(const node *a, const node *shape, int slot)
 /* The place of n among the members, -1 if it is none. */
 static int member_index(const builder *b, const node *n)
 {
-    if (!b->p || b->p->group[n->id] < 0 || b->p->group[n->id] != b->p->group[b->s->n->id]) return -1;
+    if (!b->p || b->p->group[n->id] < 0 || b->p->group[n->id] != b->p->group[b->s->n->id])
+        return -1;
     const int *m = b->p->members + b->s->first_member;
     int low = 0, high = b->s->n_members - 1;
     while (low < high) {
@@ -63,7 +66,8 @@ static int from_memory(builder *b, const node *n)
         if (b->c->operands[k].kind <= PITH_BROADCAST && b->c->operands[k].slot == slot) return k;
     s->in[slot] = n->id;
     if (slot == s->n_in) s->n_in++;
-    if (pith_same_shape(n, b->shape)) return add_operand(b, (pith_operand){ .kind = PITH_FULL, .slot = slot });
+    if (pith_same_shape(n, b->shape))
+        return add_operand(b, (pith_operand){ .kind = PITH_FULL, .slot = slot });
     return add_operand(b, broadcast(n, b->shape, slot));
 }
 
@@ -74,13 +78,13 @@ static int input_operand(builder *b, const node *in)
     return member >= 0 ? b->operand_of[member] : from_memory(b, n);
 }
 
-/* An output is written straight to memory, unless it overwrites a leaf that a later instruction still reads: then at
- * the tile's end. */
+/* An output is written straight to memory, unless it overwrites a leaf that a later instruction
+ * still reads: then at the tile's end. */
 static void add_member(builder *b, const node *n, int member, bool stored)
 {
     pith_chain *c = b->c;
     const int first = n->op == &pith_op_expand ? input_operand(b, n->in[0]) : -1;
-    if (first >= 0 && !stored) {        /* a repeated read needs no instruction */
+    if (first >= 0 && !stored) { /* a repeated read needs no instruction */
         b->operand_of[member] = first;
         return;
     }
@@ -88,7 +92,8 @@ static void add_member(builder *b, const node *n, int member, bool stored)
     *i = (pith_instruction){ .op = n->op->pointwise, .n_in = n->n_in };
     for (int k = 0; k < n->n_in; k++) {
         i->in[k] = input_operand(b, n->in[k]);
-        if (c->operands[i->in[k]].kind == PITH_FULL) c->last_read[c->operands[i->in[k]].slot] = c->n_instructions;
+        if (c->operands[i->in[k]].kind == PITH_FULL)
+            c->last_read[c->operands[i->in[k]].slot] = c->n_instructions;
     }
     pith_operand out = { .kind = PITH_TILE, .slot = -1 };
     if (stored) {
@@ -116,10 +121,12 @@ static void delay_overwrites(builder *b)
     }
 }
 
-/* Tiles are registers: a tile is free again after its last use. Repeated inputs keep one of their own. */
+/* Tiles are registers: a tile is free again after its last use. Repeated inputs keep one of their
+ * own. */
 static void assign_tiles(pith_chain *c)
 {
-    int *last = malloc(sizeof *last * (size_t)(c->n_operands + 1)), *owner = malloc(sizeof *owner * (size_t)(c->n_operands + 1));
+    int *last = malloc(sizeof *last * (size_t)(c->n_operands + 1)),
+        *owner = malloc(sizeof *owner * (size_t)(c->n_operands + 1));
     memset(last, -1, sizeof *last * (size_t)(c->n_operands + 1));
     for (int i = 0; i < c->n_instructions; i++)
         for (int k = 0; k < c->instructions[i].n_in; k++) last[c->instructions[i].in[k]] = i;
@@ -178,7 +185,8 @@ void pith_chain_free(pith_chain *c)
 
 /* ---- running ---- */
 
-/* Elements start .. start+count of a repeated tensor, as a pointer into it where they lie together, else copied to `tile`. */
+/* Elements start .. start+count of a repeated tensor, as a pointer into it where they lie together,
+ * else copied to `tile`. */
 static const real *repeat(const pith_operand *o, const real *x, size_t start, int count, real *tile)
 {
     const size_t run = (size_t)o->dim[o->n - 1], step = o->stride[o->n - 1];
@@ -192,7 +200,8 @@ static const real *repeat(const pith_operand *o, const real *x, size_t start, in
         const int left = count - done, n = run - column < (size_t)left ? (int)(run - column) : left;
         if (step && n == count) return x + place + column;
         if (step) memcpy(tile + done, x + place + column, sizeof(real) * (size_t)n);
-        else for (int i = 0; i < n; i++) tile[done + i] = x[place];
+        else
+            for (int i = 0; i < n; i++) tile[done + i] = x[place];
         done += n;
     }
     return tile;
@@ -200,7 +209,8 @@ static const real *repeat(const pith_operand *o, const real *x, size_t start, in
 
 static bool is_single(const pith_operand *o) { return o->n == 0 || (o->n == 1 && !o->stride[0]); }
 
-static void run_tile(const pith_chain *c, const void *const *in, void *const *out, real *tiles, size_t start)
+static void run_tile(const pith_chain *c, const void *const *in, void *const *out, real *tiles,
+                     size_t start)
 {
     const int count = c->count - start < TILE ? (int)(c->count - start) : TILE;
     const real *at[PITH_MOST_OPERANDS];
@@ -214,11 +224,13 @@ static void run_tile(const pith_chain *c, const void *const *in, void *const *ou
     }
     for (int i = 0; i < c->n_instructions; i++) {
         const pith_instruction *s = &c->instructions[i];
-        const real *arguments[3] = { at[s->in[0]], s->n_in > 1 ? at[s->in[1]] : NULL, s->n_in > 2 ? at[s->in[2]] : NULL };
+        const real *arguments[3] = { at[s->in[0]], s->n_in > 1 ? at[s->in[1]] : NULL,
+                                     s->n_in > 2 ? at[s->in[2]] : NULL };
         s->op->tile(count, (real *)(uintptr_t)at[s->out], arguments);
     }
     for (int k = 0; k < c->n_late; k++)
-        memcpy((real *)out[c->late[k].out] + start, at[c->late[k].operand], sizeof(real) * (size_t)count);
+        memcpy((real *)out[c->late[k].out] + start, at[c->late[k].operand],
+               sizeof(real) * (size_t)count);
 }
 
 void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out)
@@ -226,11 +238,13 @@ void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out
     const int64_t tiles = (int64_t)((c->count + TILE - 1) / TILE);
 #pragma omp parallel if (c->count > PITH_SMALL)
     {
-        real memory[(c->tiles + 1) * TILE];                 /* of stack: at most PITH_MOST_OPERANDS tiles, a megabyte */
-        for (int k = 0; k < c->n_operands; k++) {           /* single numbers are spread once */
+        /* of stack: at most PITH_MOST_OPERANDS tiles, a megabyte */
+        real memory[(c->tiles + 1) * TILE];
+        for (int k = 0; k < c->n_operands; k++) { /* single numbers are spread once */
             const pith_operand *o = &c->operands[k];
             if (o->kind == PITH_BROADCAST && is_single(o))
-                for (int i = 0; i < TILE; i++) memory[(size_t)o->tile * TILE + (size_t)i] = *(const real *)in[o->slot];
+                for (int i = 0; i < TILE; i++)
+                    memory[(size_t)o->tile * TILE + (size_t)i] = *(const real *)in[o->slot];
         }
 #pragma omp for schedule(static)
         for (int64_t t = 0; t < tiles; t++) run_tile(c, in, out, memory, (size_t)t * TILE);

@@ -29,7 +29,7 @@ void pith_report(const char *message)
 
 bool pith_raise(const char *format, ...)
 {
-    char text[sizeof latest];           /* the arguments may be the latest message itself */
+    char text[sizeof latest]; /* the arguments may be the latest message itself */
     va_list list;
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);

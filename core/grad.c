@@ -1,20 +1,24 @@
-/* grad.c: the gradient is a transform of the graph: it only appends nodes. Walking ids backwards visits every user of a node
- * before the node itself, so its cotangent is complete when its rule is called. Broadcasting is undone here, once. */
+/* grad.c: the gradient is a transform of the graph: it only appends nodes. Walking ids backwards
+ * visits every user of a node before the node itself, so its cotangent is complete when its rule is
+ * called. Broadcasting is undone here, once. */
 #include "inside.h"
 
 /* One walk over the nodes with base <= id < end. */
 typedef struct {
     pith_graph *g;
     int base, end;
-    bool *active;           /* reached from what is asked for */
-    node **cotangent;       /* by id - base */
-    int done;               /* the segment whose copies are `copy` */
+    bool *active;     /* reached from what is asked for */
+    node **cotangent; /* by id - base */
+    int done;         /* the segment whose copies are `copy` */
     node **copy;
 } walk;
 
 static bool backpropagate(walk *w);
 
-static bool is_active(const walk *w, const node *n) { return n->id >= w->base && n->id < w->end && w->active[n->id - w->base]; }
+static bool is_active(const walk *w, const node *n)
+{
+    return n->id >= w->base && n->id < w->end && w->active[n->id - w->base];
+}
 
 static void accumulate(walk *w, const node *n, node *dx)
 {
@@ -24,11 +28,14 @@ static void accumulate(walk *w, const node *n, node *dx)
     *sum = *sum ? ADD(*sum, dx) : dx;
 }
 
-/* ---- recomputation: a segment's nodes are copied when the walk first comes to it, and rules see the copies ---- */
+/* ---- recomputation: a segment's nodes are copied when the walk first comes to it, and rules see
+ * the copies ---- */
 
 static node *copied(const walk *w, node *n)
 {
-    return w->done && n->segment == w->done && n->id < w->end && w->copy[n->id - w->base] ? w->copy[n->id - w->base] : n;
+    return w->done && n->segment == w->done && n->id < w->end && w->copy[n->id - w->base]
+               ? w->copy[n->id - w->base]
+               : n;
 }
 
 static void recompute(walk *w, int segment)
@@ -50,21 +57,25 @@ static void recompute(walk *w, int segment)
         c->in = pith_alloc(g, sizeof *c->in * (size_t)(n->n_in + 1));
         for (int k = 0; k < n->n_in; k++) c->in[k] = copied(w, n->in[k]);
         const node *gone = pith_read_after_assign(c);
-        if (gone) pith_fail(n, "%s is assigned before its segment is recomputed: take the gradient first", gone->name);
+        if (gone)
+            pith_fail(n, "%s is assigned before its segment is recomputed: take the gradient first",
+                      gone->name);
         w->copy[id - w->base] = c;
     }
 }
 
 /* ---- one node ---- */
 
-/* The gradient of a fused op from its meaning: lower it over fresh aliases of its inputs, and walk through that. */
+/* The gradient of a fused op from its meaning: lower it over fresh aliases of its inputs, and walk
+ * through that. */
 static bool through_lowering(node *n, node *const *dy, node **dx)
 {
     pith_graph *g = n->graph;
     const int base = g->n, results = pith_results(n->op);
     node twin = *n, *out[8] = { NULL };
     twin.in = pith_alloc(g, sizeof *twin.in * (size_t)(n->n_in + 1));
-    for (int k = 0; k < n->n_in; k++) twin.in[k] = pith_reshape_dims(NULL, n->in[k], n->in[k]->ndim, n->in[k]->dim);
+    for (int k = 0; k < n->n_in; k++)
+        twin.in[k] = pith_reshape_dims(NULL, n->in[k], n->in[k]->ndim, n->in[k]->dim);
     n->op->lower(&twin, out);
     const int end = g->n;
     walk w = { .g = g, .base = base, .end = end };
@@ -105,7 +116,9 @@ static bool differentiate(walk *w, node *n)
     if (!good && !w->g->error) {
         memset(dx, 0, sizeof *dx * (size_t)n->n_in);
         if (n->op->lower) good = through_lowering(c, dy, dx);
-        else pith_fail(n, "has no gradient: %s", n->op->no_grad ? n->op->no_grad : "no rule was written");
+        else
+            pith_fail(n, "has no gradient: %s",
+                      n->op->no_grad ? n->op->no_grad : "no rule was written");
     }
     for (int k = 0; k < n->n_in && good; k++) accumulate(w, n->in[k], dx[k]);
     w->g->origin = before;
@@ -116,7 +129,8 @@ static bool backpropagate(walk *w)
 {
     for (int id = w->end - 1; id >= w->base; id--) {
         node *n = w->g->nodes[id];
-        if (!w->active[id - w->base] || n->op == &pith_op_result || n->op->flags & PITH_LEAF) continue;
+        if (!w->active[id - w->base] || n->op == &pith_op_result || n->op->flags & PITH_LEAF)
+            continue;
         if (!differentiate(w, n)) return false;
     }
     return true;
@@ -134,8 +148,8 @@ static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, 
         return pith_fail(y, "a gradient is asked for at %s, but this has no f32 value", at);
     for (int k = 0; k < n; k++)
         if (!wrt[k] || wrt[k]->graph != y->graph)
-            return pith_fail(y, "a gradient is asked for at %s, but node %d to take it by is %s", at, k,
-                             wrt[k] ? "of another graph" : "NULL");
+            return pith_fail(y, "a gradient is asked for at %s, but node %d to take it by is %s",
+                             at, k, wrt[k] ? "of another graph" : "NULL");
     return true;
 }
 
@@ -148,8 +162,9 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
                          cotangent ? "of another graph" : "NULL");
     if (!pith_same_shape(y, cotangent)) {
         char a[96], b[96];
-        return pith_fail(pith_make1(at, &pith_op_detach, y, NULL), "the cotangent %s has not the shape %s",
-                         pith_shape_text(cotangent, a), pith_shape_text(y, b));
+        return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
+                         "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a),
+                         pith_shape_text(y, b));
     }
     const size_t size = (size_t)g->n;
     walk w = { .g = g, .base = 0, .end = g->n };
@@ -158,7 +173,8 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
     w.copy = calloc(size, sizeof *w.copy);
     for (int k = 0; k < n; k++) w.active[wrt[k]->id] = true;
     for (int id = 0; id < w.end; id++)
-        for (int k = 0; k < g->nodes[id]->n_in && !w.active[id]; k++) w.active[id] = w.active[g->nodes[id]->in[k]->id];
+        for (int k = 0; k < g->nodes[id]->n_in && !w.active[id]; k++)
+            w.active[id] = w.active[g->nodes[id]->in[k]->id];
     const node *before = g->origin;
     const int segment = g->segment;
     g->segment = 0;
@@ -182,8 +198,9 @@ bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
     if (!can_differentiate(at, y, n, wrt, out)) return false;
     if (pith_size(y) != 1) {
         char text[96];
-        return pith_fail(y, "a gradient is asked for at %s, but %s is not a scalar: sum it, or use pith_vjp", at,
-                         pith_shape_text(y, text));
+        return pith_fail(
+            y, "a gradient is asked for at %s, but %s is not a scalar: sum it, or use pith_vjp", at,
+            pith_shape_text(y, text));
     }
     return pith_vjp_(at, y, pith_expand_like(pith_const_(at, y->graph, 1), y), n, wrt, out);
 }
@@ -192,7 +209,7 @@ node *pith_checkpoint_(const char *at, pith_segment *fn, node *x, void *context)
 {
     if (!x) return pith_raise("%s: pith_checkpoint: the input is NULL", at), NULL;
     pith_graph *g = x->graph;
-    if (g->segment) return fn(x, context);      /* the outer segment already recomputes it */
+    if (g->segment) return fn(x, context); /* the outer segment already recomputes it */
     g->segment = ++g->segments;
     node *y = fn(x, context);
     g->segment = 0;
@@ -206,7 +223,8 @@ void pith_reached(const node *y, int n, node *const *nodes, bool *reached)
     bool *mark = calloc((size_t)y->graph->n, sizeof *mark);
     mark[y->id] = true;
     for (int id = y->id; id >= 0; id--)
-        for (int k = 0; mark[id] && k < y->graph->nodes[id]->n_in; k++) mark[y->graph->nodes[id]->in[k]->id] = true;
+        for (int k = 0; mark[id] && k < y->graph->nodes[id]->n_in; k++)
+            mark[y->graph->nodes[id]->in[k]->id] = true;
     for (int k = 0; k < n; k++) reached[k] = mark[nodes[k]->id];
     free(mark);
 }

@@ -1,9 +1,11 @@
-/* graph.c: the graph, an append-only array of nodes. Creation order is the topological order, so nothing here sorts,
- * recurses or hashes. The first error stays: its node is poisoned, and what is built on it is silent. */
+/* graph.c: the graph, an append-only array of nodes. Creation order is the topological order, so
+ * nothing here sorts, recurses or hashes. The first error stays: its node is poisoned, and what is
+ * built on it is silent. */
 #include "inside.h"
 
 /* A poisoned node is a scalar that stands for what could not be made. */
-static const pith_op op_poison = { "poison", .flags = PITH_NO_VALUE, .no_grad = "it stands for an error" };
+static const pith_op op_poison = { "poison", .flags = PITH_NO_VALUE,
+                                   .no_grad = "it stands for an error" };
 
 pith_graph *pith_graph_new(pith_store *store, uint64_t seed)
 {
@@ -40,7 +42,7 @@ void *pith_alloc(pith_graph *g, size_t size)
     if (!g->blocks || g->blocks->size - g->blocks->used < want) {
         size_t bytes = head + (want > 1 << 18 ? want : 1 << 18);
         pith_block *b = aligned_alloc(64, bytes);
-        if (!b) {                       /* a graph is small: without memory for one nothing can go on */
+        if (!b) { /* a graph is small: without memory for one nothing can go on */
             pith_raise("no memory for a graph's nodes");
             abort();
         }
@@ -142,7 +144,8 @@ const node *pith_read_after_assign(const node *n)
     return NULL;
 }
 
-node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node *const *in, const pith_attr *attr)
+node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node *const *in,
+                const pith_attr *attr)
 {
     for (int k = 0; k < n_in; k++)
         if (in[k] && pith_poisoned(in[k])) return in[k];
@@ -155,7 +158,8 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     bool good = true;
     for (int k = 0; k < n_in && good; k++) {
         if (!in[k]) n->n_in = k, good = pith_fail(n, "input %d is NULL", k);
-        else if (in[k]->graph != g) n->n_in = k, good = pith_fail(n, "input %d is a node of another graph", k);
+        else if (in[k]->graph != g)
+            n->n_in = k, good = pith_fail(n, "input %d is a node of another graph", k);
         else if (in[k]->op->flags & PITH_NO_VALUE && op != &pith_op_group)
             good = pith_fail(n, "input %d is a group of writes, which has no value", k);
     }
@@ -169,7 +173,9 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
         r->ndim = -1;
     }
     const node *gone = good ? pith_read_after_assign(n) : NULL;
-    if (gone) good = pith_fail(n, "%s is read after it was assigned: use what pith_assign returned", gone->name);
+    if (gone)
+        good = pith_fail(n, "%s is read after it was assigned: use what pith_assign returned",
+                         gone->name);
     good = good && (!op->shape || op->shape(n));
     if (!good) return pith_poison(n);
     for (int k = 1; k < pith_results(op); k++) assert(g->nodes[n->id + k]->ndim >= 0);
@@ -195,7 +201,8 @@ node *pith_make2(const char *at, const pith_op *op, node *a, node *b, const pith
     return make(at, op, 2, in, attr);
 }
 
-node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c, const pith_attr *attr)
+node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c,
+                 const pith_attr *attr)
 {
     node *in[3] = { a, b, c };
     return make(at, op, 3, in, attr);
@@ -234,11 +241,13 @@ bool pith_fail(node *n, const char *format, ...)
         if (n->in[k]) {
             const node *in = n->in[k];
             const char *kind = in->dtype == PITH_I32 ? " i32" : in->dtype == PITH_U8 ? " u8" : "";
-            used += snprintf(text + used, (size_t)(size - used), "\n    input %d %s%s from %s (%s)", k,
-                             pith_shape_text(in, shape), kind, in->at, in->name ? in->name : in->op->name);
+            used += snprintf(text + used, (size_t)(size - used), "\n    input %d %s%s from %s (%s)",
+                             k, pith_shape_text(in, shape), kind, in->at,
+                             in->name ? in->name : in->op->name);
         }
     for (const pith_trail *t = n->trail; t && used < size - 256; t = t->parent)
-        used += snprintf(text + used, (size_t)(size - used), "\n    in %s, called at %s", t->name, t->at);
+        used += snprintf(text + used, (size_t)(size - used), "\n    in %s, called at %s", t->name,
+                         t->at);
     g->error = malloc(strlen(text) + 1);
     if (g->error) strcpy(g->error, text);
     pith_report(text);
@@ -249,11 +258,13 @@ bool pith_fail(node *n, const char *format, ...)
 
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
 {
-    if (ndim > PITH_MAX_DIMS) return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
+    if (ndim > PITH_MAX_DIMS)
+        return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
     n->dtype = dtype;
     n->ndim = ndim;
     for (int k = 0; k < ndim; k++) {
-        if (dim[k] < 1) return pith_fail(n, "axis %d has size %d, every size is at least 1", k, dim[k]);
+        if (dim[k] < 1)
+            return pith_fail(n, "axis %d has size %d, every size is at least 1", k, dim[k]);
         n->dim[k] = dim[k];
     }
     return true;
@@ -267,13 +278,17 @@ bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim
     return pith_shape(n->graph->nodes[n->id + k], dtype, ndim, dim);
 }
 
-static const char *dtype_name(pith_dtype d) { return d == PITH_F32 ? "f32" : d == PITH_I32 ? "i32" : "u8"; }
+static const char *dtype_name(pith_dtype d)
+{
+    return d == PITH_F32 ? "f32" : d == PITH_I32 ? "i32" : "u8";
+}
 
 bool pith_want(node *n, int input, pith_dtype dtype, int ndim)
 {
     const node *a = n->in[input];
     if (a->dtype != dtype)
-        return pith_fail(n, "input %d is %s, expected %s", input, dtype_name(a->dtype), dtype_name(dtype));
+        return pith_fail(n, "input %d is %s, expected %s", input, dtype_name(a->dtype),
+                         dtype_name(dtype));
     if (ndim >= 0 && a->ndim != ndim)
         return pith_fail(n, "input %d has %d axes, expected %d", input, a->ndim, ndim);
     if (ndim < 0 && a->ndim < -ndim)
@@ -298,7 +313,10 @@ size_t pith_size(const node *n)
 }
 
 size_t pith_width(pith_dtype d) { return d == PITH_F32 ? sizeof(real) : d == PITH_I32 ? 4 : 1; }
-size_t pith_bytes(const node *n) { return n->op->flags & PITH_NO_VALUE ? 0 : pith_size(n) * pith_width(n->dtype); }
+size_t pith_bytes(const node *n)
+{
+    return n->op->flags & PITH_NO_VALUE ? 0 : pith_size(n) * pith_width(n->dtype);
+}
 size_t pith_columns(const node *n) { return n->ndim ? (size_t)n->dim[n->ndim - 1] : 1; }
 size_t pith_rows(const node *n) { return pith_size(n) / pith_columns(n); }
 

@@ -7,26 +7,33 @@
 #include "core.h"
 
 /* ---- error.c ---- */
-void pith_report(const char *message);                      /* keeps the message and calls the handler */
+void pith_report(const char *message); /* keeps the message and calls the handler */
 
 /* ---- graph.c ---- */
-typedef struct pith_block { struct pith_block *next; size_t used, size; } pith_block;
-typedef struct pith_ordinal { const char *scope; int count; struct pith_ordinal *next; } pith_ordinal;
+typedef struct pith_block {
+    struct pith_block *next;
+    size_t used, size;
+} pith_block;
+typedef struct pith_ordinal {
+    const char *scope;
+    int count;
+    struct pith_ordinal *next;
+} pith_ordinal;
 
 struct pith_graph {
     pith_store *store;
-    const char *prefix;                 /* of names in the store now in use */
+    const char *prefix; /* of names in the store now in use */
     bool frozen, training;
     uint64_t seed;
     node **nodes;
     int n, capacity;
-    pith_block *blocks;                 /* everything a graph allocates is freed as a whole */
+    pith_block *blocks; /* everything a graph allocates is freed as a whole */
     const char *scope;
-    const char **scopes;                /* the enclosing ones */
+    const char **scopes; /* the enclosing ones */
     int depth;
     const pith_trail *trail;
-    const node *origin;                 /* whose gradient or lowering is being made: gives the place to new nodes */
-    int segment, segments;              /* of pith_checkpoint: the one being built, and how many there are */
+    const node *origin; /* whose gradient or lowering is being made: gives the place to new nodes */
+    int segment, segments; /* of pith_checkpoint: the one being built, and how many there are */
     char *error;
     pith_ordinal *ordinals;
     node *step;
@@ -34,66 +41,80 @@ struct pith_graph {
     const char **watch_names;
     int n_params, n_states, n_watched;
 };
-node *pith_append(pith_graph *g, const pith_op *op);        /* a bare node: only for make and for copies */
-node *pith_poison(node *n);                                 /* n, after pith_fail: it and what follows it stand for nothing */
-const node *pith_root(const node *n);                       /* the node whose memory an alias lies in */
-const node *pith_read_after_assign(const node *n);         /* a leaf that n reads though it was assigned, or NULL */
+node *pith_append(pith_graph *g, const pith_op *op); /* a bare node: only for make and for copies */
+node *pith_poison(node *n); /* n, after pith_fail: it and what follows it stand for nothing */
+const node *pith_root(const node *n); /* the node whose memory an alias lies in */
+/* a leaf that n reads though it was assigned, or NULL */
+const node *pith_read_after_assign(const node *n);
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
 
 /* ---- leaf.c: behind attr.p of a param or state ---- */
-typedef struct { pith_tensor *tensor; bool assigned; pith_param_group group; } pith_leaf;
+typedef struct {
+    pith_tensor *tensor;
+    bool assigned;
+    pith_param_group group;
+} pith_leaf;
 static inline pith_leaf *pith_leaf_of(const node *n) { return (pith_leaf *)(uintptr_t)n->attr.p; }
-static inline bool pith_is_stored(const node *n) { return n->op == &pith_op_param || n->op == &pith_op_state; }
+static inline bool pith_is_stored(const node *n)
+{
+    return n->op == &pith_op_param || n->op == &pith_op_state;
+}
 
 /* ---- store.c ---- */
 struct pith_store {
     pith_tensor **tensors;
     int n, capacity;
-    int *table, table_size;             /* open addressing by name */
-    char **patterns;                    /* frozen ones */
+    int *table, table_size; /* open addressing by name */
+    char **patterns;        /* frozen ones */
     int n_patterns;
-    unsigned char *arena;               /* shared by the plans of this store: the largest, not the sum */
+    unsigned char *arena; /* shared by the plans of this store: the largest, not the sum */
     size_t arena_size;
 };
 bool pith_store_is_frozen(const pith_store *s, const char *name);
-bool pith_store_reserve(pith_store *s, size_t bytes);       /* makes the arena at least so large */
-void *pith_aligned(size_t bytes);                           /* 64-byte aligned zeros; NULL and an error when there is none */
+bool pith_store_reserve(pith_store *s, size_t bytes); /* makes the arena at least so large */
+void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error when there is none */
 
 /* ---- plan.c, fuse.c, layout.c, run.c ---- */
 
 /* One pointwise op inside a fused chain; operands are indices into the chain's table. */
-typedef struct { const pith_pointwise *op; int in[3], n_in, out; } pith_instruction;
+typedef struct {
+    const pith_pointwise *op;
+    int in[3], n_in, out;
+} pith_instruction;
 typedef enum { PITH_FULL, PITH_BROADCAST, PITH_OUTPUT, PITH_TILE } pith_operand_kind;
 #define PITH_MOST_MEMBERS 64
 #define PITH_MOST_OPERANDS (4 * PITH_MOST_MEMBERS)
 typedef struct {
     pith_operand_kind kind;
-    int slot;                           /* input or output number of the step */
-    int tile;                           /* register of a tile, or where a repeated input is spread */
-    int n;                              /* of a broadcast: collapsed axes, slowest first, */
+    int slot; /* input or output number of the step */
+    int tile; /* register of a tile, or where a repeated input is spread */
+    int n;    /* of a broadcast: collapsed axes, slowest first, */
     int dim[PITH_MAX_DIMS];
-    size_t stride[PITH_MAX_DIMS];       /* in elements; 0 where repeated */
+    size_t stride[PITH_MAX_DIMS]; /* in elements; 0 where repeated */
 } pith_operand;
-typedef struct { int operand, out; } pith_late;            /* a tile copied to output `out` when the tile is done */
+/* a tile copied to output `out` when the tile is done */
 typedef struct {
-    size_t count;                       /* elements */
+    int operand, out;
+} pith_late;
+typedef struct {
+    size_t count; /* elements */
     int n_instructions, n_operands, n_late, tiles;
     pith_instruction *instructions;
     pith_operand *operands;
     pith_late *late;
-    int *last_read, *made;              /* the instruction that last reads an input, that makes an output */
+    int *last_read, *made; /* the instruction that last reads an input, that makes an output */
 } pith_chain;
 void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out);
 void pith_chain_free(pith_chain *c);
 
 typedef struct {
-    const node *n;                      /* the op; of a chain, its last member */
-    pith_chain *chain;                  /* NULL for other ops */
+    const node *n;     /* the op; of a chain, its last member */
+    pith_chain *chain; /* NULL for other ops */
     int n_in, n_out;
-    int *in, *out;                      /* places */
+    int *in, *out; /* places */
     size_t scratch, scratch_offset;
     int scratch_block;
-    int first_member, n_members;        /* of a chain: into plan->members */
+    int first_member, n_members; /* of a chain: into plan->members */
     double seconds;
 } pith_planned;
 
@@ -101,13 +122,17 @@ typedef struct {
 typedef enum { PITH_NOWHERE, PITH_ARENA, PITH_FIXED, PITH_FED } pith_where_kind;
 typedef struct {
     pith_where_kind kind;
-    size_t offset;                      /* in the arena, or behind `pointer` */
-    const void *pointer;                /* fixed memory, or what was fed */
-    int source;                         /* of an alias of something fed: the place fed; else -1 */
-    int block;                          /* arena: which block of memory */
+    size_t offset;       /* in the arena, or behind `pointer` */
+    const void *pointer; /* fixed memory, or what was fed */
+    int source;          /* of an alias of something fed: the place fed; else -1 */
+    int block;           /* arena: which block of memory */
 } pith_place;
 
-typedef struct { size_t size, offset; int first, last; } pith_memory;     /* live from step `first` to step `last` */
+/* live from step `first` to step `last` */
+typedef struct {
+    size_t size, offset;
+    int first, last;
+} pith_memory;
 
 enum { PITH_MERGE = 1, PITH_FUSE = 2, PITH_REUSE = 4, PITH_ARENA_SHARED = 8, PITH_EVERYTHING = 15 };
 
@@ -117,17 +142,17 @@ struct pith_plan {
     int flags;
     int n_outputs;
     node **outputs;
-    int n;                              /* nodes of the graph when the plan was made */
-    int *canonical;                     /* node id -> id of the node that stands for it */
+    int n;          /* nodes of the graph when the plan was made */
+    int *canonical; /* node id -> id of the node that stands for it */
     bool *live;
-    void **folded;                      /* node id -> constant computed at plan time */
-    int *group;                         /* node id -> chain, -1 for none */
-    int *store_to;                      /* node id -> id of the assign whose leaf it is written to, -1 */
-    bool *stored;                       /* chain members that have memory */
-    int *members, n_members;            /* ids, chain by chain */
+    void **folded;           /* node id -> constant computed at plan time */
+    int *group;              /* node id -> chain, -1 for none */
+    int *store_to;           /* node id -> id of the assign whose leaf it is written to, -1 */
+    bool *stored;            /* chain members that have memory */
+    int *members, n_members; /* ids, chain by chain */
     pith_planned *steps;
     int n_steps;
-    pith_place *places;                 /* by node id */
+    pith_place *places; /* by node id */
     pith_memory *blocks;
     int n_blocks;
     size_t arena;
@@ -135,11 +160,14 @@ struct pith_plan {
     int64_t runs;
     pith_plan_stats stats;
 };
-void pith_group_chains(pith_plan *p);                       /* fuse.c */
-pith_chain *pith_chain_new(const pith_plan *p, pith_planned *step);     /* chain.c; p NULL: step->n alone */
-const node *pith_source(const pith_plan *p, const node *n);     /* canonical, and what an absorbed assign wrote */
-void pith_lay_out(pith_plan *p);                            /* layout.c: blocks, in-place, offsets */
+void pith_group_chains(pith_plan *p); /* fuse.c */
+/* chain.c; p NULL: step->n alone */
+pith_chain *pith_chain_new(const pith_plan *p, pith_planned *step);
+/* canonical, and what an absorbed assign wrote */
+const node *pith_source(const pith_plan *p, const node *n);
+void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
 size_t pith_live_bound(const pith_plan *p);
-bool pith_evaluate(const node *n, const void *const *in, void *out);     /* run.c: one op, for folding */
+/* run.c: one op, for folding */
+bool pith_evaluate(const node *n, const void *const *in, void *out);
 const node *pith_canonical(const pith_plan *p, const node *n);
 #endif

@@ -1,5 +1,6 @@
-/* layout.c: where every value lies. A value lives from the step that makes it to the last step that reads it; a result may take
- * over the memory of an input that dies there; what remains is packed into one arena, largest first. */
+/* layout.c: where every value lies. A value lives from the step that makes it to the last step that
+ * reads it; a result may take over the memory of an input that dies there; what remains is packed
+ * into one arena, largest first. */
 #include "inside.h"
 
 static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -38,7 +39,8 @@ static void place_leaves(pith_plan *p)
     }
 }
 
-/* An alias lies where its input does, and a little further. It is placed when it is first read: by then its root has been. */
+/* An alias lies where its input does, and a little further. It is placed when it is first read: by
+ * then its root has been. */
 static void place_alias(pith_plan *p, const node *n)
 {
     pith_place *x = &p->places[n->id];
@@ -49,13 +51,16 @@ static void place_alias(pith_plan *p, const node *n)
     x->offset += (size_t)n->attr.i[0] * pith_width(n->dtype);
 }
 
-/* May output k of the step lie where input i lies? The input's memory dies here, has the same size, and nobody else in the step
- * reads it; in a chain, no instruction after the one that overwrites it does. */
-static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, const int *deaths, int step)
+/* May output k of the step lie where input i lies? The input's memory dies here, has the same size,
+ * and nobody else in the step reads it; in a chain, no instruction after the one that overwrites it
+ * does. */
+static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, const int *deaths,
+                      int step)
 {
     const node *a = p->graph->nodes[s->in[i]], *o = p->graph->nodes[s->out[k]];
     const int block = p->places[a->id].block;
-    if (block < 0 || p->places[a->id].offset || deaths[block] != step || p->blocks[block].size != rounded(pith_bytes(o)))
+    if (block < 0 || p->places[a->id].offset || deaths[block] != step ||
+        p->blocks[block].size != rounded(pith_bytes(o)))
         return false;
     if (pith_bytes(a) != pith_bytes(o) || a->dtype != o->dtype) return false;
     for (int other = 0; other < s->n_in; other++)
@@ -128,7 +133,7 @@ static void live_ranges(pith_plan *p)
 
 /* ---- packing ---- */
 
-static const pith_memory *sorting;      /* qsort has no context; the critical section below guards it */
+static const pith_memory *sorting; /* qsort has no context; the critical section below guards it */
 static int sorting_peak;
 
 /* What is alive when most is alive goes first, and the larger before the smaller. */
@@ -141,8 +146,9 @@ static int by_rank(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-/* Each block, in this order, at the lowest place that is free all its life. `placed` is sorted by offset. In order of
- * time (`order` NULL) what has died is forgotten, which keeps that list short. */
+/* Each block, in this order, at the lowest place that is free all its life. `placed` is sorted by
+ * offset. In order of time (`order` NULL) what has died is forgotten, which keeps that list short.
+ */
 static size_t pack(pith_memory *blocks, int n, const int *order)
 {
     int *placed = malloc(sizeof *placed * (size_t)(n + 1)), count = 0;
@@ -177,7 +183,7 @@ static size_t live_bound(const pith_plan *p, int *peak)
     for (int k = 0; k < p->n_blocks; k++) {
         const int end = p->blocks[k].last < p->n_steps ? p->blocks[k].last : p->n_steps;
         change[p->blocks[k].first] += p->blocks[k].size;
-        change[end + 1] -= p->blocks[k].size;              /* wraps around and back: unsigned sums are exact */
+        change[end + 1] -= p->blocks[k].size; /* wraps around and back: unsigned sums are exact */
     }
     for (int step = 0; step <= p->n_steps; step++) {
         live += change[step];
@@ -193,11 +199,11 @@ size_t pith_live_bound(const pith_plan *p)
     return live_bound(p, &peak);
 }
 
-#define MOST_SORTED 12000               /* blocks; packing them largest first takes time in their square */
+#define MOST_SORTED 12000 /* blocks; packing them largest first takes time in their square */
 #define TRIES 24
 
-/* By rank, which is mostly within half a per cent of the bound; then, again and again, the block that sticks out
- * chooses first. */
+/* By rank, which is mostly within half a per cent of the bound; then, again and again, the block
+ * that sticks out chooses first. */
 static size_t pack_blocks(pith_plan *p)
 {
     const int n = p->n_blocks, tries = n > 4000 ? 4 : TRIES;
@@ -239,9 +245,11 @@ void pith_lay_out(pith_plan *p)
     live_ranges(p);
     if (p->flags & PITH_ARENA_SHARED) p->arena = pack_blocks(p);
     else
-        for (int k = 0; k < p->n_blocks; k++) p->blocks[k].offset = p->arena, p->arena += p->blocks[k].size;
+        for (int k = 0; k < p->n_blocks; k++)
+            p->blocks[k].offset = p->arena, p->arena += p->blocks[k].size;
     for (int id = 0; id < p->n; id++)
         if (p->places[id].block >= 0) p->places[id].offset += p->blocks[p->places[id].block].offset;
     for (int k = 0; k < p->n_steps; k++)
-        if (p->steps[k].scratch) p->steps[k].scratch_offset = p->blocks[p->steps[k].scratch_block].offset;
+        if (p->steps[k].scratch)
+            p->steps[k].scratch_offset = p->blocks[p->steps[k].scratch_block].offset;
 }

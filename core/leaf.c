@@ -1,18 +1,23 @@
-/* leaf.c: where values come from and go to: inputs, params, states and constants, and the assign that writes a leaf. */
+/* leaf.c: where values come from and go to: inputs, params, states and constants, and the assign
+ * that writes a leaf. */
 #include "inside.h"
 
 static bool leaf_shape(node *n) { return n->dtype <= PITH_U8; }
 
-const pith_op pith_op_input = { "input", .shape = leaf_shape, .flags = PITH_LEAF | PITH_DISTINCT, .no_grad = "it is a leaf" };
-const pith_op pith_op_param = { "param", .shape = leaf_shape, .flags = PITH_LEAF, .no_grad = "it is a leaf" };
-const pith_op pith_op_state = { "state", .shape = leaf_shape, .flags = PITH_LEAF, .no_grad = "it is a leaf" };
-const pith_op pith_op_const = { "const", .shape = leaf_shape, .flags = PITH_LEAF, .no_grad = "it is a leaf" };
+const pith_op pith_op_input = { "input", .shape = leaf_shape, .flags = PITH_LEAF | PITH_DISTINCT,
+                                .no_grad = "it is a leaf" };
+const pith_op pith_op_param = { "param", .shape = leaf_shape, .flags = PITH_LEAF,
+                                .no_grad = "it is a leaf" };
+const pith_op pith_op_state = { "state", .shape = leaf_shape, .flags = PITH_LEAF,
+                                .no_grad = "it is a leaf" };
+const pith_op pith_op_const = { "const", .shape = leaf_shape, .flags = PITH_LEAF,
+                                .no_grad = "it is a leaf" };
 
 /* Cotangents of further results are gathered by the walk when it comes to the op itself. */
 const pith_op pith_op_result = { "result", .flags = PITH_LEAF, .no_grad = "it belongs to its op" };
 
-static node *leaf(const char *at, pith_graph *g, const pith_op *op, const char *name, pith_dtype dtype, int ndim,
-                  const int *dim)
+static node *leaf(const char *at, pith_graph *g, const pith_op *op, const char *name,
+                  pith_dtype dtype, int ndim, const int *dim)
 {
     node *n = pith_make(at, op, g, 0, NULL, NULL);
     n->name = name;
@@ -35,7 +40,7 @@ static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
     real *x = t->data;
     for (size_t i = 0; i < size; i++)
         x[i] = (real)(init == PITH_CONSTANT ? a
-                    : init == PITH_NORMAL   ? a * pith_normal_at(key, 0, i)
+                      : init == PITH_NORMAL ? a * pith_normal_at(key, 0, i)
                                             : a * (2 * pith_uniform_at(key, 0, i) - 1));
 }
 
@@ -49,39 +54,52 @@ static node *leaf_over(const pith_graph *g, const pith_tensor *t)
 }
 
 /* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
-static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name, pith_dtype dtype, int ndim,
-                    const int *dim, pith_init init, double a)
+static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name,
+                    pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
 {
     const char *full = pith_keep(g, "%s%s%s", g->prefix, g->scope, name);
     const bool param = op == &pith_op_param;
     node *n = leaf(at, g, op, full, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
-    if (!g->store) return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
+    if (!g->store)
+        return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
     pith_tensor *t = pith_store_find(g->store, full);
     if (!t) {
         t = pith_store_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim);
         if (!t) return pith_fail(n, "%s", pith_error()), pith_poison(n);
         if (dtype == PITH_F32) draw(t, g->seed, init, a);
         else if (dtype == PITH_U8) memset(t->data, (int)a, pith_tensor_size(t));
-        else for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)t->data)[i] = (int)a;
+        else
+            for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)t->data)[i] = (int)a;
     }
-    const node found = { .dtype = t->dtype, .ndim = t->ndim,
-                         .dim = { t->dim[0], t->dim[1], t->dim[2], t->dim[3], t->dim[4], t->dim[5] } };
+    const node found = { .dtype = t->dtype,
+                         .ndim = t->ndim,
+                         .dim = { t->dim[0], t->dim[1], t->dim[2], t->dim[3], t->dim[4],
+                                  t->dim[5] } };
     char here[96], there[96];
     if (t->dtype != dtype || !pith_same_shape(&found, n))
-        return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", full, pith_shape_text(&found, there),
-                         pith_shape_text(n, here), t->dtype != dtype ? " of another type" : ""), pith_poison(n);
+        return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", full,
+                         pith_shape_text(&found, there), pith_shape_text(n, here),
+                         t->dtype != dtype ? " of another type" : ""),
+               pith_poison(n);
     node *same = leaf_over(g, t);
     if (same && same->op != op)
-        return pith_fail(n, "%s is a %s of this graph already, made at %s", full, same->op->name, same->at), pith_poison(n);
-    if (same) return g->n--, same;      /* nothing refers to the new one yet */
+        return pith_fail(n, "%s is a %s of this graph already, made at %s", full, same->op->name,
+                         same->at),
+               pith_poison(n);
+    if (same) return g->n--, same; /* nothing refers to the new one yet */
     node **list = param ? g->params : g->states;
     const int count = param ? g->n_params : g->n_states;
     t->used = true;
     t->kind = param ? PITH_WEIGHT : PITH_STATE;
     pith_leaf *l = pith_alloc(g, sizeof *l);
-    *l = (pith_leaf){ .tensor = t, .group = { .trained = param && !g->frozen && !pith_store_is_frozen(g->store, full),
-                                              .decay = ndim >= 2, .rate = 1, .low = -INFINITY, .high = INFINITY } };
+    *l = (pith_leaf){ .tensor = t,
+                      .group = { .trained = param && !g->frozen &&
+                                            !pith_store_is_frozen(g->store, full),
+                                 .decay = ndim >= 2,
+                                 .rate = 1,
+                                 .low = -INFINITY,
+                                 .high = INFINITY } };
     n->attr.p = l;
     list = realloc(list, sizeof *list * (size_t)(count + 1));
     list[count] = n;
@@ -97,7 +115,8 @@ node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init ini
     return stored(at, &pith_op_param, g, name, PITH_F32, ndim, dim, init, a);
 }
 
-node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value, ...)
+node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value,
+                  ...)
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(value, dim, ndim);
@@ -119,14 +138,17 @@ bool pith_is_param(const node *n) { return n->op == &pith_op_param; }
 
 static pith_param_group *group_of(node *n, const char *wanted)
 {
-    static pith_param_group nobody;     /* what is told to a poisoned node */
+    static pith_param_group nobody; /* what is told to a poisoned node */
     if (!n || pith_poisoned(n)) return &nobody;
     if (!pith_is_param(n)) return pith_fail(n, "%s is for params only", wanted), &nobody;
     return &pith_leaf_of(n)->group;
 }
 
 node *pith_no_decay(node *n) { return group_of(n, "pith_no_decay")->decay = false, n; }
-node *pith_rate_factor(node *n, double factor) { return group_of(n, "pith_rate_factor")->rate = factor, n; }
+node *pith_rate_factor(node *n, double factor)
+{
+    return group_of(n, "pith_rate_factor")->rate = factor, n;
+}
 
 node *pith_clamp_param(node *n, double low, double high)
 {
@@ -156,7 +178,8 @@ pith_store *pith_use_store(pith_graph *g, pith_store *store, const char *prefix,
 
 /* ---- constants ---- */
 
-node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim, const int *dim)
+node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim,
+                      const int *dim)
 {
     node *n = leaf(at, g, &pith_op_const, NULL, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
@@ -205,7 +228,8 @@ static void assign_cpu(const node *n, const void *const *in, void *const *out, v
     memmove(out[0], in[1], pith_bytes(n));
 }
 
-const pith_op pith_op_assign = { "assign", .shape = assign_shape, .cpu = assign_cpu, .flags = PITH_DISTINCT,
+const pith_op pith_op_assign = { "assign", .shape = assign_shape, .cpu = assign_cpu,
+                                 .flags = PITH_DISTINCT,
                                  .no_grad = "it is a write: differentiate the value instead" };
 
 node *pith_assign_(const char *at, node *leaf, node *value)
@@ -215,11 +239,13 @@ node *pith_assign_(const char *at, node *leaf, node *value)
 
 static bool group_shape(node *n) { return pith_shape(n, PITH_F32, 0, NULL); }
 
-const pith_op pith_op_group = { "group", .shape = group_shape, .flags = PITH_NO_VALUE | PITH_DISTINCT,
+const pith_op pith_op_group = { "group", .shape = group_shape,
+                                .flags = PITH_NO_VALUE | PITH_DISTINCT,
                                 .no_grad = "it has no value" };
 
 node *pith_group_(const char *at, int n, node *const *nodes)
 {
-    if (n < 1 || !nodes[0]) return pith_raise("%s: group: %s", at, n < 1 ? "no nodes" : "input 0 is NULL"), NULL;
+    if (n < 1 || !nodes[0])
+        return pith_raise("%s: group: %s", at, n < 1 ? "no nodes" : "input 0 is NULL"), NULL;
     return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }

@@ -1,16 +1,19 @@
-/* plan.c: from nodes to steps. What no output needs is dropped, equal nodes are merged, constants are folded, pointwise ops are
- * gathered into chains (fuse.c), and everything gets a place in memory (layout.c). Order of execution is order of creation. */
+/* plan.c: from nodes to steps. What no output needs is dropped, equal nodes are merged, constants
+ * are folded, pointwise ops are gathered into chains (fuse.c), and everything gets a place in
+ * memory (layout.c). Order of execution is order of creation. */
 #include "inside.h"
 
 /* ---- liveness ---- */
 
 static void mark(const pith_plan *p, bool *live, const int *canonical)
 {
-    for (int k = 0; k < p->n_outputs; k++) live[canonical ? canonical[p->outputs[k]->id] : p->outputs[k]->id] = true;
+    for (int k = 0; k < p->n_outputs; k++)
+        live[canonical ? canonical[p->outputs[k]->id] : p->outputs[k]->id] = true;
     for (int id = p->n - 1; id >= 0; id--) {
         const node *n = p->graph->nodes[id];
         if (!live[id] || (p->folded && p->folded[id])) continue;
-        for (int k = 0; k < n->n_in; k++) live[canonical ? canonical[n->in[k]->id] : n->in[k]->id] = true;
+        for (int k = 0; k < n->n_in; k++)
+            live[canonical ? canonical[n->in[k]->id] : n->in[k]->id] = true;
     }
 }
 
@@ -40,12 +43,16 @@ static uint64_t key(const pith_plan *p, const node *n)
 
 static bool equal(const pith_plan *p, const node *a, const node *b)
 {
-    if (a->op != b->op || a->copy != b->copy || a->n_in != b->n_in || a->dtype != b->dtype || !pith_same_shape(a, b))
+    if (a->op != b->op || a->copy != b->copy || a->n_in != b->n_in || a->dtype != b->dtype ||
+        !pith_same_shape(a, b))
         return false;
     for (int k = 0; k < a->n_in; k++)
         if (p->canonical[a->in[k]->id] != p->canonical[b->in[k]->id]) return false;
-    if (memcmp(a->attr.i, b->attr.i, sizeof a->attr.i) || memcmp(a->attr.f, b->attr.f, sizeof a->attr.f)) return false;
-    return a->attr.p == b->attr.p || (small_const(a) && memcmp(a->attr.p, b->attr.p, pith_bytes(a)) == 0);
+    if (memcmp(a->attr.i, b->attr.i, sizeof a->attr.i) ||
+        memcmp(a->attr.f, b->attr.f, sizeof a->attr.f))
+        return false;
+    return a->attr.p == b->attr.p ||
+           (small_const(a) && memcmp(a->attr.p, b->attr.p, pith_bytes(a)) == 0);
 }
 
 /* The memory of a value known at plan time, NULL if it is not. */
@@ -53,8 +60,11 @@ static const void *known(const pith_plan *p, const node *n)
 {
     const node *c = pith_canonical(p, n);
     size_t offset = 0;
-    for (; c->op->flags & PITH_ALIAS; c = pith_canonical(p, c->in[0])) offset += (size_t)c->attr.i[0] * pith_width(c->dtype);
-    const char *data = p->folded[c->id] ? p->folded[c->id] : c->op == &pith_op_const ? c->attr.p : NULL;
+    for (; c->op->flags & PITH_ALIAS; c = pith_canonical(p, c->in[0]))
+        offset += (size_t)c->attr.i[0] * pith_width(c->dtype);
+    const char *data = p->folded[c->id]          ? p->folded[c->id]
+                       : c->op == &pith_op_const ? c->attr.p
+                                                 : NULL;
     return data ? data + offset : NULL;
 }
 
@@ -63,7 +73,8 @@ static bool fold(pith_plan *p, const node *n)
 {
     const void *in[8];
     size_t size = 1024;
-    if (n->op->flags & ~(unsigned)(PITH_INPLACE | PITH_GEMM) || pith_results(n->op) > 1 || n->n_in < 1 || n->n_in > 8)
+    if (n->op->flags & ~(unsigned)(PITH_INPLACE | PITH_GEMM) || pith_results(n->op) > 1 ||
+        n->n_in < 1 || n->n_in > 8)
         return false;
     for (int k = 0; k < n->n_in; k++) {
         if (!(in[k] = known(p, n->in[k]))) return false;
@@ -113,7 +124,8 @@ static void merge(pith_plan *p, const bool *reached)
 static bool runs_alone(const pith_plan *p, const node *n)
 {
     const unsigned quiet = PITH_LEAF | PITH_ALIAS | PITH_NO_VALUE;
-    return p->live[n->id] && p->canonical[n->id] == n->id && !p->folded[n->id] && !n->op->pointwise && !(n->op->flags & quiet);
+    return p->live[n->id] && p->canonical[n->id] == n->id && !p->folded[n->id] &&
+           !n->op->pointwise && !(n->op->flags & quiet);
 }
 
 static bool absorbed(const pith_plan *p, const node *assign)
@@ -135,7 +147,8 @@ static void plan_op(const pith_plan *p, const node *n, pith_planned *s)
 
 static bool make_steps(pith_plan *p)
 {
-    int *last = malloc(sizeof *last * (size_t)(p->n + 1)), *first = calloc((size_t)p->n + 2, sizeof *first);
+    int *last = malloc(sizeof *last * (size_t)(p->n + 1)),
+        *first = calloc((size_t)p->n + 2, sizeof *first);
     for (int id = 0; id < p->n; id++)
         if (p->group[id] >= 0) last[p->group[id]] = id, first[p->group[id] + 1]++, p->n_members++;
     for (int g = 0; g < p->n; g++) first[g + 1] += first[g];
@@ -217,8 +230,10 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs)
 {
     if (g->error) return NULL;
     for (int k = 0; k < n; k++)
-        if (!outputs[k] || outputs[k]->graph != g) return pith_raise("output %d of the plan is not a node of its graph", k), NULL;
-    if (!g->store) return pith_raise("a plan wants a graph with a store, which holds its memory"), NULL;
+        if (!outputs[k] || outputs[k]->graph != g)
+            return pith_raise("output %d of the plan is not a node of its graph", k), NULL;
+    if (!g->store)
+        return pith_raise("a plan wants a graph with a store, which holds its memory"), NULL;
     pith_plan *p = new_plan(g, n, outputs, getenv("PITH_NOPLAN") ? 0 : PITH_EVERYTHING);
     if (p && !pith_store_reserve(p->store, p->arena)) return pith_plan_free(p), NULL;
     return p;

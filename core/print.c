@@ -1,4 +1,5 @@
-/* print.c: looking at graphs and plans: a node as a formula, a graph as a drawing, a plan as a table, and where the time goes. */
+/* print.c: looking at graphs and plans: a node as a formula, a graph as a drawing, a plan as a
+ * table, and where the time goes. */
 #include "inside.h"
 
 /* ---- formula ---- */
@@ -6,16 +7,23 @@
 static void print_leaf(FILE *f, const node *n)
 {
     char shape[96];
-    if (n->op == &pith_op_const && pith_size(n) == 1 && n->dtype == PITH_F32) fprintf(f, "%g", (double)*(const real *)n->attr.p);
+    if (n->op == &pith_op_const && pith_size(n) == 1 && n->dtype == PITH_F32)
+        fprintf(f, "%g", (double)*(const real *)n->attr.p);
     else if (n->op == &pith_op_const) fprintf(f, "const%s", pith_shape_text(n, shape));
     else fprintf(f, "%s", n->name ? n->name : n->op->name);
 }
 
-/* The four operations as signs, with brackets where they are needed; everything else as op(inputs). */
+/* The four operations as signs, with brackets where they are needed; everything else as op(inputs).
+ */
 static void print_formula(FILE *f, const node *n, int depth, int binding)
 {
-    static const struct { const char *name, *sign; int binding, right; } signs[] = {
-        { "add", " + ", 1, 1 }, { "sub", " - ", 1, 2 }, { "mul", " * ", 2, 2 }, { "div", " / ", 2, 3 } };
+    static const struct {
+        const char *name, *sign;
+        int binding, right;
+    } signs[] = { { "add", " + ", 1, 1 },
+                  { "sub", " - ", 1, 2 },
+                  { "mul", " * ", 2, 2 },
+                  { "div", " / ", 2, 3 } };
     if (n->op->flags & PITH_LEAF && n->op != &pith_op_result) {
         print_leaf(f, n);
         return;
@@ -39,11 +47,12 @@ static void print_formula(FILE *f, const node *n, int depth, int binding)
         print_formula(f, n->in[0], depth - 1, 3);
         return;
     }
-    if (n->op == &pith_op_expand) {             /* repetition is plain from the shapes */
+    if (n->op == &pith_op_expand) { /* repetition is plain from the shapes */
         print_formula(f, n->in[0], depth, binding);
         return;
     }
-    if (n->op == &pith_op_result) fprintf(f, "%s.%d", n->in[0]->op->name, n->attr.i[0]), n = n->in[0];
+    if (n->op == &pith_op_result)
+        fprintf(f, "%s.%d", n->in[0]->op->name, n->attr.i[0]), n = n->in[0];
     else fputs(n->op->name, f);
     for (int k = 0; k < n->n_in; k++) {
         fputs(k ? ", " : "(", f);
@@ -71,13 +80,19 @@ void pith_print_dot(FILE *f, const pith_graph *g, const node *n)
     char shape[96];
     for (int id = 0; id < g->n; id++) wanted[id] = !n || id == n->id;
     for (int id = g->n - 1; id >= 0; id--)
-        for (int k = 0; wanted[id] && k < g->nodes[id]->n_in; k++) wanted[g->nodes[id]->in[k]->id] = true;
-    fputs("digraph pith {\n  rankdir=BT; node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\", fontsize=10];\n", f);
+        for (int k = 0; wanted[id] && k < g->nodes[id]->n_in; k++)
+            wanted[g->nodes[id]->in[k]->id] = true;
+    fputs("digraph pith {\n  rankdir=BT; node [shape=box, style=\"rounded,filled\", "
+          "fontname=\"sans-serif\", fontsize=10];\n",
+          f);
     for (int id = 0; id < g->n; id++) {
         const node *m = g->nodes[id];
         if (!wanted[id]) continue;
-        const char *colour = m->op == &pith_op_param ? "#ffe0a3" : m->op->flags & PITH_LEAF ? "#d9ead3"
-                           : m->op == &pith_op_assign ? "#f4b6b6" : m->backward ? "#d6e0f5" : "#ffffff";
+        const char *colour = m->op == &pith_op_param    ? "#ffe0a3"
+                             : m->op->flags & PITH_LEAF ? "#d9ead3"
+                             : m->op == &pith_op_assign ? "#f4b6b6"
+                             : m->backward              ? "#d6e0f5"
+                                                        : "#ffffff";
         fprintf(f, "  n%d [label=\"%s%s", id, m->op->name, m->name ? " " : "");
         put_escaped(f, m->name ? m->name : "");
         fprintf(f, "\\n%s\", fillcolor=\"%s\", tooltip=\"", pith_shape_text(m, shape), colour);
@@ -95,16 +110,22 @@ static void print_place(FILE *f, const pith_plan *p, int id)
 {
     const pith_place *x = &p->places[id];
     if (x->kind == PITH_ARENA) fprintf(f, "%12zu", x->offset);
-    else fprintf(f, "%12s", x->kind == PITH_FED ? "fed" : pith_is_stored(p->graph->nodes[id]) || x->pointer ? "store" : "-");
+    else
+        fprintf(f, "%12s",
+                x->kind == PITH_FED                                 ? "fed"
+                : pith_is_stored(p->graph->nodes[id]) || x->pointer ? "store"
+                                                                    : "-");
 }
 
 void pith_print_plan(FILE *f, const pith_plan *p)
 {
     char shape[96], label[96];
-    fprintf(f, "%5s  %-28s %-22s %12s %12s  %s\n", "step", "op", "result", "bytes", "place", "from");
+    fprintf(f, "%5s  %-28s %-22s %12s %12s  %s\n", "step", "op", "result", "bytes", "place",
+            "from");
     for (int k = 0; k < p->n_steps; k++) {
         const pith_planned *s = &p->steps[k];
-        if (s->chain && s->n_members > 1) snprintf(label, sizeof label, "chain of %d, to %s", s->n_members, s->n->op->name);
+        if (s->chain && s->n_members > 1)
+            snprintf(label, sizeof label, "chain of %d, to %s", s->n_members, s->n->op->name);
         else snprintf(label, sizeof label, "%s", s->n->op->name);
         for (int o = 0; o < s->n_out; o++) {
             const node *n = p->graph->nodes[s->out[o]];
@@ -116,10 +137,15 @@ void pith_print_plan(FILE *f, const pith_plan *p)
         }
     }
     const pith_plan_stats s = pith_plan_statistics(p);
-    fprintf(f, "%d nodes, %d merged, %d folded, %d in chains; %d steps\n", s.nodes, s.merged, s.folded, s.fused, s.steps);
-    fprintf(f, "arena %zu bytes, lower bound %zu (%.3f); without in-place %zu, without fusion %zu, a buffer each %zu\n", s.arena,
-            s.bound, s.bound ? (double)s.arena / (double)s.bound : 1, s.without_inplace, s.without_fusion, s.separate);
-    fprintf(f, "%.1f MB moved and %.3f GFLOP of products a run\n", (double)s.moved / 1e6, s.gemm_flops / 1e9);
+    fprintf(f, "%d nodes, %d merged, %d folded, %d in chains; %d steps\n", s.nodes, s.merged,
+            s.folded, s.fused, s.steps);
+    fprintf(f,
+            "arena %zu bytes, lower bound %zu (%.3f); without in-place %zu, without fusion %zu, "
+            "a buffer each %zu\n",
+            s.arena, s.bound, s.bound ? (double)s.arena / (double)s.bound : 1, s.without_inplace,
+            s.without_fusion, s.separate);
+    fprintf(f, "%.1f MB moved and %.3f GFLOP of products a run\n", (double)s.moved / 1e6,
+            s.gemm_flops / 1e9);
 }
 
 /* ---- time ---- */
@@ -131,7 +157,11 @@ void pith_time_plan(pith_plan *p, bool on)
     for (int k = 0; k < p->n_steps; k++) p->steps[k].seconds = 0;
 }
 
-typedef struct { char name[128]; double seconds; int steps; } row;
+typedef struct {
+    char name[128];
+    double seconds;
+    int steps;
+} row;
 
 static int by_time(const void *a, const void *b)
 {
@@ -141,7 +171,8 @@ static int by_time(const void *a, const void *b)
 
 static void name_op(const pith_planned *s, char *name, size_t size)
 {
-    snprintf(name, size, "%s%s", s->chain ? "pointwise" : s->n->op->name, s->n->backward ? " (backward)" : "");
+    snprintf(name, size, "%s%s", s->chain ? "pointwise" : s->n->op->name,
+             s->n->backward ? " (backward)" : "");
 }
 
 static void name_scope(const pith_planned *s, char *name, size_t size)
@@ -149,7 +180,8 @@ static void name_scope(const pith_planned *s, char *name, size_t size)
     snprintf(name, size, "%s", *s->n->scope ? s->n->scope : "(no scope)");
 }
 
-static void print_table(FILE *f, const pith_plan *p, const char *title, void (*name)(const pith_planned *, char *, size_t))
+static void print_table(FILE *f, const pith_plan *p, const char *title,
+                        void (*name)(const pith_planned *, char *, size_t))
 {
     row *rows = calloc((size_t)p->n_steps + 1, sizeof *rows);
     int n = 0;
@@ -167,7 +199,8 @@ static void print_table(FILE *f, const pith_plan *p, const char *title, void (*n
     qsort(rows, (size_t)n, sizeof *rows, by_time);
     fprintf(f, "%-44s %10s %7s %6s\n", title, "ms a run", "share", "steps");
     for (int r = 0; r < n && r < 40; r++)
-        fprintf(f, "%-44s %10.3f %6.1f%% %6d\n", rows[r].name, 1e3 * rows[r].seconds / (double)(p->runs ? p->runs : 1),
+        fprintf(f, "%-44s %10.3f %6.1f%% %6d\n", rows[r].name,
+                1e3 * rows[r].seconds / (double)(p->runs ? p->runs : 1),
                 total > 0 ? 100 * rows[r].seconds / total : 0, rows[r].steps);
     free(rows);
 }

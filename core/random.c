@@ -1,10 +1,12 @@
-/* random.c: counter-based random numbers (Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011)
- * and the keys that name their streams. Nothing is kept between draws, so any thread, rank or replay draws the same. */
+/* random.c: counter-based random numbers (Philox4x32-10: Salmon et al., "Parallel random numbers:
+ * as easy as 1, 2, 3", 2011) and the keys that name their streams. Nothing is kept between draws,
+ * so any thread, rank or replay draws the same. */
 #include "inside.h"
 
 void pith_philox(uint64_t key, uint64_t low, uint64_t high, uint32_t out[4])
 {
-    uint32_t c[4] = { (uint32_t)low, (uint32_t)(low >> 32), (uint32_t)high, (uint32_t)(high >> 32) };
+    uint32_t c[4] = { (uint32_t)low, (uint32_t)(low >> 32), (uint32_t)high,
+                      (uint32_t)(high >> 32) };
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     for (int round = 0; round < 10; round++) {
         const uint64_t a = (uint64_t)0xD2511F53u * c[0], b = (uint64_t)0xCD9E8D57u * c[2];
@@ -27,7 +29,7 @@ double pith_uniform_at(uint64_t key, uint64_t step, uint64_t element)
     return unit(x[0]);
 }
 
-double pith_normal_at(uint64_t key, uint64_t step, uint64_t element)        /* Box and Muller */
+double pith_normal_at(uint64_t key, uint64_t step, uint64_t element) /* Box and Muller */
 {
     uint32_t x[4];
     pith_philox(key, element, step, x);
@@ -59,7 +61,7 @@ node *pith_step(pith_graph *g)
 {
     if (!g->step) {
         const int segment = g->segment;
-        g->segment = 0;                 /* shared by everybody, so it belongs to no recomputed segment */
+        g->segment = 0; /* shared by everybody, so it belongs to no recomputed segment */
         g->step = pith_make("step", &pith_op_input, g, 0, NULL, NULL);
         g->step->name = "step";
         pith_shape(g->step, PITH_I32, 0, NULL);

@@ -1,5 +1,5 @@
-/* run.c: running a plan: feed, one kernel after the other, read. Pointers are found anew each run, since inputs may be fed from
- * elsewhere and the arena may have grown. */
+/* run.c: running a plan: feed, one kernel after the other, read. Pointers are found anew each run,
+ * since inputs may be fed from elsewhere and the arena may have grown. */
 #include <time.h>
 #include "inside.h"
 
@@ -36,7 +36,8 @@ static bool check_finite(const pith_plan *p, const pith_planned *s)
         const int64_t i = not_finite(n, memory_of(p, s->out[k]));
         if (i >= 0)
             return pith_raise("%s: %s makes %g at element %lld of %s%s", n->at, n->op->name,
-                              (double)((real *)memory_of(p, s->out[k]))[i], (long long)i, pith_shape_text(n, shape),
+                              (double)((real *)memory_of(p, s->out[k]))[i], (long long)i,
+                              pith_shape_text(n, shape),
                               n->backward ? " in the backward pass" : "");
     }
     return true;
@@ -71,7 +72,7 @@ bool pith_run(pith_plan *p)
         const node *n = p->graph->nodes[id];
         if (n->op != &pith_op_input || !p->live[id] || p->places[id].pointer) continue;
         if (n == p->graph->step) p->places[id].pointer = &zero;
-        else if (n->attr.p) p->places[id].pointer = n->attr.p;      /* a sample brings its own */
+        else if (n->attr.p) p->places[id].pointer = n->attr.p; /* a sample brings its own */
         else return pith_raise("%s: input %s was not fed", n->at, n->name);
     }
     const bool check = getenv("PITH_NAN") != NULL;
@@ -95,7 +96,8 @@ static bool stays(const pith_plan *p, const node *n)
 
 const void *pith_value(const pith_plan *p, const node *output)
 {
-    if (!output || output->graph != p->graph || output->id >= p->n || !p->live[p->canonical[output->id]])
+    if (!output || output->graph != p->graph || output->id >= p->n ||
+        !p->live[p->canonical[output->id]])
         return pith_raise("pith_value: this node is not part of the plan"), NULL;
     const int id = pith_source(p, output)->id;
     if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]))
@@ -125,7 +127,7 @@ bool pith_evaluate(const node *n, const void *const *in, void *out)
     pith_planned s = { .n = n };
     pith_chain *c = pith_chain_new(NULL, &s);
     const void *ordered[3];
-    for (int slot = 0; slot < s.n_in; slot++)               /* an input named twice has one slot */
+    for (int slot = 0; slot < s.n_in; slot++) /* an input named twice has one slot */
         for (int k = 0; k < n->n_in; k++)
             if (n->in[k]->id == s.in[slot]) ordered[slot] = in[k];
     pith_chain_run(c, ordered, &out);

@@ -1,4 +1,5 @@
-/* store.c: named weights and state, which outlive graphs, and the arena that the plans of one store share. */
+/* store.c: named weights and state, which outlive graphs, and the arena that the plans of one store
+ * share. */
 #include <fnmatch.h>
 #include "inside.h"
 
@@ -49,7 +50,8 @@ size_t pith_tensor_size(const pith_tensor *t)
 static int *slot(const pith_store *s, const char *name)
 {
     int k = (int)(pith_hash(name, 0) % (uint64_t)s->table_size);
-    while (s->table[k] && strcmp(s->tensors[s->table[k] - 1]->name, name)) k = (k + 1) % s->table_size;
+    while (s->table[k] && strcmp(s->tensors[s->table[k] - 1]->name, name))
+        k = (k + 1) % s->table_size;
     return &s->table[k];
 }
 
@@ -72,13 +74,17 @@ static bool grow(pith_store *s)
     return true;
 }
 
-pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype, int ndim, const int *dim)
+pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
+                            int ndim, const int *dim)
 {
     if (pith_store_find(s, name)) return pith_raise("%s is in the store already", name), NULL;
     if (ndim < 0 || ndim > PITH_MAX_DIMS)
-        return pith_raise("%s has %d axes, at most %d are allowed", name, ndim, PITH_MAX_DIMS), NULL;
+        return pith_raise("%s has %d axes, at most %d are allowed", name, ndim, PITH_MAX_DIMS),
+               NULL;
     for (int k = 0; k < ndim; k++)
-        if (dim[k] < 1) return pith_raise("%s: axis %d has size %d, every size is at least 1", name, k, dim[k]), NULL;
+        if (dim[k] < 1)
+            return pith_raise("%s: axis %d has size %d, every size is at least 1", name, k, dim[k]),
+                   NULL;
     if (!grow(s)) return NULL;
     pith_tensor *t = calloc(1, sizeof *t);
     char *copy = t ? malloc(strlen(name) + 1) : NULL;
@@ -114,7 +120,8 @@ bool pith_store_reserve(pith_store *s, size_t bytes)
 {
     if (bytes <= s->arena_size) return true;
     free(s->arena);
-    s->arena = aligned_alloc(64, (bytes + 63) / 64 * 64);       /* not cleared: every step writes before it is read */
+    /* not cleared: every step writes before it is read */
+    s->arena = aligned_alloc(64, (bytes + 63) / 64 * 64);
     s->arena_size = s->arena ? bytes : 0;
     return s->arena || pith_raise("no memory for a plan: it wants %zu bytes", bytes);
 }

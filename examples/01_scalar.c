@@ -19,8 +19,8 @@ int main(void)
     pith_store *store = pith_store_new();
     pith_graph *g = pith_graph_new(store, 0);
 
-    /* A list of dims ends with PITH_END; an empty list is a scalar. "x" is fed later. */
-    pith_node *x = pith_input(g, "x", PITH_F32, PITH_END);
+    /* No dims: a scalar. "x" is fed later. */
+    pith_node *x = pith_input(g, "x", PITH_F32);
     pith_node *f = pith_mul(pith_square(x), pith_sin(pith_scale(x, 3)));
     const int before = pith_graph_size(g);
 
@@ -49,7 +49,7 @@ int main(void)
     printf("%6s %10s %10s %10s   %s\n", "x", "f", "f'", "f''", "f' by central differences");
     for (int k = -4; k <= 4; k++) {
         const pith_real at = (pith_real)(k * 0.25);
-        pith_feed(plan, x, &at);            /* not copied: `at` must live until the run is over */
+        pith_feed(plan, x, &at); /* not copied: `at` must live until the run is over */
         pith_run(plan);
         const double h = 1e-4, above = by_hand((double)at + h), below = by_hand((double)at - h);
         printf("%6.2f %10.5f %10.5f %10.5f   %10.5f\n", (double)at, pith_scalar(plan, f),

@@ -16,8 +16,8 @@ enum { POINTS = 128, WIDTH = 32, STEPS = 600, MOST = 16 };
 static pith_node *layer(pith_graph *g, const char *name, pith_node *x, int out, int in)
 {
     pith_scope(g, "%s", name);
-    pith_node *weight = pith_param(g, "weight", PITH_NORMAL, sqrt(2. / in), out, in, PITH_END);
-    pith_node *bias = pith_param(g, "bias", PITH_CONSTANT, 0, out, PITH_END);
+    pith_node *weight = pith_param(g, "weight", PITH_NORMAL, sqrt(2. / in), out, in);
+    pith_node *bias = pith_param(g, "bias", PITH_CONSTANT, 0, out);
     pith_unscope(g);
     return pith_linear(x, weight, bias);
 }
@@ -62,7 +62,7 @@ static void show(pith_store *store)
         grid[2 * k + 1] = (pith_real)(1 - 2. * (k / (2 * SIDE)) / (SIDE - 1));
     }
     pith_graph *g = pith_graph_new(store, 0);
-    pith_node *x = pith_input(g, "x", PITH_F32, SIDE * 2 * SIDE, 2, PITH_END);
+    pith_node *x = pith_input(g, "x", PITH_F32, SIDE * 2 * SIDE, 2);
     pith_node *logits = model(g, x);
     pith_plan *plan = pith_plan_new(g, 1, &logits);
     pith_feed(plan, x, grid);
@@ -79,10 +79,10 @@ int main(void)
     spirals(points, labels);
 
     pith_store *store = pith_store_new();
-    pith_graph *g = pith_graph_new(store, 1);   /* seed and names decide the weights */
-    pith_node *x = pith_input(g, "x", PITH_F32, POINTS, 2, PITH_END);
-    pith_node *y = pith_input(g, "y", PITH_I32, POINTS, PITH_END);
-    pith_node *rate = pith_input(g, "rate", PITH_F32, PITH_END);
+    pith_graph *g = pith_graph_new(store, 1); /* seed and names decide the weights */
+    pith_node *x = pith_input(g, "x", PITH_F32, POINTS, 2);
+    pith_node *y = pith_input(g, "y", PITH_I32, POINTS);
+    pith_node *rate = pith_input(g, "rate", PITH_F32);
     pith_node *loss = pith_mean(pith_cross_entropy(model(g, x), y), PITH_ALL);
 
     /* All gradients in one walk; then AdamW, whose moments are states of the store, written when

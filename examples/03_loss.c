@@ -21,7 +21,7 @@ static pith_node *margin_loss(const pith_batch *b)
 {
     const int pairs = b->image->dim[0];
     pith_node *own = pith_arange(b->graph, pairs), *i = pith_cast(own, PITH_F32);
-    pith_node *diagonal = pith_equal(pith_reshape(i, pairs, 1, PITH_END), i);   /* (B, B) */
+    pith_node *diagonal = pith_equal(pith_reshape(i, pairs, 1), i); /* (B, B) */
     pith_node *margin = pith_scale(diagonal, pith_option(b, "m", 0.1));
     pith_node *logits = pith_mul(pith_sub(pith_matmul_nt(b->image, b->text), margin), b->scale);
     pith_node *both = pith_add(pith_cross_entropy(logits, own),
@@ -42,8 +42,8 @@ static pith_batch make_batch(pith_graph *g, const char *options)
     static const pith_real image[B][D] = { { 1, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 }, { 1, 1, 1 } };
     static const pith_real text[B][D] = { { 4, 1, 0 }, { 0, 4, 1 }, { 2, 3, 3 }, { 1, 0, 4 } };
     pith_batch b = { .graph = g, .scale = pith_const(g, 10), .options = options };
-    b.image_raw = pith_const_array(g, PITH_F32, image, B, D, PITH_END);
-    b.text_raw = pith_const_array(g, PITH_F32, text, B, D, PITH_END);
+    b.image_raw = pith_const_array(g, PITH_F32, image, B, D);
+    b.text_raw = pith_const_array(g, PITH_F32, text, B, D);
     b.image = pith_normalize(b.image_raw);
     b.text = pith_normalize(b.text_raw);
     return b;
@@ -56,7 +56,7 @@ static void report(pith_store *store, const char *name, pith_loss *function, con
     const pith_batch b = make_batch(g, options);
     pith_node *loss = function(&b), *gradient;
     pith_grad(loss, 1, &b.image, &gradient);
-    pith_node *pull = pith_sqrt(pith_sum(pith_square(gradient), -1));       /* (B) */
+    pith_node *pull = pith_sqrt(pith_sum(pith_square(gradient), -1)); /* (B) */
     pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, pull });
     pith_run(plan);
     const pith_real *p = pith_value(plan, pull);

@@ -24,7 +24,7 @@ static bool cumsum_shape(node *n)
  * graph, it has a gradient of its own. */
 static bool cumsum_grad(node *n, node *const *dy, node **dx)
 {
-    dx[0] = cumsum(NULL, dy[0], !n->attr.i[0]);     /* NULL: the place is that of the op itself */
+    dx[0] = cumsum(NULL, dy[0], !n->attr.i[0]); /* NULL: the place is that of the op itself */
     return true;
 }
 
@@ -35,7 +35,7 @@ static void cumsum_lower(node *n, node **out)
 {
     const int count = n->dim[n->ndim - 1];
     node *i = CAST(pith_arange_(NULL, n->graph, count), PITH_F32), *j = KEEP(i, -1);
-    node *taken = n->attr.i[0] ? LESS(j, SHIFT(i, 0.5)) : LESS(i, SHIFT(j, 0.5));   /* i <= j */
+    node *taken = n->attr.i[0] ? LESS(j, SHIFT(i, 0.5)) : LESS(i, SHIFT(j, 0.5)); /* i <= j */
     out[0] = SUM(MUL(KEEP(n->in[0], -2), taken), -1);
 }
 
@@ -46,14 +46,14 @@ static void cumsum_cpu(const node *n, const void *const *in, void *const *out, v
 {
     (void)scratch;
     const size_t rows = pith_rows(n), columns = pith_columns(n);
-    #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++) {
         const real *x = (const real *)in[0] + r * columns;
         real *y = (real *)out[0] + r * columns, sum = 0;
         for (size_t k = 0; k < columns; k++) {
             const size_t i = n->attr.i[0] ? columns - 1 - k : k;
             sum += x[i];
-            y[i] = sum;             /* x[i] has been read: y may lie where x lay (PITH_INPLACE) */
+            y[i] = sum; /* x[i] has been read: y may lie where x lay (PITH_INPLACE) */
         }
     }
 }
@@ -62,13 +62,15 @@ static void cumsum_cpu(const node *n, const void *const *in, void *const *out, v
  * linker and does with every example what main does below, and more. */
 static node *cumsum_example(pith_graph *g, int i)
 {
-    return i == 0 ? cumsum(PITH_HERE, pith_sample(g, -1, 1, 2, 4, PITH_END), false)
-         : i == 1 ? cumsum(PITH_HERE, pith_sample(g, -1, 1, 5, PITH_END), true) : NULL;
+    return i == 0   ? cumsum(PITH_HERE, pith_sample(g, -1, 1, 2, 4), false)
+           : i == 1 ? cumsum(PITH_HERE, pith_sample(g, -1, 1, 5), true)
+                    : NULL;
 }
 
-static const pith_op op_cumsum = { "cumsum", .shape = cumsum_shape, .grad = cumsum_grad,
-                                   .lower = cumsum_lower, .cpu = cumsum_cpu, .flags = PITH_INPLACE,
-                                   .example = cumsum_example };
+static const pith_op op_cumsum = {
+    "cumsum",          .shape = cumsum_shape, .grad = cumsum_grad,      .lower = cumsum_lower,
+    .cpu = cumsum_cpu, .flags = PITH_INPLACE, .example = cumsum_example
+};
 
 static node *cumsum(const char *at, node *a, bool reverse)
 {
@@ -84,7 +86,7 @@ static void check(int example)
     node *y = op_cumsum.example(g, example), *x = y->in[0], *meaning, *gradient;
     op_cumsum.lower(y, &meaning);
     node *apart = pith_max(pith_abs(pith_sub(y, meaning)), PITH_ALL);
-    node *c = pith_sample(g, -1, 1, (int)pith_columns(y), PITH_END);
+    node *c = pith_sample(g, -1, 1, (int)pith_columns(y));
     node *loss = pith_sum(pith_mul(c, pith_square(y)), PITH_ALL);
     pith_grad(loss, 1, &x, &gradient);
     printf("example %d\n  loss     = ", example);
@@ -94,7 +96,7 @@ static void check(int example)
     real values[16];
     memcpy(values, pith_sample_data(x), pith_bytes(x));
     pith_plan *plan = pith_plan_new(g, 3, (node *[]){ apart, loss, gradient });
-    pith_feed(plan, x, values);         /* `c` is a sample too, and feeds itself */
+    pith_feed(plan, x, values); /* `c` is a sample too, and feeds itself */
     for (size_t i = 0; i < pith_size(x); i++) {
         const real old = values[i], h = (real)0.0625;
         pith_run(plan);

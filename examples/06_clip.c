@@ -33,7 +33,7 @@ static program build(pith_store *store, const clip_config *c, int pairs, int tok
         pith_node **params, *gradients[MOST];
         const int n = pith_params(p.g, &params);
         p.loss = out[0] = clip_loss(&p.towers);
-        p.rate = pith_input(p.g, "rate", PITH_F32, PITH_END);
+        p.rate = pith_input(p.g, "rate", PITH_F32);
         pith_grad(p.loss, n, params, gradients);
         out[1] = pith_adamw(n, params, gradients, p.rate,
                             (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.1 }, NULL);

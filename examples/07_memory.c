@@ -18,13 +18,15 @@ static pith_node *block(pith_node *x, int layer)
 {
     pith_graph *g = x->graph;
     pith_scope(g, "block%d", layer);
-    pith_node *w1 = pith_param(g, "w1", PITH_NORMAL, 0.1, 4 * WIDTH, WIDTH, PITH_END);
-    pith_node *w2 = pith_param(g, "w2", PITH_NORMAL, 0.02, WIDTH, 4 * WIDTH, PITH_END);
+    pith_node *w1 = pith_param(g, "w1", PITH_NORMAL, 0.1, 4 * WIDTH, WIDTH);
+    pith_node *w2 = pith_param(g, "w2", PITH_NORMAL, 0.02, WIDTH, 4 * WIDTH);
     pith_unscope(g);
     return pith_add(x, pith_matmul_nt(pith_gelu(pith_matmul_nt(x, w1)), w2));
 }
 
-typedef struct { int first, count; } range;
+typedef struct {
+    int first, count;
+} range;
 
 /* What pith_checkpoint is given: a function of one node and a context. */
 static pith_node *blocks(pith_node *x, void *context)
@@ -48,12 +50,12 @@ static void measure(pith_store *store, int each, bool plain, const pith_real *da
 {
     static double unplanned;
     pith_graph *g = pith_graph_new(store, 3);
-    pith_node *x = pith_input(g, "x", PITH_F32, B, WIDTH, PITH_END);
+    pith_node *x = pith_input(g, "x", PITH_F32, B, WIDTH);
     pith_node *loss = pith_mean(pith_square(network(x, each)), PITH_ALL), **params, *out[MOST];
     const int n = pith_params(g, &params);
     pith_grad(loss, n, params, out);
 
-    if (plain) setenv("PITH_NOPLAN", "1", 1);       /* read when a plan is made */
+    if (plain) setenv("PITH_NOPLAN", "1", 1); /* read when a plan is made */
     pith_plan *plan = pith_plan_new(g, n, out);
     unsetenv("PITH_NOPLAN");
     pith_feed(plan, x, data);
@@ -73,7 +75,9 @@ static void measure(pith_store *store, int each, bool plain, const pith_real *da
     else if (each) snprintf(name, sizeof name, "segments of %d block%s", each, each > 1 ? "s" : "");
     printf("%-22s %9.2f MB %6.1f %% %9.2f MB %9.2f  %s\n", name, (double)s.arena / 1e6,
            100 * (double)s.arena / unplanned, (double)s.bound / 1e6, s.gemm_flops / 1e9,
-           plain ? "-" : equal ? "equal" : "DIFFERENT");
+           plain   ? "-"
+           : equal ? "equal"
+                   : "DIFFERENT");
     pith_plan_free(plan);
     pith_graph_free(g);
 }
@@ -83,7 +87,7 @@ int main(void)
     static pith_real data[B * WIDTH];
     for (int k = 0; k < B * WIDTH; k++) data[k] = (pith_real)sin(0.37 * k);
     pith_real *bits = malloc(sizeof *bits * MOST * 4 * WIDTH * WIDTH);
-    pith_store *store = pith_store_new();       /* the same weights for all of them */
+    pith_store *store = pith_store_new(); /* the same weights for all of them */
 
     printf("%d blocks on (%d, %d): the gradients of %d weights\n\n", LAYERS, B, WIDTH, MOST);
     printf("%-22s %12s %8s %12s %9s  %s\n", "", "arena", "", "lower bound", "GFLOP", "bits");

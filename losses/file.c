@@ -11,8 +11,8 @@
 #include <unistd.h>
 #include "losses.h"
 
-#ifndef PITH_INCLUDE_DIR
-#define PITH_INCLUDE_DIR "core"         /* where pith.h is; the Makefile tells the full path */
+#ifndef PITH_ROOT
+#define PITH_ROOT "." /* where core/ and losses/ are; the Makefile tells the full path */
 #endif
 #ifdef PITH_DOUBLE
 #define PRECISION "-DPITH_DOUBLE"
@@ -20,19 +20,38 @@
 #define PRECISION "-UPITH_DOUBLE"
 #endif
 
-typedef struct loaded { struct loaded *next; char name[]; } loaded;
+typedef struct loaded {
+    struct loaded *next;
+    char name[];
+} loaded;
 static loaded *libraries;
 
 static bool compile(const char *path, const char *library)
 {
-    const char *folder = getenv("PITH_INCLUDE"), *compiler = getenv("CC");
-    if (!folder || !*folder) folder = PITH_INCLUDE_DIR;
+    const char *headers = getenv("PITH_INCLUDE"), *compiler = getenv("CC");
+    if (!headers || !*headers) headers = PITH_ROOT "/core";
     if (!compiler || !*compiler) compiler = "cc";
     char *const arguments[] = {
-        (char *)compiler, "-std=gnu11", "-O2", "-Wall", "-Werror=implicit-function-declaration",
-        "-Werror=implicit-int", "-Werror=int-conversion", "-Werror=incompatible-pointer-types",
-        PRECISION, "-shared", "-fPIC", "-I", (char *)folder, "-o", (char *)library, (char *)path,
-        "-lm", NULL,
+        (char *)compiler,
+        "-std=gnu11",
+        "-O2",
+        "-Wall",
+        "-Werror=implicit-function-declaration",
+        "-Werror=implicit-int",
+        "-Werror=int-conversion",
+        "-Werror=incompatible-pointer-types",
+        PRECISION,
+        "-shared",
+        "-fPIC",
+        "-I",
+        (char *)headers,
+        "-I",
+        PITH_ROOT "/losses",
+        "-o",
+        (char *)library,
+        (char *)path,
+        "-lm",
+        NULL,
     };
     extern char **environ;
     pid_t child;

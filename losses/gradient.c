@@ -3,8 +3,8 @@
  *
  *     L = mean((dC/du - dC'/du')^2) + mean((dC/dv - dC'/dv')^2)
  *
- * C is InfoNCE on the student's rows, C' on the teacher's. Such gradients are of the order of scale / B, so L is tiny
- * and wants a large weight. */
+ * C is InfoNCE on the student's rows, C' on the teacher's. Such gradients are of the order of scale
+ * / B, so L is tiny and wants a large weight. */
 #include "losses.h"
 
 pith_node *gradient_loss(const pith_batch *b)

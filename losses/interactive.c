@@ -11,8 +11,8 @@
 
 pith_node *interactive_loss(const pith_batch *b)
 {
-    pith_node *t = pith_clamp_param(
-        pith_param(b->graph, "scale", PITH_CONSTANT, log(1 / 0.07), PITH_END), 0, log(100));
+    pith_node *t = pith_clamp_param(pith_param(b->graph, "scale", PITH_CONSTANT, log(1 / 0.07)), 0,
+                                    log(100));
     pith_node *c = pith_option(b, "raw", 0) != 0 ? t : pith_exp(t);
     pith_node *u = loss_project(b, b->image_raw, b->image, b->teacher_image, "image");
     pith_node *v = loss_project(b, b->text_raw, b->text, b->teacher_text, "text");

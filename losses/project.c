@@ -10,9 +10,9 @@ pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
         return unit;
     const int in = unit->dim[1], out = teacher->dim[1];
     pith_scope(b->graph, "%s", name);
-    pith_node *w = pith_param(b->graph, "weight", PITH_UNIFORM, 1 / sqrt(in), out, in, PITH_END);
-    pith_node *y = pith_linear(
-        raw, w, pith_param(b->graph, "bias", PITH_UNIFORM, 1 / sqrt(in), out, PITH_END));
+    pith_node *w = pith_param(b->graph, "weight", PITH_UNIFORM, 1 / sqrt(in), out, in);
+    pith_node *y = pith_linear(raw, w,
+                               pith_param(b->graph, "bias", PITH_UNIFORM, 1 / sqrt(in), out));
     pith_unscope(b->graph);
     return pith_normalize(y);
 }

@@ -14,13 +14,12 @@ pith_node *siglip_loss(const pith_batch *b)
     const int B = b->image->dim[0];
     const double start = pith_option(b, "scale", 0);
     pith_node *scale = b->scale;
-    if (start > 0)
-        scale = pith_exp(pith_param(b->graph, "logit_scale", PITH_CONSTANT, log(start), PITH_END));
-    pith_node *bias = pith_param(b->graph, "bias", PITH_CONSTANT, -10, PITH_END);
-    pith_node *answers =
-        pith_add(pith_mul(pith_matmul_nt(b->image, b->text), scale), bias); /* (B, B) */
+    if (start > 0) scale = pith_exp(pith_param(b->graph, "logit_scale", PITH_CONSTANT, log(start)));
+    pith_node *bias = pith_param(b->graph, "bias", PITH_CONSTANT, -10);
+    pith_node *answers = pith_add(pith_mul(pith_matmul_nt(b->image, b->text), scale),
+                                  bias); /* (B, B) */
     pith_node *i = pith_cast(pith_arange(b->graph, B), PITH_F32);
-    pith_node *yes = pith_equal(pith_reshape(i, B, 1, PITH_END), i);
+    pith_node *yes = pith_equal(pith_reshape(i, B, 1), i);
     pith_node *surprise = pith_softplus(pith_where(yes, pith_neg(answers), answers));
     return pith_scale(pith_sum(surprise, PITH_ALL), 1.0 / B);
 }

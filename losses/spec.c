@@ -6,16 +6,16 @@
 
 typedef struct {
     double weight;
-    const char *name;                   /* lasting: nodes keep it in their call trail */
+    const char *name; /* lasting: nodes keep it in their call trail */
     pith_loss *function;
-    const pith_loss_entry *entry;       /* NULL for a file */
-    const char *options;                /* in the spec's text, or NULL */
+    const pith_loss_entry *entry; /* NULL for a file */
+    const char *options;          /* in the spec's text, or NULL */
 } term;
 
 struct pith_loss_spec {
     int n;
     term *terms;
-    char *text;                         /* cut up by the parser */
+    char *text; /* cut up by the parser */
 };
 
 /* Every KEY of "KEY=VALUE,..." must start an entry of the table's option text, and every value be a

@@ -9,20 +9,20 @@ clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int 
     return (clip_inputs){
         .pairs = pairs,
         .tokens = tokens,
-        .pixels = pith_input(g, "pixels", PITH_F32, pairs, 3, size, size, PITH_END),
-        .ids = pith_input(g, "ids", PITH_I32, tokens, PITH_END),
-        .positions = pith_input(g, "positions", PITH_I32, tokens, PITH_END),
-        .offsets = pith_input(g, "offsets", PITH_I32, pairs + 1, PITH_END),
-        .last = pith_input(g, "last", PITH_I32, pairs, PITH_END),
-        .group = pith_input(g, "group", PITH_I32, pairs, PITH_END),
-        .label = pith_input(g, "label", PITH_I32, pairs, PITH_END),
-        .progress = pith_input(g, "progress", PITH_F32, PITH_END),
+        .pixels = pith_input(g, "pixels", PITH_F32, pairs, 3, size, size),
+        .ids = pith_input(g, "ids", PITH_I32, tokens),
+        .positions = pith_input(g, "positions", PITH_I32, tokens),
+        .offsets = pith_input(g, "offsets", PITH_I32, pairs + 1),
+        .last = pith_input(g, "last", PITH_I32, pairs),
+        .group = pith_input(g, "group", PITH_I32, pairs),
+        .label = pith_input(g, "label", PITH_I32, pairs),
+        .progress = pith_input(g, "progress", PITH_F32),
     };
 }
 
 pith_node *clip_logit_scale(pith_graph *g)
 {
-    pith_node *t = pith_param(g, "logit_scale", PITH_CONSTANT, log(1 / 0.07), PITH_END);
+    pith_node *t = pith_param(g, "logit_scale", PITH_CONSTANT, log(1 / 0.07));
     return pith_clamp_param(pith_no_decay(t), 0, log(100));
 }
 

@@ -10,48 +10,91 @@
 
 /* A key and the one value, as JSON, that it may have; NULL: read below; "*": without effect here,
  * so anything goes. */
-typedef struct { const char *key, *value; } setting;
+typedef struct {
+    const char *key, *value;
+} setting;
 
 static const setting file_keys[] = {
-    { "model_cfg", NULL }, { "preprocess_cfg", NULL }, { NULL, NULL },
+    { "model_cfg", NULL },
+    { "preprocess_cfg", NULL },
+    { NULL, NULL },
 };
 static const setting model_keys[] = {
-    { "embed_dim", NULL }, { "quick_gelu", NULL }, { "vision_cfg", NULL }, { "text_cfg", NULL },
-    { "init_logit_scale", "*" }, { "init_logit_bias", "null" }, { "custom_text", "false" },
-    { "nonscalar_logit_scale", "false" }, { NULL, NULL },
+    { "embed_dim", NULL },
+    { "quick_gelu", NULL },
+    { "vision_cfg", NULL },
+    { "text_cfg", NULL },
+    { "init_logit_scale", "*" },
+    { "init_logit_bias", "null" },
+    { "custom_text", "false" },
+    { "nonscalar_logit_scale", "false" },
+    { NULL, NULL },
 };
-#define TOWER_KEYS                                                                              \
-    { "layers", NULL }, { "width", NULL }, { "mlp_ratio", NULL }, { "head_width", NULL },       \
-    { "heads_per_layer", NULL }, { "ffn_per_layer", NULL }, { "ls_init_value", "null" },        \
-    { "final_ln_after_pool", "false" }, { "output_tokens", "false" }, { "act_kwargs", "null" }, \
-    { "norm_kwargs", "null" }, { "block_type", "null" }, { "qk_norm", "false" },                \
-    { "scaled_cosine_attn", "false" }, { "scale_heads", "false" }, { "scale_fc", "false" },     \
-    { "scale_attn_inner", "false" }, { "scale_attn", "false" }
+#define TOWER_KEYS                                                                                 \
+    { "layers", NULL }, { "width", NULL }, { "mlp_ratio", NULL }, { "head_width", NULL },          \
+        { "heads_per_layer", NULL }, { "ffn_per_layer", NULL }, { "ls_init_value", "null" },       \
+        { "final_ln_after_pool", "false" }, { "output_tokens", "false" },                          \
+        { "act_kwargs", "null" }, { "norm_kwargs", "null" }, { "block_type", "null" },             \
+        { "qk_norm", "false" }, { "scaled_cosine_attn", "false" }, { "scale_heads", "false" },     \
+        { "scale_fc", "false" }, { "scale_attn_inner", "false" }, { "scale_attn", "false" }
 static const setting vision_keys[] = {
-    TOWER_KEYS, { "image_size", NULL }, { "patch_size", NULL }, { "patch_dropout", "0" },
-    { "attentional_pool", "false" }, { "attn_pooler_queries", "*" }, { "attn_pooler_heads", "*" },
-    { "no_ln_pre", "false" }, { "pos_embed_type", "\"learnable\"" }, { "pool_type", "\"tok\"" },
-    { "timm_model_name", "null" }, { "timm_model_pretrained", "*" }, { "timm_pool", "*" },
-    { "timm_proj", "*" }, { "timm_proj_bias", "*" }, { "timm_drop", "*" },
-    { "timm_drop_path", "*" }, { NULL, NULL },
+    TOWER_KEYS,
+    { "image_size", NULL },
+    { "patch_size", NULL },
+    { "patch_dropout", "0" },
+    { "attentional_pool", "false" },
+    { "attn_pooler_queries", "*" },
+    { "attn_pooler_heads", "*" },
+    { "no_ln_pre", "false" },
+    { "pos_embed_type", "\"learnable\"" },
+    { "pool_type", "\"tok\"" },
+    { "timm_model_name", "null" },
+    { "timm_model_pretrained", "*" },
+    { "timm_pool", "*" },
+    { "timm_proj", "*" },
+    { "timm_proj_bias", "*" },
+    { "timm_drop", "*" },
+    { "timm_drop_path", "*" },
+    { NULL, NULL },
 };
 static const setting text_keys[] = {
-    TOWER_KEYS, { "heads", NULL }, { "context_length", NULL }, { "vocab_size", NULL },
-    { "hf_tokenizer_name", "null" }, { "tokenizer_mode", "null" }, { "tokenizer_kwargs", "null" },
-    { "embed_cls", "false" }, { "pad_id", "*" }, { "eos_id", "*" }, { "no_causal_mask", "false" },
-    { "pool_type", "\"argmax\"" }, { "proj_bias", "false" }, { "proj_type", "\"linear\"" },
-    { "hf_model_name", "null" }, { "hf_model_pretrained", "*" }, { "hf_proj_type", "*" },
-    { "hf_pooler_type", "*" }, { NULL, NULL },
+    TOWER_KEYS,
+    { "heads", NULL },
+    { "context_length", NULL },
+    { "vocab_size", NULL },
+    { "hf_tokenizer_name", "null" },
+    { "tokenizer_mode", "null" },
+    { "tokenizer_kwargs", "null" },
+    { "embed_cls", "false" },
+    { "pad_id", "*" },
+    { "eos_id", "*" },
+    { "no_causal_mask", "false" },
+    { "pool_type", "\"argmax\"" },
+    { "proj_bias", "false" },
+    { "proj_type", "\"linear\"" },
+    { "hf_model_name", "null" },
+    { "hf_model_pretrained", "*" },
+    { "hf_proj_type", "*" },
+    { "hf_pooler_type", "*" },
+    { NULL, NULL },
 };
 static const setting preprocess_keys[] = {
-    { "mean", NULL }, { "std", NULL }, { "size", NULL }, { "mode", "\"RGB\"" },
-    { "interpolation", "\"bicubic\"" }, { "resize_mode", "\"shortest\"" }, { "fill_color", "*" },
+    { "mean", NULL },
+    { "std", NULL },
+    { "size", NULL },
+    { "mode", "\"RGB\"" },
+    { "interpolation", "\"bicubic\"" },
+    { "resize_mode", "\"shortest\"" },
+    { "fill_color", "*" },
     { NULL, NULL },
 };
 
 /* ---- reading ---- */
 
-typedef struct { const char *path, *section; json_t *object; } section;
+typedef struct {
+    const char *path, *section;
+    json_t *object;
+} section;
 
 static bool refuse(const section *s, const char *key, const json_t *value, const char *wanted)
 {
@@ -80,7 +123,8 @@ static bool open_section(section *s, const char *path, const char *name, json_t 
                           *name ? (int)strlen(name) - 1 : 10, *name ? name : "the config");
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         const setting *k = keys;
         while (k->key && strcmp(k->key, key)) k++;
         if (!k->key) return refuse(s, key, value, "a key that is not known here");
@@ -278,7 +322,8 @@ bool clip_config_write(const clip_config *c, const char *directory)
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_CONFIG_FILE);
     json_t *root = config_json(c);
     char *text = root ? json_dumps(root, JSON_INDENT(4) | JSON_REAL_PRECISION(15)) : NULL;
-    const bool good = text ? pith_write_file(path, text, strlen(text)) : pith_raise("%s: no memory", path);
+    const bool good = text ? pith_write_file(path, text, strlen(text))
+                           : pith_raise("%s: no memory", path);
     free(text);
     json_decref(root);
     return good;

@@ -10,7 +10,10 @@
  * else. */
 static bool comparable(const clip_config *s, const clip_config *t)
 {
-    const struct { const char *what; int student, teacher; } same[] = {
+    const struct {
+        const char *what;
+        int student, teacher;
+    } same[] = {
         { "patch size", s->patch, t->patch },
         { "image size", s->image_size, t->image_size },
         { "vocabulary", s->vocabulary, t->vocabulary },

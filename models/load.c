@@ -46,7 +46,10 @@ static bool is_expected(const clip_tensor *list, int n, const char *name)
 }
 
 /* The first few names of a set, for a sentence. */
-typedef struct { int count; char text[512]; } names;
+typedef struct {
+    int count;
+    char text[512];
+} names;
 
 static void note(names *set, const char *name)
 {
@@ -140,9 +143,9 @@ static pith_store *exports(const clip_config *c, pith_store *s)
     for (int k = 0; good && k < n; k++) {
         const pith_tensor *from = pith_store_find(s, list[k].name);
         if (!from) good = pith_raise("cannot save: the store has no %s", list[k].name);
-        pith_tensor *to =
-            good ? pith_store_add(out, from->name, PITH_WEIGHT, PITH_F32, from->ndim, from->dim)
-                 : NULL;
+        pith_tensor *to = good ? pith_store_add(out, from->name, PITH_WEIGHT, PITH_F32, from->ndim,
+                                                from->dim)
+                               : NULL;
         good = to != NULL;
         if (good) memcpy(to->data, from->data, sizeof(pith_real) * pith_tensor_size(from));
     }
@@ -160,8 +163,8 @@ bool clip_save(const clip_config *c, pith_store *s, const char *directory)
         return pith_raise("cannot make %s: %s", directory, strerror(errno));
     pith_store *out = exports(c, s);
     /* Weights last: their save also puts the directory's new names on the disk. */
-    const bool good =
-        out && clip_config_write(c, directory) && pith_store_save(out, path, PITH_WEIGHT);
+    const bool good = out && clip_config_write(c, directory) &&
+                      pith_store_save(out, path, PITH_WEIGHT);
     if (out) pith_store_free(out);
     return good;
 }

@@ -10,9 +10,12 @@
 #include <string.h>
 #include "parts.h"
 
-static const struct { const char *name, *sizes, *note; } models[] = {
+static const struct {
+    const char *name, *sizes, *note;
+} models[] = {
     { "demo-teacher", "32/8:w128l4h4+w128l3h4c16v2048:e128", "the teacher of make demo" },
-    { "demo-student", "32/8:w96l4h3+w64l3h2c16v2048:e128", "its student: every layer, fewer heads" },
+    { "demo-student", "32/8:w96l4h3+w64l3h2c16v2048:e128",
+      "its student: every layer, fewer heads" },
     { "vit-b-32", "224/32:w768l12+w512l12:e512", "CLIP (Radford et al., 2021), exact GELU" },
     { "vit-b-32-quickgelu", "224/32:w768l12+w512l12:e512:quick_gelu", "the same as OpenAI's" },
     { "vit-b-16", "224/16:w768l12+w512l12:e512", "CLIP, smaller patches, exact GELU" },
@@ -34,8 +37,12 @@ clip_config clip_config_uniform(int image_size, int patch, int vision_width, int
                                 int vision_head_width, int context, int vocabulary, int text_width,
                                 int text_layers, int text_heads, int embed)
 {
-    clip_config c = { .embed = embed, .image_size = image_size, .patch = patch, .context = context,
-                      .vocabulary = vocabulary, .mean = { 0.48145466, 0.4578275, 0.40821073 },
+    clip_config c = { .embed = embed,
+                      .image_size = image_size,
+                      .patch = patch,
+                      .context = context,
+                      .vocabulary = vocabulary,
+                      .mean = { 0.48145466, 0.4578275, 0.40821073 },
                       .std = { 0.26862954, 0.26130258, 0.27577711 } };
     fill(&c.vision, vision_width, vision_layers, vision_head_width,
          vision_width / vision_head_width, 4 * vision_width);
@@ -80,7 +87,9 @@ bool clip_config_check(const clip_config *c, const char *where)
 
 /* ---- the notation ---- */
 
-typedef struct { const char *text, *at; } reader;
+typedef struct {
+    const char *text, *at;
+} reader;
 
 static bool expected(const reader *r, const char *what)
 {
@@ -113,8 +122,12 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
     int w = 0, l = 0, h = 0, f = 0;
     while (*r->at && strchr(keys, *r->at)) {
         const char key = *r->at++;
-        int *const slot = key == 'w' ? &w : key == 'l' ? &l : key == 'h' ? &h : key == 'f' ? &f
-                        : key == 'c' ? context : vocabulary;
+        int *const slot = key == 'w'   ? &w
+                          : key == 'l' ? &l
+                          : key == 'h' ? &h
+                          : key == 'f' ? &f
+                          : key == 'c' ? context
+                                       : vocabulary;
         if (!number(r, slot)) return false;
     }
     if (!w || !l) return expected(r, w ? "layers, as in l4," : "a width, as in w128,");

@@ -9,15 +9,14 @@ pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in)
     const clip_tower *t = &c->text;
     const int D = t->width;
     const double deviation = 1 / sqrt(D), deep = deviation / sqrt(2.0 * t->layers);
-    pith_node *words =
-        pith_param(g, "token_embedding.weight", PITH_NORMAL, 0.02, c->vocabulary, D, PITH_END);
+    pith_node *words = pith_param(g, "token_embedding.weight", PITH_NORMAL, 0.02, c->vocabulary, D);
     pith_node *positions = pith_no_decay(
-        pith_param(g, "positional_embedding", PITH_NORMAL, 0.01, c->context, D, PITH_END));
-    pith_node *x =
-        pith_add(pith_gather(words, in->ids), pith_gather(positions, in->positions)); /* (N, D) */
+        pith_param(g, "positional_embedding", PITH_NORMAL, 0.01, c->context, D));
+    pith_node *x = pith_add(pith_gather(words, in->ids),
+                            pith_gather(positions, in->positions)); /* (N, D) */
     const clip_initial initial = { deviation, deep, 1 / sqrt(2.0 * D), deep };
     x = clip_blocks(g, t, c->quick_gelu, x, in->offsets, in->last, true, initial);
     x = clip_norm(g, "ln_final", x, D); /* (B, D) */
-    pith_node *w = pith_param(g, "text_projection", PITH_NORMAL, deviation, D, c->embed, PITH_END);
+    pith_node *w = pith_param(g, "text_projection", PITH_NORMAL, deviation, D, c->embed);
     return pith_matmul(x, w);
 }

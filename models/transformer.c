@@ -10,9 +10,8 @@
 pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width)
 {
     pith_scope(g, "%s", name);
-    pith_node *gain = pith_param(g, "weight", PITH_CONSTANT, 1, width, PITH_END);
-    pith_node *y =
-        pith_layer_norm(x, gain, pith_param(g, "bias", PITH_CONSTANT, 0, width, PITH_END));
+    pith_node *gain = pith_param(g, "weight", PITH_CONSTANT, 1, width);
+    pith_node *y = pith_layer_norm(x, gain, pith_param(g, "bias", PITH_CONSTANT, 0, width));
     pith_unscope(g);
     return y;
 }
@@ -24,9 +23,9 @@ static pith_node *linear(pith_graph *g, const char *name, pith_node *x, int out,
     const double half = 1 / sqrt(in);
     pith_scope(g, "%s", name);
     pith_node *w = pith_param(g, "weight", deviation > 0 ? PITH_NORMAL : PITH_UNIFORM,
-                              deviation > 0 ? deviation : half, out, in, PITH_END);
-    pith_node *y =
-        pith_linear(x, w, pith_param(g, "bias", PITH_UNIFORM, zero_bias ? 0 : half, out, PITH_END));
+                              deviation > 0 ? deviation : half, out, in);
+    pith_node *y = pith_linear(x, w,
+                               pith_param(g, "bias", PITH_UNIFORM, zero_bias ? 0 : half, out));
     pith_unscope(g);
     return y;
 }
@@ -40,21 +39,20 @@ static pith_node *attention(pith_graph *g, const clip_tower *t, int heads, pith_
     pith_scope(g, "attn");
     pith_node *w = pith_param(g, "in_proj_weight", initial.in_proj > 0 ? PITH_NORMAL : PITH_UNIFORM,
                               initial.in_proj > 0 ? initial.in_proj : sqrt(6.0 / (3 * inner + D)),
-                              3 * inner, D, PITH_END);
-    pith_node *b = pith_param(g, "in_proj_bias", PITH_CONSTANT, 0, 3 * inner, PITH_END);
+                              3 * inner, D);
+    pith_node *b = pith_param(g, "in_proj_bias", PITH_CONSTANT, 0, 3 * inner);
     if (rows) {
         pith_node *q = pith_linear(pith_gather(h, rows), pith_slice(w, 0, 0, inner),
                                    pith_slice(b, 0, 0, inner));
-        pith_node *kv =
-            pith_linear(h, pith_slice(w, 0, inner, 3 * inner), pith_slice(b, 0, inner, 3 * inner));
-        y = pith_pooled_attention(pith_reshape(q, -1, heads, d, PITH_END),
-                                  pith_reshape(kv, -1, 2, heads, d, PITH_END), offsets);
+        pith_node *kv = pith_linear(h, pith_slice(w, 0, inner, 3 * inner),
+                                    pith_slice(b, 0, inner, 3 * inner));
+        y = pith_pooled_attention(pith_reshape(q, -1, heads, d), pith_reshape(kv, -1, 2, heads, d),
+                                  offsets);
     } else {
         pith_node *qkv = pith_linear(h, w, b);
-        y = pith_attention(pith_reshape(qkv, -1, 3, heads, d, PITH_END), offsets, causal);
+        y = pith_attention(pith_reshape(qkv, -1, 3, heads, d), offsets, causal);
     }
-    y = linear(g, "out_proj", pith_reshape(y, -1, inner, PITH_END), D, inner, initial.out_proj,
-               true);
+    y = linear(g, "out_proj", pith_reshape(y, -1, inner), D, inner, initial.out_proj, true);
     pith_unscope(g);
     return y;
 }

@@ -11,7 +11,7 @@ static pith_node *multiples(pith_graph *g, int n, int stride)
     int *x = malloc(sizeof *x * (size_t)(n > 0 ? n : 1));
     if (!x) return pith_raise("no memory for %d row numbers", n), NULL;
     for (int k = 0; k < n; k++) x[k] = k * stride;
-    pith_node *node = pith_const_array(g, PITH_I32, x, n, PITH_END);
+    pith_node *node = pith_const_array(g, PITH_I32, x, n);
     free(x);
     return node;
 }
@@ -21,13 +21,10 @@ static pith_node *multiples(pith_graph *g, int n, int stride)
 static pith_node *embed_patches(pith_graph *g, const clip_config *c, pith_node *pixels)
 {
     const int p = c->patch, grid = c->image_size / p, B = pixels->dim[0], D = c->vision.width;
-    pith_node *x = pith_reshape(pixels, B, 3, grid, p, grid, p, PITH_END);
-    x = pith_reshape(pith_permute(x, 0, 2, 4, 1, 3, 5, PITH_END), B * grid * grid, 3 * p * p,
-                     PITH_END);
-    pith_node *w =
-        pith_param(g, "conv1.weight", PITH_UNIFORM, 1 / sqrt(3 * p * p), D, 3, p, p, PITH_END);
-    return pith_reshape(pith_linear(x, pith_reshape(w, D, 3 * p * p, PITH_END), NULL), B,
-                        grid * grid, D, PITH_END);
+    pith_node *x = pith_reshape(pixels, B, 3, grid, p, grid, p);
+    x = pith_reshape(pith_permute(x, 0, 2, 4, 1, 3, 5), B * grid * grid, 3 * p * p);
+    pith_node *w = pith_param(g, "conv1.weight", PITH_UNIFORM, 1 / sqrt(3 * p * p), D, 3, p, p);
+    return pith_reshape(pith_linear(x, pith_reshape(w, D, 3 * p * p), NULL), B, grid * grid, D);
 }
 
 pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels)
@@ -36,16 +33,16 @@ pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels)
               T = grid * grid + 1;
     const double deviation = 1 / sqrt(D);
     pith_scope(g, "visual");
-    pith_node *class = pith_param(g, "class_embedding", PITH_NORMAL, deviation, D, PITH_END);
-    pith_node *parts[2] = { pith_expand(class, B, 1, D, PITH_END), embed_patches(g, c, pixels) };
+    pith_node *class = pith_param(g, "class_embedding", PITH_NORMAL, deviation, D);
+    pith_node *parts[2] = { pith_expand(class, B, 1, D), embed_patches(g, c, pixels) };
     pith_node *positions = pith_no_decay(
-        pith_param(g, "positional_embedding", PITH_NORMAL, deviation, T, D, PITH_END));
+        pith_param(g, "positional_embedding", PITH_NORMAL, deviation, T, D));
     pith_node *x = pith_add(pith_concat(2, parts, 1), positions); /* (B, T, D) */
-    x = clip_norm(g, "ln_pre", pith_reshape(x, B * T, D, PITH_END), D);
+    x = clip_norm(g, "ln_pre", pith_reshape(x, B * T, D), D);
     x = clip_blocks(g, &c->vision, c->quick_gelu, x, multiples(g, B + 1, T), multiples(g, B, T),
                     false, (clip_initial){ 0, 0, 0, 0 });
     x = clip_norm(g, "ln_post", x, D); /* (B, D) */
-    x = pith_matmul(x, pith_param(g, "proj", PITH_NORMAL, deviation, D, c->embed, PITH_END));
+    x = pith_matmul(x, pith_param(g, "proj", PITH_NORMAL, deviation, D, c->embed));
     pith_unscope(g);
     return x;
 }

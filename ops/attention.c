@@ -1,8 +1,9 @@
-/* ops/attention.c: attention inside segments of packed tokens, and with one query a segment. Kernels: attention.h. */
+/* ops/attention.c: attention inside segments of packed tokens, and with one query a segment.
+ * Kernels: attention.h. */
 #include "attention.h"
 #include "functions.h"
 
-#define MASKED ((real)-1e30)
+#define MASKED ((real) - 1e30)
 
 /* ---- forward kernel ---- */
 
@@ -42,42 +43,52 @@ static void merge_row(int width, const real *o, real sum, real own, bool first, 
 {
     real keep = 0, take = 1 / sum;
     if (!first) {
-        const real high = own > *lse ? own : *lse, a = real_exp(*lse - high), b = real_exp(own - high);
+        const real high = own > *lse ? own : *lse, a = real_exp(*lse - high),
+                   b = real_exp(own - high);
         keep = a / (a + b);
         take *= b / (a + b);
         own = high + real_log(a + b);
     }
     *lse = own;
-    if (first) for (int c = 0; c < width; c++) y[c] = o[c] * take;
-    else for (int c = 0; c < width; c++) y[c] = y[c] * keep + o[c] * take;
+    if (first)
+        for (int c = 0; c < width; c++) y[c] = o[c] * take;
+    else
+        for (int c = 0; c < width; c++) y[c] = y[c] * keep + o[c] * take;
 }
 
-static void attend(const attention *x, pair p, const real *q, const real *kv, real *y, real *lse, real *scratch)
+static void attend(const attention *x, pair p, const real *q, const real *kv, real *y, real *lse,
+                   real *scratch)
 {
-    real *keys = scratch, *values = keys + x->padded * STRIDE, *s = values + x->padded * KEYS, *o = s + QUERIES * STRIDE;
+    real *keys = scratch, *values = keys + x->padded * STRIDE, *s = values + x->padded * KEYS,
+         *o = s + QUERIES * STRIDE;
     const size_t in_row = (size_t)p.head * (size_t)x->width;
     const real scale = 1 / real_sqrt((real)x->width);
-    const int step = p.key < p.key_end ? key_step(&p) : 1, queries = x->causal ? CAUSAL_QUERIES : QUERIES;
+    const int step = p.key < p.key_end ? key_step(&p) : 1,
+              queries = x->causal ? CAUSAL_QUERIES : QUERIES;
     for (int key = p.key; key < p.key_end; key += step) {
         const int count = p.key_end - key < step ? p.key_end - key : step;
         const real *from = kv + (size_t)key * x->row_kv + in_row;
         size_t row_v = x->row_kv;
-        transpose_rows(from + x->key, x->row_kv, count, round_up(count, VECTOR), x->width, scale, keys);
+        transpose_rows(from + x->key, x->row_kv, count, round_up(count, VECTOR), x->width, scale,
+                       keys);
         const real *v = whole_vectors(x, from + x->value, &row_v, count, values);
         for (int i = p.query; i < p.query_end; i += queries) {
             const int rows = p.query_end - i < queries ? p.query_end - i : queries;
             const int some = seen(x, i + rows - 1, key, count), columns = round_up(some, VECTOR);
             if (!some) continue;
             real sum[QUERIES], own[QUERIES];
-            tile_product(rows, columns, &(tile){ q + (size_t)i * x->row_q + in_row, x->row_q, 1, keys, STRIDE, s, STRIDE,
-                                                 x->width, false });
+            tile_product(rows, columns,
+                         &(tile){ q + (size_t)i * x->row_q + in_row, x->row_q, 1, keys, STRIDE, s,
+                                  STRIDE, x->width, false });
             for (int r = 0; r < rows; r++)
                 sum[r] = exp_row(s + r * STRIDE, seen(x, i + r, key, count), columns, &own[r]);
-            tile_product(rows, x->padded, &(tile){ s, STRIDE, 1, v, row_v, o, (size_t)x->padded, some, false });
+            tile_product(rows, x->padded,
+                         &(tile){ s, STRIDE, 1, v, row_v, o, (size_t)x->padded, some, false });
             for (int r = 0; r < rows; r++)
                 if (seen(x, i + r, key, count))
-                    merge_row(x->width, o + r * x->padded, sum[r], own[r] + real_log(sum[r]), key == p.key,
-                              y + (size_t)(i + r) * x->row_out + in_row, lse + (size_t)(i + r) * (size_t)x->heads + p.head);
+                    merge_row(x->width, o + r * x->padded, sum[r], own[r] + real_log(sum[r]),
+                              key == p.key, y + (size_t)(i + r) * x->row_out + in_row,
+                              lse + (size_t)(i + r) * (size_t)x->heads + p.head);
         }
     }
 }
@@ -101,27 +112,39 @@ static void attention_cpu(const node *n, const void *const *in, void *const *out
         }
     const int64_t pairs = (int64_t)x.segments * x.heads;
     const size_t size = chunk_size(&x);
-    #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (int c = 0; c < CHUNKS; c++)
         for (int64_t i = pairs * c / CHUNKS; i < pairs * (c + 1) / CHUNKS; i++)
-            attend(&x, pair_of(&x, bound, (int)i), in[0], in[n->n_in - 2], y, lse, room + (size_t)c * size);
+            attend(&x, pair_of(&x, bound, (int)i), in[0], in[n->n_in - 2], y, lse,
+                   room + (size_t)c * size);
 }
 
 /* ---- geometry ---- */
 
 attention pith_attention_of(const node *n)
 {
-    const bool pooled = n->op == &pith_op_pooled_attention || n->op == &pith_op_pooled_attention_grad;
+    const bool pooled = n->op == &pith_op_pooled_attention ||
+                        n->op == &pith_op_pooled_attention_grad;
     const node *q = n->in[0], *kv = n->in[pooled], *offsets = n->in[pooled + 1];
     const int heads = kv->dim[2], width = kv->dim[3];
     const size_t out = (size_t)heads * (size_t)width, parts = (size_t)kv->dim[1];
-    return (attention){ .causal = n->attr.i[0], .pooled = pooled, .rows = kv->dim[0], .queries = q->dim[0],
-                        .segments = offsets->dim[0] - 1, .heads = heads, .width = width,
-                        .padded = round_up(width, VECTOR), .row_q = pooled ? out : parts * out, .row_kv = parts * out,
-                        .row_out = out, .key = (parts - 2) * out, .value = (parts - 1) * out };
+    return (attention){ .causal = n->attr.i[0],
+                        .pooled = pooled,
+                        .rows = kv->dim[0],
+                        .queries = q->dim[0],
+                        .segments = offsets->dim[0] - 1,
+                        .heads = heads,
+                        .width = width,
+                        .padded = round_up(width, VECTOR),
+                        .row_q = pooled ? out : parts * out,
+                        .row_kv = parts * out,
+                        .row_out = out,
+                        .key = (parts - 2) * out,
+                        .value = (parts - 1) * out };
 }
 
-/* Offsets are data: whatever they hold, bounds lie in [0, rows] and never fall, so that segments are apart. */
+/* Offsets are data: whatever they hold, bounds lie in [0, rows] and never fall, so that segments
+ * are apart. */
 void pith_attention_bounds(const attention *x, const int *offsets, int *bound)
 {
     int least = 0;
@@ -136,7 +159,8 @@ void pith_attention_bounds(const attention *x, const int *offsets, int *bound)
 static bool offsets_shape(node *n, int input)
 {
     if (!pith_want(n, input, PITH_I32, 1)) return false;
-    return n->in[input]->dim[0] > 1 || pith_fail(n, "offsets need at least 2 entries: where a segment begins and ends");
+    return n->in[input]->dim[0] > 1 ||
+           pith_fail(n, "offsets need at least 2 entries: where a segment begins and ends");
 }
 
 static bool results_shape(node *n, int queries, int heads, int width)
@@ -149,18 +173,21 @@ static bool attention_shape(node *n)
 {
     const node *qkv = n->in[0];
     if (!pith_want(n, 0, PITH_F32, 4) || !offsets_shape(n, 1)) return false;
-    if (qkv->dim[1] != 3) return pith_fail(n, "axis 1 has size %d, expected 3: query, key, value", qkv->dim[1]);
+    if (qkv->dim[1] != 3)
+        return pith_fail(n, "axis 1 has size %d, expected 3: query, key, value", qkv->dim[1]);
     return results_shape(n, qkv->dim[0], qkv->dim[2], qkv->dim[3]);
 }
 
 static bool pooled_attention_shape(node *n)
 {
     const node *q = n->in[0], *kv = n->in[1], *offsets = n->in[2];
-    if (!pith_want(n, 0, PITH_F32, 3) || !pith_want(n, 1, PITH_F32, 4) || !offsets_shape(n, 2)) return false;
-    if (kv->dim[1] != 2) return pith_fail(n, "axis 1 of input 1 has size %d, expected 2: key, value", kv->dim[1]);
+    if (!pith_want(n, 0, PITH_F32, 3) || !pith_want(n, 1, PITH_F32, 4) || !offsets_shape(n, 2))
+        return false;
+    if (kv->dim[1] != 2)
+        return pith_fail(n, "axis 1 of input 1 has size %d, expected 2: key, value", kv->dim[1]);
     if (q->dim[1] != kv->dim[2] || q->dim[2] != kv->dim[3])
-        return pith_fail(n, "queries have %d heads of width %d, keys %d of width %d", q->dim[1], q->dim[2], kv->dim[2],
-                         kv->dim[3]);
+        return pith_fail(n, "queries have %d heads of width %d, keys %d of width %d", q->dim[1],
+                         q->dim[2], kv->dim[2], kv->dim[3]);
     if (q->dim[0] != offsets->dim[0] - 1)
         return pith_fail(n, "%d queries for %d segments", q->dim[0], offsets->dim[0] - 1);
     return results_shape(n, q->dim[0], q->dim[1], q->dim[2]);
@@ -176,19 +203,26 @@ static node *part(node *packed, int index)
     return pith_permute_(NULL, pith_reshape_dims(NULL, one, 3, dim), 1, 0, 2, PITH_END);
 }
 
-static node *numbers(pith_graph *g, int count) { return CAST(pith_arange_(NULL, g, count), PITH_F32); }
+static node *numbers(pith_graph *g, int count)
+{
+    return CAST(pith_arange_(NULL, g, count), PITH_F32);
+}
 
 meaning pith_attention_meaning(const node *n)
 {
     const attention x = pith_attention_of(n);
     pith_graph *g = n->graph;
-    node *kv = n->in[x.pooled], *segment = CAST(pith_segments_(NULL, n->in[x.pooled + 1], x.rows), PITH_F32);
+    node *kv = n->in[x.pooled],
+         *segment = CAST(pith_segments_(NULL, n->in[x.pooled + 1], x.rows), PITH_F32);
     const int parts = kv->dim[1];
-    meaning m = { .k = part(kv, parts - 2), .v = part(kv, parts - 1), .scale = 1 / sqrt((double)x.width) };
+    meaning m = { .k = part(kv, parts - 2),
+                  .v = part(kv, parts - 1),
+                  .scale = 1 / sqrt((double)x.width) };
     m.q = x.pooled ? pith_permute_(NULL, n->in[0], 1, 0, 2, PITH_END) : part(kv, 0);
     m.mask = EQUAL(KEEP(x.pooled ? numbers(g, x.queries) : segment, -1), segment);
     m.mask = MUL(m.mask, LESS(pith_const_(NULL, g, -0.5), segment));
-    if (x.causal) m.mask = MUL(m.mask, LESS(numbers(g, x.rows), SHIFT(KEEP(numbers(g, x.rows), -1), 0.5)));
+    if (x.causal)
+        m.mask = MUL(m.mask, LESS(numbers(g, x.rows), SHIFT(KEEP(numbers(g, x.rows), -1), 0.5)));
     m.scores = SCALE(MATMUL_NT(m.q, m.k), m.scale);
     return m;
 }
@@ -212,8 +246,8 @@ static bool attention_grad(node *n, node *const *dy, node **dx)
     in[count++] = n;
     in[count++] = pith_result(n, 1);
     in[count++] = dy[0];
-    node *d = pith_make(NULL, pooled ? &pith_op_pooled_attention_grad : &pith_op_attention_grad, n->graph, count, in,
-                        &n->attr);
+    node *d = pith_make(NULL, pooled ? &pith_op_pooled_attention_grad : &pith_op_attention_grad,
+                        n->graph, count, in, &n->attr);
     dx[0] = d;
     if (pooled) dx[1] = pith_result(d, 1);
     return true;
@@ -221,7 +255,8 @@ static bool attention_grad(node *n, node *const *dy, node **dx)
 
 static double attention_flops(const node *n)
 {
-    const attention x = pith_attention_of(n);       /* the lengths of segments are data: as if they were equal */
+    /* the lengths of segments are data: as if they were equal */
+    const attention x = pith_attention_of(n);
     return 4. * x.queries * x.rows / (x.segments ? x.segments : 1) * x.heads * x.width;
 }
 
@@ -231,26 +266,38 @@ static node *attention_example(pith_graph *g, int i)
 {
     static const int offsets[] = { 1, 3, 3, 6 };
     if (i > 2) return NULL;
-    return pith_attention(pith_sample(g, -1, 1, 7, 3, 2, i == 2 ? 8 : 3, PITH_END),
-                          pith_const_array(g, PITH_I32, offsets, 4, PITH_END), i == 1);
+    return pith_attention(pith_sample(g, -1, 1, 7, 3, 2, i == 2 ? 8 : 3),
+                          pith_const_array(g, PITH_I32, offsets, 4), i == 1);
 }
 
 static node *pooled_attention_example(pith_graph *g, int i)
 {
     static const int offsets[] = { 0, 2, 2, 5 };
     if (i > 1) return NULL;
-    return pith_pooled_attention(pith_sample(g, -1, 1, 3, 2, i ? 8 : 3, PITH_END),
-                                 pith_sample(g, -1, 1, 6, 2, 2, i ? 8 : 3, PITH_END),
-                                 pith_const_array(g, PITH_I32, offsets, 4, PITH_END));
+    return pith_pooled_attention(pith_sample(g, -1, 1, 3, 2, i ? 8 : 3),
+                                 pith_sample(g, -1, 1, 6, 2, 2, i ? 8 : 3),
+                                 pith_const_array(g, PITH_I32, offsets, 4));
 }
 
-const pith_op pith_op_attention = { "attention", .shape = attention_shape, .grad = attention_grad, .lower = attention_lower,
-                                    .cpu = attention_cpu, .scratch = attention_scratch, .flops = attention_flops,
-                                    .results = 2, .example = attention_example };
+const pith_op pith_op_attention = { "attention",
+                                    .shape = attention_shape,
+                                    .grad = attention_grad,
+                                    .lower = attention_lower,
+                                    .cpu = attention_cpu,
+                                    .scratch = attention_scratch,
+                                    .flops = attention_flops,
+                                    .results = 2,
+                                    .example = attention_example };
 
-const pith_op pith_op_pooled_attention = { "pooled_attention", .shape = pooled_attention_shape, .grad = attention_grad,
-                                           .lower = attention_lower, .cpu = attention_cpu, .scratch = attention_scratch,
-                                           .flops = attention_flops, .results = 2, .example = pooled_attention_example };
+const pith_op pith_op_pooled_attention = { "pooled_attention",
+                                           .shape = pooled_attention_shape,
+                                           .grad = attention_grad,
+                                           .lower = attention_lower,
+                                           .cpu = attention_cpu,
+                                           .scratch = attention_scratch,
+                                           .flops = attention_flops,
+                                           .results = 2,
+                                           .example = pooled_attention_example };
 
 node *pith_attention_(const char *at, node *qkv, node *offsets, bool causal)
 {

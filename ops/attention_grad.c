@@ -1,10 +1,14 @@
-/* ops/attention_grad.c: the gradient of attention. Probabilities are made again from the log-sum-exp of each row; blocks of
- * keys outside, blocks of queries inside, so that gradients of keys and values are gathered in cache. */
+/* ops/attention_grad.c: the gradient of attention. Probabilities are made again from the
+ * log-sum-exp of each row; blocks of keys outside, blocks of queries inside, so that gradients of
+ * keys and values are gathered in cache. */
 #include "attention.h"
 #include "functions.h"
 
 /* Inputs: those of attention, then its two results, then the cotangent of the first. */
-typedef struct { const real *q, *kv, *y, *lse, *dy; real *dq, *dkv; } tensors;
+typedef struct {
+    const real *q, *kv, *y, *lse, *dy;
+    real *dq, *dkv;
+} tensors;
 
 static size_t chunk_size(const attention *x)
 {
@@ -28,7 +32,8 @@ static real dot(const real *a, const real *b, int n)
     return sum;
 }
 
-/* Scores s and products t = dy v^T of a row become probabilities and gradients of scores; zeros beyond `valid`. */
+/* Scores s and products t = dy v^T of a row become probabilities and gradients of scores; zeros
+ * beyond `valid`. */
 static void gradient_row(real *s, real *t, int valid, int columns, real lse, real dy_y, real scale)
 {
     PITH_SIMD
@@ -39,13 +44,15 @@ static void gradient_row(real *s, real *t, int valid, int columns, real lse, rea
 
 static void copy_rows(int rows, int width, const real *from, size_t row, real *to, size_t to_row)
 {
-    for (int i = 0; i < rows; i++) memcpy(to + (size_t)i * to_row, from + (size_t)i * row, (size_t)width * sizeof *to);
+    for (int i = 0; i < rows; i++)
+        memcpy(to + (size_t)i * to_row, from + (size_t)i * row, (size_t)width * sizeof *to);
 }
 
 static void add_rows(int rows, int width, const real *from, size_t row, real *to, size_t to_row)
 {
     for (int i = 0; i < rows; i++)
-        for (int c = 0; c < width; c++) to[(size_t)i * to_row + (size_t)c] += from[(size_t)i * row + (size_t)c];
+        for (int c = 0; c < width; c++)
+            to[(size_t)i * to_row + (size_t)c] += from[(size_t)i * row + (size_t)c];
 }
 
 static void attend_back(const attention *x, pair p, const tensors *t, real *scratch)
@@ -54,11 +61,14 @@ static void attend_back(const attention *x, pair p, const tensors *t, real *scra
     const int queries = x->causal ? CAUSAL_QUERIES : QUERIES;
     const size_t wide = (size_t)padded, in_row = (size_t)p.head * (size_t)width;
     const real scale = 1 / real_sqrt((real)width);
-    real *keys = scratch, *values = keys + padded * STRIDE, *dk = values + padded * STRIDE, *dv = dk + padded * KEYS;
+    real *keys = scratch, *values = keys + padded * STRIDE, *dk = values + padded * STRIDE,
+         *dv = dk + padded * KEYS;
     real *k_room = dv + padded * KEYS, *s = k_room + padded * KEYS, *ds = s + QUERIES * STRIDE;
-    real *q_room = ds + QUERIES * STRIDE, *dy_room = q_room + QUERIES * padded, *dq = dy_room + QUERIES * padded;
+    real *q_room = ds + QUERIES * STRIDE, *dy_room = q_room + QUERIES * padded,
+         *dq = dy_room + QUERIES * padded;
     for (int key = p.key; key < p.key_end; key += step) {
-        const int count = p.key_end - key < step ? p.key_end - key : step, all = round_up(count, VECTOR);
+        const int count = p.key_end - key < step ? p.key_end - key : step,
+                  all = round_up(count, VECTOR);
         const real *from = t->kv + (size_t)key * x->row_kv + in_row;
         size_t row_k = x->row_kv;
         transpose_rows(from + x->key, x->row_kv, count, all, width, scale, keys);
@@ -72,18 +82,24 @@ static void attend_back(const attention *x, pair p, const tensors *t, real *scra
             if (!some) continue;
             const size_t at = (size_t)i * x->row_out + in_row;
             size_t row_q = x->row_q, row_dy = x->row_out;
-            const real *q = whole_vectors(x, t->q + (size_t)i * x->row_q + in_row, &row_q, rows, q_room);
+            const real *q = whole_vectors(x, t->q + (size_t)i * x->row_q + in_row, &row_q, rows,
+                                          q_room);
             const real *dy = whole_vectors(x, t->dy + at, &row_dy, rows, dy_room);
-            tile_product(rows, columns, &(tile){ q, row_q, 1, keys, STRIDE, s, STRIDE, width, false });
-            tile_product(rows, columns, &(tile){ dy, row_dy, 1, values, STRIDE, ds, STRIDE, width, false });
+            tile_product(rows, columns,
+                         &(tile){ q, row_q, 1, keys, STRIDE, s, STRIDE, width, false });
+            tile_product(rows, columns,
+                         &(tile){ dy, row_dy, 1, values, STRIDE, ds, STRIDE, width, false });
             for (int r = 0; r < rows; r++)
                 gradient_row(s + r * STRIDE, ds + r * STRIDE, seen(x, i + r, key, count), columns,
                              t->lse[(size_t)(i + r) * (size_t)x->heads + (size_t)p.head],
-                             dot(t->y + at + (size_t)r * x->row_out, t->dy + at + (size_t)r * x->row_out, width), scale);
+                             dot(t->y + at + (size_t)r * x->row_out,
+                                 t->dy + at + (size_t)r * x->row_out, width),
+                             scale);
             tile_product(some, padded, &(tile){ s, 1, STRIDE, dy, row_dy, dv, wide, rows, true });
             tile_product(some, padded, &(tile){ ds, 1, STRIDE, q, row_q, dk, wide, rows, true });
             tile_product(rows, padded, &(tile){ ds, STRIDE, 1, k, row_k, dq, wide, some, false });
-            (key == p.key ? copy_rows : add_rows)(rows, width, dq, wide, t->dq + (size_t)i * x->row_q + in_row, x->row_q);
+            (key == p.key ? copy_rows : add_rows)(rows, width, dq, wide,
+                                                  t->dq + (size_t)i * x->row_q + in_row, x->row_q);
         }
         real *to = t->dkv + (size_t)key * x->row_kv + in_row;
         copy_rows(count, width, dk, wide, to + x->key, x->row_kv);
@@ -91,10 +107,12 @@ static void attend_back(const attention *x, pair p, const tensors *t, real *scra
     }
 }
 
-static void attention_grad_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static void attention_grad_cpu(const node *n, const void *const *in, void *const *out,
+                               void *scratch)
 {
     const attention x = pith_attention_of(n);
-    const int kv = x.pooled;            /* of packed (N, 3, ...) the queries' gradient lies in the same tensor */
+    /* of packed (N, 3, ...) the queries' gradient lies in the same tensor */
+    const int kv = x.pooled;
     int *bound = scratch;
     real *room = (real *)((char *)scratch + bounds_bytes(&x));
     const tensors t = { in[0], in[kv], in[kv + 2], in[kv + 3], in[kv + 4], out[0], out[kv] };
@@ -106,7 +124,7 @@ static void attention_grad_cpu(const node *n, const void *const *in, void *const
         if (bound[s] == bound[s + 1]) memset(t.dq + (size_t)s * x.row_q, 0, x.row_q * sizeof(real));
     const int64_t pairs = (int64_t)x.segments * x.heads;
     const size_t size = chunk_size(&x);
-    #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (int c = 0; c < CHUNKS; c++)
         for (int64_t i = pairs * c / CHUNKS; i < pairs * (c + 1) / CHUNKS; i++)
             attend_back(&x, pair_of(&x, bound, (int)i), &t, room + (size_t)c * size);
@@ -129,7 +147,8 @@ static node *packed(int count, node *const *parts)
     node *list[3];
     for (int i = 0; i < count; i++) {
         node *a = swapped(parts[i]);
-        list[i] = pith_reshape_dims(NULL, a, 4, (const int[]){ a->dim[0], 1, a->dim[1], a->dim[2] });
+        list[i] = pith_reshape_dims(NULL, a, 4,
+                                    (const int[]){ a->dim[0], 1, a->dim[1], a->dim[2] });
     }
     return pith_concat_(NULL, count, list, 1);
 }
@@ -137,8 +156,10 @@ static node *packed(int count, node *const *parts)
 static void attention_grad_lower(node *n, node **out)
 {
     const meaning m = pith_attention_meaning(n);
-    node *y = n->in[n->n_in - 3], *lse = n->in[n->n_in - 2], *dy = n->in[n->n_in - 1], *dy_heads = swapped(dy);
-    node *shift = KEEP(pith_transpose_(NULL, lse), -1), *dy_y = KEEP(pith_transpose_(NULL, SUM(MUL(y, dy), -1)), -1);
+    node *y = n->in[n->n_in - 3], *lse = n->in[n->n_in - 2], *dy = n->in[n->n_in - 1],
+         *dy_heads = swapped(dy);
+    node *shift = KEEP(pith_transpose_(NULL, lse), -1),
+         *dy_y = KEEP(pith_transpose_(NULL, SUM(MUL(y, dy), -1)), -1);
     node *zero = pith_const_(NULL, n->graph, 0);
     node *p = MUL(EXP(WHERE(m.mask, SUB(m.scores, shift), zero)), m.mask);
     node *ds = SCALE(MUL(p, SUB(MATMUL_NT(dy_heads, m.v), dy_y)), m.scale);
@@ -155,9 +176,9 @@ static node *attention_grad_example(pith_graph *g, int i)
     static const int offsets[] = { 1, 3, 3, 6 };
     if (i > 1) return NULL;
     const int width = i ? 8 : 3;
-    node *in[] = { pith_sample(g, -1, 1, 7, 3, 2, width, PITH_END), pith_const_array(g, PITH_I32, offsets, 4, PITH_END),
-                   pith_sample(g, -1, 1, 7, 2, width, PITH_END), pith_sample(g, 0.5, 2, 7, 2, PITH_END),
-                   pith_sample(g, -1, 1, 7, 2, width, PITH_END) };
+    node *in[] = { pith_sample(g, -1, 1, 7, 3, 2, width), pith_const_array(g, PITH_I32, offsets, 4),
+                   pith_sample(g, -1, 1, 7, 2, width), pith_sample(g, 0.5, 2, 7, 2),
+                   pith_sample(g, -1, 1, 7, 2, width) };
     return pith_make(PITH_HERE, &pith_op_attention_grad, g, 5, in, &(pith_attr){ .i = { i } });
 }
 
@@ -165,17 +186,28 @@ static node *pooled_attention_grad_example(pith_graph *g, int i)
 {
     static const int offsets[] = { 0, 2, 2, 5 };
     if (i > 0) return NULL;
-    node *in[] = { pith_sample(g, -1, 1, 3, 2, 3, PITH_END), pith_sample(g, -1, 1, 6, 2, 2, 3, PITH_END),
-                   pith_const_array(g, PITH_I32, offsets, 4, PITH_END), pith_sample(g, -1, 1, 3, 2, 3, PITH_END),
-                   pith_sample(g, 0.5, 2, 3, 2, PITH_END), pith_sample(g, -1, 1, 3, 2, 3, PITH_END) };
+    node *in[] = { pith_sample(g, -1, 1, 3, 2, 3),
+                   pith_sample(g, -1, 1, 6, 2, 2, 3),
+                   pith_const_array(g, PITH_I32, offsets, 4),
+                   pith_sample(g, -1, 1, 3, 2, 3),
+                   pith_sample(g, 0.5, 2, 3, 2),
+                   pith_sample(g, -1, 1, 3, 2, 3) };
     return pith_make(PITH_HERE, &pith_op_pooled_attention_grad, g, 6, in, NULL);
 }
 
-const pith_op pith_op_attention_grad = { "attention_grad", .shape = attention_grad_shape, .lower = attention_grad_lower,
-                                         .cpu = attention_grad_cpu, .scratch = attention_grad_scratch,
-                                         .flops = attention_grad_flops, .example = attention_grad_example };
+const pith_op pith_op_attention_grad = { "attention_grad",
+                                         .shape = attention_grad_shape,
+                                         .lower = attention_grad_lower,
+                                         .cpu = attention_grad_cpu,
+                                         .scratch = attention_grad_scratch,
+                                         .flops = attention_grad_flops,
+                                         .example = attention_grad_example };
 
-const pith_op pith_op_pooled_attention_grad = { "pooled_attention_grad", .shape = attention_grad_shape,
-                                                .lower = attention_grad_lower, .cpu = attention_grad_cpu,
-                                                .scratch = attention_grad_scratch, .flops = attention_grad_flops,
-                                                .results = 2, .example = pooled_attention_grad_example };
+const pith_op pith_op_pooled_attention_grad = { "pooled_attention_grad",
+                                                .shape = attention_grad_shape,
+                                                .lower = attention_grad_lower,
+                                                .cpu = attention_grad_cpu,
+                                                .scratch = attention_grad_scratch,
+                                                .flops = attention_grad_flops,
+                                                .results = 2,
+                                                .example = pooled_attention_grad_example };

@@ -1,10 +1,10 @@
 /* ops/functions.h: elementary functions on `real`, for kernels.
  *
- * In float they are polynomials without branches, so that the compiler vectorises the loops that call them, and a
- * vector's body and its tail run the same operations: an element's result does not depend on its place. Coefficients
- * are minimax fits of relative error. The error stated at each is the largest against libm in double, measured over a
- * dense sweep of normal results. In double they are libm's, never inlined, so that no vector twin with other last bits
- * takes their place. */
+ * In float they are polynomials without branches, so that the compiler vectorises the loops that
+ * call them, and a vector's body and its tail run the same operations: an element's result does not
+ * depend on its place. Coefficients are minimax fits of relative error. The error stated at each is
+ * the largest against libm in double, measured over a dense sweep of normal results. In double they
+ * are libm's, never inlined, so that no vector twin with other last bits takes their place. */
 #ifndef PITH_FUNCTIONS_H
 #define PITH_FUNCTIONS_H
 #include "core.h"
@@ -13,7 +13,7 @@
 
 /* Loops over these are not vectorised. */
 #define PITH_SIMD
-#define PITH_LIBM(name, value) \
+#define PITH_LIBM(name, value)                                                                     \
     static __attribute__((noinline, unused)) double real_##name(double x) { return value; }
 PITH_LIBM(exp, exp(x))
 PITH_LIBM(log, log(x))
@@ -32,12 +32,23 @@ static inline double real_abs(double x) { return fabs(x); }
 /* Before a loop whose elements do not depend on each other: the output may be one of the inputs. */
 #define PITH_SIMD _Pragma("omp simd")
 
-static inline uint32_t float_bits(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
-static inline float bits_float(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
+static inline uint32_t float_bits(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    return u;
+}
+static inline float bits_float(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, 4);
+    return x;
+}
 static inline float real_sqrt(float x) { return sqrtf(x); }
 static inline float real_abs(float x) { return fabsf(x); }
 
-/* x = n log 2 + r with |r| <= log(2) / 2; returns r, and n as the low bits of *whole. Adding 1.5 2^23 rounds. */
+/* x = n log 2 + r with |r| <= log(2) / 2; returns r, and n as the low bits of *whole. Adding 1.5
+ * 2^23 rounds. */
 static inline float reduce_exp(float x, uint32_t *whole)
 {
     const float magic = 0x1.8p23f, shifted = x * 0x1.715476p0f + magic, n = shifted - magic;
@@ -48,8 +59,9 @@ static inline float reduce_exp(float x, uint32_t *whole)
 /* exp(r) - 1 */
 static inline float expm1_near(float r)
 {
-    const float p = 0x1.fffffep-2f + r * (0x1.5554aep-3f + r * (0x1.555676p-5f
-                    + r * (0x1.1228e6p-7f + r * 0x1.6bebcep-10f)));
+    const float p = 0x1.fffffep-2f +
+                    r * (0x1.5554aep-3f +
+                         r * (0x1.555676p-5f + r * (0x1.1228e6p-7f + r * 0x1.6bebcep-10f)));
     return r + r * r * p;
 }
 
@@ -68,9 +80,13 @@ static inline float real_exp(float x)
 /* log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)] */
 static inline float log1p_near(float f)
 {
-    const float p = 0x1.555554p-2f + f * (-0x1.000226p-2f + f * (0x1.99a008p-3f + f * (-0x1.547244p-3f
-                    + f * (0x1.22da1cp-3f + f * (-0x1.0d8542p-3f + f * (0x1.055b6ap-3f
-                    - f * 0x1.38b58p-4f))))));
+    const float p =
+        0x1.555554p-2f +
+        f * (-0x1.000226p-2f +
+             f * (0x1.99a008p-3f +
+                  f * (-0x1.547244p-3f +
+                       f * (0x1.22da1cp-3f +
+                            f * (-0x1.0d8542p-3f + f * (0x1.055b6ap-3f - f * 0x1.38b58p-4f))))));
     return f + f * f * (f * p - 0.5f);
 }
 
@@ -107,10 +123,14 @@ static inline float real_tanh(float x)
 static inline float real_erf(float x)
 {
     const float z = x * x;
-    const float p = 0x1.20dd74p0f + z * (0x1.865642p-3f + z * (0x1.b0495cp-5f + z * (0x1.ee7a66p-9f
-                    + z * (0x1.2aae2ep-12f + z * 0x1.129cc8p-19f))));
-    const float q = 1 + z * (0x1.0125ecp-1f + z * (0x1.d3b174p-4f + z * (0x1.eaf87cp-7f
-                    + z * (0x1.311976p-10f + z * 0x1.3f2ae2p-15f))));
+    const float p = 0x1.20dd74p0f +
+                    z * (0x1.865642p-3f +
+                         z * (0x1.b0495cp-5f +
+                              z * (0x1.ee7a66p-9f + z * (0x1.2aae2ep-12f + z * 0x1.129cc8p-19f))));
+    const float q = 1 +
+                    z * (0x1.0125ecp-1f +
+                         z * (0x1.d3b174p-4f +
+                              z * (0x1.eaf87cp-7f + z * (0x1.311976p-10f + z * 0x1.3f2ae2p-15f))));
     const float y = x > 3.925f ? 1 : x * p / q;
     return x < -3.925f ? -1 : y;
 }
@@ -125,7 +145,8 @@ static inline float real_softplus(float x)
     return (x > 0 ? x : 0) + (log_normal(w) + (u - (w - 1)) / w);
 }
 
-/* x = q pi/2 + r with |r| <= pi/4, in double; good while |x| < 1e9, and beyond that at least within [-1, 1]. */
+/* x = q pi/2 + r with |r| <= pi/4, in double; good while |x| < 1e9, and beyond that at least within
+ * [-1, 1]. */
 static inline float reduce_quarter(float x, uint32_t *quarter)
 {
     const double magic = 0x1.8p52, shifted = (double)x * 0x1.45f306dc9c883p-1 + magic;
@@ -142,7 +163,8 @@ static inline float sin_quarter(float r, uint32_t q)
 {
     const float z = r * r;
     const float s = r + r * z * (-0x1.555546p-3f + z * (0x1.11073p-7f - z * 0x1.99406p-13f));
-    const float c = 1 - 0.5f * z + z * z * (0x1.55554ap-5f + z * (-0x1.6c0c28p-10f + z * 0x1.99e868p-16f));
+    const float c = 1 - 0.5f * z +
+                    z * z * (0x1.55554ap-5f + z * (-0x1.6c0c28p-10f + z * 0x1.99e868p-16f));
     return bits_float(float_bits(q & 1 ? c : s) ^ (q & 2) << 30);
 }
 

@@ -1,8 +1,9 @@
-/* ops/gather.c: rows by number, and the adjoint, rows summed by number. Also segments, the number of each packed row.
- * No atomics: scatter_add gives each range of destination rows to one thread, which reads all numbers in order. */
+/* ops/gather.c: rows by number, and the adjoint, rows summed by number. Also segments, the number
+ * of each packed row. No atomics: scatter_add gives each range of destination rows to one thread,
+ * which reads all numbers in order. */
 #include "core.h"
 
-enum { RANGES = 64 };       /* of destination rows, whatever the number of threads */
+enum { RANGES = 64 }; /* of destination rows, whatever the number of threads */
 
 /* Elements of a row: what is behind the first axis. */
 static size_t row_length(const node *n)
@@ -39,7 +40,7 @@ static void gather_cpu(const node *n, const void *const *in, void *const *out, v
     const int rows = n->in[0]->dim[0], *ids = in[1];
     const char *table = in[0];
     char *y = out[0];
-    #pragma omp parallel for schedule(static) if (count * row > PITH_SMALL * sizeof(real))
+#pragma omp parallel for schedule(static) if (count * row > PITH_SMALL * sizeof(real))
     for (size_t i = 0; i < count; i++)
         if (ids[i] >= 0 && ids[i] < rows) memcpy(y + i * row, table + (size_t)ids[i] * row, row);
         else memset(y + i * row, 0, row);
@@ -47,15 +48,14 @@ static void gather_cpu(const node *n, const void *const *in, void *const *out, v
 
 static node *gather_example(pith_graph *g, int i)
 {
-    if (i == 0)
-        return pith_gather(pith_sample(g, PITH_AWAY, 0, 4, 3, PITH_END), pith_sample_ids(g, 4, 2, 3, PITH_END));
-    if (i == 1)         /* a number outside the table, and rows of one element */
-        return pith_gather(pith_sample(g, PITH_AWAY, 0, 3, PITH_END), pith_sample_ids(g, 5, 7, PITH_END));
+    if (i == 0) return pith_gather(pith_sample(g, PITH_AWAY, 0, 4, 3), pith_sample_ids(g, 4, 2, 3));
+    if (i == 1) /* a number outside the table, and rows of one element */
+        return pith_gather(pith_sample(g, PITH_AWAY, 0, 3), pith_sample_ids(g, 5, 7));
     return NULL;
 }
 
-const pith_op pith_op_gather = { "gather", .shape = gather_shape, .grad = gather_grad, .cpu = gather_cpu,
-                                 .example = gather_example };
+const pith_op pith_op_gather = { "gather", .shape = gather_shape, .grad = gather_grad,
+                                 .cpu = gather_cpu, .example = gather_example };
 
 node *pith_gather_(const char *at, node *table, node *ids)
 {
@@ -67,13 +67,14 @@ node *pith_gather_(const char *at, node *table, node *ids)
 static bool scatter_add_shape(node *n)
 {
     const node *rows = n->in[0], *ids = n->in[1];
-    if (!pith_want(n, 0, PITH_F32, rows->ndim) || !pith_want(n, 1, PITH_I32, ids->ndim)) return false;
+    if (!pith_want(n, 0, PITH_F32, rows->ndim) || !pith_want(n, 1, PITH_I32, ids->ndim))
+        return false;
     bool fits = rows->ndim >= ids->ndim;
     for (int k = 0; k < ids->ndim && fits; k++) fits = rows->dim[k] == ids->dim[k];
     char a[96], b[96];
     if (!fits)
-        return pith_fail(n, "rows %s do not begin with the shape of their numbers %s", pith_shape_text(rows, a),
-                         pith_shape_text(ids, b));
+        return pith_fail(n, "rows %s do not begin with the shape of their numbers %s",
+                         pith_shape_text(rows, a), pith_shape_text(ids, b));
     int dim[PITH_MAX_DIMS + 1] = { n->attr.i[0] }, ndim = 1;
     for (int k = ids->ndim; k < rows->ndim; k++) dim[ndim++] = rows->dim[k];
     return pith_shape(n, PITH_F32, ndim, dim);
@@ -93,7 +94,7 @@ static void scatter_add_cpu(const node *n, const void *const *in, void *const *o
     const int *ids = in[1];
     const real *x = in[0];
     real *y = out[0];
-    #pragma omp parallel for schedule(static) if ((size_t)rows * row + count * row > PITH_SMALL)
+#pragma omp parallel for schedule(static) if ((size_t)rows * row + count * row > PITH_SMALL)
     for (int64_t r = 0; r < ranges; r++) {
         const int64_t first = rows * r / ranges, end = rows * (r + 1) / ranges;
         memset(y + (size_t)first * row, 0, (size_t)(end - first) * row * sizeof *y);
@@ -109,14 +110,16 @@ static void scatter_add_cpu(const node *n, const void *const *in, void *const *o
 static node *scatter_add_example(pith_graph *g, int i)
 {
     if (i == 0)
-        return pith_scatter_add(pith_sample(g, PITH_AWAY, 0, 2, 3, 2, PITH_END), pith_sample_ids(g, 4, 2, 3, PITH_END), 4);
+        return pith_scatter_add(pith_sample(g, PITH_AWAY, 0, 2, 3, 2), pith_sample_ids(g, 4, 2, 3),
+                                4);
     if (i == 1)
-        return pith_scatter_add(pith_sample(g, PITH_AWAY, 0, 7, PITH_END), pith_sample_ids(g, 5, 7, PITH_END), 3);
+        return pith_scatter_add(pith_sample(g, PITH_AWAY, 0, 7), pith_sample_ids(g, 5, 7), 3);
     return NULL;
 }
 
-const pith_op pith_op_scatter_add = { "scatter_add", .shape = scatter_add_shape, .grad = scatter_add_grad,
-                                      .cpu = scatter_add_cpu, .example = scatter_add_example };
+const pith_op pith_op_scatter_add = { "scatter_add", .shape = scatter_add_shape,
+                                      .grad = scatter_add_grad, .cpu = scatter_add_cpu,
+                                      .example = scatter_add_example };
 
 node *pith_scatter_add_(const char *at, node *rows, node *ids, int count)
 {
@@ -143,11 +146,12 @@ static void segments_cpu(const node *n, const void *const *in, void *const *out,
 static node *segments_example(pith_graph *g, int i)
 {
     static const int offsets[] = { 1, 3, 3, 6 };
-    return i == 0 ? pith_segments(pith_const_array(g, PITH_I32, offsets, 4, PITH_END), 8) : NULL;
+    return i == 0 ? pith_segments(pith_const_array(g, PITH_I32, offsets, 4), 8) : NULL;
 }
 
 const pith_op pith_op_segments = { "segments", .shape = segments_shape, .cpu = segments_cpu,
-                                   .no_grad = "it makes whole numbers of whole numbers", .example = segments_example };
+                                   .no_grad = "it makes whole numbers of whole numbers",
+                                   .example = segments_example };
 
 node *pith_segments_(const char *at, node *offsets, int n)
 {

@@ -1,9 +1,10 @@
-/* ops/layer_norm.c: layer normalisation over the last axis, and its gradient op. Mean and 1/std of each row are results,
- * so that the gradient takes one pass over x and dy. */
+/* ops/layer_norm.c: layer normalisation over the last axis, and its gradient op. Mean and 1/std of
+ * each row are results, so that the gradient takes one pass over x and dy. */
 #include "rows.h"
 
 #define EPSILON 1e-5
-enum { BLOCKS = 64 };           /* partial sums of the gradient of gain and bias, whatever the number of threads */
+/* partial sums of the gradient of gain and bias, whatever the number of threads */
+enum { BLOCKS = 64 };
 
 extern const pith_op pith_op_layer_norm_grad;
 
@@ -16,11 +17,11 @@ static bool layer_norm_shape(node *y)
     for (int k = 1; k <= 2; k++) {
         if (!pith_want(y, k, PITH_F32, 1)) return false;
         if (y->in[k]->dim[0] != x->dim[x->ndim - 1])
-            return pith_fail(y, "%s has %d entries, a row has %d", k == 1 ? "gain" : "bias", y->in[k]->dim[0],
-                             x->dim[x->ndim - 1]);
+            return pith_fail(y, "%s has %d entries, a row has %d", k == 1 ? "gain" : "bias",
+                             y->in[k]->dim[0], x->dim[x->ndim - 1]);
     }
-    return pith_like(y, x) && pith_more_result(y, 1, PITH_F32, x->ndim - 1, x->dim)
-        && pith_more_result(y, 2, PITH_F32, x->ndim - 1, x->dim);
+    return pith_like(y, x) && pith_more_result(y, 1, PITH_F32, x->ndim - 1, x->dim) &&
+           pith_more_result(y, 2, PITH_F32, x->ndim - 1, x->dim);
 }
 
 static bool layer_norm_grad(node *y, node *const *dy, node **dx)
@@ -48,7 +49,7 @@ static void layer_norm_cpu(const node *n, const void *const *in, void *const *ou
     (void)scratch;
     const size_t rows = pith_rows(n), columns = pith_columns(n);
     const real *gain = in[1], *bias = in[2], share = 1 / (real)columns;
-    #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++) {
         const real *x = (const real *)in[0] + r * columns;
         real *y = (real *)out[0] + r * columns, sum, squares;
@@ -64,8 +65,9 @@ static void layer_norm_cpu(const node *n, const void *const *in, void *const *ou
 
 static node *layer_norm_sample(pith_graph *g, int rows, int columns)
 {
-    return pith_layer_norm(pith_sample(g, -1, 1, rows, columns, PITH_END), pith_sample(g, PITH_AWAY, 0, columns, PITH_END),
-                           pith_sample(g, PITH_AWAY, 0, columns, PITH_END));
+    return pith_layer_norm(pith_sample(g, -1, 1, rows, columns),
+                           pith_sample(g, PITH_AWAY, 0, columns),
+                           pith_sample(g, PITH_AWAY, 0, columns));
 }
 
 static node *layer_norm_example(pith_graph *g, int i)
@@ -73,9 +75,14 @@ static node *layer_norm_example(pith_graph *g, int i)
     return i == 0 ? layer_norm_sample(g, 3, 5) : i == 1 ? layer_norm_sample(g, 2, 18) : NULL;
 }
 
-const pith_op pith_op_layer_norm = { "layer_norm", .shape = layer_norm_shape, .grad = layer_norm_grad,
-                                     .lower = layer_norm_lower, .cpu = layer_norm_cpu, .flags = PITH_INPLACE,
-                                     .results = 3, .example = layer_norm_example };
+const pith_op pith_op_layer_norm = { "layer_norm",
+                                     .shape = layer_norm_shape,
+                                     .grad = layer_norm_grad,
+                                     .lower = layer_norm_lower,
+                                     .cpu = layer_norm_cpu,
+                                     .flags = PITH_INPLACE,
+                                     .results = 3,
+                                     .example = layer_norm_example };
 
 node *pith_layer_norm_(const char *at, node *x, node *gain, node *bias)
 {
@@ -87,11 +94,12 @@ node *pith_layer_norm_(const char *at, node *x, node *gain, node *bias)
 static bool layer_norm_grad_shape(node *d)
 {
     const node *gain = d->in[1];
-    return pith_like(d, d->in[0]) && pith_more_result(d, 1, PITH_F32, 1, gain->dim)
-        && pith_more_result(d, 2, PITH_F32, 1, gain->dim);
+    return pith_like(d, d->in[0]) && pith_more_result(d, 1, PITH_F32, 1, gain->dim) &&
+           pith_more_result(d, 2, PITH_F32, 1, gain->dim);
 }
 
-/* With h the normalised row and g = dy gain: (g - mean(g) - h mean(g h)) / std; gain gets dy h, bias dy. */
+/* With h the normalised row and g = dy gain: (g - mean(g) - h mean(g h)) / std; gain gets dy h,
+ * bias dy. */
 static void layer_norm_grad_lower(node *d, node **out)
 {
     node *x = d->in[0], *gain = d->in[1], *rstd = KEEP(d->in[3], -1), *dy = d->in[4];
@@ -103,7 +111,8 @@ static void layer_norm_grad_lower(node *d, node **out)
 }
 
 /* Rows [first, end): dx, and the sums for gain and bias. */
-static void gradient_rows(const void *const *in, real *dx, size_t first, size_t end, size_t n, real *dgain, real *dbias)
+static void gradient_rows(const void *const *in, real *dx, size_t first, size_t end, size_t n,
+                          real *dgain, real *dbias)
 {
     const real *gain = in[1], share = 1 / (real)n;
     memset(dgain, 0, n * sizeof *dgain);
@@ -131,13 +140,15 @@ static size_t layer_norm_grad_scratch(const node *d)
     return blocks_of(pith_rows(d)) * 2 * pith_columns(d) * sizeof(real);
 }
 
-static void layer_norm_grad_cpu(const node *d, const void *const *in, void *const *out, void *scratch)
+static void layer_norm_grad_cpu(const node *d, const void *const *in, void *const *out,
+                                void *scratch)
 {
     const size_t rows = pith_rows(d), n = pith_columns(d), blocks = blocks_of(rows);
     real *part = scratch;
-    #pragma omp parallel for schedule(static) if (rows * n > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (rows * n > PITH_SMALL)
     for (size_t b = 0; b < blocks; b++)
-        gradient_rows(in, out[0], rows * b / blocks, rows * (b + 1) / blocks, n, part + 2 * b * n, part + (2 * b + 1) * n);
+        gradient_rows(in, out[0], rows * b / blocks, rows * (b + 1) / blocks, n, part + 2 * b * n,
+                      part + (2 * b + 1) * n);
     for (int k = 0; k < 2; k++) {
         real *sum = out[k + 1];
         memcpy(sum, part + (size_t)k * n, n * sizeof *sum);
@@ -150,13 +161,16 @@ static node *layer_norm_grad_example(pith_graph *g, int i)
 {
     if (i > 1) return NULL;
     const int rows = i ? 19 : 2, columns = i ? 3 : 17;
-    node *in[] = { pith_sample(g, -1, 1, rows, columns, PITH_END), pith_sample(g, PITH_AWAY, 0, columns, PITH_END),
-                   pith_sample(g, -1, 1, rows, PITH_END), pith_sample(g, 0.5, 2, rows, PITH_END),
-                   pith_sample(g, -1, 1, rows, columns, PITH_END) };
+    node *in[] = { pith_sample(g, -1, 1, rows, columns), pith_sample(g, PITH_AWAY, 0, columns),
+                   pith_sample(g, -1, 1, rows), pith_sample(g, 0.5, 2, rows),
+                   pith_sample(g, -1, 1, rows, columns) };
     return pith_make(PITH_HERE, &pith_op_layer_norm_grad, g, 5, in, NULL);
 }
 
-const pith_op pith_op_layer_norm_grad = { "layer_norm_grad", .shape = layer_norm_grad_shape,
-                                          .lower = layer_norm_grad_lower, .cpu = layer_norm_grad_cpu,
-                                          .scratch = layer_norm_grad_scratch, .results = 3,
+const pith_op pith_op_layer_norm_grad = { "layer_norm_grad",
+                                          .shape = layer_norm_grad_shape,
+                                          .lower = layer_norm_grad_lower,
+                                          .cpu = layer_norm_grad_cpu,
+                                          .scratch = layer_norm_grad_scratch,
+                                          .results = 3,
                                           .example = layer_norm_grad_example };

@@ -1,29 +1,37 @@
-/* ops/matmul.c: matrix products, alone or one a batch, with transpose flags attr.i[0] (of a) and i[1] (of b); and linear,
- * a product with a bias that is added while the panel is in cache. */
+/* ops/matmul.c: matrix products, alone or one a batch, with transpose flags attr.i[0] (of a) and
+ * i[1] (of b); and linear, a product with a bias that is added while the panel is in cache. */
 #include "core.h"
 
 extern const pith_op pith_op_matmul;
 
 /* One or many products op(a) (m, k) times op(b) (k, n); steps between products in elements. */
-typedef struct { bool ta, tb; int batch, m, n, k, lda, ldb; size_t step_a, step_b; } product;
+typedef struct {
+    bool ta, tb;
+    int batch, m, n, k, lda, ldb;
+    size_t step_a, step_b;
+} product;
 
 static product product_of(const node *y)
 {
     const node *a = y->in[0], *b = y->in[1];
     const int *da = a->dim + a->ndim - 2, *db = b->dim + b->ndim - 2;
     const size_t size_a = (size_t)da[0] * (size_t)da[1];
-    product p = { .ta = y->attr.i[0], .tb = y->attr.i[1], .batch = (int)(pith_size(a) / size_a), .lda = da[1],
-                  .ldb = db[1], .step_a = size_a };
+    product p = { .ta = y->attr.i[0],
+                  .tb = y->attr.i[1],
+                  .batch = (int)(pith_size(a) / size_a),
+                  .lda = da[1],
+                  .ldb = db[1],
+                  .step_a = size_a };
     p.m = da[p.ta];
     p.k = da[!p.ta];
     p.n = db[!p.tb];
     if (b->ndim > 2) p.step_b = (size_t)db[0] * (size_t)db[1];
-    else if (!p.ta) p.m *= p.batch, p.batch = 1;        /* b is shared by all rows */
+    else if (!p.ta) p.m *= p.batch, p.batch = 1; /* b is shared by all rows */
     return p;
 }
 
-/* The gradient of a weight sums over very many rows. Cut along them both libraries are up to a third faster than cut
- * along the small result; the parts are added in order. */
+/* The gradient of a weight sums over very many rows. Cut along them both libraries are up to a
+ * third faster than cut along the small result; the parts are added in order. */
 static int parts_of(const product *p)
 {
     const int larger = p->m > p->n ? p->m : p->n;
@@ -31,16 +39,19 @@ static int parts_of(const product *p)
     return p->k < 4096 ? 2 : p->k < 8192 ? 4 : 8;
 }
 
-static void sum_of_parts(const product *p, int parts, const real *a, const real *b, real *c, real *scratch)
+static void sum_of_parts(const product *p, int parts, const real *a, const real *b, real *c,
+                         real *scratch)
 {
     const size_t size = (size_t)p->m * (size_t)p->n;
-    #pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static)
     for (int i = 0; i < parts; i++) {
-        const size_t first = (size_t)p->k * (size_t)i / (size_t)parts, end = (size_t)p->k * (size_t)(i + 1) / (size_t)parts;
-        pith_gemm_block(true, false, p->m, p->n, (int)(end - first), a + first * (size_t)p->lda, p->lda,
-                        b + first * (size_t)p->ldb, p->ldb, i ? scratch + (size_t)(i - 1) * size : c, p->n, false);
+        const size_t first = (size_t)p->k * (size_t)i / (size_t)parts,
+                     end = (size_t)p->k * (size_t)(i + 1) / (size_t)parts;
+        pith_gemm_block(true, false, p->m, p->n, (int)(end - first), a + first * (size_t)p->lda,
+                        p->lda, b + first * (size_t)p->ldb, p->ldb,
+                        i ? scratch + (size_t)(i - 1) * size : c, p->n, false);
     }
-    #pragma omp parallel for schedule(static) if (size > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (size > PITH_SMALL)
     for (int row = 0; row < p->m; row++) {
         real *to = c + (size_t)row * (size_t)p->n;
         const real *from = scratch + (size_t)row * (size_t)p->n;
@@ -65,10 +76,10 @@ static void matmul_cpu(const node *y, const void *const *in, void *const *out, v
     else if (p.batch == 1) pith_gemm(p.ta, p.tb, p.m, p.n, p.k, a, p.lda, b, p.ldb, c, p.n, false);
     else {
         const size_t step_c = (size_t)p.m * (size_t)p.n;
-        #pragma omp parallel for schedule(static) if ((double)p.batch * p.m * p.n * p.k > PITH_SMALL)
+#pragma omp parallel for schedule(static) if ((double)p.batch * p.m * p.n * p.k > PITH_SMALL)
         for (int i = 0; i < p.batch; i++)
-            pith_gemm_block(p.ta, p.tb, p.m, p.n, p.k, a + (size_t)i * p.step_a, p.lda, b + (size_t)i * p.step_b, p.ldb,
-                            c + (size_t)i * step_c, p.n, false);
+            pith_gemm_block(p.ta, p.tb, p.m, p.n, p.k, a + (size_t)i * p.step_a, p.lda,
+                            b + (size_t)i * p.step_b, p.ldb, c + (size_t)i * step_c, p.n, false);
     }
 }
 
@@ -93,7 +104,8 @@ static bool matmul_shape(node *y)
     bool same = b->ndim == 2 || b->ndim == a->ndim;
     for (int i = 0; i < last - 1 && b->ndim > 2 && same; i++) same = a->dim[i] == b->dim[i];
     if (!same)
-        return pith_fail(y, "the axes before the last two differ: expected equal ones, or a right side of two axes");
+        return pith_fail(y, "the axes before the last two differ: expected equal ones, "
+                            "or a right side of two axes");
     dim[last - 1] = a->dim[ta ? last : last - 1];
     dim[last] = b->dim[tb ? last_b - 1 : last_b];
     return pith_shape(y, PITH_F32, a->ndim, dim);
@@ -125,22 +137,25 @@ static bool matmul_grad(node *y, node *const *dys, node **dx)
 
 static node *sample(pith_graph *g, int batch, int rows, int columns)
 {
-    return batch ? pith_sample(g, PITH_AWAY, 0, batch, rows, columns, PITH_END)
-                 : pith_sample(g, PITH_AWAY, 0, rows, columns, PITH_END);
+    return batch ? pith_sample(g, PITH_AWAY, 0, batch, rows, columns)
+                 : pith_sample(g, PITH_AWAY, 0, rows, columns);
 }
 
 static node *matmul_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_matmul(sample(g, 0, 3, 4), sample(g, 0, 4, 5))
-         : i == 1 ? pith_matmul_nt(sample(g, 2, 3, 4), sample(g, 2, 5, 4))
-         : i == 2 ? pith_matmul_tn(sample(g, 2, 4, 3), sample(g, 2, 4, 2))
-         : i == 3 ? pith_matmul_nt(sample(g, 2, 3, 4), sample(g, 0, 5, 4))
-         : i == 4 ? pith_matmul_tn(sample(g, 2, 4, 3), sample(g, 0, 4, 2)) : NULL;
+    return i == 0   ? pith_matmul(sample(g, 0, 3, 4), sample(g, 0, 4, 5))
+           : i == 1 ? pith_matmul_nt(sample(g, 2, 3, 4), sample(g, 2, 5, 4))
+           : i == 2 ? pith_matmul_tn(sample(g, 2, 4, 3), sample(g, 2, 4, 2))
+           : i == 3 ? pith_matmul_nt(sample(g, 2, 3, 4), sample(g, 0, 5, 4))
+           : i == 4 ? pith_matmul_tn(sample(g, 2, 4, 3), sample(g, 0, 4, 2))
+                    : NULL;
 }
 
-const pith_op pith_op_matmul = { "matmul",           .shape = matmul_shape,     .grad = matmul_grad,
-                                 .cpu = matmul_cpu,  .scratch = matmul_scratch, .flops = matmul_flops,
-                                 .flags = PITH_GEMM, .example = matmul_example };
+const pith_op pith_op_matmul = {
+    "matmul",           .shape = matmul_shape,     .grad = matmul_grad,
+    .cpu = matmul_cpu,  .scratch = matmul_scratch, .flops = matmul_flops,
+    .flags = PITH_GEMM, .example = matmul_example
+};
 
 node *pith_matmul_(const char *at, node *a, node *b) { return matmul(at, a, b, false, false); }
 node *pith_matmul_nt_(const char *at, node *a, node *b) { return matmul(at, a, b, false, true); }
@@ -151,12 +166,15 @@ node *pith_matmul_tn_(const char *at, node *a, node *b) { return matmul(at, a, b
 static bool linear_shape(node *y)
 {
     const node *x = y->in[0], *w = y->in[1], *b = y->in[2];
-    if (!pith_want(y, 0, PITH_F32, -2) || !pith_want(y, 1, PITH_F32, 2) || !pith_want(y, 2, PITH_F32, 1)) return false;
+    if (!pith_want(y, 0, PITH_F32, -2) || !pith_want(y, 1, PITH_F32, 2) ||
+        !pith_want(y, 2, PITH_F32, 1))
+        return false;
     int dim[PITH_MAX_DIMS];
     memcpy(dim, x->dim, sizeof dim);
     const int k = x->dim[x->ndim - 1], n = dim[x->ndim - 1] = w->dim[0];
     if (k != w->dim[1]) return pith_fail(y, "inner sizes differ: %d against %d", k, w->dim[1]);
-    if (n != b->dim[0]) return pith_fail(y, "%d biases, expected %d, one a row of the weight", b->dim[0], n);
+    if (n != b->dim[0])
+        return pith_fail(y, "%d biases, expected %d, one a row of the weight", b->dim[0], n);
     return pith_shape(y, PITH_F32, x->ndim, dim);
 }
 
@@ -168,7 +186,10 @@ static bool linear_grad(node *y, node *const *dy, node **dx)
     return true;
 }
 
-static void linear_lower(node *y, node **out) { out[0] = ADD(MATMUL_NT(y->in[0], y->in[1]), y->in[2]); }
+static void linear_lower(node *y, node **out)
+{
+    out[0] = ADD(MATMUL_NT(y->in[0], y->in[1]), y->in[2]);
+}
 
 static void add_bias(real *y, const real *bias, int rows, int n)
 {
@@ -176,8 +197,8 @@ static void add_bias(real *y, const real *bias, int rows, int n)
         for (int j = 0; j < n; j++) y[j] += bias[j];
 }
 
-/* Panels of rows whose results fit into the second-level cache, an even number of them; with few rows and many columns
- * the product has its own panels and the bias is cheap. */
+/* Panels of rows whose results fit into the second-level cache, an even number of them; with few
+ * rows and many columns the product has its own panels and the bias is cheap. */
 static void linear_cpu(const node *result, const void *const *in, void *const *out, void *scratch)
 {
     (void)scratch;
@@ -185,16 +206,18 @@ static void linear_cpu(const node *result, const void *const *in, void *const *o
     const real *x = in[0], *w = in[1], *bias = in[2];
     real *y = out[0];
     const int fit = (1 << 17) / n, most = fit < 256 ? 256 : fit > 1024 ? 1024 : fit;
-    const int panels = m < 2 * n ? 1 : ((m + most - 1) / most + 1) / 2 * 2, step = (m + panels - 1) / panels;
+    const int panels = m < 2 * n ? 1 : ((m + most - 1) / most + 1) / 2 * 2,
+              step = (m + panels - 1) / panels;
     if (panels == 1) pith_gemm(false, true, m, n, k, x, k, w, k, y, n, false);
     const int blocks = panels == 1 ? (m + 31) / 32 : panels, rows = panels == 1 ? 32 : step;
-    #pragma omp parallel for schedule(static) if ((double)m * n * k > PITH_SMALL)
+#pragma omp parallel for schedule(static) if ((double)m * n * k > PITH_SMALL)
     for (int p = 0; p < blocks; p++) {
         const size_t first = (size_t)p * (size_t)rows;
         const int count = m - p * rows < rows ? m - p * rows : rows;
         real *to = y + first * (size_t)n;
         if (count <= 0) continue;
-        if (panels > 1) pith_gemm_block(false, true, count, n, k, x + first * (size_t)k, k, w, k, to, n, false);
+        if (panels > 1)
+            pith_gemm_block(false, true, count, n, k, x + first * (size_t)k, k, w, k, to, n, false);
         add_bias(to, bias, count, n);
     }
 }
@@ -203,12 +226,17 @@ static double linear_flops(const node *n) { return 2. * (double)pith_size(n) * n
 
 static node *linear_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_linear(sample(g, 0, 7, 4), sample(g, 0, 3, 4), pith_sample(g, PITH_AWAY, 0, 3, PITH_END))
-         : i == 1 ? pith_linear(sample(g, 2, 2, 3), sample(g, 0, 9, 3), pith_sample(g, PITH_AWAY, 0, 9, PITH_END)) : NULL;
+    return i == 0   ? pith_linear(sample(g, 0, 7, 4), sample(g, 0, 3, 4),
+                                  pith_sample(g, PITH_AWAY, 0, 3))
+           : i == 1 ? pith_linear(sample(g, 2, 2, 3), sample(g, 0, 9, 3),
+                                  pith_sample(g, PITH_AWAY, 0, 9))
+                    : NULL;
 }
 
-const pith_op pith_op_linear = { "linear", .shape = linear_shape, .grad = linear_grad, .lower = linear_lower,
-                                 .cpu = linear_cpu, .flops = linear_flops, .flags = PITH_GEMM, .example = linear_example };
+const pith_op pith_op_linear = {
+    "linear",          .shape = linear_shape, .grad = linear_grad, .lower = linear_lower,
+    .cpu = linear_cpu, .flops = linear_flops, .flags = PITH_GEMM,  .example = linear_example
+};
 
 node *pith_linear_(const char *at, node *x, node *w, node *b)
 {

@@ -1,7 +1,8 @@
-/* ops/permute.c: axes in a new order: attr.i[0..5] say which old axis stands at each place, i[6] how many there are.
+/* ops/permute.c: axes in a new order: attr.i[0..5] say which old axis stands at each place, i[6]
+ * how many there are.
  *
- * Axes that stay neighbours count as one. If the last axis stays last, runs are copied; else square tiles are turned, so
- * that both sides are touched by whole cache lines. */
+ * Axes that stay neighbours count as one. If the last axis stays last, runs are copied; else square
+ * tiles are turned, so that both sides are touched by whole cache lines. */
 #include <stdarg.h>
 #include "core.h"
 
@@ -13,7 +14,8 @@ static bool permute_shape(node *n)
     const node *a = n->in[0];
     int dim[PITH_MAX_DIMS];
     unsigned seen = 0;
-    if (n->attr.i[6] != a->ndim) return pith_fail(n, "%d axes named, the input has %d", n->attr.i[6], a->ndim);
+    if (n->attr.i[6] != a->ndim)
+        return pith_fail(n, "%d axes named, the input has %d", n->attr.i[6], a->ndim);
     for (int k = 0; k < a->ndim; k++) {
         const int axis = n->attr.i[k] = pith_axis(n, n->attr.i[k], a->ndim);
         if (axis < 0) return false;
@@ -40,7 +42,10 @@ static bool permute_grad(node *n, node *const *dy, node **dx)
 }
 
 /* The result's axes with their strides in the input and in the result, neighbours joined. */
-typedef struct { int n; size_t dim[PITH_MAX_DIMS], from[PITH_MAX_DIMS], to[PITH_MAX_DIMS]; } axes;
+typedef struct {
+    int n;
+    size_t dim[PITH_MAX_DIMS], from[PITH_MAX_DIMS], to[PITH_MAX_DIMS];
+} axes;
 
 static axes joined(const node *n)
 {
@@ -61,11 +66,13 @@ static axes joined(const node *n)
 }
 
 /* to[i, j] = from[j, i] */
-#define TURN(type)                                                                                          \
-    static void turn_##type(void *to, size_t to_step, const void *from, size_t from_step, size_t m, size_t n)   \
-    {                                                                                                       \
-        for (size_t i = 0; i < m; i++)                                                                      \
-            for (size_t j = 0; j < n; j++) ((type *)to)[i * to_step + j] = ((const type *)from)[j * from_step + i]; \
+#define TURN(type)                                                                                 \
+    static void turn_##type(void *to, size_t to_step, const void *from, size_t from_step,          \
+                            size_t m, size_t n)                                                    \
+    {                                                                                              \
+        for (size_t i = 0; i < m; i++)                                                             \
+            for (size_t j = 0; j < n; j++)                                                         \
+                ((type *)to)[i * to_step + j] = ((const type *)from)[j * from_step + i];           \
     }
 TURN(uint8_t)
 TURN(uint32_t)
@@ -77,13 +84,13 @@ static void permute_cpu(const node *n, const void *const *in, void *const *out, 
     const axes x = joined(n);
     const int last = x.n - 1;
     const size_t width = pith_width(n->dtype);
-    int inner = 0;                          /* the axis along which the input is contiguous */
+    int inner = 0; /* the axis along which the input is contiguous */
     while (x.from[inner] != 1) inner++;
     const bool runs = inner == last;
     const size_t strips = runs ? 1 : (x.dim[inner] + TILE - 1) / TILE;
     size_t outer = 1;
     for (int k = 0; k < last; k++) outer *= k == inner ? strips : x.dim[k];
-    #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (size_t task = 0; task < outer; task++) {
         size_t rest = task, f = 0, t = 0, m = 0;
         for (int k = last - 1; k >= 0; k--) {
@@ -97,24 +104,29 @@ static void permute_cpu(const node *n, const void *const *in, void *const *out, 
         const char *from = (const char *)in[0] + f * width;
         char *to = (char *)out[0] + t * width;
         if (runs) memcpy(to, from, x.dim[last] * width);
-        else for (size_t j = 0; j < x.dim[last]; j += TILE) {
-            const size_t many = x.dim[last] - j < TILE ? x.dim[last] - j : TILE;
-            (width == 1 ? turn_uint8_t : width == 4 ? turn_uint32_t : turn_uint64_t)
-                (to + j * width, x.to[inner], from + j * x.from[last] * width, x.from[last], m, many);
-        }
+        else
+            for (size_t j = 0; j < x.dim[last]; j += TILE) {
+                const size_t many = x.dim[last] - j < TILE ? x.dim[last] - j : TILE;
+                (width == 1   ? turn_uint8_t
+                 : width == 4 ? turn_uint32_t
+                              : turn_uint64_t)(to + j * width, x.to[inner],
+                                               from + j * x.from[last] * width, x.from[last], m,
+                                               many);
+            }
     }
 }
 
 static node *permute_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_permute(pith_sample(g, PITH_AWAY, 0, 2, 3, 4, PITH_END), 2, 0, 1, PITH_END)
-         : i == 1 ? pith_permute(pith_sample(g, PITH_AWAY, 0, 2, 3, 2, 2, PITH_END), 0, 2, 1, -1, PITH_END)
-         : i == 2 ? pith_permute(pith_sample(g, PITH_AWAY, 0, 2, 3, 2, 2, PITH_END), 3, 2, 1, 0, PITH_END)
-         : i == 3 ? pith_transpose(pith_sample(g, PITH_AWAY, 0, 33, 3, PITH_END)) : NULL;
+    return i == 0   ? pith_permute(pith_sample(g, PITH_AWAY, 0, 2, 3, 4), 2, 0, 1)
+           : i == 1 ? pith_permute(pith_sample(g, PITH_AWAY, 0, 2, 3, 2, 2), 0, 2, 1, -1)
+           : i == 2 ? pith_permute(pith_sample(g, PITH_AWAY, 0, 2, 3, 2, 2), 3, 2, 1, 0)
+           : i == 3 ? pith_transpose(pith_sample(g, PITH_AWAY, 0, 33, 3))
+                    : NULL;
 }
 
-const pith_op pith_op_permute = { "permute", .shape = permute_shape, .grad = permute_grad, .cpu = permute_cpu,
-                                  .example = permute_example };
+const pith_op pith_op_permute = { "permute", .shape = permute_shape, .grad = permute_grad,
+                                  .cpu = permute_cpu, .example = permute_example };
 
 node *pith_permute_(const char *at, node *a, ...)
 {

@@ -1,12 +1,14 @@
-/* ops/pointwise.c: makes ops of the lines of pointwise.def, and holds expand, which is pointwise too: it copies.
+/* ops/pointwise.c: makes ops of the lines of pointwise.def, and holds expand, which is pointwise
+ * too: it copies.
  *
- * None of them has a kernel: core runs them by their tile functions, alone or in fused chains. The example of `less`
- * and its like is worth having although its gradient is nothing: it must be found to be nothing. */
+ * None of them has a kernel: core runs them by their tile functions, alone or in fused chains. The
+ * example of `less` and its like is worth having although its gradient is nothing: it must be found
+ * to be nothing. */
 #include <stdarg.h>
 #include "functions.h"
 
-#define SQRT_HALF ((real)0.70710678118654752440)    /* sqrt(1/2) */
-#define GAUSS ((real)0.39894228040143267794)        /* 1 / sqrt(2 pi) */
+#define SQRT_HALF ((real)0.70710678118654752440) /* sqrt(1/2) */
+#define GAUSS ((real)0.39894228040143267794)     /* 1 / sqrt(2 pi) */
 #define QUICK ((real)1.702)
 #define ZERO pith_const_(NULL, y->graph, 0)
 
@@ -23,8 +25,9 @@ static bool no_broadcast(node *n)
 {
     char text[3][96];
     for (int k = 0; k < n->n_in; k++) pith_shape_text(n->in[k], text[k]);
-    return n->n_in == 2 ? pith_fail(n, "shapes %s and %s do not broadcast", text[0], text[1])
-                        : pith_fail(n, "shapes %s, %s and %s do not broadcast", text[0], text[1], text[2]);
+    return n->n_in == 2
+               ? pith_fail(n, "shapes %s and %s do not broadcast", text[0], text[1])
+               : pith_fail(n, "shapes %s, %s and %s do not broadcast", text[0], text[1], text[2]);
 }
 
 static bool broadcast_shape(node *n)
@@ -48,12 +51,14 @@ static bool broadcast_shape(node *n)
 static node *sample(pith_graph *g, int i, int input, double low, double high)
 {
     if (input == 0)
-        return i == 0 ? pith_sample(g, low, high, 2, 5, PITH_END)
-             : i == 1 ? pith_sample(g, low, high, 3, 1, 4, PITH_END) : pith_sample(g, low, high, PITH_END);
+        return i == 0   ? pith_sample(g, low, high, 2, 5)
+               : i == 1 ? pith_sample(g, low, high, 3, 1, 4)
+                        : pith_sample(g, low, high);
     if (input == 1)
-        return i == 0 ? pith_sample(g, low, high, 5, PITH_END)
-             : i == 1 ? pith_sample(g, low, high, 2, 1, PITH_END) : pith_sample(g, low, high, 2, 3, PITH_END);
-    return i == 0 ? pith_sample(g, low, high, PITH_END) : pith_sample(g, low, high, 2, 4, PITH_END);
+        return i == 0   ? pith_sample(g, low, high, 5)
+               : i == 1 ? pith_sample(g, low, high, 2, 1)
+                        : pith_sample(g, low, high, 2, 3);
+    return i == 0 ? pith_sample(g, low, high) : pith_sample(g, low, high, 2, 4);
 }
 
 /* ---- the table, read three times ---- */
@@ -61,7 +66,8 @@ static node *sample(pith_graph *g, int i, int input, double low, double high)
 #define UNARY(name, value, da, low, high) node *pith_##name##_(const char *at, node *a);
 #define BINARY(name, value, da, db, low, high)
 #define TERNARY(name, value, da, db, dc, low, high)
-#include "pointwise.def"            /* prototypes; those of pith.h once more, the *_grad ones for the first time */
+/* prototypes; those of pith_ops.h once more, the *_grad ones for the first time */
+#include "pointwise.def"
 #undef UNARY
 #undef BINARY
 #undef TERNARY
@@ -74,48 +80,60 @@ static node *quick_gelu_second(node *a)
 }
 
 /* What a line becomes, whatever its number of inputs: tile function and gradient of the op. */
-#define TILE(name, value, READ)                                                                 \
-    static void name##_tile(int count, real *out, const real *const *in)                        \
-    {                                                                                           \
-        PITH_SIMD                                                                               \
-        for (int i = 0; i < count; i++) {                                                       \
-            READ                                                                                \
-            out[i] = value;                                                                     \
-        }                                                                                       \
+#define TILE(name, value, READ)                                                                    \
+    static void name##_tile(int count, real *out, const real *const *in)                           \
+    {                                                                                              \
+        PITH_SIMD                                                                                  \
+        for (int i = 0; i < count; i++) {                                                          \
+            READ out[i] = value;                                                                   \
+        }                                                                                          \
     }
-#define GRAD(name, NAMES, FILL)                                                                 \
-    static bool name##_grad(node *y, node *const *dys, node **dx)                               \
-    {                                                                                           \
-        node *dy = dys[0];                                                                      \
-        NAMES                                                                                   \
-        (void)dy;                                                                               \
-        FILL                                                                                    \
-        return true;                                                                            \
+#define GRAD(name, NAMES, FILL)                                                                    \
+    static bool name##_grad(node *y, node *const *dys, node **dx)                                  \
+    {                                                                                              \
+        node *dy = dys[0];                                                                         \
+        NAMES(void) dy;                                                                            \
+        FILL return true;                                                                          \
     }
-#define OP(name, value, instances, CALL)                                                        \
-    static node *name##_example(pith_graph *g, int i) { return i < instances ? CALL : NULL; }   \
-    static const pith_pointwise name##_pointwise = { name##_tile, #value };                     \
-    const pith_op pith_op_##name = { #name, .shape = broadcast_shape, .grad = name##_grad,      \
-                                     .pointwise = &name##_pointwise, .flags = PITH_INPLACE,     \
+#define OP(name, value, instances, CALL)                                                           \
+    static node *name##_example(pith_graph *g, int i) { return i < instances ? CALL : NULL; }      \
+    static const pith_pointwise name##_pointwise = { name##_tile, #value };                        \
+    const pith_op pith_op_##name = { #name,                                                        \
+                                     .shape = broadcast_shape,                                     \
+                                     .grad = name##_grad,                                          \
+                                     .pointwise = &name##_pointwise,                               \
+                                     .flags = PITH_INPLACE,                                        \
                                      .example = name##_example };
 
-#define UNARY(name, value, da, low, high)                                                       \
-    TILE(name, value, const real a = in[0][i];)                                                 \
-    GRAD(name, node *a = y->in[0]; (void)a;, dx[0] = da;)                                       \
-    OP(name, value, 2, pith_##name##_(PITH_HERE, sample(g, i, 0, low, high)))                   \
-    node *pith_##name##_(const char *at, node *a) { return pith_make1(at, &pith_op_##name, a, NULL); }
-#define BINARY(name, value, da, db, low, high)                                                  \
-    TILE(name, value, const real a = in[0][i]; const real b = in[1][i];)                        \
+#define UNARY(name, value, da, low, high)                                                          \
+    TILE(name, value, const real a = in[0][i];)                                                    \
+    GRAD(name, node *a = y->in[0]; (void)a;, dx[0] = da;)                                          \
+    OP(name, value, 2, pith_##name##_(PITH_HERE, sample(g, i, 0, low, high)))                      \
+    node *pith_##name##_(const char *at, node *a)                                                  \
+    {                                                                                              \
+        return pith_make1(at, &pith_op_##name, a, NULL);                                           \
+    }
+#define BINARY(name, value, da, db, low, high)                                                     \
+    TILE(name, value, const real a = in[0][i]; const real b = in[1][i];)                           \
     GRAD(name, node *a = y->in[0]; node *b = y->in[1]; (void)a; (void)b;, dx[0] = da; dx[1] = db;) \
-    OP(name, value, 3, pith_##name##_(PITH_HERE, sample(g, i, 0, low, high), sample(g, i, 1, low, high))) \
-    node *pith_##name##_(const char *at, node *a, node *b) { return pith_make2(at, &pith_op_##name, a, b, NULL); }
-#define TERNARY(name, value, da, db, dc, low, high)                                             \
-    TILE(name, value, const real a = in[0][i]; const real b = in[1][i]; const real c = in[2][i];) \
-    GRAD(name, node *a = y->in[0];, dx[0] = da; dx[1] = db; dx[2] = dc;)                        \
-    OP(name, value, 2, pith_##name##_(PITH_HERE,                                                \
-       pith_less_(PITH_HERE, sample(g, i, 0, low, high), pith_const_(PITH_HERE, g, 0)),         \
-       sample(g, i, 1, low, high), sample(g, i, 2, low, high)))                                 \
-    node *pith_##name##_(const char *at, node *a, node *b, node *c) { return pith_make3(at, &pith_op_##name, a, b, c, NULL); }
+    OP(name, value, 3,                                                                             \
+       pith_##name##_(PITH_HERE, sample(g, i, 0, low, high), sample(g, i, 1, low, high)))          \
+    node *pith_##name##_(const char *at, node *a, node *b)                                         \
+    {                                                                                              \
+        return pith_make2(at, &pith_op_##name, a, b, NULL);                                        \
+    }
+#define TERNARY(name, value, da, db, dc, low, high)                                                \
+    TILE(name, value, const real a = in[0][i]; const real b = in[1][i]; const real c = in[2][i];)  \
+    GRAD(name, node *a = y->in[0];, dx[0] = da; dx[1] = db; dx[2] = dc;)                           \
+    OP(name, value, 2,                                                                             \
+       pith_##name##_(PITH_HERE,                                                                   \
+                      pith_less_(PITH_HERE, sample(g, i, 0, low, high),                            \
+                                 pith_const_(PITH_HERE, g, 0)),                                    \
+                      sample(g, i, 1, low, high), sample(g, i, 2, low, high)))                     \
+    node *pith_##name##_(const char *at, node *a, node *b, node *c)                                \
+    {                                                                                              \
+        return pith_make3(at, &pith_op_##name, a, b, c, NULL);                                     \
+    }
 #include "pointwise.def"
 
 node *pith_scale_(const char *at, node *a, double c)
@@ -136,9 +154,11 @@ static bool expand_shape(node *n)
     if (!want_f32(n) || !pith_shape(n, PITH_F32, n->attr.i[6], n->attr.i)) return false;
     const int more = n->ndim - a->ndim;
     bool fits = more >= 0;
-    for (int k = 0; k < a->ndim && fits; k++) fits = a->dim[k] == 1 || a->dim[k] == n->dim[k + more];
+    for (int k = 0; k < a->ndim && fits; k++)
+        fits = a->dim[k] == 1 || a->dim[k] == n->dim[k + more];
     char from[96], to[96];
-    return fits || pith_fail(n, "shape %s does not expand to %s", pith_shape_text(a, from), pith_shape_text(n, to));
+    return fits || pith_fail(n, "shape %s does not expand to %s", pith_shape_text(a, from),
+                             pith_shape_text(n, to));
 }
 
 static bool expand_grad(node *y, node *const *dy, node **dx)
@@ -150,15 +170,19 @@ static bool expand_grad(node *y, node *const *dy, node **dx)
 
 static node *expand_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_expand(pith_sample(g, PITH_AWAY, 0, 3, PITH_END), 2, 3, PITH_END)
-         : i == 1 ? pith_expand(pith_sample(g, PITH_AWAY, 0, 2, 1, PITH_END), 3, 2, 4, PITH_END)
-         : i == 2 ? pith_expand(pith_sample(g, PITH_AWAY, 0, PITH_END), 2, 2, PITH_END) : NULL;
+    return i == 0   ? pith_expand(pith_sample(g, PITH_AWAY, 0, 3), 2, 3)
+           : i == 1 ? pith_expand(pith_sample(g, PITH_AWAY, 0, 2, 1), 3, 2, 4)
+           : i == 2 ? pith_expand(pith_sample(g, PITH_AWAY, 0), 2, 2)
+                    : NULL;
 }
 
 TILE(expand, a, const real a = in[0][i];)
 static const pith_pointwise expand_pointwise = { expand_tile, "a" };
-const pith_op pith_op_expand = { "expand", .shape = expand_shape, .grad = expand_grad,
-                                 .pointwise = &expand_pointwise, .flags = PITH_INPLACE,
+const pith_op pith_op_expand = { "expand",
+                                 .shape = expand_shape,
+                                 .grad = expand_grad,
+                                 .pointwise = &expand_pointwise,
+                                 .flags = PITH_INPLACE,
                                  .example = expand_example };
 
 node *pith_expand_dims(const char *at, node *a, int ndim, const int *dim)

@@ -1,9 +1,10 @@
-/* ops/random_ops.c: uniform, normal and dropout. A number depends on the stream's key, the step and its own place and on nothing
- * else, so threads, replays and recomputed segments draw the same. Input `step` is pith_step(g); attr.i[0..1] hold the key. */
+/* ops/random_ops.c: uniform, normal and dropout. A number depends on the stream's key, the step and
+ * its own place and on nothing else, so threads, replays and recomputed segments draw the same.
+ * Input `step` is pith_step(g); attr.i[0..1] hold the key. */
 #include <stdarg.h>
 #include "core.h"
 
-uint64_t pith_stream_key(pith_graph *g);        /* random.c: the next one of the scope the graph is in */
+uint64_t pith_stream_key(pith_graph *g); /* random.c: the next one of the scope the graph is in */
 
 static void keep_key(pith_attr *attr, pith_graph *g)
 {
@@ -22,7 +23,8 @@ static uint64_t key_of(const node *n)
 
 static bool random_shape(node *n)
 {
-    return pith_want(n, 0, PITH_I32, 0) && pith_shape(n, PITH_F32, (int)n->attr.f[0], n->attr.i + 2);
+    return pith_want(n, 0, PITH_I32, 0) &&
+           pith_shape(n, PITH_F32, (int)n->attr.f[0], n->attr.i + 2);
 }
 
 /* The one input is a whole number. */
@@ -32,11 +34,12 @@ static bool random_grad(node *n, node *const *dy, node **dx)
     return true;
 }
 
-static void fill(const node *n, const int *step, real *y, double (*draw)(uint64_t, uint64_t, uint64_t))
+static void fill(const node *n, const int *step, real *y,
+                 double (*draw)(uint64_t, uint64_t, uint64_t))
 {
     const uint64_t key = key_of(n);
     const size_t size = pith_size(n);
-    #pragma omp parallel for schedule(static) if (size > PITH_SMALL / 16)
+#pragma omp parallel for schedule(static) if (size > PITH_SMALL / 16)
     for (size_t i = 0; i < size; i++) y[i] = (real)draw(key, (uint64_t)*step, i);
 }
 
@@ -52,13 +55,17 @@ static void normal_cpu(const node *n, const void *const *in, void *const *out, v
     fill(n, in[0], out[0], pith_normal_at);
 }
 
-static node *uniform_example(pith_graph *g, int i) { return i == 0 ? pith_uniform(g, 3, 4, PITH_END) : NULL; }
-static node *normal_example(pith_graph *g, int i) { return i == 0 ? pith_normal(g, 3, 4, PITH_END) : NULL; }
+static node *uniform_example(pith_graph *g, int i) { return i == 0 ? pith_uniform(g, 3, 4) : NULL; }
+static node *normal_example(pith_graph *g, int i) { return i == 0 ? pith_normal(g, 3, 4) : NULL; }
 
-const pith_op pith_op_uniform = { "uniform", .shape = random_shape, .grad = random_grad, .cpu = uniform_cpu,
-                                  .flags = PITH_DISTINCT, .example = uniform_example };
-const pith_op pith_op_normal = { "normal", .shape = random_shape, .grad = random_grad, .cpu = normal_cpu,
-                                 .flags = PITH_DISTINCT, .example = normal_example };
+const pith_op pith_op_uniform = {
+    "uniform",          .shape = random_shape,  .grad = random_grad,
+    .cpu = uniform_cpu, .flags = PITH_DISTINCT, .example = uniform_example
+};
+const pith_op pith_op_normal = {
+    "normal",          .shape = random_shape,  .grad = random_grad,
+    .cpu = normal_cpu, .flags = PITH_DISTINCT, .example = normal_example
+};
 
 static node *make(const char *at, const pith_op *op, pith_graph *g, int ndim, const int *dim)
 {
@@ -82,8 +89,8 @@ node *pith_normal_(const char *at, pith_graph *g, ...)
     return make(at, &pith_op_normal, g, ndim, dim);
 }
 
-/* ---- dropout: attr.f[0] the share p. The mask is drawn again for the gradient, not kept: dropout is linear in its
- * input. ---- */
+/* ---- dropout: attr.f[0] the share p. The mask is drawn again for the gradient, not kept: dropout
+ * is linear in its input. ---- */
 
 static bool dropout_shape(node *n)
 {
@@ -106,7 +113,7 @@ static void dropout_cpu(const node *n, const void *const *in, void *const *out, 
     const real scale = (real)(1 / (1 - p)), *a = in[0];
     const size_t size = pith_size(n);
     real *y = out[0];
-    #pragma omp parallel for schedule(static) if (size > PITH_SMALL / 16)
+#pragma omp parallel for schedule(static) if (size > PITH_SMALL / 16)
     for (size_t i = 0; i < size; i++) y[i] = pith_uniform_at(key, step, i) < p ? 0 : scale * a[i];
 }
 
@@ -115,13 +122,15 @@ static node *dropout_example(pith_graph *g, int i)
     if (i > 0) return NULL;
     const bool before = pith_is_training(g);
     pith_graph_training(g, true);
-    node *y = pith_dropout(pith_sample(g, PITH_AWAY, 0, 4, 5, PITH_END), 0.4);
+    node *y = pith_dropout(pith_sample(g, PITH_AWAY, 0, 4, 5), 0.4);
     pith_graph_training(g, before);
     return y;
 }
 
-const pith_op pith_op_dropout = { "dropout", .shape = dropout_shape, .grad = dropout_grad, .cpu = dropout_cpu,
-                                  .flags = PITH_INPLACE, .example = dropout_example };
+const pith_op pith_op_dropout = {
+    "dropout",          .shape = dropout_shape, .grad = dropout_grad,
+    .cpu = dropout_cpu, .flags = PITH_INPLACE,  .example = dropout_example
+};
 
 node *pith_dropout_(const char *at, node *a, double p)
 {

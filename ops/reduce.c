@@ -1,15 +1,18 @@
 /* ops/reduce.c: sum, mean and max over any axes, and dot.
  *
- * Reduced axes that are neighbours count as one, and such a group is one pass over an array (A, R, K) -> (A, K); the last
- * group goes first. A pass cuts R into chunks fixed by the shape, and reduces what the chunks gave in the next pass: long
- * sums are trees, so their rounding error stays near that of one chunk. */
+ * Reduced axes that are neighbours count as one, and such a group is one pass over an array (A, R,
+ * K) -> (A, K); the last group goes first. A pass cuts R into chunks fixed by the shape, and
+ * reduces what the chunks gave in the next pass: long sums are trees, so their rounding error stays
+ * near that of one chunk. */
 #include <stdarg.h>
 #include "functions.h"
 
 extern const pith_op pith_op_max, pith_op_sum;
-enum { RUN = 1024, ROWS = 128, COLUMNS = 1024, LANES = 16 };      /* a chunk: elements if K is 1, else rows */
+/* a chunk: elements if K is 1, else rows */
+enum { RUN = 1024, ROWS = 128, COLUMNS = 1024, LANES = 16 };
 
-/* ---- what is done inside a chunk: LANES results side by side in a fixed order, or whole rows ---- */
+/* ---- what is done inside a chunk: LANES results side by side in a fixed order, or whole rows ----
+ */
 
 typedef struct {
     real (*run)(const real *x, size_t n);
@@ -17,45 +20,46 @@ typedef struct {
 } reducer;
 
 static inline real plus(real a, real b) { return a + b; }
-static inline real larger(real a, real b)                    /* NaN passes */
+static inline real larger(real a, real b) /* NaN passes */
 {
     const real most = a >= b ? a : b;
     return a != a ? a : most;
 }
 
-#define REDUCER(name, combine, first)                                                           \
-    static real name##_run(const real *x, size_t n)                                             \
-    {                                                                                           \
-        real s[LANES], last = first;                                                            \
-        size_t i = 0;                                                                           \
-        if (n >= LANES) {                                                                       \
-            for (int j = 0; j < LANES; j++) s[j] = first;                                       \
-            for (; i + LANES <= n; i += LANES) {                                                \
-                PITH_SIMD                                                                       \
-                for (int j = 0; j < LANES; j++) s[j] = combine(s[j], x[i + (size_t)j]);         \
-            }                                                                                   \
-            for (int half = LANES / 2; half; half /= 2)                                         \
-                for (int j = 0; j < half; j++) s[j] = combine(s[j], s[j + half]);               \
-            last = s[0];                                                                        \
-        }                                                                                       \
-        for (; i < n; i++) last = combine(last, x[i]);                                          \
-        return last;                                                                            \
-    }                                                                                           \
-    static void name##_rows(real *restrict y, const real *restrict x, size_t rows, size_t step, size_t n) \
-    {                                                                                           \
-        size_t r = 1;                                                                           \
-        memcpy(y, x, n * sizeof *y);                                                            \
-        for (; r + 4 <= rows; r += 4) {                                                         \
-            const real *c0 = x + r * step, *c1 = c0 + step, *c2 = c1 + step, *c3 = c2 + step;   \
-            PITH_SIMD                                                                           \
-            for (size_t k = 0; k < n; k++)                                                      \
-                y[k] = combine(y[k], combine(combine(c0[k], c1[k]), combine(c2[k], c3[k])));    \
-        }                                                                                       \
-        for (; r < rows; r++) {                                                                 \
-            PITH_SIMD                                                                           \
-            for (size_t k = 0; k < n; k++) y[k] = combine(y[k], x[r * step + k]);               \
-        }                                                                                       \
-    }                                                                                           \
+#define REDUCER(name, combine, first)                                                              \
+    static real name##_run(const real *x, size_t n)                                                \
+    {                                                                                              \
+        real s[LANES], last = first;                                                               \
+        size_t i = 0;                                                                              \
+        if (n >= LANES) {                                                                          \
+            for (int j = 0; j < LANES; j++) s[j] = first;                                          \
+            for (; i + LANES <= n; i += LANES) {                                                   \
+                PITH_SIMD                                                                          \
+                for (int j = 0; j < LANES; j++) s[j] = combine(s[j], x[i + (size_t)j]);            \
+            }                                                                                      \
+            for (int half = LANES / 2; half; half /= 2)                                            \
+                for (int j = 0; j < half; j++) s[j] = combine(s[j], s[j + half]);                  \
+            last = s[0];                                                                           \
+        }                                                                                          \
+        for (; i < n; i++) last = combine(last, x[i]);                                             \
+        return last;                                                                               \
+    }                                                                                              \
+    static void name##_rows(real *restrict y, const real *restrict x, size_t rows, size_t step,    \
+                            size_t n)                                                              \
+    {                                                                                              \
+        size_t r = 1;                                                                              \
+        memcpy(y, x, n * sizeof *y);                                                               \
+        for (; r + 4 <= rows; r += 4) {                                                            \
+            const real *c0 = x + r * step, *c1 = c0 + step, *c2 = c1 + step, *c3 = c2 + step;      \
+            PITH_SIMD                                                                              \
+            for (size_t k = 0; k < n; k++)                                                         \
+                y[k] = combine(y[k], combine(combine(c0[k], c1[k]), combine(c2[k], c3[k])));       \
+        }                                                                                          \
+        for (; r < rows; r++) {                                                                    \
+            PITH_SIMD                                                                              \
+            for (size_t k = 0; k < n; k++) y[k] = combine(y[k], x[r * step + k]);                  \
+        }                                                                                          \
+    }                                                                                              \
     static const reducer name##_reducer = { name##_run, name##_rows };
 REDUCER(sum, plus, 0)
 REDUCER(max, larger, -INFINITY)
@@ -68,8 +72,9 @@ static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 /* (a, r, k) -> (a, chunks of r, k) */
 static void one_pass(const reducer *how, const real *x, real *y, size_t a, size_t r, size_t k)
 {
-    const size_t chunk = k == 1 ? RUN : ROWS, chunks = chunks_of(r, chunk), blocks = chunks_of(k, COLUMNS);
-    #pragma omp parallel for schedule(static) if (a * r * k > PITH_SMALL)
+    const size_t chunk = k == 1 ? RUN : ROWS, chunks = chunks_of(r, chunk),
+                 blocks = chunks_of(k, COLUMNS);
+#pragma omp parallel for schedule(static) if (a * r * k > PITH_SMALL)
     for (size_t task = 0; task < a * chunks * blocks; task++) {
         const size_t block = task % blocks * COLUMNS, place = task / blocks;
         const size_t first = place % chunks * chunk, count = smaller(chunk, r - first);
@@ -80,13 +85,16 @@ static void one_pass(const reducer *how, const real *x, real *y, size_t a, size_
 }
 
 /* A group of neighbouring reduced axes: (a, r, k) -> (a, k). */
-typedef struct { size_t a, r, k; } group;
+typedef struct {
+    size_t a, r, k;
+} group;
 
-/* Elements of scratch for the passes of one group; the last pass of the last group writes the result itself. */
+/* Elements of scratch for the passes of one group; the last pass of the last group writes the
+ * result itself. */
 static size_t group_scratch(group g, bool last)
 {
     size_t used = 0;
-    for (size_t chunks; ; g.r = chunks) {
+    for (size_t chunks;; g.r = chunks) {
         chunks = chunks_of(g.r, g.k == 1 ? RUN : ROWS);
         if (chunks > 1 || !last) used += g.a * chunks * g.k;
         if (chunks == 1) return used;
@@ -96,7 +104,7 @@ static size_t group_scratch(group g, bool last)
 /* Passes until r is 1, each result behind the other in scratch, the last one at y. */
 static void reduce(const reducer *how, const real *x, real *y, real *scratch, group g)
 {
-    for (size_t chunks; ; g.r = chunks) {
+    for (size_t chunks;; g.r = chunks) {
         chunks = chunks_of(g.r, g.k == 1 ? RUN : ROWS);
         real *to = chunks == 1 ? y : scratch;
         one_pass(how, x, to, g.a, g.r, g.k);
@@ -106,7 +114,8 @@ static void reduce(const reducer *how, const real *x, real *y, real *scratch, gr
     }
 }
 
-/* The groups of a reduction, from the last axes to the first; returns how many. Of a scalar: one, of one element. */
+/* The groups of a reduction, from the last axes to the first; returns how many. Of a scalar: one,
+ * of one element. */
 static int groups_of(const node *n, group *groups)
 {
     const node *a = n->in[0];
@@ -114,7 +123,8 @@ static int groups_of(const node *n, group *groups)
     int count = 0;
     size_t kept = 1, before = pith_size(a);
     for (int k = a->ndim - 1; k >= 0; k--) {
-        const bool reduced = mask >> k & 1, joins = reduced && k < a->ndim - 1 && mask >> (k + 1) & 1;
+        const bool reduced = mask >> k & 1,
+                   joins = reduced && k < a->ndim - 1 && mask >> (k + 1) & 1;
         const size_t dim = (size_t)a->dim[k];
         before /= dim;
         if (!reduced) kept *= dim;
@@ -157,7 +167,8 @@ static void max_cpu(const node *n, const void *const *in, void *const *out, void
     reduce_axes(n, &max_reducer, in[0], out[0], scratch);
 }
 
-/* ---- shape: attr.i[0] is a mask of axes; if 0, the rule makes it of the i[1] axes at i[2..7], or of all if i[1] is 0 ---- */
+/* ---- shape: attr.i[0] is a mask of axes; if 0, the rule makes it of the i[1] axes at i[2..7], or
+ * of all if i[1] is 0 ---- */
 
 static bool reduce_shape(node *n)
 {
@@ -172,7 +183,8 @@ static bool reduce_shape(node *n)
         if (mask >> axis & 1) return pith_fail(n, "axis %d is named twice", axis);
         mask |= 1u << axis;
     }
-    n->attr = (pith_attr){ .i = { (int)mask } };        /* equal sums have equal attributes, however they were named */
+    /* equal sums have equal attributes, however they were named */
+    n->attr = (pith_attr){ .i = { (int)mask } };
     int dim[PITH_MAX_DIMS], ndim = 0;
     for (int k = 0; k < a->ndim; k++)
         if (!(mask >> k & 1)) dim[ndim++] = a->dim[k];
@@ -197,9 +209,10 @@ static node *make(const char *at, const pith_op *op, node *a, int count, const i
 
 static node *example(pith_graph *g, int i, const pith_op *op)
 {
-    static const int axes[][2] = { { -1 }, { 0 }, { 0, 2 }, { 2, 1 }, { 0 } }, count[] = { 1, 1, 2, 2, 0 };
+    static const int axes[][2] = { { -1 }, { 0 }, { 0, 2 }, { 2, 1 }, { 0 } },
+                     count[] = { 1, 1, 2, 2, 0 };
     if (i > 4) return NULL;
-    return make(PITH_HERE, op, pith_sample(g, PITH_AWAY, 0, 3, 2, 4, PITH_END), count[i], axes[i]);
+    return make(PITH_HERE, op, pith_sample(g, PITH_AWAY, 0, 3, 2, 4), count[i], axes[i]);
 }
 
 /* ---- sum and mean ---- */
@@ -212,8 +225,8 @@ static bool sum_grad(node *n, node *const *dy, node **dx)
 
 static node *sum_example(pith_graph *g, int i) { return example(g, i, &pith_op_sum); }
 
-const pith_op pith_op_sum = { "sum", .shape = reduce_shape, .grad = sum_grad, .cpu = sum_cpu, .scratch = reduce_scratch,
-                              .example = sum_example };
+const pith_op pith_op_sum = { "sum",          .shape = reduce_shape,     .grad = sum_grad,
+                              .cpu = sum_cpu, .scratch = reduce_scratch, .example = sum_example };
 
 node *pith_sum_(const char *at, node *a, ...)
 {
@@ -273,7 +286,7 @@ static void max_mask_cpu(const node *n, const void *const *in, void *const *out,
     const real *a = in[0], *largest = in[1];
     const size_t results = pith_size(n->in[1]), each = pith_size(n) / results;
     real *y = out[0];
-    #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (size_t i = 0; i < results; i++) {
         const size_t base = place(n, mask, false, i);
         bool found = false;
@@ -294,9 +307,8 @@ static node *max_mask_example(pith_graph *g, int i)
     return largest ? max_mask(largest->in[0], largest) : NULL;
 }
 
-
-const pith_op pith_op_max_mask = { "max_mask", .shape = max_mask_shape, .grad = nothing, .cpu = max_mask_cpu,
-                                   .example = max_mask_example };
+const pith_op pith_op_max_mask = { "max_mask", .shape = max_mask_shape, .grad = nothing,
+                                   .cpu = max_mask_cpu, .example = max_mask_example };
 
 static node *max_mask(node *a, node *largest)
 {
@@ -311,8 +323,8 @@ static bool max_grad(node *n, node *const *dy, node **dx)
 
 static node *max_example(pith_graph *g, int i) { return example(g, i, &pith_op_max); }
 
-const pith_op pith_op_max = { "max", .shape = reduce_shape, .grad = max_grad, .cpu = max_cpu, .scratch = reduce_scratch,
-                              .example = max_example };
+const pith_op pith_op_max = { "max",          .shape = reduce_shape,     .grad = max_grad,
+                              .cpu = max_cpu, .scratch = reduce_scratch, .example = max_example };
 
 node *pith_max_(const char *at, node *a, ...)
 {
@@ -349,7 +361,7 @@ static void dot_cpu(const node *n, const void *const *in, void *const *out, void
     const size_t size = pith_size(n->in[0]), chunks = chunks_of(size, RUN);
     const real *a = in[0], *b = in[1];
     real *partial = scratch;
-    #pragma omp parallel for schedule(static) if (size > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (size > PITH_SMALL)
     for (size_t c = 0; c < chunks; c++) {
         real product[RUN];
         const size_t first = c * RUN, count = smaller(RUN, size - first);
@@ -362,10 +374,13 @@ static void dot_cpu(const node *n, const void *const *in, void *const *out, void
 static node *dot_example(pith_graph *g, int i)
 {
     if (i > 0) return NULL;
-    return pith_dot(pith_sample(g, PITH_AWAY, 0, 3, 4, PITH_END), pith_sample(g, PITH_AWAY, 0, 3, 4, PITH_END));
+    return pith_dot(pith_sample(g, PITH_AWAY, 0, 3, 4), pith_sample(g, PITH_AWAY, 0, 3, 4));
 }
 
-const pith_op pith_op_dot = { "dot", .shape = dot_shape, .grad = dot_grad, .cpu = dot_cpu, .scratch = dot_scratch,
-                              .example = dot_example };
+const pith_op pith_op_dot = { "dot",          .shape = dot_shape,     .grad = dot_grad,
+                              .cpu = dot_cpu, .scratch = dot_scratch, .example = dot_example };
 
-node *pith_dot_(const char *at, node *a, node *b) { return pith_make2(at, &pith_op_dot, a, b, NULL); }
+node *pith_dot_(const char *at, node *a, node *b)
+{
+    return pith_make2(at, &pith_op_dot, a, b, NULL);
+}

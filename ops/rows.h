@@ -1,5 +1,6 @@
-/* ops/rows.h: reductions of one row, for kernels. Sums run in a fixed number of lanes, whatever the vector width of the
- * processor, and are joined in a fixed order: they vectorise, and their bits depend on nothing but the row. */
+/* ops/rows.h: reductions of one row, for kernels. Sums run in a fixed number of lanes, whatever the
+ * vector width of the processor, and are joined in a fixed order: they vectorise, and their bits
+ * depend on nothing but the row. */
 #ifndef PITH_ROWS_H
 #define PITH_ROWS_H
 #include "functions.h"
@@ -14,18 +15,17 @@ static inline real join_lanes(real *lane)
 }
 
 /* The sum over i < n of `term`, an expression in i. */
-#define ROW_SUM(result, n, term)                                            \
-    do {                                                                    \
-        real lane_[LANES] = { 0 };                                          \
-        const size_t n_ = (n), whole_ = n_ / LANES * LANES;                 \
-        for (size_t j_ = 0; j_ < whole_; j_ += LANES)                       \
-            PITH_SIMD                                                       \
-            for (size_t l_ = 0; l_ < LANES; l_++) {                         \
-                const size_t i = j_ + l_;                                   \
-                lane_[l_] += (term);                                        \
-            }                                                               \
-        for (size_t i = whole_; i < n_; i++) lane_[i - whole_] += (term);   \
-        (result) = join_lanes(lane_);                                       \
+#define ROW_SUM(result, n, term)                                                                   \
+    do {                                                                                           \
+        real lane_[LANES] = { 0 };                                                                 \
+        const size_t n_ = (n), whole_ = n_ / LANES * LANES;                                        \
+        for (size_t j_ = 0; j_ < whole_; j_ += LANES) PITH_SIMD                                    \
+        for (size_t l_ = 0; l_ < LANES; l_++) {                                                    \
+            const size_t i = j_ + l_;                                                              \
+            lane_[l_] += (term);                                                                   \
+        }                                                                                          \
+        for (size_t i = whole_; i < n_; i++) lane_[i - whole_] += (term);                          \
+        (result) = join_lanes(lane_);                                                              \
     } while (0)
 
 static inline real row_max(const real *x, size_t n)

@@ -1,4 +1,5 @@
-/* ops/sample.c: the made-up inputs of examples. They are inputs, so that nothing is folded, and bring their data with them. */
+/* ops/sample.c: the made-up inputs of examples. They are inputs, so that nothing is folded, and
+ * bring their data with them. */
 #include <stdarg.h>
 #include "core/core.h"
 
@@ -10,7 +11,7 @@ static node *sample(pith_graph *g, pith_dtype dtype, int ndim, const int *dim)
     return n;
 }
 
-node *pith_sample(pith_graph *g, double low, double high, ...)
+node *pith_sample_(pith_graph *g, double low, double high, ...)
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(high, dim, ndim);
@@ -19,12 +20,13 @@ node *pith_sample(pith_graph *g, double low, double high, ...)
     const uint64_t key = pith_hash(n->name, 7);
     for (size_t i = 0; x && i < pith_size(n); i++) {
         const double u = pith_uniform_at(key, 0, i);
-        x[i] = (real)(low <= PITH_AWAY ? (u < 0.5 ? -0.2 - 2 * u : 2 * u - 0.8) : low + (high - low) * u);
+        x[i] = (real)(low <= PITH_AWAY ? (u < 0.5 ? -0.2 - 2 * u : 2 * u - 0.8)
+                                       : low + (high - low) * u);
     }
     return n;
 }
 
-node *pith_sample_ids(pith_graph *g, int below, ...)
+node *pith_sample_ids_(pith_graph *g, int below, ...)
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(below, dim, ndim);

@@ -1,9 +1,13 @@
-/* ops/shape.c: ops that move values and compute nothing: reshape, detach, slice, pad, concat, permute, cast. All but cast
- * work on elements of any type, by their width. Reshape, detach and a slice of axis 0 are aliases: no work at all. */
+/* ops/shape.c: ops that move values and compute nothing: reshape, detach, slice, pad, concat,
+ * permute, cast. All but cast work on elements of any type, by their width. Reshape, detach and a
+ * slice of axis 0 are aliases: no work at all. */
 #include <stdarg.h>
 #include "core.h"
 
-static node *sample(pith_graph *g, int rows, int columns) { return pith_sample(g, PITH_AWAY, 0, rows, columns, PITH_END); }
+static node *sample(pith_graph *g, int rows, int columns)
+{
+    return pith_sample(g, PITH_AWAY, 0, rows, columns);
+}
 
 static size_t product(const int *dim, int from, int to)
 {
@@ -19,7 +23,8 @@ static bool reshape_shape(node *n)
     const node *a = n->in[0];
     const int ndim = n->attr.i[1];
     int dim[PITH_MAX_DIMS], open = -1;
-    if (ndim > PITH_MAX_DIMS) return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
+    if (ndim > PITH_MAX_DIMS)
+        return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
     memcpy(dim, n->attr.i + 2, sizeof dim);
     for (int k = 0; k < ndim; k++)
         if (dim[k] == -1) {
@@ -46,12 +51,13 @@ static bool reshape_grad(node *n, node *const *dy, node **dx)
 
 static node *reshape_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_reshape(sample(g, 4, 6), 2, -1, 4, PITH_END)
-         : i == 1 ? pith_reshape(sample(g, 1, 1), PITH_END) : NULL;
+    return i == 0   ? pith_reshape(sample(g, 4, 6), 2, -1, 4)
+           : i == 1 ? pith_reshape(sample(g, 1, 1))
+                    : NULL;
 }
 
-const pith_op pith_op_reshape = { "reshape", .shape = reshape_shape, .grad = reshape_grad, .flags = PITH_ALIAS,
-                                  .example = reshape_example };
+const pith_op pith_op_reshape = { "reshape", .shape = reshape_shape, .grad = reshape_grad,
+                                  .flags = PITH_ALIAS, .example = reshape_example };
 
 node *pith_reshape_dims(const char *at, node *a, int ndim, const int *dim)
 {
@@ -69,7 +75,7 @@ node *pith_reshape_(const char *at, node *a, ...)
 
 node *pith_keep_axis(node *a, int axis)
 {
-    if (!a) return NULL;                    /* whoever made it NULL has told of it */
+    if (!a) return NULL; /* whoever made it NULL has told of it */
     const int at = axis < 0 ? axis + a->ndim + 1 : axis;
     int dim[PITH_MAX_DIMS + 1];
     for (int k = 0; k <= a->ndim; k++) dim[k] = k < at ? a->dim[k] : k == at ? 1 : a->dim[k - 1];
@@ -94,22 +100,27 @@ static node *detach_example(pith_graph *g, int i)
     return pith_mul(pith_detach(pith_const(g, 3)), a);
 }
 
-const pith_op pith_op_detach = { "detach", .shape = detach_shape, .grad = nothing, .flags = PITH_ALIAS,
-                                 .example = detach_example };
+const pith_op pith_op_detach = { "detach", .shape = detach_shape, .grad = nothing,
+                                 .flags = PITH_ALIAS, .example = detach_example };
 
 node *pith_detach_(const char *at, node *a) { return pith_make1(at, &pith_op_detach, a, NULL); }
 
-/* ---- slice and its adjoint pad: attr.i[1] the axis, i[2] start or zeros before, i[3] stop or zeros after ---- */
+/* ---- slice and its adjoint pad: attr.i[1] the axis, i[2] start or zeros before, i[3] stop or
+ * zeros after ---- */
 
 /* Copies `rows` runs of `bytes`; the sources lie from_step apart, the destinations to_step. */
-static void copy_runs(char *to, size_t to_step, const char *from, size_t from_step, size_t rows, size_t bytes)
+static void copy_runs(char *to, size_t to_step, const char *from, size_t from_step, size_t rows,
+                      size_t bytes)
 {
-    #pragma omp parallel for schedule(static) if (rows * bytes > PITH_SMALL * sizeof(real))
+#pragma omp parallel for schedule(static) if (rows * bytes > PITH_SMALL * sizeof(real))
     for (size_t r = 0; r < rows; r++) memcpy(to + r * to_step, from + r * from_step, bytes);
 }
 
 /* Bytes of everything from `axis` on: one step along the axes before it. */
-static size_t run_bytes(const node *n, int axis) { return product(n->dim, axis, n->ndim) * pith_width(n->dtype); }
+static size_t run_bytes(const node *n, int axis)
+{
+    return product(n->dim, axis, n->ndim) * pith_width(n->dtype);
+}
 
 static bool slice_shape(node *n)
 {
@@ -117,7 +128,8 @@ static bool slice_shape(node *n)
     const int axis = pith_axis(n, n->attr.i[1], a->ndim), start = n->attr.i[2], stop = n->attr.i[3];
     if (axis < 0) return false;
     if (start < 0 || stop <= start || stop > a->dim[axis])
-        return pith_fail(n, "[%d, %d) of axis %d, which has size %d", start, stop, axis, a->dim[axis]);
+        return pith_fail(n, "[%d, %d) of axis %d, which has size %d", start, stop, axis,
+                         a->dim[axis]);
     int dim[PITH_MAX_DIMS];
     memcpy(dim, a->dim, sizeof dim);
     dim[axis] = stop - start;
@@ -146,8 +158,9 @@ static void slice_cpu(const node *n, const void *const *in, void *const *out, vo
 
 static node *slice_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_slice(sample(g, 3, 5), -1, 1, 4)
-         : i == 1 ? pith_slice(pith_sample(g, PITH_AWAY, 0, 2, 3, 2, PITH_END), 1, 0, 2) : NULL;
+    return i == 0   ? pith_slice(sample(g, 3, 5), -1, 1, 4)
+           : i == 1 ? pith_slice(pith_sample(g, PITH_AWAY, 0, 2, 3, 2), 1, 0, 2)
+                    : NULL;
 }
 
 const pith_op pith_op_slice = { "slice", .shape = slice_shape, .grad = slice_grad, .cpu = slice_cpu,
@@ -155,13 +168,14 @@ const pith_op pith_op_slice = { "slice", .shape = slice_shape, .grad = slice_gra
 
 static node *slice_rows_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_slice(sample(g, 4, 3), 0, 1, 3)
-         : i == 1 ? pith_slice(pith_sample(g, PITH_AWAY, 0, 1, 4, 2, PITH_END), -2, 0, 3) : NULL;
+    return i == 0   ? pith_slice(sample(g, 4, 3), 0, 1, 3)
+           : i == 1 ? pith_slice(pith_sample(g, PITH_AWAY, 0, 1, 4, 2), -2, 0, 3)
+                    : NULL;
 }
 
 /* A slice that is one run of its input: only axes of size 1 come before. */
-const pith_op pith_op_slice_rows = { "slice", .shape = slice_shape, .grad = slice_grad, .flags = PITH_ALIAS,
-                                     .example = slice_rows_example };
+const pith_op pith_op_slice_rows = { "slice", .shape = slice_shape, .grad = slice_grad,
+                                     .flags = PITH_ALIAS, .example = slice_rows_example };
 
 node *pith_slice_(const char *at, node *a, int axis, int start, int stop)
 {
@@ -191,7 +205,8 @@ static void pad_cpu(const node *n, const void *const *in, void *const *out, void
 {
     (void)scratch;
     const int axis = n->attr.i[1];
-    const size_t step = run_bytes(n, axis + 1), row = run_bytes(n->in[0], axis), whole = run_bytes(n, axis);
+    const size_t step = run_bytes(n, axis + 1), row = run_bytes(n->in[0], axis),
+                 whole = run_bytes(n, axis);
     const size_t before = (size_t)n->attr.i[2] * step, rows = product(n->dim, 0, axis);
     char *y = out[0];
     for (size_t r = 0; r < rows; r++) {
@@ -206,7 +221,8 @@ static node *pad_example(pith_graph *g, int i)
     return i == 0 ? pad(sample(g, 2, 3), 0, 1, 2) : i == 1 ? pad(sample(g, 2, 3), 1, 0, 2) : NULL;
 }
 
-const pith_op pith_op_pad = { "pad", .shape = pad_shape, .grad = pad_grad, .cpu = pad_cpu, .example = pad_example };
+const pith_op pith_op_pad = { "pad", .shape = pad_shape, .grad = pad_grad, .cpu = pad_cpu,
+                              .example = pad_example };
 
 static node *pad(node *a, int axis, int before, int after)
 {
@@ -257,12 +273,14 @@ static void concat_cpu(const node *n, const void *const *in, void *const *out, v
 static node *concat_example(pith_graph *g, int i)
 {
     if (i == 0) return pith_concat(2, ((node *[]){ sample(g, 2, 3), sample(g, 1, 3) }), 0);
-    if (i == 1) return pith_concat(3, ((node *[]){ sample(g, 2, 3), sample(g, 2, 1), sample(g, 2, 2) }), -1);
+    if (i == 1)
+        return pith_concat(3, ((node *[]){ sample(g, 2, 3), sample(g, 2, 1), sample(g, 2, 2) }),
+                           -1);
     return NULL;
 }
 
-const pith_op pith_op_concat = { "concat", .shape = concat_shape, .grad = concat_grad, .cpu = concat_cpu,
-                                 .example = concat_example };
+const pith_op pith_op_concat = { "concat", .shape = concat_shape, .grad = concat_grad,
+                                 .cpu = concat_cpu, .example = concat_example };
 
 node *pith_concat_(const char *at, int n, node *const *list, int axis)
 {
@@ -279,19 +297,23 @@ static bool cast_shape(node *n)
 
 static inline double load(const void *x, pith_dtype type, size_t i)
 {
-    return type == PITH_F32 ? (double)((const real *)x)[i]
-         : type == PITH_I32 ? ((const int *)x)[i] : ((const unsigned char *)x)[i];
+    return type == PITH_F32   ? (double)((const real *)x)[i]
+           : type == PITH_I32 ? ((const int *)x)[i]
+                              : ((const unsigned char *)x)[i];
 }
 
 /* Towards zero; what does not fit becomes the nearest that does, NaN the least. */
-static inline int whole(double x, double low, double high) { return (int)(x > low ? x < high ? x : high : low); }
+static inline int whole(double x, double low, double high)
+{
+    return (int)(x > low ? x < high ? x : high : low);
+}
 
 static void cast_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
 {
     (void)scratch;
     const pith_dtype from = n->in[0]->dtype, to = n->dtype;
     const size_t size = pith_size(n);
-    #pragma omp parallel for schedule(static) if (size > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (size > PITH_SMALL)
     for (size_t i = 0; i < size; i++) {
         const double x = load(in[0], from, i);
         if (to == PITH_F32) ((real *)out[0])[i] = (real)x;
@@ -302,12 +324,14 @@ static void cast_cpu(const node *n, const void *const *in, void *const *out, voi
 
 static node *cast_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_cast(pith_sample_ids(g, 9, 2, 3, PITH_END), PITH_F32)
-         : i == 1 ? pith_cast(pith_cast(pith_sample(g, 1.2, 1.8, 2, 3, PITH_END), PITH_U8), PITH_F32) : NULL;
+    return i == 0   ? pith_cast(pith_sample_ids(g, 9, 2, 3), PITH_F32)
+           : i == 1 ? pith_cast(pith_cast(pith_sample(g, 1.2, 1.8, 2, 3), PITH_U8), PITH_F32)
+                    : NULL;
 }
 
 /* One side is always of whole numbers, so nothing flows. */
-const pith_op pith_op_cast = { "cast", .shape = cast_shape, .grad = nothing, .cpu = cast_cpu, .example = cast_example };
+const pith_op pith_op_cast = { "cast", .shape = cast_shape, .grad = nothing, .cpu = cast_cpu,
+                               .example = cast_example };
 
 node *pith_cast_(const char *at, node *a, pith_dtype dtype)
 {

@@ -5,7 +5,10 @@ static node *exp_shifted(node *a, node *max) { return EXP(SUB(a, KEEP(max, -1)))
 
 /* ---- softmax ---- */
 
-static bool softmax_shape(node *n) { return pith_want(n, 0, PITH_F32, -1) && pith_like(n, n->in[0]); }
+static bool softmax_shape(node *n)
+{
+    return pith_want(n, 0, PITH_F32, -1) && pith_like(n, n->in[0]);
+}
 
 static bool softmax_grad(node *y, node *const *dy, node **dx)
 {
@@ -25,7 +28,7 @@ static void softmax_cpu(const node *n, const void *const *in, void *const *out, 
 {
     (void)scratch;
     const size_t rows = pith_rows(n), columns = pith_columns(n);
-    #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++) {
         const real *x = (const real *)in[0] + r * columns, max = row_max(x, columns);
         real *y = (real *)out[0] + r * columns, sum;
@@ -38,13 +41,16 @@ static void softmax_cpu(const node *n, const void *const *in, void *const *out, 
 
 static node *softmax_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_softmax(pith_sample(g, -3, 3, 3, 5, PITH_END))
-         : i == 1 ? pith_softmax(pith_sample(g, -3, 3, 2, 19, PITH_END))
-         : i == 2 ? pith_softmax(pith_sample(g, -3, 3, 2, 2, 1, PITH_END)) : NULL;
+    return i == 0   ? pith_softmax(pith_sample(g, -3, 3, 3, 5))
+           : i == 1 ? pith_softmax(pith_sample(g, -3, 3, 2, 19))
+           : i == 2 ? pith_softmax(pith_sample(g, -3, 3, 2, 2, 1))
+                    : NULL;
 }
 
-const pith_op pith_op_softmax = { "softmax", .shape = softmax_shape, .grad = softmax_grad, .lower = softmax_lower,
-                                  .cpu = softmax_cpu, .flags = PITH_INPLACE, .example = softmax_example };
+const pith_op pith_op_softmax = {
+    "softmax",          .shape = softmax_shape, .grad = softmax_grad,      .lower = softmax_lower,
+    .cpu = softmax_cpu, .flags = PITH_INPLACE,  .example = softmax_example
+};
 
 node *pith_softmax_(const char *at, node *a) { return pith_make1(at, &pith_op_softmax, a, NULL); }
 
@@ -52,7 +58,8 @@ node *pith_softmax_(const char *at, node *a) { return pith_make1(at, &pith_op_so
 
 static bool log_sum_exp_shape(node *n)
 {
-    return pith_want(n, 0, PITH_F32, -1) && pith_shape(n, PITH_F32, n->in[0]->ndim - 1, n->in[0]->dim);
+    return pith_want(n, 0, PITH_F32, -1) &&
+           pith_shape(n, PITH_F32, n->in[0]->ndim - 1, n->in[0]->dim);
 }
 
 static bool log_sum_exp_grad(node *y, node *const *dy, node **dx)
@@ -71,28 +78,37 @@ static void log_sum_exp_cpu(const node *n, const void *const *in, void *const *o
 {
     (void)scratch;
     const size_t rows = pith_size(n), columns = pith_columns(n->in[0]);
-    #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
+#pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++)
         ((real *)out[0])[r] = row_log_sum_exp((const real *)in[0] + r * columns, columns);
 }
 
 static node *log_sum_exp_example(pith_graph *g, int i)
 {
-    return i == 0 ? pith_log_sum_exp(pith_sample(g, -3, 3, 3, 5, PITH_END))
-         : i == 1 ? pith_log_sum_exp(pith_sample(g, -3, 3, 19, PITH_END)) : NULL;
+    return i == 0   ? pith_log_sum_exp(pith_sample(g, -3, 3, 3, 5))
+           : i == 1 ? pith_log_sum_exp(pith_sample(g, -3, 3, 19))
+                    : NULL;
 }
 
-const pith_op pith_op_log_sum_exp = { "log_sum_exp", .shape = log_sum_exp_shape, .grad = log_sum_exp_grad,
-                                      .lower = log_sum_exp_lower, .cpu = log_sum_exp_cpu,
+const pith_op pith_op_log_sum_exp = { "log_sum_exp",
+                                      .shape = log_sum_exp_shape,
+                                      .grad = log_sum_exp_grad,
+                                      .lower = log_sum_exp_lower,
+                                      .cpu = log_sum_exp_cpu,
                                       .example = log_sum_exp_example };
 
-node *pith_log_sum_exp_(const char *at, node *a) { return pith_make1(at, &pith_op_log_sum_exp, a, NULL); }
+node *pith_log_sum_exp_(const char *at, node *a)
+{
+    return pith_make1(at, &pith_op_log_sum_exp, a, NULL);
+}
 
 /* ---- normalize: a row of zeros stays zeros, with no gradient ---- */
 
 node *pith_normalize_(const char *at, node *a)
 {
-    node *sum = pith_sum_(at, pith_square_(at, a), -1, PITH_END), *one = a ? pith_const_(at, a->graph, 1) : NULL;
+    node *sum = pith_sum_(at, pith_square_(at, a), -1, PITH_END),
+         *one = a ? pith_const_(at, a->graph, 1) : NULL;
     node *length = pith_rsqrt_(at, pith_where_(at, sum, sum, one));
-    return pith_mul_(at, a, KEEP(pith_where_(at, sum, length, a ? pith_const_(at, a->graph, 0) : NULL), -1));
+    return pith_mul_(
+        at, a, KEEP(pith_where_(at, sum, length, a ? pith_const_(at, a->graph, 0) : NULL), -1));
 }

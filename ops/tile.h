@@ -1,6 +1,7 @@
-/* ops/tile.h: small matrix products in cache, for kernels that need many. A tile of c stays in registers while all of k
- * passes; vectors are the compiler's own, as wide as the processor's. Every element of c is one chain of multiply-adds in
- * the order of k, wherever it lies in a tile. */
+/* ops/tile.h: small matrix products in cache, for kernels that need many. A tile of c stays in
+ * registers while all of k passes; vectors are the compiler's own, as wide as the processor's.
+ * Every element of c is one chain of multiply-adds in the order of k, wherever it lies in a tile.
+ */
 #ifndef PITH_TILE_H
 #define PITH_TILE_H
 #include "core.h"
@@ -34,7 +35,8 @@ static inline int round_up(int n, int step) { return (n + step - 1) / step * ste
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
-/* a (m, k) with any strides, b (k, n) and c (m, n) with contiguous rows; n is a multiple of VECTOR. */
+/* a (m, k) with any strides, b (k, n) and c (m, n) with contiguous rows; n is a multiple of VECTOR.
+ */
 typedef struct {
     const real *a;
     size_t row_a, column_a;
@@ -46,7 +48,8 @@ typedef struct {
     bool add;
 } tile;
 
-static inline __attribute__((always_inline)) void tile_run(const tile *t, const int rows, const int wide)
+static inline __attribute__((always_inline)) void tile_run(const tile *t, const int rows,
+                                                           const int wide)
 {
     vector sum[TILE_ROWS][2] = { { { 0 } } };
     const real *a = t->a, *b = t->b;
@@ -72,7 +75,8 @@ static inline __attribute__((always_inline)) void tile_run(const tile *t, const 
     }
 }
 
-static inline __attribute__((always_inline)) void tile_any_rows(const tile *t, int rows, const int wide)
+static inline __attribute__((always_inline)) void tile_any_rows(const tile *t, int rows,
+                                                                const int wide)
 {
     switch (rows) {
     case 1: tile_run(t, 1, wide); break;

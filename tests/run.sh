@@ -37,6 +37,11 @@ for v in $variants; do
     done
 done
 attempt "arrows between the rooms" sh tests/arrows.sh
+if command -v clang-format-19 >/dev/null; then
+    attempt "every page as .clang-format has it" sh -c 'clang-format-19 --dry-run -Werror $(git ls-files "*.c" "*.h")'
+else
+    skipped=$((skipped + 1)); echo "skipped every page as .clang-format has it: there is no clang-format-19 here"
+fi
 attempt "pith.h as C11" sh -c 'echo "#include <pith.h>
 int main(void) { return PITH_F32; }" | ${CC:-gcc} -std=c11 -Wall -Wextra -pedantic -Werror -Icore -x c -fsyntax-only -'
 if command -v g++ >/dev/null; then

@@ -73,10 +73,10 @@ says 0 "3 steps" "$pith" train shapes.pack --model whole --steps 3 --batch 32 --
 
 # ---- a loss in a file -----------------------------------------------------------------------------------------------------
 cat >own.c <<'END'
-#include <pith.h>
+#include <loss.h>
 pith_node *loss(const pith_batch *b)
 {
-    pith_node *bias = pith_param(b->graph, "bias", PITH_CONSTANT, -2, PITH_END);
+    pith_node *bias = pith_param(b->graph, "bias", PITH_CONSTANT, -2);
     pith_node *s = pith_add(pith_mul(pith_matmul_nt(b->image, b->text), b->scale), bias);
     pith_node *own = pith_arange(b->graph, b->image->dim[0]);
     return pith_mean(pith_cross_entropy(s, own), PITH_ALL);

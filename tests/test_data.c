@@ -6,8 +6,14 @@
 #define GOLDEN "tests/golden/data/"
 static char path[256], other[256];
 
-static const char *in_folder(const char *name, char *out) { return strcpy(out, path_of("%s", name)); }
-static void write_text(const char *name, const char *text) { put_bytes(path_of("%s", name), text, strlen(text)); }
+static const char *in_folder(const char *name, char *out)
+{
+    return strcpy(out, path_of("%s", name));
+}
+static void write_text(const char *name, const char *text)
+{
+    put_bytes(path_of("%s", name), text, strlen(text));
+}
 
 /* ---- pictures ---- */
 
@@ -62,8 +68,10 @@ static void resizes_as_pillow(void **state)
 {
     (void)state;
     static const int sizes[][2] = { { 32, 32 }, { 17, 90 }, { 100, 7 }, { 61, 20 }, { 1, 1 } };
-    static const struct { const char *name; int size; } views[] = {
-        { "rgb", 32 }, { "rgb", 16 }, { "rgba", 24 }, { "l", 33 }, { "palette", 20 } };
+    static const struct {
+        const char *name;
+        int size;
+    } views[] = { { "rgb", 32 }, { "rgb", 16 }, { "rgba", 24 }, { "l", 33 }, { "palette", 20 } };
     pith_store *s = golden_pictures();
     uint8_t *out = malloc(100000), *rgb = malloc(100000);
     char name[64];
@@ -177,7 +185,9 @@ static void packs_a_folder(void **state)
 static void refuses_bad_folders(void **state)
 {
     (void)state;
-    static const struct { const char *name, *text, *error; } bad[] = {
+    static const struct {
+        const char *name, *text, *error;
+    } bad[] = {
         { "a.tsv", "gone.png\twords\n",
           "a.tsv: no usable picture: 1 missing, 0 unreadable, 0 without a caption; the first: g" },
         { "b.tsv", "x.png\twords\ttrain\tseven\n",
@@ -241,7 +251,7 @@ static void refuses_lying_packs(void **state)
         assert_null(p);
         said(lies[k][2]);
     }
-    for (uint64_t k = 0; k < 3000; k++) {                       /* one byte at a time, at random */
+    for (uint64_t k = 0; k < 3000; k++) { /* one byte at a time, at random */
         const size_t at_byte = (size_t)(pith_uniform_at(1, 0, k) * (k % 2 ? 700 : (double)size));
         const char before = bytes[at_byte];
         bytes[at_byte] = (char)(pith_uniform_at(1, 1, k) * 256);
@@ -262,8 +272,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
     const struct CMUnitTest tests[] = {
-        TEST(reads_every_png), TEST(resizes_as_pillow), TEST(refuses_bad_pictures),
-        TEST(packs_a_folder), TEST(refuses_bad_folders), TEST(refuses_lying_packs),
+        TEST(reads_every_png), TEST(resizes_as_pillow),   TEST(refuses_bad_pictures),
+        TEST(packs_a_folder),  TEST(refuses_bad_folders), TEST(refuses_lying_packs),
     };
     pith_on_error(test_handler, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

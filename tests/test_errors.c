@@ -1,4 +1,5 @@
-/* test_errors.c: what is told when a graph is built or run wrongly, word for word, and that nothing crashes on it. */
+/* test_errors.c: what is told when a graph is built or run wrongly, word for word, and that nothing
+ * crashes on it. */
 #include "tests.h"
 
 #line 3 "losses/clip.c"
@@ -10,8 +11,8 @@ static node *clip_like(node *a, node *b) { return pith_matmul_nt(a, b); }
 static void error_text(void **state)
 {
     pith_graph *g = ((world *)*state)->g;
-    node *a = scaled(pith_input(g, "a", PITH_F32, 8, 512, PITH_END));
-    node *b = scaled(pith_input(g, "b", PITH_F32, 8, 768, PITH_END));
+    node *a = scaled(pith_input(g, "a", PITH_F32, 8, 512));
+    node *b = scaled(pith_input(g, "b", PITH_F32, 8, 768));
 #line 57 "experiment.c"
     node *bad = PITH_CALL(g, clip_like, (a, b));
 #line 18 "tests/test_errors.c"
@@ -21,7 +22,7 @@ static void error_text(void **state)
                          "    in clip_like, called at experiment.c:57";
     assert_string_equal(pith_graph_error(g), wanted);
     assert_string_equal(pith_error(), wanted);
-    node *on = pith_softmax(pith_add(bad, a));              /* silent: the first error stays */
+    node *on = pith_softmax(pith_add(bad, a)); /* silent: the first error stays */
     assert_true(pith_poisoned(on));
     assert_string_equal(pith_graph_error(g), wanted);
     assert_null(pith_plan_new(g, 1, &on));
@@ -30,7 +31,7 @@ static void error_text(void **state)
 static void more_errors(void **state)
 {
     world *w = *state;
-    node *x = pith_input(w->g, "x", PITH_F32, 4, 3, PITH_END), *d;
+    node *x = pith_input(w->g, "x", PITH_F32, 4, 3), *d;
     assert_false(pith_grad(pith_square(x), 1, &x, &d));
     assert_non_null(strstr(pith_graph_error(w->g), "(4, 3) is not a scalar"));
 
@@ -46,23 +47,25 @@ static void more_errors(void **state)
     pith_graph_free(g);
 
     g = pith_graph_new(w->s, 0);
-    pith_input(g, "x", PITH_F32, 4, 0, PITH_END);
+    pith_input(g, "x", PITH_F32, 4, 0);
     assert_non_null(strstr(pith_graph_error(g), "axis 1 has size 0"));
     pith_graph_free(g);
 
     g = pith_graph_new(w->s, 0);
-    node *p = pith_param(g, "w", PITH_CONSTANT, 1, 2, PITH_END);
-    pith_grad(pith_sum(pith_cast(pith_segments(pith_arange(g, 3), 2), PITH_F32), PITH_ALL), 1, &p, &d);
-    assert_null(pith_graph_error(g));                       /* w is not reached: zeros, no error */
+    node *p = pith_param(g, "w", PITH_CONSTANT, 1, 2);
+    pith_grad(pith_sum(pith_cast(pith_segments(pith_arange(g, 3), 2), PITH_F32), PITH_ALL), 1, &p,
+              &d);
+    assert_null(pith_graph_error(g)); /* w is not reached: zeros, no error */
     pith_graph_free(g);
 }
 
-/* What is wrong is told with the caller's place, and what is built on it neither crashes nor hides it. */
+/* What is wrong is told with the caller's place, and what is built on it neither crashes nor hides
+ * it. */
 static void misuse(void **state)
 {
     world *w = *state;
     static const int none[2] = { 3, 0 };
-    node *d[2] = { NULL }, *x = pith_input(w->g, "x", PITH_F32, 2, PITH_END), *y = pith_sum(x, PITH_ALL),
+    node *d[2] = { NULL }, *x = pith_input(w->g, "x", PITH_F32, 2), *y = pith_sum(x, PITH_ALL),
          *wrt[2] = { x, NULL }, *norm;
     assert_null(pith_store_add(w->s, "none", PITH_WEIGHT, PITH_F32, 2, none));
     said("none: axis 1 has size 0");
@@ -78,7 +81,7 @@ static void misuse(void **state)
     said("group: input 0 is NULL");
     assert_null(pith_adamw(1, &x, &y, y, (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, NULL));
     said("pith_adamw: node 0 to train is no param, it was made at tests/test_errors.c:");
-    node *p = pith_param(w->g, "p", PITH_CONSTANT, 0, 3, PITH_END);
+    node *p = pith_param(w->g, "p", PITH_CONSTANT, 0, 3);
     assert_null(pith_sgd(1, &p, &x, y, 0, 0, NULL));
     said("the gradient of p has another shape");
     assert_null(pith_graph_error(w->g));
@@ -87,15 +90,15 @@ static void misuse(void **state)
     assert_true(d[1] != NULL);
 
     pith_graph *g = pith_graph_new(w->s, 0);
-    node *again = pith_state(g, "p", PITH_F32, 0, 3, PITH_END);
+    node *again = pith_state(g, "p", PITH_F32, 0, 3);
     assert_false(pith_poisoned(again));
-    node *both = pith_param(g, "p", PITH_CONSTANT, 0, 3, PITH_END);
+    node *both = pith_param(g, "p", PITH_CONSTANT, 0, 3);
     assert_true(pith_poisoned(both) && pith_poisoned(pith_mean(pith_square(both), PITH_ALL)));
     said("p is a state of this graph already, made at tests/test_errors.c:");
     pith_graph_free(g);
 
     g = pith_graph_new(w->s, 0);
-    assert_true(pith_poisoned(pith_square(pith_input(g, "empty", PITH_F32, 2, 0, PITH_END))));
+    assert_true(pith_poisoned(pith_square(pith_input(g, "empty", PITH_F32, 2, 0))));
     said("axis 1 has size 0");
     pith_graph_free(g);
 
@@ -106,13 +109,14 @@ static void misuse(void **state)
     pith_graph_free(g);
 
     g = pith_graph_new(w->s, 0);
-    node *i = pith_input(g, "i", PITH_I32, PITH_END);
+    node *i = pith_input(g, "i", PITH_I32);
     assert_false(pith_grad(i, 1, &i, d));
     said("has no f32 value");
     pith_graph_free(g);
 
     g = pith_graph_new(w->s, 0);
-    node *in = pith_input(g, "in", PITH_F32, 4, 4, PITH_END), *inner = pith_matmul(in, in), *last = pith_matmul(inner, inner);
+    node *in = pith_input(g, "in", PITH_F32, 4, 4), *inner = pith_matmul(in, in),
+         *last = pith_matmul(inner, inner);
     pith_plan *plan = pith_plan_new(g, 1, &last);
     static const real numbers[16];
     assert_true(pith_feed(plan, in, numbers) && pith_run(plan));
@@ -126,7 +130,7 @@ static void misuse(void **state)
 static void unfed_input(void **state)
 {
     pith_graph *g = ((world *)*state)->g;
-    node *y = pith_exp(pith_input(g, "pixels", PITH_F32, 2, PITH_END));
+    node *y = pith_exp(pith_input(g, "pixels", PITH_F32, 2));
     pith_plan *p = pith_plan_new(g, 1, &y);
     assert_false(pith_run(p));
     assert_non_null(strstr(pith_error(), "input pixels was not fed"));
@@ -136,7 +140,7 @@ static void unfed_input(void **state)
 static void first_nan(void **state)
 {
     pith_graph *g = ((world *)*state)->g;
-    node *x = pith_input(g, "x", PITH_F32, 3, PITH_END);
+    node *x = pith_input(g, "x", PITH_F32, 3);
 #line 12 "user.c"
     node *y = pith_log(x);
 #line 143 "tests/test_errors.c"
@@ -156,7 +160,8 @@ static void first_nan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(error_text), WITH_WORLD(more_errors), WITH_WORLD(misuse), WITH_WORLD(unfed_input), WITH_WORLD(first_nan),
+        WITH_WORLD(error_text),  WITH_WORLD(more_errors), WITH_WORLD(misuse),
+        WITH_WORLD(unfed_input), WITH_WORLD(first_nan),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

@@ -17,15 +17,18 @@ static double product(const real *a, const real *b)
     return sum;
 }
 
-/* The right answers of query q among the candidates c are those with c % CAPTIONS == q % CAPTIONS. */
+/* The right answers of query q among the candidates c are those with c % CAPTIONS == q % CAPTIONS.
+ */
 enum { CAPTIONS = 45 };
 
 static int rank_of(int q, const real *query, int n, const real *candidates)
 {
     int rank = 1;
     double best = -1e9;
-    for (int c = q % CAPTIONS; c < n; c += CAPTIONS) best = fmax(best, product(query, candidates + c * WIDE));
-    for (int c = 0; c < n; c++) rank += c % CAPTIONS != q % CAPTIONS && product(query, candidates + c * WIDE) >= best;
+    for (int c = q % CAPTIONS; c < n; c += CAPTIONS)
+        best = fmax(best, product(query, candidates + c * WIDE));
+    for (int c = 0; c < n; c++)
+        rank += c % CAPTIONS != q % CAPTIONS && product(query, candidates + c * WIDE) >= best;
     return rank;
 }
 
@@ -37,11 +40,12 @@ static void retrieval(void **state)
     int group[ROWS];
     draw(image, ROWS * WIDE, 1);
     draw(text, ROWS * WIDE, 2);
-    for (int i = 0; i < ROWS; i++) {    /* fifteen captions have two pictures */
+    for (int i = 0; i < ROWS; i++) { /* fifteen captions have two pictures */
         group[i] = 100 - i % CAPTIONS;
         for (int k = 0; k < WIDE; k++)
-            text[i * WIDE + k] = i < CAPTIONS ? text[i * WIDE + k] + image[i * WIDE + k] * (k % 3 == 0)
-                                              : text[(i - CAPTIONS) * WIDE + k];
+            text[i * WIDE + k] = i < CAPTIONS
+                                     ? text[i * WIDE + k] + image[i * WIDE + k] * (k % 3 == 0)
+                                     : text[(i - CAPTIONS) * WIDE + k];
     }
     const pith_retrieval r = pith_measure_retrieval(ROWS, WIDE, image, text, group);
     assert_int_equal(r.pictures, ROWS);
@@ -50,7 +54,8 @@ static void retrieval(void **state)
         const int queries = d ? ROWS : CAPTIONS;
         double mrr = 0, hits[3] = { 0 };
         for (int q = 0; q < queries; q++) {
-            const int rank = d ? rank_of(q, image + q * WIDE, CAPTIONS, text) : rank_of(q, text + q * WIDE, ROWS, image);
+            const int rank = d ? rank_of(q, image + q * WIDE, CAPTIONS, text)
+                               : rank_of(q, text + q * WIDE, ROWS, image);
             mrr += 1.0 / rank;
             for (int k = 0; k < 3; k++) hits[k] += rank <= at[k];
         }
@@ -58,12 +63,13 @@ static void retrieval(void **state)
         for (int k = 0; k < 3; k++) near(r.recall[d][k], hits[k] / queries);
         assert_true(r.recall[d][0] > 0.1 && r.recall[d][1] < 1);
     }
-    const double two = 1 - 58.0 / 60 * 57 / 59 * 56 / 58 * 55 / 57 * 54 / 56;       /* one of two within five of sixty */
+    /* one of two within five of sixty */
+    const double two = 1 - 58.0 / 60 * 57 / 59 * 56 / 58 * 55 / 57 * 54 / 56;
     near(r.chance[0][1], (15 * two + 30 * 5.0 / 60) / CAPTIONS);
     near(r.chance[1][2], 10.0 / CAPTIONS);
     for (int i = 0; i < ROWS * WIDE; i++) text[i] = (real)NAN;
     near(pith_measure_retrieval(ROWS, WIDE, image, text, group).recall[0][2], 0);
-    for (int i = 0; i < ROWS * WIDE; i++) text[i] = 1;      /* knows nothing: finds nothing */
+    for (int i = 0; i < ROWS * WIDE; i++) text[i] = 1; /* knows nothing: finds nothing */
     near(pith_measure_retrieval(ROWS, WIDE, image, text, group).recall[1][2], 0);
 }
 
@@ -79,8 +85,8 @@ static void zero_shot(void **state)
         if (label[i] < 0) continue;
         int rank = 1;
         for (int c = 0; c < 8; c++)
-            rank += c != label[i] &&
-                    product(image + i * WIDE, rows + c * WIDE) >= product(image + i * WIDE, rows + label[i] * WIDE);
+            rank += c != label[i] && product(image + i * WIDE, rows + c * WIDE) >=
+                                         product(image + i * WIDE, rows + label[i] * WIDE);
         top1 += rank == 1;
         top5 += rank <= 5;
     }

@@ -1,5 +1,6 @@
-/* test_golden.c: a small CLIP against PyTorch and OpenCLIP (tests/golden/README.md tells how the tensors were made):
- * outputs, losses, every gradient, and ten AdamW steps. The double build within 1e-8; the float build within 1e-4. */
+/* test_golden.c: a small CLIP against PyTorch and OpenCLIP (tests/golden/README.md tells how the
+ * tensors were made): outputs, losses, every gradient, and ten AdamW steps. The double build within
+ * 1e-8; the float build within 1e-4. */
 #include "tests.h"
 #include "losses/losses.h"
 #include "models/models.h"
@@ -72,7 +73,10 @@ static void feed(const golden *t, pith_plan *p)
 /* `spec` NULL: InfoNCE by hand, else as the command line says it. */
 static golden begin(const char *expected, const char *spec, bool quick_gelu)
 {
-    golden t = { .weights = load("student"), .teacher = load("teacher"), .in = load("inputs"), .want = load(expected),
+    golden t = { .weights = load("student"),
+                 .teacher = load("teacher"),
+                 .in = load("inputs"),
+                 .want = load(expected),
                  .config = student_config(quick_gelu) };
     t.g = pith_graph_new(t.weights, 0);
     t.inputs = clip_inputs_new(t.g, &t.config, B, pack(&t));
@@ -113,14 +117,17 @@ static double largest(const real *x, size_t n)
 }
 
 /* |a - b| within `tolerance` times `scale`. */
-static void close_to(const char *name, const real *a, const real *b, size_t n, double scale, double tolerance)
+static void close_to(const char *name, const real *a, const real *b, size_t n, double scale,
+                     double tolerance)
 {
     double error = 0;
     for (size_t i = 0; i < n; i++) error = fmax(error, fabs((double)(a[i] - b[i])));
-    if (!(error <= tolerance * scale)) fail_msg("%s is off by %g, allowed %g", name, error, tolerance * scale);
+    if (!(error <= tolerance * scale))
+        fail_msg("%s is off by %g, allowed %g", name, error, tolerance * scale);
 }
 
-static void check_outputs(golden *t, pith_plan *p, node *const *out, const char *const *names, int n)
+static void check_outputs(golden *t, pith_plan *p, node *const *out, const char *const *names,
+                          int n)
 {
     for (int k = 0; k < n; k++) {
         const pith_tensor *want = pith_store_find(t->want, names[k]);
@@ -130,15 +137,16 @@ static void check_outputs(golden *t, pith_plan *p, node *const *out, const char 
     }
 }
 
-/* A gradient's scale is the larger of its own largest entry and a thousandth of the model's: a key bias has an exactly
- * zero gradient. */
+/* A gradient's scale is the larger of its own largest entry and a thousandth of the model's: a key
+ * bias has an exactly zero gradient. */
 static void check_gradients(golden *t, pith_plan *p)
 {
     double model = 0;
     char name[300];
     for (int k = 0; k < pith_store_count(t->want); k++) {
         const pith_tensor *x = pith_store_at(t->want, k);
-        if (strncmp(x->name, "grad.", 5) == 0) model = fmax(model, largest(x->data, pith_tensor_size(x)));
+        if (strncmp(x->name, "grad.", 5) == 0)
+            model = fmax(model, largest(x->data, pith_tensor_size(x)));
     }
     int seen = 0;
     for (int k = 0; k < t->n; k++) {
@@ -147,10 +155,12 @@ static void check_gradients(golden *t, pith_plan *p)
         if (!want) fail_msg("%s has no golden gradient", name);
         assert_int_equal(pith_tensor_size(want), pith_size(t->gradients[k]));
         const double scale = fmax(largest(want->data, pith_tensor_size(want)), model / 1000);
-        close_to(name, pith_value(p, t->gradients[k]), want->data, pith_tensor_size(want), scale, is_double ? 1e-8 : 1e-4);
+        close_to(name, pith_value(p, t->gradients[k]), want->data, pith_tensor_size(want), scale,
+                 is_double ? 1e-8 : 1e-4);
         seen++;
     }
-    for (int k = 0; k < pith_store_count(t->want); k++) seen -= strncmp(pith_store_at(t->want, k)->name, "grad.", 5) == 0;
+    for (int k = 0; k < pith_store_count(t->want); k++)
+        seen -= strncmp(pith_store_at(t->want, k)->name, "grad.", 5) == 0;
     assert_int_equal(seen, 0);
 }
 
@@ -158,7 +168,8 @@ static void compare(const char *expected, const char *spec, bool quick_gelu)
 {
     golden t = begin(expected, spec, quick_gelu);
     node *out[128] = { t.batch.image, t.batch.text,
-                       pith_mul(pith_matmul_nt(t.batch.image, t.batch.text), t.batch.scale), t.loss };
+                       pith_mul(pith_matmul_nt(t.batch.image, t.batch.text), t.batch.scale),
+                       t.loss };
     const char *names[4] = { "image_embeds", "text_embeds", "logits_per_image", "loss" };
     for (int k = 0; k < t.n; k++) out[4 + k] = t.gradients[k];
     if (strcmp(expected, "affinity50") == 0) names[2] = NULL;
@@ -175,15 +186,20 @@ static void compare(const char *expected, const char *spec, bool quick_gelu)
 
 static void infonce(void **state) { (void)state, compare("infonce", "clip", false); }
 static void affinity(void **state) { (void)state, compare("affinity", "affinity", false); }
-static void affinity_scale_50(void **state) { (void)state, compare("affinity50", "affinity:scale=50", false); }
+static void affinity_scale_50(void **state)
+{
+    (void)state, compare("affinity50", "affinity:scale=50", false);
+}
 static void quick_gelu(void **state) { (void)state, compare("quick_gelu", "clip", true); }
 
-/* Ten steps; parameters are compared in double only, since Adam turns the rounding of a zero gradient into full steps. */
+/* Ten steps; parameters are compared in double only, since Adam turns the rounding of a zero
+ * gradient into full steps. */
 static void train(const char *expected, const char *spec)
 {
     golden t = begin(expected, spec, false);
     const pith_adamw_options o = { 0.9, 0.98, 1e-6, 0.2 };
-    node *out[2] = { t.loss, pith_adamw(t.n, t.params, t.gradients, pith_const(t.g, 1e-3), o, NULL) };
+    node *out[2] = { t.loss,
+                     pith_adamw(t.n, t.params, t.gradients, pith_const(t.g, 1e-3), o, NULL) };
     pith_plan *p = pith_plan_new(t.g, 2, out);
     assert_non_null(p);
     feed(&t, p);
@@ -196,7 +212,8 @@ static void train(const char *expected, const char *spec)
     for (int k = 0; k < t.n && is_double; k++) {
         char name[300];
         snprintf(name, sizeof name, "after.%s", t.params[k]->name);
-        const pith_tensor *want = pith_store_find(t.want, name), *have = pith_store_find(t.weights, t.params[k]->name);
+        const pith_tensor *want = pith_store_find(t.want, name),
+                          *have = pith_store_find(t.weights, t.params[k]->name);
         assert_non_null(want);
         close_to(name, have->data, want->data, pith_tensor_size(want), 1, 1e-8);
     }
@@ -208,12 +225,14 @@ static void ten_steps_infonce(void **state) { (void)state, train("infonce", "cli
 static void ten_steps_affinity(void **state) { (void)state, train("affinity", "affinity"); }
 
 #ifndef PITH_DOUBLE
-/* The program itself on a model that OpenCLIP wrote: embeddings, logits, loss and every gradient. */
+/* The program itself on a model that OpenCLIP wrote: embeddings, logits, loss and every gradient.
+ */
 static void run_command(const char *loss, const char *options)
 {
     char command[512], name[300];
     snprintf(command, sizeof command,
-             "%s run " FOLDER "openclip " FOLDER "openclip-in.safetensors build/openclip-out.safetensors "
+             "%s run " FOLDER "openclip " FOLDER
+             "openclip-in.safetensors build/openclip-out.safetensors "
              "--grad %s >build/openclip-run.log 2>&1",
              getenv("PITH") ? getenv("PITH") : "build/pith", options);
     if (system(command)) fail_msg("failed, see build/openclip-run.log: %s", command);
@@ -228,14 +247,16 @@ static void run_command(const char *loss, const char *options)
     }
     for (int k = 0; k < pith_store_count(have); k++) {
         const pith_tensor *x = pith_store_at(have, k);
-        const bool gradient = strncmp(x->name, "grad.", 5) == 0, of_loss = gradient || strcmp(x->name, "loss") == 0;
+        const bool gradient = strncmp(x->name, "grad.", 5) == 0,
+                   of_loss = gradient || strcmp(x->name, "loss") == 0;
         snprintf(name, sizeof name, "%s%s%s", of_loss ? loss : "", of_loss ? "." : "", x->name);
         const pith_tensor *y = pith_store_find(want, name);
         if (!y) fail_msg("OpenCLIP has no %s", name);
         const size_t n = pith_tensor_size(y);
         assert_int_equal(pith_tensor_size(x), n);
         const double own = largest(y->data, n);
-        close_to(name, x->data, y->data, n, gradient ? fmax(own, model / 1000) : fmax(own, 1), 1e-4);
+        close_to(name, x->data, y->data, n, gradient ? fmax(own, model / 1000) : fmax(own, 1),
+                 1e-4);
         gradients += gradient;
     }
     for (int k = 0; k < pith_store_count(want); k++) {
@@ -258,8 +279,9 @@ static void run_affinity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(infonce),           cmocka_unit_test(affinity),           cmocka_unit_test(affinity_scale_50),
-        cmocka_unit_test(quick_gelu),        cmocka_unit_test(ten_steps_infonce),  cmocka_unit_test(ten_steps_affinity),
+        cmocka_unit_test(infonce),           cmocka_unit_test(affinity),
+        cmocka_unit_test(affinity_scale_50), cmocka_unit_test(quick_gelu),
+        cmocka_unit_test(ten_steps_infonce), cmocka_unit_test(ten_steps_affinity),
 #ifndef PITH_DOUBLE
         cmocka_unit_test(run_infonce),       cmocka_unit_test(run_affinity),
 #endif

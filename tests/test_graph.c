@@ -8,14 +8,14 @@ static void scopes_and_stores(void **state)
     world *w = *state;
     pith_scope(w->g, "visual");
     pith_scope(w->g, "resblocks.%d", 3);
-    node *p = pith_param(w->g, "weight", PITH_NORMAL, 1, 2, 2, PITH_END);
+    node *p = pith_param(w->g, "weight", PITH_NORMAL, 1, 2, 2);
     pith_unscope(w->g);
     pith_unscope(w->g);
     assert_string_equal(p->name, "visual.resblocks.3.weight");
 
     pith_store *teacher = pith_store_new();
     pith_store *before = pith_use_store(w->g, teacher, "", true);
-    node *frozen = pith_param(w->g, "weight", PITH_NORMAL, 1, 4, PITH_END), **params;
+    node *frozen = pith_param(w->g, "weight", PITH_NORMAL, 1, 4), **params;
     pith_use_store(w->g, before, "", false);
     assert_non_null(pith_store_find(teacher, "weight"));
     assert_null(pith_store_find(w->s, "weight"));
@@ -24,10 +24,11 @@ static void scopes_and_stores(void **state)
     assert_ptr_not_equal(frozen, p);
 
     pith_graph *second = pith_graph_new(w->s, 3);
-    node *same = pith_param(second, "visual.resblocks.3.weight", PITH_NORMAL, 1, 2, 2, PITH_END);
+    node *same = pith_param(second, "visual.resblocks.3.weight", PITH_NORMAL, 1, 2, 2);
     assert_ptr_equal(pith_leaf_of(same)->tensor, pith_leaf_of(p)->tensor);
-    pith_param(second, "visual.resblocks.3.weight", PITH_NORMAL, 1, 2, 3, PITH_END);
-    assert_non_null(strstr(pith_graph_error(second), "has shape (2, 2) in the store, this graph wants (2, 3)"));
+    pith_param(second, "visual.resblocks.3.weight", PITH_NORMAL, 1, 2, 3);
+    assert_non_null(
+        strstr(pith_graph_error(second), "has shape (2, 2) in the store, this graph wants (2, 3)"));
     pith_graph_free(second);
     pith_graph_free(w->g);
     w->g = pith_graph_new(w->s, 3);
@@ -37,16 +38,18 @@ static void scopes_and_stores(void **state)
 static void initial_values(void **state)
 {
     world *w = *state;
-    pith_param(w->g, "a", PITH_NORMAL, 2, 4096, PITH_END);
-    pith_param(w->g, "b", PITH_UNIFORM, 0.5, 4096, PITH_END);
+    pith_param(w->g, "a", PITH_NORMAL, 2, 4096);
+    pith_param(w->g, "b", PITH_UNIFORM, 0.5, 4096);
     const real *a = pith_store_find(w->s, "a")->data, *b = pith_store_find(w->s, "b")->data;
     double square = 0, most = 0;
-    for (int i = 0; i < 4096; i++) square += (double)(a[i] * a[i]), most = fmax(most, fabs((double)b[i]));
+    for (int i = 0; i < 4096; i++)
+        square += (double)(a[i] * a[i]), most = fmax(most, fabs((double)b[i]));
     assert_true(fabs(sqrt(square / 4096) - 2) < 0.1);
     assert_true(most <= 0.5 && most > 0.49);
     pith_store *again = pith_store_new();
     pith_graph *g = pith_graph_new(again, 3);
-    pith_param(g, "b", PITH_UNIFORM, 0.5, 4096, PITH_END);  /* another order of making: the same numbers, keyed by name */
+    /* another order of making: the same numbers, keyed by name */
+    pith_param(g, "b", PITH_UNIFORM, 0.5, 4096);
     assert_memory_equal(pith_store_find(again, "b")->data, b, 4096 * sizeof(real));
     pith_graph_free(g);
     pith_store_free(again);
@@ -57,8 +60,9 @@ static void initial_values(void **state)
 static void assigns(void **state)
 {
     world *w = *state;
-    node *c = pith_state(w->g, "count", PITH_F32, 5, PITH_END);
-    node *before = pith_scale(c, 10), *after = pith_assign(c, pith_shift(c, 1)), *then = pith_scale(after, 100);
+    node *c = pith_state(w->g, "count", PITH_F32, 5);
+    node *before = pith_scale(c, 10), *after = pith_assign(c, pith_shift(c, 1)),
+         *then = pith_scale(after, 100);
     node *out[3] = { before, after, then };
     pith_plan *p = pith_plan_new(w->g, 3, out);
     for (int run = 0; run < 3; run++) {
@@ -72,14 +76,17 @@ static void assigns(void **state)
     assert_non_null(strstr(pith_graph_error(w->g), "count is read after it was assigned"));
 }
 
-/* Readers of the old value on the other side of a matmul, an alias, and a late member of the writing chain. */
+/* Readers of the old value on the other side of a matmul, an alias, and a late member of the
+ * writing chain. */
 static void assigns_keep_order(void **state)
 {
     world *w = *state;
-    node *a = pith_state(w->g, "a", PITH_F32, 1, 3, 4, PITH_END), *x = pith_sample(w->g, 0.5, 1, 4, 2, PITH_END);
-    node *view = pith_reshape(a, 4, 3, PITH_END), *product = pith_matmul(a, x);
-    node *next = pith_add(pith_mul(a, a), a), *difference = pith_sub(next, a), *view_sum = pith_sum(view, PITH_ALL);
-    node *out[5] = { product, pith_assign(a, next), difference, view_sum, pith_sum(difference, PITH_ALL) };
+    node *a = pith_state(w->g, "a", PITH_F32, 1, 3, 4), *x = pith_sample(w->g, 0.5, 1, 4, 2);
+    node *view = pith_reshape(a, 4, 3), *product = pith_matmul(a, x);
+    node *next = pith_add(pith_mul(a, a), a), *difference = pith_sub(next, a),
+         *view_sum = pith_sum(view, PITH_ALL);
+    node *out[5] = { product, pith_assign(a, next), difference, view_sum,
+                     pith_sum(difference, PITH_ALL) };
     pith_plan *p = pith_plan_new(w->g, 5, out);
     setenv("PITH_NOPLAN", "1", 1);
     pith_plan *plain = pith_plan_new(w->g, 5, out);
@@ -92,7 +99,8 @@ static void assigns_keep_order(void **state)
     for (int k = 0; k < 5; k++) memcpy(got[k], pith_value(p, out[k]), pith_bytes(out[k]));
     memcpy(data, keep, sizeof keep);
     assert_true(pith_run(plain));
-    for (int k = 0; k < 5; k++) assert_memory_equal(got[k], pith_value(plain, out[k]), pith_bytes(out[k]));
+    for (int k = 0; k < 5; k++)
+        assert_memory_equal(got[k], pith_value(plain, out[k]), pith_bytes(out[k]));
     pith_plan_free(p);
     pith_plan_free(plain);
 }
@@ -102,19 +110,21 @@ static void assigns_keep_order(void **state)
 static void adamw_by_hand(void **state)
 {
     world *w = *state;
-    node *a = pith_clamp_param(pith_param(w->g, "a", PITH_NORMAL, 1, 5, 3, PITH_END), -1, 0.75),
-         *b = pith_param(w->g, "b", PITH_NORMAL, 1, 3, PITH_END);
+    node *a = pith_clamp_param(pith_param(w->g, "a", PITH_NORMAL, 1, 5, 3), -1, 0.75),
+         *b = pith_param(w->g, "b", PITH_NORMAL, 1, 3);
     node *both[2] = { a, b }, *d[2], *norm;
     node *loss = pith_mean(pith_square(pith_sub(pith_mul(a, b), pith_const(w->g, 0.7))), PITH_ALL);
     pith_grad(loss, 2, both, d);
     pith_clip_norm(2, d, 0.1, &norm);
     const pith_adamw_options o = { 0.9, 0.98, 1e-6, 0.2 };
-    node *out[4] = { d[0], d[1], norm, pith_ema(pith_adamw(2, both, d, pith_const(w->g, 0.01), o, NULL), 0.9, NULL) };
+    node *out[4] = { d[0], d[1], norm,
+                     pith_ema(pith_adamw(2, both, d, pith_const(w->g, 0.01), o, NULL), 0.9, NULL) };
     pith_plan *p = pith_plan_new(w->g, 4, out);
     double x[2][15], m[2][15] = { { 0 } }, v[2][15] = { { 0 } }, ema[2][15];
     const int size[2] = { 15, 3 };
     for (int k = 0; k < 2; k++)
-        for (int i = 0; i < size[k]; i++) ema[k][i] = x[k][i] = (double)((real *)pith_leaf_of(both[k])->tensor->data)[i];
+        for (int i = 0; i < size[k]; i++)
+            ema[k][i] = x[k][i] = (double)((real *)pith_leaf_of(both[k])->tensor->data)[i];
     const double tolerance = sizeof(real) == 8 ? 1e-12 : 1e-5;
     for (int t = 1; t <= 5; t++) {
         assert_true(pith_run(p));
@@ -126,13 +136,18 @@ static void adamw_by_hand(void **state)
                 length += g * g;
                 m[k][i] = 0.9 * m[k][i] + 0.1 * g;
                 v[k][i] = 0.98 * v[k][i] + 0.02 * g * g;
-                x[k][i] *= 1 - 0.01 * (k == 0 ? 0.2 : 0);   /* vectors are not decayed */
-                x[k][i] -= 0.01 * m[k][i] / (1 - pow(0.9, t)) / (sqrt(v[k][i] / (1 - pow(0.98, t))) + 1e-6);
+                x[k][i] *= 1 - 0.01 * (k == 0 ? 0.2 : 0); /* vectors are not decayed */
+                x[k][i] -= 0.01 * m[k][i] / (1 - pow(0.9, t)) /
+                           (sqrt(v[k][i] / (1 - pow(0.98, t))) + 1e-6);
                 if (k == 0) x[k][i] = fmin(fmax(x[k][i], -1), 0.75);
                 ema[k][i] = 0.9 * ema[k][i] + 0.1 * x[k][i];
-                assert_true(fabs(x[k][i] - (double)((real *)pith_leaf_of(both[k])->tensor->data)[i]) < tolerance);
-                assert_true(fabs(ema[k][i] - (double)((real *)pith_store_find(w->s, k ? "ema/b" : "ema/a")->data)[i]) <
-                            tolerance);
+                assert_true(
+                    fabs(x[k][i] - (double)((real *)pith_leaf_of(both[k])->tensor->data)[i]) <
+                    tolerance);
+                assert_true(
+                    fabs(ema[k][i] -
+                         (double)((real *)pith_store_find(w->s, k ? "ema/b" : "ema/a")->data)[i]) <
+                    tolerance);
             }
         assert_true(length < 0.1 * 0.1 * 1.001);
     }
@@ -142,14 +157,14 @@ static void adamw_by_hand(void **state)
 static void guard_keeps_everything(void **state)
 {
     world *w = *state;
-    node *a = pith_param(w->g, "a", PITH_NORMAL, 1, 40, PITH_END), *x = pith_input(w->g, "x", PITH_F32, 40, PITH_END), *d, *norm;
+    node *a = pith_param(w->g, "a", PITH_NORMAL, 1, 40), *x = pith_input(w->g, "x", PITH_F32, 40),
+         *d, *norm;
     pith_grad(pith_sum(pith_mul(pith_square(a), x), PITH_ALL), 1, &a, &d);
     pith_clip_norm(1, &d, 1, &norm);
     node *ok = pith_is_finite(norm);
-    node *out[2] = {
-        ok,
-        pith_ema(pith_adamw(1, &a, &d, pith_const(w->g, 0.1), (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, ok), 0.5, ok)
-    };
+    node *out[2] = { ok, pith_ema(pith_adamw(1, &a, &d, pith_const(w->g, 0.1),
+                                             (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, ok),
+                                  0.5, ok) };
     pith_plan *p = pith_plan_new(w->g, 2, out);
     real data[40], *before = NULL;
     for (int i = 0; i < 40; i++) data[i] = 1;
@@ -157,16 +172,19 @@ static void guard_keeps_everything(void **state)
     assert_true(pith_run(p));
     assert_true(pith_scalar(p, ok) == 1);
     size_t total = 0, at = 0;
-    for (int k = 0; k < pith_store_count(w->s); k++) total += pith_tensor_size(pith_store_at(w->s, k));
+    for (int k = 0; k < pith_store_count(w->s); k++)
+        total += pith_tensor_size(pith_store_at(w->s, k));
     before = malloc(total * sizeof *before);
     for (int k = 0; k < pith_store_count(w->s); at += pith_tensor_size(pith_store_at(w->s, k++)))
-        memcpy(before + at, pith_store_at(w->s, k)->data, pith_tensor_size(pith_store_at(w->s, k)) * sizeof *before);
+        memcpy(before + at, pith_store_at(w->s, k)->data,
+               pith_tensor_size(pith_store_at(w->s, k)) * sizeof *before);
     data[17] = (real)NAN;
     assert_true(pith_run(p));
     assert_true(pith_scalar(p, ok) == 0);
     at = 0;
     for (int k = 0; k < pith_store_count(w->s); at += pith_tensor_size(pith_store_at(w->s, k++)))
-        assert_memory_equal(before + at, pith_store_at(w->s, k)->data, pith_tensor_size(pith_store_at(w->s, k)) * sizeof *before);
+        assert_memory_equal(before + at, pith_store_at(w->s, k)->data,
+                            pith_tensor_size(pith_store_at(w->s, k)) * sizeof *before);
     free(before);
     pith_plan_free(p);
 }
@@ -174,7 +192,8 @@ static void guard_keeps_everything(void **state)
 static void reached_params(void **state)
 {
     world *w = *state;
-    node *p[2] = { pith_param(w->g, "used", PITH_NORMAL, 1, 2, PITH_END), pith_param(w->g, "idle", PITH_NORMAL, 1, 2, PITH_END) };
+    node *p[2] = { pith_param(w->g, "used", PITH_NORMAL, 1, 2),
+                   pith_param(w->g, "idle", PITH_NORMAL, 1, 2) };
     bool reached[2];
     pith_reached(pith_sum(p[0], PITH_ALL), 2, p, reached);
     assert_true(reached[0] && !reached[1]);
@@ -185,7 +204,7 @@ static void reached_params(void **state)
 static void formulas(void **state)
 {
     pith_graph *g = ((world *)*state)->g;
-    node *x = pith_input(g, "x", PITH_F32, PITH_END), *d;
+    node *x = pith_input(g, "x", PITH_F32), *d;
     node *y = pith_mul(pith_add(x, pith_const(g, 2)), pith_exp(pith_neg(x)));
     pith_grad(y, 1, &x, &d);
     char *text = NULL;
@@ -205,8 +224,9 @@ static void formulas(void **state)
 static void large_graphs(void **state)
 {
     world *w = *state;
-    node *x = pith_sample(w->g, 0, 1, 8, PITH_END), *y = x, *d;
-    for (int k = 0; k < 12500; k++) y = pith_softmax(pith_tanh(pith_add(pith_mul(y, x), pith_const(w->g, k))));
+    node *x = pith_sample(w->g, 0, 1, 8), *y = x, *d;
+    for (int k = 0; k < 12500; k++)
+        y = pith_softmax(pith_tanh(pith_add(pith_mul(y, x), pith_const(w->g, k))));
     pith_grad(pith_sum(y, PITH_ALL), 1, &x, &d);
     assert_true(pith_graph_size(w->g) > 100000);
     pith_plan *p = pith_plan_new(w->g, 1, &d);
@@ -218,9 +238,11 @@ static void large_graphs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(scopes_and_stores),
-        WITH_WORLD(initial_values), WITH_WORLD(assigns), WITH_WORLD(assigns_keep_order), WITH_WORLD(adamw_by_hand),
-        WITH_WORLD(guard_keeps_everything), WITH_WORLD(reached_params), WITH_WORLD(formulas), WITH_WORLD(large_graphs),
+        WITH_WORLD(scopes_and_stores), WITH_WORLD(initial_values),
+        WITH_WORLD(assigns),           WITH_WORLD(assigns_keep_order),
+        WITH_WORLD(adamw_by_hand),     WITH_WORLD(guard_keeps_everything),
+        WITH_WORLD(reached_params),    WITH_WORLD(formulas),
+        WITH_WORLD(large_graphs),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

@@ -86,7 +86,7 @@ static void same_batches_for_any_threads(void **state)
         pith_loader_free(l);
     }
     const pith_loader_options o = options(2);
-    for (int from = 1; from < BATCHES; from += 16) {        /* resumed */
+    for (int from = 1; from < BATCHES; from += 16) { /* resumed */
         pith_loader *l = pith_loader_new(&o, from);
         for (int k = from; k < BATCHES; k++)
             assert_true(fingerprint(pith_loader_next(l, NULL), 32, 16) == expected[k]);
@@ -164,7 +164,7 @@ static void evaluation_goes_through_once(void **state)
     const pith_minibatch *b;
     int pairs = 0, expected = 0, last = -1;
     for (int i = 0; i < pack->count; i++) expected += pack->split[i] == o.split;
-    assert_true(expected > 33 && expected % 32 != 0);       /* so that the last batch is padded */
+    assert_true(expected > 33 && expected % 32 != 0); /* so that the last batch is padded */
     while ((b = pith_loader_next(l, NULL))) {
         for (int i = 0; i < 32; i++) {
             if (i < b->pairs) assert_true(b->index[i] > last), last = b->index[i];
@@ -260,7 +260,7 @@ static void views_stay_in_range(void **state)
     pith_augment_view(&mirror, 9, 0, 1, 16, pack->pixels, zero, one, work, out);
     for (int i = 0; i < 768; i++)
         assert_true(fabs(out[i] - pack->pixels[i / 16 * 16 + 15 - i % 16] / 255.0) < 1e-5);
-    const pith_augment soft = { .blur = 1.5 };              /* keeps an even picture */
+    const pith_augment soft = { .blur = 1.5 }; /* keeps an even picture */
     pith_augment_view(&soft, 9, 3, 1, 16, grey, zero, one, work, out);
     for (int i = 0; i < 768; i++) assert_true(fabs(out[i] - 128 / 255.0) < 1e-5);
     free(work);
@@ -282,7 +282,7 @@ static void shapes_hold_out_combinations(void **state)
     assert_true(distinct > 300 && counts[0] > 400 && counts[1] > 30 && counts[2] == 0 &&
                 counts[3] > 30);
     const char *again = path_of("again");
-    assert_true(pith_pack_shapes(again, 16, 600, 3));       /* the same rule, the same set */
+    assert_true(pith_pack_shapes(again, 16, 600, 3)); /* the same rule, the same set */
     pith_pack *p = pith_pack_open(again);
     assert_true(p->hash == pack->hash);
     pith_pack_close(p);

@@ -12,12 +12,12 @@ train() { "$pith" train "$work/shapes.pack" --model $model --batch 16 --seed 1 "
 wanted() { grep -qF "$1" "$work/log" || { echo "not said: $1"; cat "$work/log"; exit 1; }; }
 
 cat >"$work/hinge.c" <<'C'
-#include <pith.h>
+#include <loss.h>
 pith_node *loss(const pith_batch *b)
 {
     pith_node *cosine = pith_matmul_nt(b->image, b->text);
-    pith_node *gain = pith_param(b->graph, "gain", PITH_CONSTANT, 1, 1, PITH_END);
-    pith_node *right = pith_reshape(pith_sum(pith_mul(b->image, b->text), -1), -1, 1, PITH_END);
+    pith_node *gain = pith_param(b->graph, "gain", PITH_CONSTANT, 1, 1);
+    pith_node *right = pith_reshape(pith_sum(pith_mul(b->image, b->text), -1), -1, 1);
     pith_node *miss = pith_relu(pith_shift(pith_sub(cosine, right), pith_option(b, "margin", 0.2)));
     return pith_add(pith_mean(pith_mul(miss, gain), PITH_ALL), pith_sum(pith_square(gain), PITH_ALL));
 }

@@ -9,7 +9,7 @@ static pith_node *filled(pith_graph *g, int width, double phase)
 {
     pith_real x[64];
     for (int k = 0; k < B * width; k++) x[k] = (pith_real)sin(k + phase);
-    return pith_normalize(pith_const_array(g, PITH_F32, x, B, width, PITH_END));
+    return pith_normalize(pith_const_array(g, PITH_F32, x, B, width));
 }
 
 /* A batch without a teacher, or with one that has no scale. */
@@ -73,17 +73,16 @@ static void a_file_is_a_loss(void **state)
 {
     (void)state;
     char text[300];
-    snprintf(
-        text, sizeof text, "2*%s:far=2.5",
-        write_file(
-            "mine.c",
-            "#include <pith.h>\n"
-            "pith_node *loss(const pith_batch *b)\n"
-            "{\n"
-            "    pith_node *w = pith_param(b->graph, \"weight\", PITH_CONSTANT, 0.5, PITH_END);\n"
-            "    pith_node *near = pith_sum(pith_mul(b->image, b->text), -1);\n"
-            "    return pith_mean(pith_sub(pith_scale(w, pith_option(b, \"far\", 1)), near), PITH_ALL);\n"
-            "}\n"));
+    snprintf(text, sizeof text, "2*%s:far=2.5",
+             write_file("mine.c",
+                        "#include <loss.h>\n"
+                        "pith_node *loss(const pith_batch *b)\n"
+                        "{\n"
+                        "    pith_node *w = pith_param(b->graph, \"weight\", PITH_CONSTANT, 0.5);\n"
+                        "    pith_node *near = pith_sum(pith_mul(b->image, b->text), -1);\n"
+                        "    return pith_mean(pith_sub(pith_scale(w, "
+                        "pith_option(b, \"far\", 1)), near), PITH_ALL);\n"
+                        "}\n"));
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 1);
     const pith_batch b = make_batch(g, 0);
@@ -115,7 +114,7 @@ static void a_files_errors_reach_the_user(void **state)
     char output[256], text[8192] = "", path[256];
     const char *typo = write_file(
         "typo.c",
-        "#include <pith.h>\n"
+        "#include <loss.h>\n"
         "pith_node *loss(const pith_batch *b) { return pith_men(b->image, PITH_ALL); }\n");
     snprintf(path, sizeof path, "%s", typo);
     snprintf(output, sizeof output, "%s/stderr", place);
@@ -137,12 +136,14 @@ static void a_files_errors_reach_the_user(void **state)
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 1);
     const pith_batch b = make_batch(g, 6);
-    pith_loss_spec *spec = pith_loss_parse(write_file("wrong.c",
-        "#include <pith.h>\n"
-        "pith_node *loss(const pith_batch *b)\n"
-        "{\n"
-        "    return pith_mean(pith_matmul_nt(b->image, b->teacher_text), PITH_ALL);\n"
-        "}\n"), place);
+    pith_loss_spec *spec = pith_loss_parse(
+        write_file("wrong.c",
+                   "#include <loss.h>\n"
+                   "pith_node *loss(const pith_batch *b)\n"
+                   "{\n"
+                   "    return pith_mean(pith_matmul_nt(b->image, b->teacher_text), PITH_ALL);\n"
+                   "}\n"),
+        place);
     assert_non_null(spec);
     pith_loss_build(spec, &b);
     assert_non_null(pith_graph_error(g));

@@ -9,8 +9,16 @@ enum { B = 5, D = 4 };
 /* ---- the loops: they read weights by name from doubles, so that a difference can be taken in any
  * of them ---- */
 
-typedef struct { const char *name; int n; double x[64]; } value;
-typedef struct { int n, teacher_width; value at[16]; const char *options; } values;
+typedef struct {
+    const char *name;
+    int n;
+    double x[64];
+} value;
+typedef struct {
+    int n, teacher_width;
+    value at[16];
+    const char *options;
+} values;
 
 static double *look(const values *v, const char *name)
 {
@@ -137,7 +145,8 @@ static double ref_affinity(const values *v)
 static double ref_relational(const values *v)
 {
     return (imitation(v, "image", "text", own_scale(v), TEACHER_SCALE, true) +
-            imitation(v, "text", "image", own_scale(v), TEACHER_SCALE, true)) / 2;
+            imitation(v, "text", "image", own_scale(v), TEACHER_SCALE, true)) /
+           2;
 }
 
 static double ref_feature(const values *v)
@@ -146,8 +155,8 @@ static double ref_feature(const values *v)
     const int E = rows(v, "image", "loss.feature.image", u);
     rows(v, "text", "loss.feature.text", t);
     for (int k = 0; k < B * E; k++)
-        sum +=
-            pow(u[k] - look(v, "teacher_image")[k], 2) + pow(t[k] - look(v, "teacher_text")[k], 2);
+        sum += pow(u[k] - look(v, "teacher_image")[k], 2) +
+               pow(t[k] - look(v, "teacher_text")[k], 2);
     return sum / (B * E);
 }
 
@@ -173,9 +182,9 @@ static void pull(int width, const double *u, const double *t, double s, double *
         for (int k = 0; k < width; k++) {
             out[i * width + k] = 0;
             for (int j = 0; j < B; j++)
-                out[i * width + k] +=
-                    s * t[j * width + k] / (2 * B) *
-                    (exp(log_share(z[i], j)) + exp(log_share(back[j], i)) - (i == j ? 2 : 0));
+                out[i * width + k] += s * t[j * width + k] / (2 * B) *
+                                      (exp(log_share(z[i], j)) + exp(log_share(back[j], i)) -
+                                       (i == j ? 2 : 0));
         }
 }
 
@@ -204,7 +213,7 @@ static double next(void)
 
 static pith_node *filled(pith_graph *g, pith_store *s, const char *name, int width, bool normal)
 {
-    pith_node *n = pith_param(g, name, PITH_CONSTANT, 0, B, width, PITH_END);
+    pith_node *n = pith_param(g, name, PITH_CONSTANT, 0, B, width);
     pith_real *x = pith_store_find(s, name)->data;
     double raw[64] = { 0 }, out[64] = { 0 };
     for (int k = 0; k < B * width; k++) out[k] = raw[k] = next();
@@ -220,7 +229,7 @@ static pith_batch make_batch(pith_graph *g, pith_store *s, int teacher_width)
                      .text_raw = filled(g, s, "text", D, false) };
     b.image = pith_normalize(b.image_raw);
     b.text = pith_normalize(b.text_raw);
-    b.scale = pith_exp(pith_param(g, "logit_scale", PITH_CONSTANT, 1.5, PITH_END));
+    b.scale = pith_exp(pith_param(g, "logit_scale", PITH_CONSTANT, 1.5));
     if (!teacher_width) return b;
     b.teacher_image = pith_detach(filled(g, s, "teacher_image", teacher_width, true));
     b.teacher_text = pith_detach(filled(g, s, "teacher_text", teacher_width, true));
@@ -238,7 +247,8 @@ static void compare(const char *spec, int teacher_width, double (*reference)(con
     pith_node *outputs[17], **params;
     outputs[0] = pith_loss_build(parsed, &b);
     if (!outputs[0] || pith_graph_error(g)) fail_msg("%s: %s", spec, pith_error());
-    values v = { .n = pith_params(g, &params), .teacher_width = teacher_width,
+    values v = { .n = pith_params(g, &params),
+                 .teacher_width = teacher_width,
                  .options = strchr(spec, ':') ? strchr(spec, ':') + 1 : NULL };
     assert_true(v.n <= 16);
     assert_true(pith_grad(outputs[0], v.n, params, outputs + 1));
@@ -256,7 +266,7 @@ static void compare(const char *spec, int teacher_width, double (*reference)(con
         fail_msg("%s: %.12g, loops %.12g", spec, found, wanted);
     for (int k = 0; k < v.n; k++) {
         const pith_real *gradient = pith_value(plan, outputs[k + 1]);
-        const bool teacher = strstr(params[k]->name, "teacher") != NULL;        /* detached */
+        const bool teacher = strstr(params[k]->name, "teacher") != NULL; /* detached */
         for (int i = 0; i < v.at[k].n; i++) {
             const double x = v.at[k].x[i], h = 1e-5;
             v.at[k].x[i] = x + h;
@@ -316,7 +326,8 @@ static void a_losss_own_line_is_named(void **state)
     pith_batch b = make_batch(g, s, 0);
     b.text = pith_normalize(filled(g, s, "wide", 6, false));
     PITH_CALL(g, clip_loss, (&b));
-    if (!strstr(pith_error(), "losses/clip.c:") || !strstr(pith_error(), "in clip_loss, called at ") ||
+    if (!strstr(pith_error(), "losses/clip.c:") ||
+        !strstr(pith_error(), "in clip_loss, called at ") ||
         !strstr(pith_error(), "test_losses.c:"))
         fail_msg("%s", pith_error());
     pith_graph_free(g);

@@ -1,7 +1,6 @@
-/* test_model_files.c: models by name, their configs and weights on disk, and what a student inherits:
- * what is accepted, what is refused and in which words. */
+/* test_model_files.c: models by name, their configs and weights on disk, and what a student
+ * inherits: what is accepted, what is refused and in which words. */
 #include "uneven.h"
-
 
 /* ---- names ---- */
 
@@ -44,7 +43,8 @@ static void bad_names_are_refused(void **state)
 {
     (void)state;
     clip_config c;
-    const struct { const char *name, *says;
+    const struct {
+        const char *name, *says;
     } bad[] = {
         { "vit-b-64", "no model is called vit-b-64: known are demo-teacher" },
         { "32/8:w128l4h4", "expected \"+\" and the text tower at \"\"" },
@@ -110,13 +110,13 @@ static void configs_of_others(void **state)
 {
     (void)state;
     clip_config c;
-    write_text(
-        "open_clip_config.json",
-        CONFIG(
-            ", \"init_logit_bias\": null, \"custom_text\": false",
-            ", \"width\": 1664, \"head_width\": 104, \"mlp_ratio\": 4.9231, \"pool_type\": \"tok\", \"patch_dropout\": 0.0",
-            ", \"heads\": 4, \"layers\": 3, \"no_causal_mask\": false, \"eos_id\": 7",
-            ", \"preprocess_cfg\": {\"mean\": [0.5, 0.5, 0.5], \"interpolation\": \"bicubic\", \"size\": [224, 224]}"));
+    write_text("open_clip_config.json",
+               CONFIG(", \"init_logit_bias\": null, \"custom_text\": false",
+                      ", \"width\": 1664, \"head_width\": 104, \"mlp_ratio\": 4.9231, "
+                      "\"pool_type\": \"tok\", \"patch_dropout\": 0.0",
+                      ", \"heads\": 4, \"layers\": 3, \"no_causal_mask\": false, \"eos_id\": 7",
+                      ", \"preprocess_cfg\": {\"mean\": [0.5, 0.5, 0.5], \"interpolation\": "
+                      "\"bicubic\", \"size\": [224, 224]}"));
     if (!clip_config_read(&c, place)) fail_msg("%s", pith_error());
     assert_int_equal(c.vision.ffn[3], 8192);
     assert_int_equal(c.vision.heads[3], 16);
@@ -125,7 +125,8 @@ static void configs_of_others(void **state)
     assert_int_equal(c.vocabulary, 49408);
     assert_true(c.mean[0] == 0.5 && c.std[0] == 0.26862954 && !c.quick_gelu);
 
-    const struct { const char *text, *says;
+    const struct {
+        const char *text, *says;
     } bad[] = {
         { CONFIG("", ", \"pool_type\": \"avg\"", "", ""),
           "vision_cfg.pool_type is \"avg\", and only \"tok\" is supported" },
@@ -295,7 +296,8 @@ static void inheritance_takes_front_slices(void **state)
     SAME("token_embedding.weight", 10, 11, "token_embedding.weight", 10, 11);
     SAME("logit_scale", 0, 0, "logit_scale", 0, 0);
 
-    const struct { const char *student, *says;
+    const struct {
+        const char *student, *says;
     } bad[] = {
         { "16/4:w8l2h2+w12l2h3c6v11:e10", "patch size is 4, the teacher's 8" },
         { "24/8:w8l2h2+w12l2h3c6v11:e10", "image size is 24, the teacher's 16" },
@@ -323,12 +325,9 @@ static void inheritance_takes_front_slices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_are_the_papers),
-        cmocka_unit_test(bad_names_are_refused),
-        cmocka_unit_test(configs_survive_the_disk),
-        cmocka_unit_test(configs_of_others),
-        cmocka_unit_test(models_survive_the_disk),
-        cmocka_unit_test(differences_are_named),
+        cmocka_unit_test(counts_are_the_papers),          cmocka_unit_test(bad_names_are_refused),
+        cmocka_unit_test(configs_survive_the_disk),       cmocka_unit_test(configs_of_others),
+        cmocka_unit_test(models_survive_the_disk),        cmocka_unit_test(differences_are_named),
         cmocka_unit_test(inheritance_takes_front_slices),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);

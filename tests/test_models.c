@@ -137,8 +137,8 @@ static void loop_text(pith_store *s, const clip_config *c, const sample *in, int
                     *positions = weight(s, "", "positional_embedding");
     for (int i = 0; i < n; i++)
         for (int k = 0; k < D; k++)
-            x[i][k] =
-                (double)words[in->ids[in->offsets[row] + i] * D + k] + (double)positions[i * D + k];
+            x[i][k] = (double)words[in->ids[in->offsets[row] + i] * D + k] +
+                      (double)positions[i * D + k];
     loop_blocks(s, "", &c->text, true, n, x);
     norm(s, "", "ln_final", D, x[n - 1], y);
     project(weight(s, "", "text_projection"), D, c->embed, y, out);
@@ -258,8 +258,11 @@ static void initial_values_are_clips(void **state)
     pith_graph *g = pith_graph_new(s, 1);
     const clip_inputs in = clip_inputs_new(g, &c, 2, 5);
     clip_batch(g, &c, &in);
-    const double third = 1 / sqrt(3);       /* deviation of a uniform number of half width 1 */
-    const struct { const char *name; double deviation; } rules[] = {
+    const double third = 1 / sqrt(3); /* deviation of a uniform number of half width 1 */
+    const struct {
+        const char *name;
+        double deviation;
+    } rules[] = {
         { "visual.class_embedding", 1 / sqrt(96) },
         { "visual.positional_embedding", 1 / sqrt(96) },
         { "visual.conv1.weight", third / sqrt(3 * 8 * 8) },

@@ -1,17 +1,18 @@
-/* test_ops.c: every op, by its examples. Gradients against central differences on a random cotangent, first and second
- * order; a fused op against its lowering; the planned result against PITH_NOPLAN=1; the float build against the double
- * build. One tolerance for all ops: error = |a - b| / max(1, largest |b|).
+/* test_ops.c: every op, by its examples. Gradients against central differences on a random
+ * cotangent, first and second order; a fused op against its lowering; the planned result against
+ * PITH_NOPLAN=1; the float build against the double build. One tolerance for all ops: error = |a -
+ * b| / max(1, largest |b|).
  *
  * The list of ops is read from the library's symbols (ops_list.h), so no op can be forgotten. */
 #include "tests.h"
 #include "ops_list.h"
 
-#define MOST 32                         /* samples of an example */
+#define MOST 32 /* samples of an example */
 
 typedef struct {
     pith_store *store;
     pith_graph *g;
-    node *y, *self;                    /* what the example returned, and the op itself */
+    node *y, *self; /* what the example returned, and the op itself */
     node *loss, *sample[MOST], *gradient[MOST], *loss2, *gradient2[MOST];
     int n;
 } instance;
@@ -22,16 +23,16 @@ static node *project(pith_graph *g, node *const *list, int n)
     node *sum = NULL;
     for (int k = 0; k < n; k++) {
         if (list[k]->dtype != PITH_F32) continue;
-        node *c = pith_reshape_dims(PITH_HERE, pith_sample(g, -1, 1, (int)pith_size(list[k]), PITH_END), list[k]->ndim,
-                                    list[k]->dim);
+        node *c = pith_reshape_dims(PITH_HERE, pith_sample(g, -1, 1, (int)pith_size(list[k])),
+                                    list[k]->ndim, list[k]->dim);
         node *term = pith_dot(list[k], c);
         sum = sum ? pith_add(sum, term) : term;
     }
     return sum;
 }
 
-/* Every example twice: with a cotangent for the first result only, as models have it, and with one for each, where rules
- * of fused ops leave the gradient to the lowering. */
+/* Every example twice: with a cotangent for the first result only, as models have it, and with one
+ * for each, where rules of fused ops leave the gradient to the lowering. */
 static bool begin(instance *t, const pith_op *op, int i)
 {
     memset(t, 0, sizeof *t);
@@ -49,7 +50,8 @@ static bool begin(instance *t, const pith_op *op, int i)
     for (int k = 0; k < results; k++) result[k] = pith_result(t->y, k);
     for (int id = 0; id < pith_graph_size(t->g); id++) {
         node *n = pith_graph_node(t->g, id);
-        if (strcmp(n->op->name, "input") == 0 && n->attr.p && n->dtype == PITH_F32) t->sample[t->n++] = n;
+        if (strcmp(n->op->name, "input") == 0 && n->attr.p && n->dtype == PITH_F32)
+            t->sample[t->n++] = n;
     }
     t->loss = project(t->g, result, i % 2 ? results : 1);
     if (!t->loss || op->no_grad) return true;
@@ -82,7 +84,8 @@ static bool varied(const instance *t, int k) { return t->sample[k]->id <= t->y->
 static double worst[2];
 
 /* d loss / d sample by central differences against what the graph says. */
-static void check_gradient(instance *t, node *loss, node *const *gradient, double tolerance, double *most, const char *what)
+static void check_gradient(instance *t, node *loss, node *const *gradient, double tolerance,
+                           double *most, const char *what)
 {
     pith_plan *value = pith_plan_new(t->g, 1, &loss), *rule = pith_plan_new(t->g, t->n, gradient);
     assert_non_null(value);
@@ -101,7 +104,8 @@ static void check_gradient(instance *t, node *loss, node *const *gradient, doubl
         for (size_t i = 0; i < size; i++) {
             const real old = x[i], h = 1e-5;
             double f[4];
-            static const real step[4] = { 1, -1, 2, -2 };       /* fourth order, so that the difference is not the error */
+            /* fourth order, so that the difference is not the error */
+            static const real step[4] = { 1, -1, 2, -2 };
             for (int s = 0; s < 4; s++) {
                 x[i] = old + step[s] * h * 16;
                 assert_true(pith_run(value));
@@ -114,7 +118,8 @@ static void check_gradient(instance *t, node *loss, node *const *gradient, doubl
         }
         if (error / largest > *most) *most = error / largest;
         if (!(error / largest <= tolerance))
-            fail_msg("%s: %s gradient of %s is off by %g (largest %g)", t->y->op->name, what, t->sample[k]->name, error, largest);
+            fail_msg("%s: %s gradient of %s is off by %g (largest %g)", t->y->op->name, what,
+                     t->sample[k]->name, error, largest);
     }
     for (int k = 0; k < t->n; k++) free(exact[k]);
     pith_plan_free(value);
@@ -164,7 +169,8 @@ static void lowerings(void **state)
                 }
                 most = fmax(most, error / largest);
                 if (!(error / largest <= 1e-12))
-                    fail_msg("%s: result %d differs from its lowering by %g", (*op)->name, k, error);
+                    fail_msg("%s: result %d differs from its lowering by %g", (*op)->name, k,
+                             error);
             }
             pith_plan_free(p);
         }
@@ -179,9 +185,11 @@ static void completeness(void **state)
     (void)state;
     int count = 0;
     for (const pith_op *const *op = every_op; *op; op++, count++) {
-        const bool structural = (*op)->flags & (PITH_LEAF | PITH_NO_VALUE) || strcmp((*op)->name, "assign") == 0;
+        const bool structural = (*op)->flags & (PITH_LEAF | PITH_NO_VALUE) ||
+                                strcmp((*op)->name, "assign") == 0;
         if (!(*op)->example && !structural) fail_msg("%s has no example", (*op)->name);
-        if (!(*op)->grad && !(*op)->lower && !(*op)->no_grad) fail_msg("%s has no gradient and no reason for it", (*op)->name);
+        if (!(*op)->grad && !(*op)->lower && !(*op)->no_grad)
+            fail_msg("%s has no gradient and no reason for it", (*op)->name);
         if (!(*op)->cpu && !(*op)->pointwise && !structural && !((*op)->flags & PITH_ALIAS))
             fail_msg("%s has no kernel", (*op)->name);
     }
@@ -198,7 +206,8 @@ static void plans_agree(void **state)
             node *out[2 * MOST + 2];
             int n = 0;
             out[n++] = t.y;
-            for (int k = 0; t.loss2 && k < t.n; k++) out[n++] = t.gradient[k], out[n++] = t.gradient2[k];
+            for (int k = 0; t.loss2 && k < t.n; k++)
+                out[n++] = t.gradient[k], out[n++] = t.gradient2[k];
             pith_plan *planned = pith_plan_new(t.g, n, out);
             setenv("PITH_NOPLAN", "1", 1);
             pith_plan *plain = pith_plan_new(t.g, n, out);
@@ -221,7 +230,8 @@ static void plans_agree(void **state)
     }
 }
 
-/* The double build writes values and gradients of every example; the float build holds its own against them. */
+/* The double build writes values and gradients of every example; the float build holds its own
+ * against them. */
 static void float_is_double(void **state)
 {
     (void)state;
@@ -256,7 +266,8 @@ static void float_is_double(void **state)
                 }
                 most = fmax(most, error / largest);
                 if (!(error / largest <= 1e-5))
-                    fail_msg("%s: value or gradient %d: float is off by %g (largest %g)", (*op)->name, k, error, largest);
+                    fail_msg("%s: value or gradient %d: float is off by %g (largest %g)",
+                             (*op)->name, k, error, largest);
                 free(mine);
                 free(theirs);
             }
@@ -273,11 +284,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(completeness),
 #ifdef PITH_DOUBLE
-        cmocka_unit_test(gradients),
-        cmocka_unit_test(lowerings),
+        cmocka_unit_test(gradients),    cmocka_unit_test(lowerings),
 #endif
-        cmocka_unit_test(plans_agree),
-        cmocka_unit_test(float_is_double),
+        cmocka_unit_test(plans_agree),  cmocka_unit_test(float_is_double),
     };
     pith_on_error(test_handler, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,18 @@
-/* test_plan.c: what the planner promises: arenas near the lower bound, the same bits as without it and on any number of threads,
- * recomputation that is exact and saves what it should. */
+/* test_plan.c: what the planner promises: arenas near the lower bound, the same bits as without it
+ * and on any number of threads, recomputation that is exact and saves what it should. */
 #include <omp.h>
 #include "tests.h"
 #include "losses/losses.h"
 #include "models/models.h"
 
-typedef struct { pith_store *s; pith_graph *g; node *loss, *update; clip_inputs in; int n; node **params, **gradients; } training;
+typedef struct {
+    pith_store *s;
+    pith_graph *g;
+    node *loss, *update;
+    clip_inputs in;
+    int n;
+    node **params, **gradients;
+} training;
 
 static void differentiate(training *t)
 {
@@ -14,8 +21,8 @@ static void differentiate(training *t)
     assert_true(pith_grad(t->loss, t->n, t->params, t->gradients));
     node *norm;
     pith_clip_norm(t->n, t->gradients, 1, &norm);
-    t->update = pith_adamw(t->n, t->params, t->gradients, pith_const(t->g, 1e-3), (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.2 },
-                           pith_is_finite(norm));
+    t->update = pith_adamw(t->n, t->params, t->gradients, pith_const(t->g, 1e-3),
+                           (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.2 }, pith_is_finite(norm));
     assert_null(pith_graph_error(t->g));
 }
 
@@ -23,16 +30,16 @@ static training mlp(int layers)
 {
     training t = { .s = pith_store_new() };
     t.g = pith_graph_new(t.s, 1);
-    node *x = pith_sample(t.g, -1, 1, 64, 96, PITH_END);
+    node *x = pith_sample(t.g, -1, 1, 64, 96);
     for (int k = 0; k < layers; k++) {
         pith_scope(t.g, "layer%d", k);
         const int in = x->dim[1], out = k + 1 < layers ? 128 : 10;
-        x = pith_linear(x, pith_param(t.g, "w", PITH_NORMAL, 0.1, out, in, PITH_END),
-                        pith_param(t.g, "b", PITH_CONSTANT, 0, out, PITH_END));
+        x = pith_linear(x, pith_param(t.g, "w", PITH_NORMAL, 0.1, out, in),
+                        pith_param(t.g, "b", PITH_CONSTANT, 0, out));
         if (k + 1 < layers) x = pith_gelu(x);
         pith_unscope(t.g);
     }
-    t.loss = pith_mean(pith_cross_entropy(x, pith_sample_ids(t.g, 10, 64, PITH_END)), PITH_ALL);
+    t.loss = pith_mean(pith_cross_entropy(x, pith_sample_ids(t.g, 10, 64)), PITH_ALL);
     differentiate(&t);
     return t;
 }
@@ -42,8 +49,8 @@ static training vit(void)
     const clip_config c = clip_config_uniform(32, 8, 64, 4, 32, 16, 64, 32, 1, 1, 10);
     training t = { .s = pith_store_new() };
     t.g = pith_graph_new(t.s, 1);
-    node *logits = clip_image(t.g, &c, pith_sample(t.g, -1, 1, 16, 3, 32, 32, PITH_END));
-    t.loss = pith_mean(pith_cross_entropy(logits, pith_sample_ids(t.g, 10, 16, PITH_END)), PITH_ALL);
+    node *logits = clip_image(t.g, &c, pith_sample(t.g, -1, 1, 16, 3, 32, 32));
+    t.loss = pith_mean(pith_cross_entropy(logits, pith_sample_ids(t.g, 10, 16)), PITH_ALL);
     differentiate(&t);
     return t;
 }
@@ -68,7 +75,8 @@ static void feed_clip(const training *t, pith_plan *p)
     static real pixels[B * 3 * SIZE * SIZE];
     static int ids[B * LENGTH], positions[B * LENGTH], offsets[B + 1], last[B];
     for (int k = 0; k < B * 3 * SIZE * SIZE; k++) pixels[k] = (real)sin(k * 0.7);
-    for (int k = 0; k < B * LENGTH; k++) ids[k] = (k * 37 + k / LENGTH) % 64, positions[k] = k % LENGTH;
+    for (int k = 0; k < B * LENGTH; k++)
+        ids[k] = (k * 37 + k / LENGTH) % 64, positions[k] = k % LENGTH;
     for (int k = 0; k <= B; k++) offsets[k] = k * LENGTH;
     for (int k = 0; k < B; k++) last[k] = offsets[k + 1] - 1;
     pith_feed(p, t->in.pixels, pixels);
@@ -93,11 +101,13 @@ static void near_bound(const char *name, training t)
     pith_plan *p = pith_plan_new(t.g, 2, out);
     assert_non_null(p);
     const pith_plan_stats s = pith_plan_statistics(p);
-    print_message(
-        "worst %s: arena %zu, bound %zu, ratio %.4f; without in-place %zu, without fusion %zu, a buffer each %zu\n",
-        name, s.arena, s.bound, (double)s.arena / (double)s.bound, s.without_inplace, s.without_fusion, s.separate);
+    print_message("worst %s: arena %zu, bound %zu, ratio %.4f; "
+                  "without in-place %zu, without fusion %zu, a buffer each %zu\n",
+                  name, s.arena, s.bound, (double)s.arena / (double)s.bound, s.without_inplace,
+                  s.without_fusion, s.separate);
     assert_true((double)s.arena <= 1.02 * (double)s.bound);
-    assert_true(s.bound <= s.without_inplace && s.bound <= s.without_fusion && s.separate > 2 * s.arena);
+    assert_true(s.bound <= s.without_inplace && s.bound <= s.without_fusion &&
+                s.separate > 2 * s.arena);
     assert_true(s.merged > 0 && s.folded > 0 && s.fused > 0);
     pith_plan_free(p);
     end(&t);
@@ -125,7 +135,8 @@ static real *trained(training t, bool planned, int threads, size_t *size)
     assert_non_null(p);
     if (t.in.pixels) feed_clip(&t, p);
     *size = 3;
-    for (int k = 0; k < pith_store_count(t.s); k++) *size += pith_tensor_size(pith_store_at(t.s, k));
+    for (int k = 0; k < pith_store_count(t.s); k++)
+        *size += pith_tensor_size(pith_store_at(t.s, k));
     real *all = malloc(*size * sizeof *all), *at = all;
     for (int step = 0; step < 3; step++) {
         assert_true(pith_run(p));
@@ -176,7 +187,7 @@ static node *segment(node *x, void *context)
     const int k = *(int *)context;
     pith_graph *g = x->graph;
     pith_scope(g, "s%d", k);
-    node *w = pith_param(g, "w", PITH_NORMAL, 0.2, 64, 64, PITH_END);
+    node *w = pith_param(g, "w", PITH_NORMAL, 0.2, 64, 64);
     for (int i = 0; i < 4; i++) x = pith_tanh(pith_matmul(x, w));
     x = pith_dropout(x, 0.2);
     pith_unscope(g);
@@ -189,8 +200,9 @@ static size_t recomputed(bool checkpoint, real *values)
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 5);
     pith_graph_training(g, true);
-    node *x = pith_sample(g, -1, 1, 256, 64, PITH_END), **params, *d[SEGMENTS], *out[SEGMENTS + 1];
-    for (int k = 0; k < SEGMENTS; k++) x = checkpoint ? pith_checkpoint(segment, x, &k) : segment(x, &k);
+    node *x = pith_sample(g, -1, 1, 256, 64), **params, *d[SEGMENTS], *out[SEGMENTS + 1];
+    for (int k = 0; k < SEGMENTS; k++)
+        x = checkpoint ? pith_checkpoint(segment, x, &k) : segment(x, &k);
     out[0] = pith_mean(pith_square(x), PITH_ALL);
     const int n = pith_params(g, &params);
     assert_int_equal(n, SEGMENTS);
@@ -200,7 +212,8 @@ static size_t recomputed(bool checkpoint, real *values)
     assert_non_null(p);
     assert_true(pith_run(p));
     *values++ = (real)pith_scalar(p, out[0]);
-    for (int k = 0; k < n; k++, values += 64 * 64) memcpy(values, pith_value(p, d[k]), 64 * 64 * sizeof *values);
+    for (int k = 0; k < n; k++, values += 64 * 64)
+        memcpy(values, pith_value(p, d[k]), 64 * 64 * sizeof *values);
     const size_t bytes = pith_plan_statistics(p).arena;
     pith_plan_free(p);
     pith_graph_free(g);
@@ -216,8 +229,8 @@ static void recomputation_is_exact_and_saves(void **state)
     const size_t all = recomputed(false, kept), less = recomputed(true, again);
     assert_memory_equal(kept, again, size * sizeof *kept);
     print_message("worst recomputation: %zu bytes instead of %zu\n", less, all);
-    /* Kept: four activations a segment. Recomputed: one a segment, and the four of the segment at hand. Gradients and
-     * two temporaries beside. */
+    /* Kept: four activations a segment. Recomputed: one a segment, and the four of the segment at
+     * hand. Gradients and two temporaries beside. */
     assert_true(all > (size_t)4 * SEGMENTS * row);
     assert_true(less < (size_t)(SEGMENTS + 4 + 3) * row + 2 * SEGMENTS * 64 * 64 * sizeof(real));
     free(kept), free(again);

@@ -49,11 +49,13 @@ static void round_trip(void **state)
 static void other_types(void **state)
 {
     (void)state;
-    const unsigned char data[] = { 0, 0x3c, 0, 0xc0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, 7, 0, 0, 0, 0, 0, 0, 0 };
+    const unsigned char data[] = { 0, 0x3c, 0,    0xc0, 0x80, 0x3f, 0, 0, 0, 0, 0,
+                                   0, 0xf8, 0x3f, 7,    0,    0,    0, 0, 0, 0, 0 };
     write_file("{\"h\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[0,4]},"
                "\"b\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[4,6]},"
                "\"d\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[6,14]},"
-               "\"l\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[14,22]}}", data, sizeof data);
+               "\"l\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[14,22]}}",
+               data, sizeof data);
     pith_store *s = pith_store_new();
     assert_true(pith_store_load(s, path));
     const real *h = pith_store_find(s, "h")->data;
@@ -78,16 +80,23 @@ static void refused(const char *header, size_t size, const char *wanted)
 static void lying_files(void **state)
 {
     (void)state;
-    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 8, "tensor w lies outside the file's 8 bytes");
+    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", 8,
+            "tensor w lies outside the file's 8 bytes");
     refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[0,16]}}", 16,
             "tensor w: its shape does not fit its 16 bytes");
-    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[2147483647,2147483647,2147483647],\"data_offsets\":[0,16]}}", 16,
+    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[2147483647,2147483647,2147483647],"
+            "\"data_offsets\":[0,16]}}",
+            16, "shape does not fit");
+    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[-4],\"data_offsets\":[0,16]}}", 16,
             "shape does not fit");
-    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[-4],\"data_offsets\":[0,16]}}", 16, "shape does not fit");
-    refused("{\"w\":{\"dtype\":\"C64\",\"shape\":[4],\"data_offsets\":[0,16]}}", 16, "tensor w has type C64");
-    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 16, "tensor w lies outside");
-    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"v\":{\"dtype\":\"F32\",\"shape\":[1],"
-            "\"data_offsets\":[2,6]}}", 16, "overlap");
+    refused("{\"w\":{\"dtype\":\"C64\",\"shape\":[4],\"data_offsets\":[0,16]}}", 16,
+            "tensor w has type C64");
+    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 16,
+            "tensor w lies outside");
+    refused("{\"w\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+            "\"v\":{\"dtype\":\"F32\",\"shape\":[1],"
+            "\"data_offsets\":[2,6]}}",
+            16, "overlap");
     refused("{\"w\":3}", 16, "tensor w has type (none)");
     refused("[]", 0, "not a JSON object");
     refused("{\"w\":", 0, "not a JSON object");

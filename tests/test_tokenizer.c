@@ -68,7 +68,7 @@ static void learns_merges(void **state)
     assert_int_equal(pith_encode(a, "", 16, x), 2);
     assert_int_equal(x[0], 518);
     assert_int_equal(x[1], 519);
-    assert_int_equal(pith_encode(a, "a red circle", 4, x), 4);      /* cut: its last is the end */
+    assert_int_equal(pith_encode(a, "a red circle", 4, x), 4); /* cut: its last is the end */
     assert_int_equal(x[3], 519);
     assert_int_equal(pith_encode(a, "a red circle", 1, x), 0);
     assert_non_null(strstr(pith_error(), "no room for start and end"));
@@ -81,7 +81,9 @@ static void learns_merges(void **state)
 static void refuses_bad_vocabularies(void **state)
 {
     (void)state;
-    static const struct { const char *text, *error; } bad[] = {
+    static const struct {
+        const char *text, *error;
+    } bad[] = {
         { "", "found an empty one" },
         { "{\"model\": 1}", "a merges file whose first line names its #version, found \"{" },
         { "#version: 0.2\ni n\nlonely\n", ".txt:3: expected a merge, two symbols" },
@@ -114,7 +116,8 @@ static void refuses_bad_vocabularies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(encodes_as_clip), cmocka_unit_test(learns_merges),
+        cmocka_unit_test(encodes_as_clip),
+        cmocka_unit_test(learns_merges),
         cmocka_unit_test(refuses_bad_vocabularies),
     };
     pith_on_error(test_handler, NULL);

@@ -1,95 +1,25 @@
-/* test_train.c: the loop on a small task: wherever it is cut off, by Ctrl-C or by kill -9, it ends with the same bits. */
+/* test_train.c: the loop on a small task: wherever it is cut off, by Ctrl-C or by kill -9, it ends
+ * with the same bits. */
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "tests.h"
-#include "train/train.h"
-
-enum { SIDE = 4, PAIRS = 60, BATCH = 8, STEPS = 40, WIDTH = 6, CLASSES = 3 };
+#include "colours.h"
 
 static const char *self;
 
-/* ---- a task: which of three colours, from picture and words ---- */
+/* ---- a run of the colours ---- */
 
 typedef struct {
-    pith_store *store;
-    int sizes[8], n_sizes;
-    pith_node *pixels[8], *ids[8], *last[8], *label[8];
-    int steps, stop_at, bad_from;       /* -1: never */
-    pith_real bad[BATCH * 3 * SIDE * SIDE];
-} scene;
+    int stop_at, bad_from, steps;
+    bool resume;
+    FILE *log;
+    uint64_t seed;
+    const char *pack;
+} how;
 
-static void make_pack(const char *path)
-{
-    static const char *const words[] = { "red", "a green thing", "the very very blue one here" };
-    pith_packer *p = pith_packer_new(path, SIDE);
-    assert_non_null(p);
-    for (int i = 0; i < PAIRS; i++) {
-        uint8_t rgb[3 * SIDE * SIDE];
-        for (int k = 0; k < 3 * SIDE * SIDE; k++)
-            rgb[k] = (uint8_t)(200 * (k % 3 == i % 3) + (int)(40 * pith_uniform_at(7, (uint64_t)i, (uint64_t)k)));
-        assert_true(pith_packer_add(p, rgb, words[i % 3], "drawn", "train", i % 3));
-    }
-    assert_true(pith_packer_finish(p));
-}
-
-static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
-{
-    scene *w = context;
-    const int k = w->n_sizes++;
-    w->sizes[k] = tokens;
-    node *pixels = w->pixels[k] = pith_input(g, "pixels", PITH_F32, BATCH, 3, SIDE, SIDE, PITH_END);
-    node *ids = w->ids[k] = pith_input(g, "ids", PITH_I32, tokens, PITH_END);
-    node *last = w->last[k] = pith_input(g, "last", PITH_I32, BATCH, PITH_END);
-    node *label = w->label[k] = pith_input(g, "label", PITH_I32, BATCH, PITH_END);
-    node *table = pith_param(g, "table", PITH_NORMAL, 0.1, 600, WIDTH, PITH_END);
-    node *in = pith_param(g, "in", PITH_NORMAL, 0.1, WIDTH, 3 * SIDE * SIDE, PITH_END);
-    node *out = pith_param(g, "out", PITH_NORMAL, 0.1, CLASSES, WIDTH, PITH_END);
-    node *bias = pith_param(g, "bias", PITH_CONSTANT, 0, CLASSES, PITH_END);
-    pith_param(g, "idle", PITH_CONSTANT, 1, 2, PITH_END);
-    node *seen = pith_tanh(pith_matmul_nt(pith_reshape(pixels, BATCH, -1, PITH_END), in));
-    node *read = pith_gather(pith_gather(table, ids), last);
-    node *hidden = pith_dropout(pith_add(seen, read), 0.1);
-    pith_watch(pith_mean(pith_square(hidden), PITH_ALL), "activity");
-    return pith_mean(pith_cross_entropy(pith_linear(hidden, out, bias), label), PITH_ALL);
-}
-
-static bool colour_feed(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *b, const pith_real *progress)
-{
-    scene *w = context;
-    int k = 0;
-    (void)g;
-    while (w->sizes[k] != b->tokens) k++;
-    assert_in_range(*progress * STEPS, 0, STEPS);
-    if (w->steps == w->stop_at) raise(SIGINT);
-    const bool bad = w->bad_from >= 0 && w->steps >= w->bad_from;
-    w->steps++;
-    return pith_feed(plan, w->pixels[k], bad ? w->bad : b->pixels) && pith_feed(plan, w->ids[k], b->ids) &&
-           pith_feed(plan, w->last[k], b->last) && pith_feed(plan, w->label[k], b->label);
-}
-
-static int colour_evaluate(void *context, pith_metric *m)
-{
-    scene *w = context;
-    const real *bias = pith_store_find(w->store, "bias")->data;
-    m[0] = (pith_metric){ "figure", fabs((double)bias[0]) };
-    m[1] = (pith_metric){ "average", (double)*(const real *)pith_store_find(w->store, "ema/bias")->data };
-    return 2;
-}
-
-static bool colour_export(void *context, const char *directory)
-{
-    scene *w = context;
-    char path[300];
-    snprintf(path, sizeof path, "%s/model.safetensors", directory);
-    return pith_store_save(w->store, path, PITH_WEIGHT);
-}
-
-typedef struct { int stop_at, bad_from, steps; bool resume; FILE *log; uint64_t seed; const char *pack; } how;
-
-static pith_store *store;               /* of the latest training */
+static pith_store *store; /* of the latest training */
 
 static bool train(const char *where, how h, scene *w, pith_train_result *result)
 {
@@ -102,13 +32,36 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
     *w = (scene){ .store = store = pith_store_new(), .stop_at = h.stop_at, .bad_from = h.bad_from };
     for (int k = 0; k < BATCH * 3 * SIDE * SIDE; k++) w->bad[k] = (real)NAN;
     const pith_task task = { w, colour_loss, colour_feed, colour_evaluate, colour_export };
-    const pith_loader_options data = { .pack = pack, .tokenizer = tokenizer, .split = PITH_TRAIN, .batch = BATCH, .context = 20,
-                                       .size = SIDE, .mean = { 0.5, 0.5, 0.5 }, .std = { 0.5, 0.5, 0.5 },
-                                       .augment = { .brightness = 0.1, .flip = 0.5 }, .seed = 5, .shuffle = true, .threads = 1 };
+    const pith_loader_options data = { .pack = pack,
+                                       .tokenizer = tokenizer,
+                                       .split = PITH_TRAIN,
+                                       .batch = BATCH,
+                                       .context = 20,
+                                       .size = SIDE,
+                                       .mean = { 0.5, 0.5, 0.5 },
+                                       .std = { 0.5, 0.5, 0.5 },
+                                       .augment = { .brightness = 0.1, .flip = 0.5 },
+                                       .seed = 5,
+                                       .shuffle = true,
+                                       .threads = 1 };
     const pith_train_options options = {
-        .directory = directory, .steps = h.steps ? h.steps : STEPS, .warmup = 5, .rate = 0.01, .decay = 0.1, .beta1 = 0.9,
-        .beta2 = 0.98, .epsilon = 1e-6, .clip_norm = 1, .ema = 0.9, .evaluate_every = 10, .save_every = 4, .keep = 2,
-        .seed = h.seed ? h.seed : 9, .resume = h.resume, .record = "{\"command\": \"train\"}", .log = h.log,
+        .directory = directory,
+        .steps = h.steps ? h.steps : STEPS,
+        .warmup = 5,
+        .rate = 0.01,
+        .decay = 0.1,
+        .beta1 = 0.9,
+        .beta2 = 0.98,
+        .epsilon = 1e-6,
+        .clip_norm = 1,
+        .ema = 0.9,
+        .evaluate_every = 10,
+        .save_every = 4,
+        .keep = 2,
+        .seed = h.seed ? h.seed : 9,
+        .resume = h.resume,
+        .record = "{\"command\": \"train\"}",
+        .log = h.log,
     };
     const bool good = pith_train(&task, w->store, &data, &options, result);
     pith_tokenizer_free(tokenizer);
@@ -146,7 +99,8 @@ static void same_file(const char *a, const char *b)
 
 static void same_runs(const char *a, const char *b)
 {
-    same_file(path_of("%s/latest/weights.safetensors", a), path_of("%s/latest/weights.safetensors", b));
+    same_file(path_of("%s/latest/weights.safetensors", a),
+              path_of("%s/latest/weights.safetensors", b));
     same_file(path_of("%s/model.safetensors", a), path_of("%s/model.safetensors", b));
     same_file(path_of("%s/best/model.safetensors", a), path_of("%s/best/model.safetensors", b));
     char *x = timeless(a), *y = timeless(b);
@@ -169,7 +123,7 @@ static void rates(void **state)
     near(pith_rate(PITH_CONSTANT_RATE, 2, 1, 4, 100), 1);
     near(pith_rate(PITH_CONSTANT_RATE, 2, 99, 4, 100), 2);
     near(pith_rate(PITH_COSINE, 2, 0, 0, 10), 2);
-    near(pith_rate(PITH_COSINE, 2, 10, 10, 10), 0);       /* nothing but warm-up */
+    near(pith_rate(PITH_COSINE, 2, 10, 10, 10), 0); /* nothing but warm-up */
 }
 
 /* The run that all others are held against. */
@@ -186,7 +140,7 @@ static void learns(void **state)
     fclose(h.log);
     assert_int_equal(r.steps, STEPS);
     assert_false(r.interrupted);
-    assert_true(r.loss < 0.9);          /* it starts at log(3) = 1.0986 */
+    assert_true(r.loss < 0.9); /* it starts at log(3) = 1.0986 */
     assert_true(w.n_sizes > 1);
     assert_non_null(strstr(log, "not trained, since the loss does not reach it: idle\n"));
     assert_null(strstr(strstr(log, "idle") + 1, "idle"));
@@ -232,7 +186,7 @@ static void goes_on(void **state)
         if (!train(kept, h, &w, &r)) fail_msg("%s", pith_error());
         assert_int_equal(w.steps, STEPS - stops[k] - 1);
         same_runs(kept, "whole");
-        assert_true(train(kept, h, &w, &r));            /* a run that is complete stays as it is */
+        assert_true(train(kept, h, &w, &r)); /* a run that is complete stays as it is */
         assert_int_equal(w.steps, 0);
         same_runs(kept, "whole");
     }
@@ -245,17 +199,21 @@ static double clock_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Starts a run, or goes on with it, and kills it after `seconds` (0: never). True if it came to its end. */
+/* Starts a run, or goes on with it, and kills it after `seconds` (0: never). True if it came to its
+ * end. */
 static bool live(const char *directory, double seconds)
 {
     int status;
     const pid_t child = fork();
     if (!child) {
-        execl(self, self, "--run", place, directory, (char *)NULL);    /* threads do not survive a fork: begin anew */
+        /* threads do not survive a fork: begin anew */
+        execl(self, self, "--run", place, directory, (char *)NULL);
         _exit(127);
     }
     if (seconds > 0) {
-        nanosleep(&(struct timespec){ .tv_sec = (time_t)seconds, .tv_nsec = (long)(1e9 * fmod(seconds, 1)) }, NULL);
+        nanosleep(&(struct timespec){ .tv_sec = (time_t)seconds,
+                                      .tv_nsec = (long)(1e9 * fmod(seconds, 1)) },
+                  NULL);
         kill(child, SIGKILL);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -275,7 +233,9 @@ static void survives_kills(void **state)
     const double whole = clock_now() - begin;
     for (uint64_t k = 0; kills < 20 || ends == 0; k++) {
         snprintf(directory, sizeof directory, "killed-%d", ends + 1);
-        if (!live(directory, kills < 20 ? 0.001 + whole * pith_uniform_at((uint64_t)(1e6 * begin), 0, k) : 0)) {
+        if (!live(directory, kills < 20
+                                 ? 0.001 + whole * pith_uniform_at((uint64_t)(1e6 * begin), 0, k)
+                                 : 0)) {
             kills++;
             continue;
         }
@@ -318,7 +278,8 @@ static void refuses_another_run(void **state)
     strcpy(other, path_of("other-pack"));
     pith_packer *p = pith_packer_new(other, SIDE);
     uint8_t rgb[3 * SIDE * SIDE] = { 0 };
-    for (int i = 0; i < BATCH; i++) assert_true(pith_packer_add(p, rgb, i % 2 ? "x" : "y", "drawn", "train", 0));
+    for (int i = 0; i < BATCH; i++)
+        assert_true(pith_packer_add(p, rgb, i % 2 ? "x" : "y", "drawn", "train", 0));
     assert_true(pith_packer_finish(p));
     h = plain;
     h.resume = true;
@@ -346,7 +307,7 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
     self = argv[0];
-    if (argc == 4 && strcmp(argv[1], "--run") == 0) {   /* what survives_kills starts and kills */
+    if (argc == 4 && strcmp(argv[1], "--run") == 0) { /* what survives_kills starts and kills */
         scene w;
         pith_train_result r;
         how h = plain;
@@ -357,8 +318,12 @@ int main(int argc, char **argv)
         return !good;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates), cmocka_unit_test(learns), cmocka_unit_test(goes_on), cmocka_unit_test(survives_kills),
-        cmocka_unit_test(skips_what_is_not_finite), cmocka_unit_test(refuses_another_run),
+        cmocka_unit_test(rates),
+        cmocka_unit_test(learns),
+        cmocka_unit_test(goes_on),
+        cmocka_unit_test(survives_kills),
+        cmocka_unit_test(skips_what_is_not_finite),
+        cmocka_unit_test(refuses_another_run),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,5 @@
-/* test_train_files.c: what training leaves on disk: checkpoints that are damaged, lying or cut off by a full disk, and a
- * teacher's stored rows. */
+/* test_train_files.c: what training leaves on disk: checkpoints that are damaged, lying or cut off
+ * by a full disk, and a teacher's stored rows. */
 #include <dirent.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -11,7 +11,8 @@
 
 static void there(const char *name, bool wanted)
 {
-    if ((access(path_of("%s", name), F_OK) == 0) != wanted) fail_msg("%s is %s", name, wanted ? "missing" : "still there");
+    if ((access(path_of("%s", name), F_OK) == 0) != wanted)
+        fail_msg("%s is %s", name, wanted ? "missing" : "still there");
 }
 
 static int entries(const char *directory)
@@ -99,18 +100,20 @@ static void checkpoints(void **state)
     char *log, link[64] = "";
     assert_int_equal(load(&log), -1);
     said("there is no checkpoint");
-    assert_true(save(3, "{\"name\": \"value\"}") && save(6, "{\"name\": \"value\"}") && save(12, "{\"name\": \"value\"}"));
+    assert_true(save(3, "{\"name\": \"value\"}") && save(6, "{\"name\": \"value\"}") &&
+                save(12, "{\"name\": \"value\"}"));
     there("step-3", false);
     assert_int_equal(entries(place), 3);
     assert_int_equal(readlink(path_of("latest"), link, sizeof link - 1), 7);
     assert_string_equal(link, "step-12");
     assert_int_equal(load(&log), 12);
     assert_string_equal(log, "");
-    assert_int_equal(unlink(path_of("latest")) + symlink("step-6", path_of("latest")), 0);      /* killed before the link */
+    /* killed before the link */
+    assert_int_equal(unlink(path_of("latest")) + symlink("step-6", path_of("latest")), 0);
     assert_int_equal(load(&log), 12);
     assert_int_equal(readlink(path_of("latest"), link, sizeof link - 1), 7);
     assert_string_equal(link, "step-12");
-    assert_int_equal(mkdir(path_of("step-20.tmp"), 0777), 0);           /* a save that was killed */
+    assert_int_equal(mkdir(path_of("step-20.tmp"), 0777), 0); /* a save that was killed */
     assert_true(pith_write_file(path_of("step-20.tmp/weights.safetensors"), "x", 1));
     assert_true(pith_write_file(path_of("step-notes"), "mine", 4));
     assert_int_equal(load(&log), 12);
@@ -130,8 +133,9 @@ static void damaged(void **state)
     assert_non_null(strstr(log, "going back to step-6\n"));
     patch(path_of("step-6/weights.safetensors"), -30, "\1", 1);
     assert_int_equal(load(&log), -1);
-    said("step-12 is damaged, and no other checkpoint is whole: weights.safetensors has 1000 bytes");
-    assert_true(save(6, "{\"name\": \"value\"}"));       /* as a run does that went back behind 12 */
+    said(
+        "step-12 is damaged, and no other checkpoint is whole: weights.safetensors has 1000 bytes");
+    assert_true(save(6, "{\"name\": \"value\"}")); /* as a run does that went back behind 12 */
     there("step-12", false);
     assert_int_equal(load(&log), 6);
     patch(path_of("step-6/state.json"), 0, "[", 1);
@@ -174,7 +178,7 @@ static void full_disk(void **state)
     strcat(json, "\"}");
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &before);
-    for (int k = 0; k < 2; k++) {       /* for the weights, then for state.json alone */
+    for (int k = 0; k < 2; k++) { /* for the weights, then for state.json alone */
         setrlimit(RLIMIT_FSIZE, &(struct rlimit){ k ? 6000 : 1000, before.rlim_max });
         const bool good = save(9, json);
         setrlimit(RLIMIT_FSIZE, &before);
@@ -189,7 +193,9 @@ static void full_disk(void **state)
 
 /* ---- stored embeddings ---- */
 
-typedef struct { int calls, fail_at; } teacher;
+typedef struct {
+    int calls, fail_at;
+} teacher;
 
 static bool embed(void *context, int view, int count, const int *index, pith_real *rows)
 {
@@ -215,10 +221,12 @@ static void embeddings(void **state)
 {
     (void)state;
     pith_pack *pack = pack_of("pack", 0), *other = pack_of("other", 1);
-    pith_embeddings_key key = { .pack = pack, .split = PITH_TRAIN, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3 };
+    pith_embeddings_key key = {
+        .pack = pack, .split = PITH_TRAIN, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3
+    };
     char path[256];
     strcpy(path, path_of("rows.safetensors"));
-    teacher t = { 0, 4 };               /* 8 pairs: 3 batches of each view, 3 of captions */
+    teacher t = { 0, 4 }; /* 8 pairs: 3 batches of each view, 3 of captions */
     assert_false(pith_embeddings_write(path, &key, embed, &t));
     said("the teacher fell ill");
     assert_null(pith_embeddings_open(path, &key));
@@ -239,7 +247,7 @@ static void embeddings(void **state)
     }
     pith_embeddings_close(e);
     pith_store *s = pith_store_new();
-    assert_true(pith_store_load(s, path));          /* a file like any other */
+    assert_true(pith_store_load(s, path)); /* a file like any other */
     assert_int_equal(pith_store_find(s, "image")->dim[0], 16);
     assert_int_equal(pith_store_find(s, "text")->dim[0], 8);
     pith_store_free(s);
@@ -265,8 +273,8 @@ static void embeddings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(checkpoints), cmocka_unit_test(damaged),   cmocka_unit_test(not_finite), cmocka_unit_test(full_disk),
-        cmocka_unit_test(embeddings),
+        cmocka_unit_test(checkpoints), cmocka_unit_test(damaged),    cmocka_unit_test(not_finite),
+        cmocka_unit_test(full_disk),   cmocka_unit_test(embeddings),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }

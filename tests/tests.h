@@ -20,9 +20,12 @@ static inline void near(double a, double b)
 
 /* ---- errors: kept for pith_error(), not printed ---- */
 
-static inline void test_handler(const char *message, void *context) { (void)message, (void)context; }
+static inline void test_handler(const char *message, void *context)
+{
+    (void)message, (void)context;
+}
 
-static inline int quiet(void **state)                   /* a group's setup */
+static inline int quiet(void **state) /* a group's setup */
 {
     (void)state;
     pith_on_error(test_handler, NULL);
@@ -31,12 +34,16 @@ static inline int quiet(void **state)                   /* a group's setup */
 
 static inline void said(const char *part)
 {
-    if (!strstr(pith_error(), part)) fail_msg("the error is \"%s\", not \"%s\"", pith_error(), part);
+    if (!strstr(pith_error(), part))
+        fail_msg("the error is \"%s\", not \"%s\"", pith_error(), part);
 }
 
 /* ---- a graph and its store, for one test ---- */
 
-typedef struct { pith_store *s; pith_graph *g; } world;
+typedef struct {
+    pith_store *s;
+    pith_graph *g;
+} world;
 
 static inline int make_world(void **state)
 {
@@ -74,7 +81,7 @@ static inline const char *path_of(const char *format, ...)
     return path;
 }
 
-static inline int make_place(void **state)              /* a group's setup and teardown */
+static inline int make_place(void **state) /* a group's setup and teardown */
 {
     strcpy(place, "/tmp/pith-test-XXXXXX");
     return mkdtemp(place) ? quiet(state) : -1;

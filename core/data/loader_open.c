@@ -2,7 +2,7 @@
  * their pictures if the model wants another size, and the few token counts of batches. */
 #include "parts.h"
 
-enum { AHEAD = 2 };     /* places in the ring beyond one a thread: one ready, one in use */
+enum { AHEAD = 2 }; /* places in the ring beyond one a thread: one ready, one in use */
 
 static int length(const pith_loader *l, int pair)
 {
@@ -160,7 +160,7 @@ static bool make_place(const pith_loader *l, pith_seat *p)
     p->slots = 4;
     while (p->slots < 2 * l->o.batch) p->slots *= 2;
     const size_t integers = 2 * tokens + 5 * batch + 1 + (size_t)p->slots;
-    b->ids = malloc(sizeof(int) * integers);        /* all of them at once */
+    b->ids = malloc(sizeof(int) * integers); /* all of them at once */
     b->pixels = malloc(sizeof(pith_real) * 3 * (size_t)l->o.size * (size_t)l->o.size * batch);
     p->work = malloc(sizeof(float) * pith_augment_room(l->o.size));
     if (!b->ids || !b->pixels || !p->work) return no_memory();

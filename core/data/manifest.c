@@ -7,8 +7,15 @@
 #include <unistd.h>
 #include "parts.h"
 
-typedef struct { char *file, *path, *caption, *split; int label; } entry;
-typedef struct { entry *at; int count, room, size; double valid; } list;
+typedef struct {
+    char *file, *path, *caption, *split;
+    int label;
+} entry;
+typedef struct {
+    entry *at;
+    int count, room, size;
+    double valid;
+} list;
 
 /* `file` as it is named, from `folder` unless it begins at the root. The list owns `caption` and
  * `split` (may be NULL). */

@@ -3,7 +3,7 @@
 #include "parts.h"
 
 typedef struct {
-    pith_pack pack;                     /* first: a pith_pack * is an inside * */
+    pith_pack pack; /* first: a pith_pack * is an inside * */
     pith_file *file;
     const char **caption, **source, **names;
     int *split, *label;
@@ -11,13 +11,14 @@ typedef struct {
 } inside;
 
 /* One tensor by name, with its type and number of axes. */
-static const pith_entry *find(const inside *s, const char *path, const char *name, const char *type, int ndim)
+static const pith_entry *find(const inside *s, const char *path, const char *name, const char *type,
+                              int ndim)
 {
     const pith_entry *e = pith_file_find(s->file, name);
     if (!e) return pith_raise("%s: no packed set, it has no tensor %s", path, name), NULL;
     if (strcmp(e->type, type) == 0 && e->ndim == ndim) return e;
-    return pith_raise("%s: tensor %s: expected %s with %d axes, found %s with %d", path, name, type, ndim, e->type,
-                      e->ndim),
+    return pith_raise("%s: tensor %s: expected %s with %d axes, found %s with %d", path, name, type,
+                      ndim, e->type, e->ndim),
            NULL;
 }
 
@@ -25,7 +26,8 @@ static const pith_entry *find(const inside *s, const char *path, const char *nam
 static const char **read_texts(const inside *s, const char *path, const char *name,
                                const char *offsets, int n)
 {
-    const pith_entry *text = find(s, path, name, "U8", 1), *places = find(s, path, offsets, "I64", 1);
+    const pith_entry *text = find(s, path, name, "U8", 1),
+                     *places = find(s, path, offsets, "I64", 1);
     int64_t begin, end;
     if (!text || !places) return NULL;
     if (places->dim[0] != n + 1)
@@ -93,8 +95,9 @@ static bool read_parts(inside *s, const char *path)
     if (!pixels || !read_names(s, path, names)) return false;
     const int64_t *dim = pixels->dim;
     if (dim[1] != 3 || dim[2] != dim[3] || dim[2] > 4096 || dim[0] > INT32_MAX - 1)
-        return pith_raise("%s: tensor pixels: expected (N, 3, S, S), found (%lld, %lld, %lld, %lld)", path,
-                          (long long)dim[0], (long long)dim[1], (long long)dim[2], (long long)dim[3]);
+        return pith_raise(
+            "%s: tensor pixels: expected (N, 3, S, S), found (%lld, %lld, %lld, %lld)", path,
+            (long long)dim[0], (long long)dim[1], (long long)dim[2], (long long)dim[3]);
     p->count = (int)dim[0];
     p->size = (int)dim[2];
     p->pixels = pixels->data;

@@ -6,20 +6,23 @@
 #include <jansson.h>
 #include "parts.h"
 
-typedef struct { char *bytes; size_t used, room; } buffer;
+typedef struct {
+    char *bytes;
+    size_t used, room;
+} buffer;
 
 struct pith_packer {
     char *path;
     FILE *file;
     int size, count;
-    uint8_t *planes;                /* one picture, channel by channel */
-    buffer captions, sources;       /* each text closed by a zero byte */
+    uint8_t *planes;          /* one picture, channel by channel */
+    buffer captions, sources; /* each text closed by a zero byte */
     buffer caption_offsets, source_offsets, split, label;
     pith_table splits;
     uint64_t hash;
 };
 
-enum { HEADER = 4096 };     /* bytes before the pixels: room for some hundred splits */
+enum { HEADER = 4096 }; /* bytes before the pixels: room for some hundred splits */
 
 static bool append(buffer *b, const void *bytes, size_t size)
 {
@@ -48,7 +51,6 @@ void pith_packer_drop(pith_packer *p)
     free(p);
 }
 
-
 pith_packer *pith_packer_new(const char *path, int size)
 {
     static const char *const names[] = { "train", "valid", "test" };
@@ -62,8 +64,7 @@ pith_packer *pith_packer_new(const char *path, int size)
         p->hash = 0xcbf29ce484222325u;
         p->path = strdup(path);
         p->planes = malloc(3 * (size_t)size * (size_t)size);
-        good = p->path && p->planes &&
-               append(&p->caption_offsets, &zero, sizeof zero) &&
+        good = p->path && p->planes && append(&p->caption_offsets, &zero, sizeof zero) &&
                append(&p->source_offsets, &zero, sizeof zero);
     }
     for (int k = 0; good && k < 3; k++)
@@ -210,7 +211,8 @@ static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_r
         report->unreadable += s->state == PITH_UNREADABLE;
         report->empty_caption += s->state == PITH_NO_CAPTION;
         if (!*report->first_bad)
-            snprintf(report->first_bad, sizeof report->first_bad, "%.120s: %.120s", s->source, s->why);
+            snprintf(report->first_bad, sizeof report->first_bad, "%.120s: %.120s", s->source,
+                     s->why);
     }
     return good;
 }

@@ -6,7 +6,7 @@
  * "valid": the split "combination" asks for those alone. */
 #include "parts.h"
 
-enum { SHAPES = 8, COLOURS = 8, SIDE = 4 };     /* SIDE^2 samples a pixel */
+enum { SHAPES = 8, COLOURS = 8, SIDE = 4 }; /* SIDE^2 samples a pixel */
 
 static const char *const shape_name[SHAPES] = { "circle", "square", "triangle", "diamond",
                                                 "star",   "cross",  "ring",     "moon" };
@@ -19,10 +19,21 @@ static const double colour_rgb[COLOURS][3] = {
 static const char *const ground_name[3] = { "white", "grey", "black" };
 static const double ground_level[3] = { 1, 0.62, 0.05 };
 
-typedef struct { int shape, colour; double x, y, radius, cosine, sine, rgb[3]; } object;
-typedef struct { object object[3]; int count, ground; } scene;
-typedef struct { int size; uint64_t key; } rule;
-typedef struct { uint64_t key, index, draw; } source;
+typedef struct {
+    int shape, colour;
+    double x, y, radius, cosine, sine, rgb[3];
+} object;
+typedef struct {
+    object object[3];
+    int count, ground;
+} scene;
+typedef struct {
+    int size;
+    uint64_t key;
+} rule;
+typedef struct {
+    uint64_t key, index, draw;
+} source;
 
 static double next(source *s) { return pith_uniform_at(s->key, s->index, s->draw++); }
 static double between(source *s, double low, double high) { return low + (high - low) * next(s); }
@@ -149,7 +160,7 @@ static void make_pair(const void *context, int i, pith_pair *s)
     const bool held = share < 0.1;
     scene e;
     bool found;
-    do {        /* draws until the scene belongs to the split: one in six is held out */
+    do { /* draws until the scene belongs to the split: one in six is held out */
         make_scene(&random, &e, s->text, sizeof s->text);
         found = false;
         for (int k = 0; k < e.count; k++)

@@ -1,5 +1,6 @@
-/* checkpoint.c: a run's state on disk, whole or not there. state.json is written last and knows size and hash of the
- * weights, so that a damaged checkpoint is found before anything of it is read. */
+/* checkpoint.c: a run's state on disk, whole or not there. state.json is written last and knows
+ * size and hash of the weights, so that a damaged checkpoint is found before anything of it is
+ * read. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -29,7 +30,8 @@ static int newest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* The steps that have a checkpoint, newest first; with `tidy`, what a save cut off has left is removed. The caller frees it. */
+/* The steps that have a checkpoint, newest first; with `tidy`, what a save cut off has left is
+ * removed. The caller frees it. */
 static int64_t *list_steps(const char *directory, bool tidy, int *count)
 {
     DIR *d = opendir(directory);
@@ -41,7 +43,8 @@ static int64_t *list_steps(const char *directory, bool tidy, int *count)
         const int64_t step = step_of(e->d_name, &rest);
         pith_path(path, "%s/%s", directory, e->d_name);
         if (step < 0) continue;
-        if (tidy && (!strcmp(rest, ".tmp") || !strcmp(rest, ".weights") || !strcmp(rest, ".weights.tmp")))
+        if (tidy &&
+            (!strcmp(rest, ".tmp") || !strcmp(rest, ".weights") || !strcmp(rest, ".weights.tmp")))
             pith_remove_all(path);
         int64_t *longer = *rest ? NULL : realloc(steps, sizeof *steps * (size_t)(*count + 1));
         if (longer) steps = longer, steps[(*count)++] = step;
@@ -58,8 +61,8 @@ static bool check_finite(const char *directory, int64_t step, pith_store *s)
         const pith_real *x = t->data;
         for (size_t i = 0; t->dtype == PITH_F32 && i < pith_tensor_size(t); i++)
             if (!isfinite(x[i]))
-                return pith_raise("%s/step-%" PRId64 ": tensor %s holds %g at element %zu", directory, step, t->name,
-                                  (double)x[i], i);
+                return pith_raise("%s/step-%" PRId64 ": tensor %s holds %g at element %zu",
+                                  directory, step, t->name, (double)x[i], i);
     }
     return true;
 }
@@ -73,7 +76,8 @@ static char *describe(const char *json, int64_t step, int64_t bytes, uint64_t ha
     json_t *state = json_loads(json, 0, &error);
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     json_object_set_new(state, "step", json_integer(step));
-    json_object_set_new(state, "weights", json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "hash", text));
+    json_object_set_new(state, "weights",
+                        json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "hash", text));
     char *all = json_is_object(state) ? json_dumps(state, JSON_INDENT(2)) : NULL;
     json_decref(state);
     return all;
@@ -90,7 +94,8 @@ static int replace_link(const char *directory, int64_t step)
 }
 
 /* From the weights' file to a whole checkpoint. */
-static int assemble(const char *directory, const char *final, const char *weights, const char *state)
+static int assemble(const char *directory, const char *final, const char *weights,
+                    const char *state)
 {
     char temporary[PITH_PATH], file[PITH_PATH];
     pith_path(temporary, "%s.tmp", final);
@@ -101,7 +106,8 @@ static int assemble(const char *directory, const char *final, const char *weight
     pith_path(file, "%s/" STATE, temporary);
     if (!why) why = pith_put_file(file, state, strlen(state));
     if (!why) why = pith_sync(temporary);
-    if (!why) pith_remove_all(final);      /* one of this step is damaged: else the run would have gone on from it */
+    /* one of this step is damaged: else the run would have gone on from it */
+    if (!why) pith_remove_all(final);
     if (!why && rename(temporary, final)) why = errno;
     if (!why) why = pith_sync(directory);
     if (why) pith_remove_all(temporary);
@@ -122,9 +128,10 @@ static void prune(const char *directory, int64_t step, int keep)
     free(steps);
 }
 
-/* The weights go to a file of their own first: the store tidies up after a full disk before the error is told, and
- * whoever hears of it may end the program there. */
-bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s, const char *json)
+/* The weights go to a file of their own first: the store tidies up after a full disk before the
+ * error is told, and whoever hears of it may end the program there. */
+bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s,
+                          const char *json)
 {
     char weights[PITH_PATH], final[PITH_PATH];
     uint64_t hash;
@@ -174,13 +181,15 @@ static char *check(const char *directory, int64_t step, char why[256])
     else if (bytes != wanted)
         snprintf(why, 256, WEIGHTS " has %lld bytes of %lld", (long long)bytes, (long long)wanted);
     else if (strcmp(text, told))
-        snprintf(why, 256, WEIGHTS " is not what was written: its hash is %s, not %.32s", text, told);
+        snprintf(why, 256, WEIGHTS " is not what was written: its hash is %s, not %.32s", text,
+                 told);
     else all = json_dumps(state, 0);
     json_decref(state);
     return all;
 }
 
-bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json, FILE *log)
+bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json,
+                          FILE *log)
 {
     char path[PITH_PATH], why[256] = "";
     int count;
@@ -192,16 +201,20 @@ bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, c
         *json = check(directory, *step, now);
         if (k == 0) strcpy(why, now);
         if (!*json && log && k + 1 < count)
-            fprintf(log, "%s/step-%" PRId64 " is damaged: %s: going back to step-%" PRId64 "\n", directory, *step, now,
-                    steps[k + 1]);
+            fprintf(log, "%s/step-%" PRId64 " is damaged: %s: going back to step-%" PRId64 "\n",
+                    directory, *step, now, steps[k + 1]);
     }
     free(steps);
     if (!count) return pith_raise("%s: there is no checkpoint", directory);
     if (!*json)
-        return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s", directory, newest, why);
+        return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s",
+                          directory, newest, why);
     pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, *step);
-    /* A save cut off just before its end has left `latest` one behind: it names what the run goes on from. */
-    const int code = pith_store_load(s, path) && check_finite(directory, *step, s) ? replace_link(directory, *step) : -1;
+    /* A save cut off just before its end has left `latest` one behind: it names what the run goes
+     * on from. */
+    const int code = pith_store_load(s, path) && check_finite(directory, *step, s)
+                         ? replace_link(directory, *step)
+                         : -1;
     if (code == 0) return true;
     if (code > 0) pith_raise("%s/latest: cannot be written: %s", directory, strerror(code));
     free(*json);

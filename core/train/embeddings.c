@@ -1,5 +1,6 @@
-/* embeddings.c: a teacher's rows, computed once. The header of the file is a function of what was embedded and how, and rows
- * follow in order: a pass cut off is known by making its header again, and goes on from the file's own length. */
+/* embeddings.c: a teacher's rows, computed once. The header of the file is a function of what was
+ * embedded and how, and rows follow in order: a pass cut off is known by making its header again,
+ * and goes on from the file's own length. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -12,9 +13,9 @@
 
 struct pith_embeddings {
     pith_file *file;
-    const float *image, *text;          /* (views * n, width), (n, width) */
+    const float *image, *text; /* (views * n, width), (n, width) */
     int n, width, views, pairs;
-    int *row;                           /* place in the pack -> row, (pairs) */
+    int *row; /* place in the pack -> row, (pairs) */
 };
 
 static int count_of(const pith_embeddings_key *key)
@@ -24,7 +25,8 @@ static int count_of(const pith_embeddings_key *key)
     return n;
 }
 
-/* The eight bytes of length and the JSON, padded so that rows begin at a multiple of eight. Freed by the caller. */
+/* The eight bytes of length and the JSON, padded so that rows begin at a multiple of eight. Freed
+ * by the caller. */
 static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
     char data[17], teacher[17], views[16], batch[16];
@@ -34,11 +36,14 @@ static char *make_header(const pith_embeddings_key *key, size_t *size)
     snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
     snprintf(views, sizeof views, "%d", key->views);
     snprintf(batch, sizeof batch, "%d", key->batch);
-    json_t *header = json_pack(
-        "{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}, s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]}}", "__metadata__",
-        "format", "pt", "kind", "pith-embeddings", "data", data, "split", key->pack->split_name[key->split], "teacher", teacher,
-        "views", views, "batch", batch, "image", "dtype", "F32", "shape", images, key->width, "data_offsets", (json_int_t)0,
-        images * row, "text", "dtype", "F32", "shape", n, key->width, "data_offsets", images * row, (images + n) * row);
+    json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s},"
+                               " s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]}}",
+                               "__metadata__", "format", "pt", "kind", "pith-embeddings", "data",
+                               data, "split", key->pack->split_name[key->split], "teacher", teacher,
+                               "views", views, "batch", batch, "image", "dtype", "F32", "shape",
+                               images, key->width, "data_offsets", (json_int_t)0, images * row,
+                               "text", "dtype", "F32", "shape", n, key->width, "data_offsets",
+                               images * row, (images + n) * row);
     char *json = json_dumps(header, JSON_COMPACT);
     const size_t length = json ? (strlen(json) + 7) / 8 * 8 : 0;
     char *text = json ? malloc(length + 9) : NULL;
@@ -56,17 +61,18 @@ static char *make_header(const pith_embeddings_key *key, size_t *size)
 
 typedef struct {
     const pith_embeddings_key *key;
-    int n, *index;                      /* places in the pack, (n) */
-    int batches;                        /* of one view */
+    int n, *index; /* places in the pack, (n) */
+    int batches;   /* of one view */
     FILE *file;
-    pith_real *rows;                    /* (batch, width) */
+    pith_real *rows; /* (batch, width) */
     float *out;
 } writer;
 
 /* The bytes that batches 0 .. j-1 take; the captions' come after those of the last view. */
 static size_t bytes_before(const writer *w, int64_t j)
 {
-    return (size_t)(j / w->batches * w->n + j % w->batches * w->key->batch) * (size_t)w->key->width * sizeof(float);
+    return (size_t)(j / w->batches * w->n + j % w->batches * w->key->batch) *
+           (size_t)w->key->width * sizeof(float);
 }
 
 static bool write_batch(writer *w, int64_t j, pith_embed_batch *embed, void *context)
@@ -75,14 +81,17 @@ static bool write_batch(writer *w, int64_t j, pith_embed_batch *embed, void *con
     const int view = (int)(j / w->batches), first = (int)(j % w->batches) * key->batch;
     const int count = w->n - first < key->batch ? w->n - first : key->batch;
     const size_t size = (size_t)count * (size_t)key->width;
-    if (!embed(context, view == key->views ? -1 : view, count, w->index + first, w->rows)) return false;
+    if (!embed(context, view == key->views ? -1 : view, count, w->index + first, w->rows))
+        return false;
     for (size_t i = 0; i < size; i++) w->out[i] = (float)w->rows[i];
     errno = 0;
-    return (fwrite(w->out, sizeof *w->out, size, w->file) == size && fflush(w->file) == 0 && fsync(fileno(w->file)) == 0) ||
+    return (fwrite(w->out, sizeof *w->out, size, w->file) == size && fflush(w->file) == 0 &&
+            fsync(fileno(w->file)) == 0) ||
            pith_raise("stored embeddings cannot be written: %s", strerror(errno));
 }
 
-/* How many batches an earlier pass has left in the file; it is then open behind them. -1 after an error. */
+/* How many batches an earlier pass has left in the file; it is then open behind them. -1 after an
+ * error. */
 static int64_t open_part(writer *w, const char *part)
 {
     size_t size;
@@ -111,17 +120,22 @@ static bool write_all(writer *w, const char *part, pith_embed_batch *embed, void
     const int64_t all = (w->key->views + 1) * (int64_t)w->batches, done = open_part(w, part);
     bool good = done >= 0;
     for (int64_t j = done; good && j < all; j++) good = write_batch(w, j, embed, context);
-    if (w->file && fclose(w->file) && good) good = pith_raise("%s: cannot be written: %s", part, strerror(errno));
+    if (w->file && fclose(w->file) && good)
+        good = pith_raise("%s: cannot be written: %s", part, strerror(errno));
     return good;
 }
 
-bool pith_embeddings_write(const char *path, const pith_embeddings_key *key, pith_embed_batch *embed, void *context)
+bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
+                           pith_embed_batch *embed, void *context)
 {
     char part[PITH_PATH], directory[PITH_PATH];
     if (access(path, F_OK) == 0) return true;
     const size_t room = (size_t)key->batch * (size_t)key->width;
-    writer w = { .key = key, .n = count_of(key), .index = malloc(sizeof(int) * ((size_t)key->pack->count + 1)),
-                 .rows = malloc(room * sizeof *w.rows), .out = malloc(room * sizeof *w.out) };
+    writer w = { .key = key,
+                 .n = count_of(key),
+                 .index = malloc(sizeof(int) * ((size_t)key->pack->count + 1)),
+                 .rows = malloc(room * sizeof *w.rows),
+                 .out = malloc(room * sizeof *w.out) };
     bool good = (w.index && w.rows && w.out) || pith_raise("%s: no memory", path);
     if (good && !w.n) good = pith_raise("%s: there is no pair in this part of the data", path);
     for (int i = 0, k = 0; good && i < key->pack->count; i++)
@@ -161,14 +175,17 @@ static bool check(const char *path, const pith_file *f, const pith_embeddings_ke
     if (strcmp(text_of(f, "kind"), "pith-embeddings"))
         return pith_raise("%s: this is not a file of stored embeddings", path);
     if (strcmp(text_of(f, "data"), data))
-        return pith_raise("%s: made from the data %s, these are the data %s", path, text_of(f, "data"), data);
+        return pith_raise("%s: made from the data %s, these are the data %s", path,
+                          text_of(f, "data"), data);
     if (strcmp(text_of(f, "teacher"), teacher))
-        return pith_raise("%s: made by the teacher %s, this is the teacher %s", path, text_of(f, "teacher"), teacher);
+        return pith_raise("%s: made by the teacher %s, this is the teacher %s", path,
+                          text_of(f, "teacher"), teacher);
     return (atoi(text_of(f, "views")) == key->views && !strcmp(text_of(f, "split"), split) &&
             is_rows(pith_file_find(f, "image"), (int64_t)key->views * n, key->width) &&
             is_rows(pith_file_find(f, "text"), n, key->width)) ||
-           pith_raise("%s: made with %s views of \"%s\", wanted are %d views of \"%s\" in rows of %d", path,
-                      text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
+           pith_raise(
+               "%s: made with %s views of \"%s\", wanted are %d views of \"%s\" in rows of %d",
+               path, text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
 }
 
 pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_key *key)
@@ -176,11 +193,16 @@ pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_ke
     pith_file *f = pith_file_open(path);
     pith_embeddings *e = f && check(path, f, key) ? calloc(1, sizeof *e) : NULL;
     if (!e) return pith_file_close(f), NULL;
-    *e = (pith_embeddings){ .file = f, .n = count_of(key), .width = key->width, .views = key->views,
-                            .pairs = key->pack->count, .row = malloc(sizeof *e->row * (size_t)key->pack->count) };
+    *e = (pith_embeddings){ .file = f,
+                            .n = count_of(key),
+                            .width = key->width,
+                            .views = key->views,
+                            .pairs = key->pack->count,
+                            .row = malloc(sizeof *e->row * (size_t)key->pack->count) };
     e->image = (const float *)(const void *)pith_file_find(f, "image")->data;
     e->text = (const float *)(const void *)pith_file_find(f, "text")->data;
-    for (int i = 0, k = 0; e->row && i < e->pairs; i++) e->row[i] = key->pack->split[i] == key->split ? k++ : -1;
+    for (int i = 0, k = 0; e->row && i < e->pairs; i++)
+        e->row[i] = key->pack->split[i] == key->split ? k++ : -1;
     if (e->row) return e;
     pith_embeddings_close(e);
     return pith_raise("%s: no memory", path), NULL;
@@ -194,13 +216,16 @@ void pith_embeddings_close(pith_embeddings *e)
     free(e);
 }
 
-void pith_embeddings_gather(const pith_embeddings *e, const pith_minibatch *b, pith_real *image, pith_real *text)
+void pith_embeddings_gather(const pith_embeddings *e, const pith_minibatch *b, pith_real *image,
+                            pith_real *text)
 {
     const size_t width = (size_t)e->width, view = (size_t)(b->view % e->views) * (size_t)e->n;
     for (int k = 0; k < b->pairs; k++) {
         assert(e->row[b->index[k]] >= 0);
         const size_t row = (size_t)e->row[b->index[k]], to = (size_t)k * width;
-        for (size_t i = 0; image && i < width; i++) image[to + i] = (pith_real)e->image[(view + row) * width + i];
-        for (size_t i = 0; text && i < width; i++) text[to + i] = (pith_real)e->text[row * width + i];
+        for (size_t i = 0; image && i < width; i++)
+            image[to + i] = (pith_real)e->image[(view + row) * width + i];
+        for (size_t i = 0; text && i < width; i++)
+            text[to + i] = (pith_real)e->text[row * width + i];
     }
 }

@@ -1,12 +1,16 @@
-/* evaluate.c: how well rows find their partners. One mechanism, the rank of the right answer, serves retrieval both ways and
- * zero-shot classification. Similarities are never kept: memory grows with the number of rows, not with its square. */
+/* evaluate.c: how well rows find their partners. One mechanism, the rank of the right answer,
+ * serves retrieval both ways and zero-shot classification. Similarities are never kept: memory
+ * grows with the number of rows, not with its square. */
 #include <math.h>
 #include <stdlib.h>
 #include "train.h"
 
 enum { LANES = 32 };
 
-typedef struct { const pith_real *row; int group; } item;
+typedef struct {
+    const pith_real *row;
+    int group;
+} item;
 
 static const int at[3] = { 1, 5, 10 };
 
@@ -23,9 +27,10 @@ static pith_real dot(int width, const pith_real *a, const pith_real *b)
     return lane[0];
 }
 
-/* rank[q]: one more than the wrong candidates that the query likes at least as well as its best right one. What is not a number
- * counts against it. */
-static void rank_queries(int width, int n, const item *queries, int m, const item *candidates, int *rank)
+/* rank[q]: one more than the wrong candidates that the query likes at least as well as its best
+ * right one. What is not a number counts against it. */
+static void rank_queries(int width, int n, const item *queries, int m, const item *candidates,
+                         int *rank)
 {
 #pragma omp parallel for schedule(static)
     for (int q = 0; q < n; q++) {
@@ -37,7 +42,8 @@ static void rank_queries(int width, int n, const item *queries, int m, const ite
         }
         int before = 0;
         for (int c = 0; c < m; c++)
-            before += candidates[c].group != queries[q].group && !(dot(width, queries[q].row, candidates[c].row) < best);
+            before += candidates[c].group != queries[q].group &&
+                      !(dot(width, queries[q].row, candidates[c].row) < best);
         rank[q] = before + 1;
     }
 }
@@ -61,11 +67,14 @@ static void summarise(pith_retrieval *r, int direction, int n, const int *rank)
 static double chance(int n, int right, int k)
 {
     double miss = 1;
-    for (int j = 0; j < k && miss > 0; j++) miss *= n - j > right ? (double)(n - right - j) / (n - j) : 0;
+    for (int j = 0; j < k && miss > 0; j++)
+        miss *= n - j > right ? (double)(n - right - j) / (n - j) : 0;
     return 1 - miss;
 }
 
-typedef struct { int group, index; } member;
+typedef struct {
+    int group, index;
+} member;
 
 static int by_group(const void *a, const void *b)
 {
@@ -74,7 +83,8 @@ static int by_group(const void *a, const void *b)
 }
 
 /* One caption of each group, its first; adds what chance finds of each to r. */
-static int distinct(int n, int width, const pith_real *text, const int *group, item *captions, pith_retrieval *r)
+static int distinct(int n, int width, const pith_real *text, const int *group, item *captions,
+                    pith_retrieval *r)
 {
     member *members = malloc(sizeof *members * (size_t)n);
     int count = 0;
@@ -82,7 +92,8 @@ static int distinct(int n, int width, const pith_real *text, const int *group, i
     qsort(members, (size_t)n, sizeof *members, by_group);
     for (int i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && members[end].group == members[i].group;) end++;
-        captions[count++] = (item){ text + (size_t)members[i].index * (size_t)width, members[i].group };
+        captions[count++] = (item){ text + (size_t)members[i].index * (size_t)width,
+                                    members[i].group };
         for (int k = 0; k < 3; k++) r->chance[0][k] += chance(n, end - i, at[k]);
     }
     free(members);
@@ -93,11 +104,13 @@ static int distinct(int n, int width, const pith_real *text, const int *group, i
     return count;
 }
 
-pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image, const pith_real *text, const int *group)
+pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
+                                      const pith_real *text, const int *group)
 {
     pith_retrieval r = { .pictures = n };
     if (n < 1) return r;
-    item *pictures = malloc(sizeof *pictures * (size_t)n), *captions = malloc(sizeof *captions * (size_t)n);
+    item *pictures = malloc(sizeof *pictures * (size_t)n),
+         *captions = malloc(sizeof *captions * (size_t)n);
     int *rank = malloc(sizeof *rank * (size_t)n);
     for (int i = 0; i < n; i++) pictures[i] = (item){ image + (size_t)i * (size_t)width, group[i] };
     r.captions = distinct(n, width, text, group, captions, &r);
@@ -111,12 +124,14 @@ pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image, 
     return r;
 }
 
-pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label, int classes,
-                                      const pith_real *rows)
+pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label,
+                                      int classes, const pith_real *rows)
 {
     pith_zero_shot z = { .classes = classes };
-    item *pictures = malloc(sizeof *pictures * (size_t)(n + 1)), *names = malloc(sizeof *names * (size_t)(classes + 1));
-    int *rank = malloc(sizeof *rank * (size_t)(n + 1)), *size = calloc((size_t)classes + 1, sizeof *size), most = 0;
+    item *pictures = malloc(sizeof *pictures * (size_t)(n + 1)),
+         *names = malloc(sizeof *names * (size_t)(classes + 1));
+    int *rank = malloc(sizeof *rank * (size_t)(n + 1)),
+        *size = calloc((size_t)classes + 1, sizeof *size), most = 0;
     for (int c = 0; c < classes; c++) names[c] = (item){ rows + (size_t)c * (size_t)width, c };
     for (int i = 0; i < n; i++) {
         if (label[i] < 0 || label[i] >= classes) continue;

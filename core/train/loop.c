@@ -1,7 +1,9 @@
-/* loop.c: the training loop. A step is one plan: loss, gradient, clipping, guard, optimizer and average. For each size of
- * batch there is one graph over the same store, built when the first such batch comes.
+/* loop.c: the training loop. A step is one plan: loss, gradient, clipping, guard, optimizer and
+ * average. For each size of batch there is one graph over the same store, built when the first such
+ * batch comes.
  *
- * What a step does depends on its number and the store alone, so a run cut off anywhere goes on with the same bits. */
+ * What a step does depends on its number and the store alone, so a run cut off anywhere goes on
+ * with the same bits. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -12,7 +14,7 @@
 #include <unistd.h>
 #include "parts.h"
 
-enum { MOST_SKIPPED = 100 };            /* steps in a row without a finite gradient */
+enum { MOST_SKIPPED = 100 }; /* steps in a row without a finite gradient */
 
 typedef struct {
     int tokens;
@@ -22,7 +24,7 @@ typedef struct {
     pith_node **watched;
     const char *const *names;
     int n_watched;
-    pith_metric *line;                  /* room for one of metrics.jsonl */
+    pith_metric *line; /* room for one of metrics.jsonl */
 } program;
 
 typedef struct {
@@ -33,10 +35,10 @@ typedef struct {
     pith_loader *loader;
     program programs[6];
     int n_programs;
-    bool resumed, named;                /* from a checkpoint; what is not trained was told */
-    pith_real rate, progress;           /* fed */
+    bool resumed, named;      /* from a checkpoint; what is not trained was told */
+    pith_real rate, progress; /* fed */
     int step_number;
-    int64_t step, saved, evaluated;     /* steps done, and when that was last done */
+    int64_t step, saved, evaluated; /* steps done, and when that was last done */
     int64_t skipped, in_a_row;
     double loss, best, waited, waited_before, seconds_before, start;
     pith_metrics metrics;
@@ -54,10 +56,14 @@ static void name_unreached(training *t, int n, pith_node *const *params, const b
     int count = 0;
     for (int k = 0; k < n; k++) {
         const size_t used = strlen(text);
-        if (!reached[k] && count++ < 4) snprintf(text + used, sizeof text - used, "%s%s", count > 1 ? ", " : "", params[k]->name);
+        if (!reached[k] && count++ < 4)
+            snprintf(text + used, sizeof text - used, "%s%s", count > 1 ? ", " : "",
+                     params[k]->name);
     }
-    if (count > 4) snprintf(text + strlen(text), sizeof text - strlen(text), " and %d more", count - 4);
-    if (count && !t->named) pith_progress_say(&t->bar, "not trained, since the loss does not reach it: %s", text);
+    if (count > 4)
+        snprintf(text + strlen(text), sizeof text - strlen(text), " and %d more", count - 4);
+    if (count && !t->named)
+        pith_progress_say(&t->bar, "not trained, since the loss does not reach it: %s", text);
     t->named = true;
 }
 
@@ -83,7 +89,7 @@ static pith_node *update(training *t, program *p)
     const int n = reached_params(t, p, &params);
     if (!n) return NULL;
     pith_node **gradients = malloc(sizeof *gradients * (size_t)n), *all = NULL;
-    p->rate = pith_input(p->graph, "rate", PITH_F32, PITH_END);
+    p->rate = pith_input(p->graph, "rate", PITH_F32);
     if (pith_grad(p->loss, n, params, gradients)) {
         const pith_adamw_options adamw = { o->beta1, o->beta2, o->epsilon, o->decay };
         pith_clip_norm(n, gradients, o->clip_norm, &p->norm);
@@ -118,8 +124,8 @@ static bool build(training *t, program *p, int tokens)
     p->plan = pith_plan_new(p->graph, n, outputs);
     free(outputs);
     if (p->plan && t->resumed && pith_store_count(t->store) > before)
-        return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it", t->o->directory,
-                          pith_store_at(t->store, before)->name);
+        return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it",
+                          t->o->directory, pith_store_at(t->store, before)->name);
     return p->plan != NULL;
 }
 
@@ -139,7 +145,8 @@ static bool record(training *t, program *p)
     p->line[n++] = (pith_metric){ "loss", t->loss };
     p->line[n++] = (pith_metric){ "norm", pith_scalar(p->plan, p->norm) };
     p->line[n++] = (pith_metric){ "rate", (double)t->rate };
-    for (int k = 0; k < p->n_watched; k++) p->line[n++] = (pith_metric){ p->names[k], pith_scalar(p->plan, p->watched[k]) };
+    for (int k = 0; k < p->n_watched; k++)
+        p->line[n++] = (pith_metric){ p->names[k], pith_scalar(p->plan, p->watched[k]) };
     p->line[n++] = (pith_metric){ "skipped", (double)t->skipped };
     p->line[n++] = (pith_metric){ "seconds", t->seconds_before + pith_seconds() - t->start };
     return pith_metrics_write(&t->metrics, t->step, n, p->line);
@@ -164,8 +171,10 @@ static bool train_step(training *t)
     t->skipped += !ok;
     if (!record(t, p)) return false;
     if (t->in_a_row == MOST_SKIPPED)
-        return pith_raise("step %" PRId64 ": %d steps in a row had no finite gradient, the loss is %g; PITH_NAN=1 tells where",
-                          t->step, MOST_SKIPPED, t->loss);
+        return pith_raise(
+            "step %" PRId64
+            ": %d steps in a row had no finite gradient, the loss is %g; PITH_NAN=1 tells where",
+            t->step, MOST_SKIPPED, t->loss);
     pith_progress_show(&t->bar, t->step, t->loss, t->waited - t->waited_before);
     return true;
 }
@@ -181,12 +190,15 @@ static bool evaluate(training *t)
     const int n = t->task->evaluate(t->task->context, m);
     if (n < 0 || !pith_metrics_write(&t->metrics, t->step, n, m)) return false;
     for (int k = 0; k < n && strlen(text) < 700; k++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "  %.60s %.4g", m[k].name, m[k].value);
-    pith_progress_say(&t->bar, "%" PRId64 "/%" PRId64 "  loss %.4f%s", t->step, t->o->steps, t->loss, text);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "  %.60s %.4g", m[k].name,
+                 m[k].value);
+    pith_progress_say(&t->bar, "%" PRId64 "/%" PRId64 "  loss %.4f%s", t->step, t->o->steps,
+                      t->loss, text);
     if (n < 1 || m[0].value <= t->best || isnan(m[0].value)) return true;
     t->best = m[0].value;
     pith_path(path, "%s/best", t->o->directory);
-    if (mkdir(path, 0777) && errno != EEXIST) return pith_raise("%s: cannot be made: %s", path, strerror(errno));
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return pith_raise("%s: cannot be made: %s", path, strerror(errno));
     return !t->task->export_model || t->task->export_model(t->task->context, path);
 }
 
@@ -197,17 +209,20 @@ static bool save(training *t)
     const int64_t batches = pith_loader_batches(t->loader);
     snprintf(hash, sizeof hash, "%016" PRIx64, t->data.pack->hash);
     json_t *options = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
-    json_t *state = json_pack("{s:I, s:I, s:I, s:i, s:I, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "epoch",
-                              (json_int_t)(t->step / batches), "batch_of_epoch", (json_int_t)(t->step % batches), "sample",
-                              (json_int_t)(t->step * t->data.batch), "stage", t->o->stage, "seed", (json_int_t)t->o->seed,
-                              "data_hash", hash, "batch", t->data.batch, "data_seed", (json_int_t)t->data.seed, "skipped",
-                              (json_int_t)t->skipped, "skipped_in_a_row", (json_int_t)t->in_a_row, "loss",
-                              pith_number(t->loss), "best", pith_number(t->best), "seconds",
-                              t->seconds_before + pith_seconds() - t->start, "waited", t->waited, "options", options);
+    json_t *state = json_pack(
+        "{s:I, s:I, s:I, s:i, s:I, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "epoch",
+        (json_int_t)(t->step / batches), "batch_of_epoch", (json_int_t)(t->step % batches),
+        "sample", (json_int_t)(t->step * t->data.batch), "stage", t->o->stage, "seed",
+        (json_int_t)t->o->seed, "data_hash", hash, "batch", t->data.batch, "data_seed",
+        (json_int_t)t->data.seed, "skipped", (json_int_t)t->skipped, "skipped_in_a_row",
+        (json_int_t)t->in_a_row, "loss", pith_number(t->loss), "best", pith_number(t->best),
+        "seconds", t->seconds_before + pith_seconds() - t->start, "waited", t->waited, "options",
+        options);
     char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
     json_decref(state);
     const bool good = text ? pith_metrics_sync(&t->metrics) &&
-                             pith_checkpoint_save(t->o->directory, t->step, t->o->keep, t->store, text)
+                                 pith_checkpoint_save(t->o->directory, t->step, t->o->keep,
+                                                      t->store, text)
                            : pith_raise("no memory for a checkpoint");
     free(text);
     t->saved = t->step;
@@ -230,11 +245,14 @@ static bool run(training *t)
     if (good && t->step < t->o->steps) {
         good = t->saved == t->step || save(t);
         if (good)
-            pith_progress_say(&t->bar, "stopped after step %" PRId64 " of %" PRId64 ", which is saved: go on with --resume %s",
+            pith_progress_say(&t->bar,
+                              "stopped after step %" PRId64 " of %" PRId64
+                              ", which is saved: go on with --resume %s",
                               t->step, t->o->steps, t->o->directory);
         return good;
     }
-    return good && (!t->task->export_model || t->task->export_model(t->task->context, t->o->directory));
+    return good &&
+           (!t->task->export_model || t->task->export_model(t->task->context, t->o->directory));
 }
 
 /* ---- beginning and end ---- */
@@ -249,23 +267,30 @@ static double number_of(const json_t *state, const char *key, double otherwise)
 static bool same_run(const training *t, const json_t *state)
 {
     char hash[17];
-    const char *data = json_string_value(json_object_get(state, "data_hash")), *where = t->o->directory;
-    const struct { const char *name; json_int_t now; } same[] = {
-        { "stage", t->o->stage }, { "seed", (json_int_t)t->o->seed }, { "batch", t->data.batch },
+    const char *data = json_string_value(json_object_get(state, "data_hash")),
+               *where = t->o->directory;
+    const struct {
+        const char *name;
+        json_int_t now;
+    } same[] = {
+        { "stage", t->o->stage },
+        { "seed", (json_int_t)t->o->seed },
+        { "batch", t->data.batch },
         { "data_seed", (json_int_t)t->data.seed },
     };
     snprintf(hash, sizeof hash, "%016" PRIx64, t->data.pack->hash);
     if (!data || strcmp(data, hash))
-        return pith_raise("%s: its checkpoint was trained on the data %s, these are the data %s", where,
-                          data ? data : "(none)", hash);
+        return pith_raise("%s: its checkpoint was trained on the data %s, these are the data %s",
+                          where, data ? data : "(none)", hash);
     for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
         const json_int_t then = json_integer_value(json_object_get(state, same[k].name));
         if (then != same[k].now)
-            return pith_raise("%s: its checkpoint has %s %lld, this run has %lld", where, same[k].name, (long long)then,
-                              (long long)same[k].now);
+            return pith_raise("%s: its checkpoint has %s %lld, this run has %lld", where,
+                              same[k].name, (long long)then, (long long)same[k].now);
     }
-    return t->step <= t->o->steps || pith_raise("%s: its checkpoint is of step %" PRId64 ", only %" PRId64 " are asked for",
-                                                where, t->step, t->o->steps);
+    return t->step <= t->o->steps ||
+           pith_raise("%s: its checkpoint is of step %" PRId64 ", only %" PRId64 " are asked for",
+                      where, t->step, t->o->steps);
 }
 
 static bool resume(training *t)
@@ -295,18 +320,23 @@ static bool begin(training *t)
     json_error_t error;
     const char *directory = t->o->directory;
     pith_path(latest, "%s/latest", directory);
-    if (mkdir(directory, 0777) && errno != EEXIST) return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
+    if (mkdir(directory, 0777) && errno != EEXIST)
+        return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
     if (t->o->steps < 1 || t->o->warmup < 0)
-        return pith_raise("a training needs at least 1 step and no negative warm-up: found %" PRId64 " and %" PRId64, t->o->steps,
-                          t->o->warmup);
+        return pith_raise("a training needs at least 1 step and no negative warm-up: found %" PRId64
+                          " and %" PRId64,
+                          t->o->steps, t->o->warmup);
     json_t *record = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
     if (!record) return pith_raise("%s: the run's record is no JSON: %s", directory, error.text);
     json_decref(record);
     if (!t->o->resume && lstat(latest, &info) == 0)
-        return pith_raise("%s holds a run already: go on with --resume %s, or choose another directory", directory, directory);
+        return pith_raise(
+            "%s holds a run already: go on with --resume %s, or choose another directory",
+            directory, directory);
     if (t->o->resume && !resume(t)) return false;
     t->loader = pith_loader_new(&t->data, t->step);
-    return t->loader && pith_run_write(t->o, &t->data) && pith_metrics_open(&t->metrics, directory, t->step);
+    return t->loader && pith_run_write(t->o, &t->data) &&
+           pith_metrics_open(&t->metrics, directory, t->step);
 }
 
 static void end(training *t)
@@ -320,12 +350,18 @@ static void end(training *t)
     pith_progress_end(&t->bar);
 }
 
-bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data, const pith_train_options *options,
-                pith_train_result *result)
+bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
+                const pith_train_options *options, pith_train_result *result)
 {
-    training t = { .task = task, .store = store, .o = options, .data = *data, .loss = (double)NAN, .best = (double)-INFINITY,
+    training t = { .task = task,
+                   .store = store,
+                   .o = options,
+                   .data = *data,
+                   .loss = (double)NAN,
+                   .best = (double)-INFINITY,
                    .start = pith_seconds() };
-    const struct sigaction action = { .sa_handler = stop, .sa_flags = (int)SA_RESETHAND };     /* a second one kills */
+    /* a second one kills */
+    const struct sigaction action = { .sa_handler = stop, .sa_flags = (int)SA_RESETHAND };
     struct sigaction before[2];
     t.data.shuffle = true;
     stopped = 0;
@@ -339,8 +375,11 @@ bool pith_train(const pith_task *task, pith_store *store, const pith_loader_opti
         sigaction(SIGTERM, &before[1], NULL);
     }
     if (!pith_metrics_close(&t.metrics)) good = false;
-    *result = (pith_train_result){ .steps = t.step, .skipped = t.skipped, .loss = t.loss,
-                                   .seconds = t.seconds_before + pith_seconds() - t.start, .waited = t.waited,
+    *result = (pith_train_result){ .steps = t.step,
+                                   .skipped = t.skipped,
+                                   .loss = t.loss,
+                                   .seconds = t.seconds_before + pith_seconds() - t.start,
+                                   .waited = t.waited,
                                    .best = isfinite(t.best) ? t.best : (double)NAN,
                                    .interrupted = good && t.step < options->steps };
     end(&t);

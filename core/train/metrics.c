@@ -1,4 +1,5 @@
-/* metrics.c: what a run leaves behind to be read: metrics.jsonl, a line a step and one an evaluation, and run.json. */
+/* metrics.c: what a run leaves behind to be read: metrics.jsonl, a line a step and one an
+ * evaluation, and run.json. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -16,7 +17,8 @@ static bool failed(const pith_metrics *m)
     return pith_raise("%s: cannot be written: %s", m->path, strerror(errno));
 }
 
-/* A resumed run writes the lines after its step once more; one cut off in the middle is the last. */
+/* A resumed run writes the lines after its step once more; one cut off in the middle is the last.
+ */
 bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step)
 {
     pith_path(m->path, "%s/metrics.jsonl", directory);
@@ -43,8 +45,10 @@ bool pith_metrics_write(pith_metrics *m, int64_t step, int n, const pith_metric 
 {
     json_t *line = json_object();
     json_object_set_new(line, "step", json_integer(step));
-    for (int k = 0; k < n; k++) json_object_set_new(line, values[k].name, pith_number(values[k].value));
-    const bool good = json_dumpf(line, m->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 && fputc('\n', m->file) != EOF;
+    for (int k = 0; k < n; k++)
+        json_object_set_new(line, values[k].name, pith_number(values[k].value));
+    const bool good = json_dumpf(line, m->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
+                      fputc('\n', m->file) != EOF;
     json_decref(line);
     return good || failed(m);
 }
@@ -76,9 +80,9 @@ static json_t *machine(void)
     char name[128];
     processor(name);
     uname(&u);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i}", "system", u.sysname, "release", u.release, "architecture",
-                     u.machine, "processor", name, "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads",
-                     omp_get_max_threads());
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i}", "system", u.sysname, "release", u.release,
+                     "architecture", u.machine, "processor", name, "processors",
+                     (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", omp_get_max_threads());
 }
 
 bool pith_run_write(const pith_train_options *o, const pith_loader_options *data)
@@ -86,18 +90,24 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
     char path[PITH_PATH], hash[17];
     json_error_t error;
     json_t *record = o->record ? json_loads(o->record, 0, &error) : json_object();
-    if (!json_is_object(record)) return json_decref(record), pith_raise("the record of a run is not a JSON object");
+    if (!json_is_object(record))
+        return json_decref(record), pith_raise("the record of a run is not a JSON object");
     snprintf(hash, sizeof hash, "%016" PRIx64, data->pack->hash);
-    json_t *run = json_pack(
-        "{s:o, s:{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:I}, s:{s:s, s:i, s:s, s:i, s:I}, s:o}", "options",
-        record, "training", "steps", (json_int_t)o->steps, "warmup", (json_int_t)o->warmup, "rate", o->rate, "decay", o->decay,
-        "beta1", o->beta1, "beta2", o->beta2, "epsilon", o->epsilon, "clip_norm", o->clip_norm, "ema", o->ema, "schedule",
-        o->schedule == PITH_COSINE ? "cosine" : "constant", "stage", o->stage, "seed", (json_int_t)o->seed, "data", "hash", hash,
-        "pairs", data->pack->count, "split", data->pack->split_name[data->split], "batch", data->batch, "seed",
-        (json_int_t)data->seed, "machine", machine());
+    json_t *run = json_pack("{s:o, s:{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:I},"
+                            " s:{s:s, s:i, s:s, s:i, s:I}, s:o}",
+                            "options", record, "training", "steps", (json_int_t)o->steps, "warmup",
+                            (json_int_t)o->warmup, "rate", o->rate, "decay", o->decay, "beta1",
+                            o->beta1, "beta2", o->beta2, "epsilon", o->epsilon, "clip_norm",
+                            o->clip_norm, "ema", o->ema, "schedule",
+                            o->schedule == PITH_COSINE ? "cosine" : "constant", "stage", o->stage,
+                            "seed", (json_int_t)o->seed, "data", "hash", hash, "pairs",
+                            data->pack->count, "split", data->pack->split_name[data->split],
+                            "batch", data->batch, "seed", (json_int_t)data->seed, "machine",
+                            machine());
     char *text = json_dumps(run, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     pith_path(path, "%s/run.json", o->directory);
-    const bool good = text ? pith_write_file(path, text, strlen(text)) : pith_raise("%s: no memory", path);
+    const bool good = text ? pith_write_file(path, text, strlen(text))
+                           : pith_raise("%s: no memory", path);
     free(text);
     json_decref(run);
     return good;

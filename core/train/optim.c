@@ -1,5 +1,6 @@
-/* optim.c: optimizers are graph: a few pointwise nodes a param, which the planner fuses into one pass over memory, and an
- * assign. Every assigned leaf is guarded alike: where(ok, new, old), never a product, so that NaN cannot leak. */
+/* optim.c: optimizers are graph: a few pointwise nodes a param, which the planner fuses into one
+ * pass over memory, and an assign. Every assigned leaf is guarded alike: where(ok, new, old), never
+ * a product, so that NaN cannot leak. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static node *write_param(node *param, node *value, node *ok)
     return write(param, value, ok);
 }
 
-static node *blend(node *old, node *new, double share)      /* old + share (new - old) */
+static node *blend(node *old, node *new, double share) /* old + share (new - old) */
 {
     return pith_add(old, pith_scale(pith_sub(new, old), share));
 }
@@ -36,23 +37,33 @@ static node *blend(node *old, node *new, double share)      /* old + share (new 
 static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
 
 /* The pairs must be of params and their gradients. */
-static bool good_pairs(const char *at, const char *who, int n, node *const *params, node *const *gradients, const node *rate)
+static bool good_pairs(const char *at, const char *who, int n, node *const *params,
+                       node *const *gradients, const node *rate)
 {
-    if (n < 1 || !rate) return pith_raise("%s: %s: %s", at, who, rate ? "there is nothing to train" : "the rate is NULL");
+    if (n < 1 || !rate)
+        return pith_raise("%s: %s: %s", at, who,
+                          rate ? "there is nothing to train" : "the rate is NULL");
     for (int k = 0; k < n && !pith_graph_error(rate->graph); k++) {
         const node *p = params[k], *d = gradients[k];
-        if (!p || !d) return pith_raise("%s: %s: the %s of pair %d is NULL", at, who, p ? "gradient" : "param", k);
-        if (!pith_is_param(p)) return pith_raise("%s: %s: node %d to train is no param, it was made at %s", at, who, k, p->at);
+        if (!p || !d)
+            return pith_raise("%s: %s: the %s of pair %d is NULL", at, who,
+                              p ? "gradient" : "param", k);
+        if (!pith_is_param(p))
+            return pith_raise("%s: %s: node %d to train is no param, it was made at %s", at, who, k,
+                              p->at);
         if (p->ndim != d->ndim || memcmp(p->dim, d->dim, sizeof *p->dim * (size_t)p->ndim))
-            return pith_raise("%s: %s: the gradient of %s has another shape than it", at, who, p->name);
+            return pith_raise("%s: %s: the gradient of %s has another shape than it", at, who,
+                              p->name);
     }
-    return !pith_graph_error(rate->graph);      /* which was told already */
+    return !pith_graph_error(rate->graph); /* which was told already */
 }
 
-static node *adamw(int n, node *const *params, node *const *gradients, node *rate, pith_adamw_options o, node *ok)
+static node *adamw(int n, node *const *params, node *const *gradients, node *rate,
+                   pith_adamw_options o, node *ok)
 {
     pith_graph *g = rate->graph;
-    node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)), *count = pith_state(g, "adamw.count", PITH_F32, 0, PITH_END);
+    node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)),
+         *count = pith_state(g, "adamw.count", PITH_F32, 0);
     node *t = pith_shift(count, 1);
     node *step = pith_div(rate, one_minus(pith_exp(pith_scale(t, log(o.beta1)))));
     node *root = pith_rsqrt(one_minus(pith_exp(pith_scale(t, log(o.beta2)))));
@@ -60,12 +71,17 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *rat
     int w = 0;
     for (int k = 0; k < n; k++) {
         const pith_param_group group = pith_group_of(params[k]);
-        node *m = beside(params[k], "adamw.m/"), *v = beside(params[k], "adamw.v/"), *old = params[k];
-        node *m1 = blend(m, gradients[k], 1 - o.beta1), *v1 = blend(v, pith_square(gradients[k]), 1 - o.beta2);
+        node *m = beside(params[k], "adamw.m/"), *v = beside(params[k], "adamw.v/"),
+             *old = params[k];
+        node *m1 = blend(m, gradients[k], 1 - o.beta1),
+             *v1 = blend(v, pith_square(gradients[k]), 1 - o.beta2);
         node *size = group.rate == 1 ? step : pith_scale(step, group.rate);
-        node *change = pith_mul(size, pith_div(m1, pith_shift(pith_mul(pith_sqrt(v1), root), o.epsilon)));
+        node *change = pith_mul(size,
+                                pith_div(m1, pith_shift(pith_mul(pith_sqrt(v1), root), o.epsilon)));
         if (group.decay && o.decay != 0)
-            old = pith_mul(old, group.rate == 1 ? keep : one_minus(pith_scale(rate, o.decay * fabs(group.rate))));
+            old = pith_mul(old, group.rate == 1
+                                    ? keep
+                                    : one_minus(pith_scale(rate, o.decay * fabs(group.rate))));
         writes[w++] = write(m, m1, ok);
         writes[w++] = write(v, v1, ok);
         writes[w++] = write_param(params[k], pith_sub(old, change), ok);
@@ -76,36 +92,40 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *rat
     return all;
 }
 
-node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *rate, pith_adamw_options o,
-                  node *ok)
+node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *rate,
+                  pith_adamw_options o, node *ok)
 {
     if (!good_pairs(at, "pith_adamw", n, params, gradients, rate)) return NULL;
     pith_enter(rate->graph, "pith_adamw", at);
     return pith_leave(rate->graph, adamw(n, params, gradients, rate, o, ok));
 }
 
-static node *sgd(int n, node *const *params, node *const *gradients, node *rate, double momentum, double decay, node *ok)
+static node *sgd(int n, node *const *params, node *const *gradients, node *rate, double momentum,
+                 double decay, node *ok)
 {
     node **writes = malloc(sizeof *writes * (size_t)(2 * n));
     int w = 0;
     for (int k = 0; k < n; k++) {
         const pith_param_group group = pith_group_of(params[k]);
         node *d = gradients[k];
-        if (decay != 0 && group.decay) d = pith_add(d, pith_scale(params[k], group.rate < 0 ? -decay : decay));
+        if (decay != 0 && group.decay)
+            d = pith_add(d, pith_scale(params[k], group.rate < 0 ? -decay : decay));
         if (momentum != 0) {
             node *m = beside(params[k], "sgd.m/");
             d = pith_add(pith_scale(m, momentum), d);
             writes[w++] = write(m, d, ok);
         }
-        writes[w++] = write_param(params[k], pith_sub(params[k], pith_mul(pith_scale(rate, group.rate), d)), ok);
+        writes[w++] = write_param(params[k],
+                                  pith_sub(params[k], pith_mul(pith_scale(rate, group.rate), d)),
+                                  ok);
     }
     node *all = pith_group(w, writes);
     free(writes);
     return all;
 }
 
-node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *rate, double momentum, double decay,
-                node *ok)
+node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *rate,
+                double momentum, double decay, node *ok)
 {
     if (!good_pairs(at, "pith_sgd", n, params, gradients, rate)) return NULL;
     pith_enter(rate->graph, "pith_sgd", at);
@@ -118,15 +138,16 @@ static node *ema(node *updated, double keep, node *ok)
     int w = 0;
     for (int k = 0; k < updated->n_in; k++) {
         node *assigned = updated->in[k], *param = assigned->in[0];
-        if (!pith_is_param(param)) continue;                /* a moment */
+        if (!pith_is_param(param)) continue; /* a moment */
         pith_store *store = pith_store_of(param->graph);
         char name[600];
         snprintf(name, sizeof name, "ema/%s", param->name);
         const int before = pith_store_count(store);
         node *mean = pith_state_like(param->graph, name, param);
         const bool fresh = pith_store_count(store) > before;
-        const pith_tensor *weights = pith_store_find(store, param->name), *average = pith_store_find(store, mean->name);
-        if (fresh && weights && average)                    /* the average starts at the weights as they are */
+        const pith_tensor *weights = pith_store_find(store, param->name),
+                          *average = pith_store_find(store, mean->name);
+        if (fresh && weights && average) /* the average starts at the weights as they are */
             memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
         writes[w++] = write(mean, blend(mean, assigned, 1 - keep), ok);
     }
@@ -138,7 +159,7 @@ static node *ema(node *updated, double keep, node *ok)
 
 node *pith_ema_(const char *at, node *updated, double keep, node *ok)
 {
-    if (!updated) return NULL;                  /* the optimizer told why */
+    if (!updated) return NULL; /* the optimizer told why */
     pith_enter(updated->graph, "pith_ema", at);
     return pith_leave(updated->graph, ema(updated, keep, ok));
 }
@@ -158,7 +179,8 @@ bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node
     }
     *norm = pith_sqrt(sum);
     if (limit > 0) {
-        node *factor = pith_minimum(pith_const(g, 1), pith_div(pith_const(g, limit), pith_shift(*norm, 1e-6)));
+        node *factor = pith_minimum(pith_const(g, 1),
+                                    pith_div(pith_const(g, limit), pith_shift(*norm, 1e-6)));
         for (int k = 0; k < n; k++) gradients[k] = pith_mul(gradients[k], factor);
     }
     pith_leave(g, NULL);

@@ -4,20 +4,18 @@
 #include <jansson.h>
 #include "train.h"
 
-/* files.c */
-#define PITH_PATH 4096
-void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
-void pith_remove_all(const char *path);                                     /* a file, or a directory of files */
-int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes);    /* 0 or an errno */
-
 /* metrics.c: metrics.jsonl and run.json. */
-typedef struct { FILE *file; char path[PITH_PATH]; } pith_metrics;
-bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step);       /* later lines are dropped */
+typedef struct {
+    FILE *file;
+    char path[PITH_PATH];
+} pith_metrics;
+/* later lines are dropped */
+bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step);
 bool pith_metrics_write(pith_metrics *m, int64_t step, int n, const pith_metric *values);
 bool pith_metrics_close(pith_metrics *m);
 bool pith_metrics_sync(pith_metrics *m);
-json_t *pith_number(double x);                              /* null if it is not finite */
-bool pith_run_write(const pith_train_options *o, const pith_loader_options *data);  /* run.json */
+json_t *pith_number(double x); /* null if it is not finite */
+bool pith_run_write(const pith_train_options *o, const pith_loader_options *data); /* run.json */
 
 /* progress.c */
 typedef struct {
@@ -31,6 +29,7 @@ typedef struct {
 double pith_seconds(void);
 void pith_progress_start(pith_progress *p, const pith_train_options *o, int64_t first, int batch);
 void pith_progress_show(pith_progress *p, int64_t step, double loss, double waited);
-void pith_progress_say(pith_progress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void pith_progress_say(pith_progress *p, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void pith_progress_end(pith_progress *p);
 #endif

@@ -1,4 +1,5 @@
-/* progress.c: how far it is: one line that is drawn again and again on a terminal, a line now and then elsewhere. */
+/* progress.c: how far it is: one line that is drawn again and again on a terminal, a line now and
+ * then elsewhere. */
 #include <stdarg.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +14,10 @@ double pith_seconds(void)
 
 void pith_progress_start(pith_progress *p, const pith_train_options *o, int64_t first, int batch)
 {
-    *p = (pith_progress){ .file = o->log, .title = o->title ? o->title : "train", .first = first, .steps = o->steps,
+    *p = (pith_progress){ .file = o->log,
+                          .title = o->title ? o->title : "train",
+                          .first = first,
+                          .steps = o->steps,
                           .batch = batch };
     p->terminal = o->log && isatty(fileno(o->log));
     p->start = p->shown = pith_seconds();
@@ -36,9 +40,12 @@ void pith_progress_show(pith_progress *p, int64_t step, double loss, double wait
     const int filled = (int)(WIDTH * step / p->steps);
     clear(p);
     fprintf(p->file, "%s ", p->title);
-    if (p->terminal) fprintf(p->file, "[%.*s%*s] ", filled, "########################", WIDTH - filled, "");
-    fprintf(p->file, "%lld/%lld  loss %.4f  %.0f pairs/s  %lld:%02lld left  %.0f %% waiting for data", (long long)step,
-            (long long)p->steps, loss, rate * p->batch, (long long)left / 60, (long long)left % 60, 100 * waited / seconds);
+    if (p->terminal)
+        fprintf(p->file, "[%.*s%*s] ", filled, "########################", WIDTH - filled, "");
+    fprintf(p->file,
+            "%lld/%lld  loss %.4f  %.0f pairs/s  %lld:%02lld left  %.0f %% waiting for data",
+            (long long)step, (long long)p->steps, loss, rate * p->batch, (long long)left / 60,
+            (long long)left % 60, 100 * waited / seconds);
     if (!p->terminal) fputc('\n', p->file);
     p->drawn = p->terminal;
     fflush(p->file);

@@ -94,17 +94,17 @@ static pith_batch make_batch(pith_graph *g, leaves *l)
 {
     static const int group[B] = { 0, 1, 2, 3, 2, 5 }, label[B] = { 0, 1, 2, 0, 1, 2 };
     pith_batch b = { .graph = g };
-    b.image_raw = pith_sample(g, -1, 1, B, D, PITH_END);
-    b.text_raw = pith_sample(g, -1, 1, B, D, PITH_END);
-    pith_node *logit_scale = pith_sample(g, 1, 2, PITH_END);
+    b.image_raw = pith_sample(g, -1, 1, B, D);
+    b.text_raw = pith_sample(g, -1, 1, B, D);
+    pith_node *logit_scale = pith_sample(g, 1, 2);
     b.image = pith_normalize(b.image_raw);
     b.text = pith_normalize(b.text_raw);
     b.scale = pith_exp(logit_scale);
-    b.teacher_image = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D, PITH_END)));
-    b.teacher_text = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D, PITH_END)));
+    b.teacher_image = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
+    b.teacher_text = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
     b.teacher_scale = pith_const(g, 5);
-    b.group = pith_const_array(g, PITH_I32, group, B, PITH_END);
-    b.label = pith_const_array(g, PITH_I32, label, B, PITH_END);
+    b.group = pith_const_array(g, PITH_I32, group, B);
+    b.label = pith_const_array(g, PITH_I32, label, B);
     b.progress = pith_const(g, 0.5);
     vary(l, b.image_raw, pith_sample_data(b.image_raw), "image");
     vary(l, b.text_raw, pith_sample_data(b.text_raw), "text");
@@ -152,7 +152,7 @@ static node *project(pith_graph *g, node *const *list, int n)
     node *sum = NULL;
     for (int k = 0; k < n; k++) {
         if (list[k]->dtype != PITH_F32) continue;
-        node *c = pith_sample(g, -1, 1, (int)pith_size(list[k]), PITH_END);
+        node *c = pith_sample(g, -1, 1, (int)pith_size(list[k]));
         node *term = pith_dot(list[k], RESHAPE_LIKE(c, list[k]));
         sum = sum ? pith_add(sum, term) : term;
     }
@@ -308,7 +308,7 @@ static const pith_op *const *load_ops(const char *path, const char *list)
     FILE *f = fopen(page, "w");
     if (!f) pith_raise("%s: cannot be written: %s", page, strerror(errno));
     fprintf(f,
-            "#define loss own_loss_\n#include \"%s\"\n#undef loss\n#include \"pith.h\"\n"
+            "#define loss own_loss_\n#include \"%s\"\n#undef loss\n#include \"loss.h\"\n"
             "static const pith_op *const list_[] = { %s0 };\n"
             "pith_node *loss(const pith_batch *b) { (void)b; return (pith_node *)list_; }\n",
             whole, list);

@@ -5,8 +5,8 @@
 #include "command.h"
 #include "emoji.h"
 
-#ifndef PITH_INCLUDE_DIR
-#define PITH_INCLUDE_DIR "core"
+#ifndef PITH_ROOT
+#define PITH_ROOT "."
 #endif
 
 static int64_t size = 32, count = 20000;

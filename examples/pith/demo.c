@@ -8,14 +8,24 @@
 #include <unistd.h>
 #include "demo.h"
 
-static recipe teaching = {
-    .loss = "clip", .augment = "strong", .schedule = "cosine", .steps = 900, .batch = 256,
-    .warmup = 60, .rate = 1.4e-3, .decay = 0.3, .clip_norm = 1
-};
-static recipe learning = {
-    .loss = "affinity+2*interactive", .augment = "strong", .schedule = "cosine", .steps = 500, .batch = 256,
-    .warmup = 30, .rate = 2e-3, .decay = 0.1, .clip_norm = 1
-};
+static recipe teaching = { .loss = "clip",
+                           .augment = "strong",
+                           .schedule = "cosine",
+                           .steps = 900,
+                           .batch = 256,
+                           .warmup = 60,
+                           .rate = 1.4e-3,
+                           .decay = 0.3,
+                           .clip_norm = 1 };
+static recipe learning = { .loss = "affinity+2*interactive",
+                           .augment = "strong",
+                           .schedule = "cosine",
+                           .steps = 500,
+                           .batch = 256,
+                           .warmup = 30,
+                           .rate = 2e-3,
+                           .decay = 0.1,
+                           .clip_norm = 1 };
 static const char *teacher_name = "demo-teacher", *student_name = "demo-student";
 static bool shapes;
 static int64_t seeds = 1;
@@ -52,8 +62,7 @@ static void remove_run(const char *path)
 {
     char record[4200];
     snprintf(record, sizeof record, "%s/run.json", path);
-    if (access(record, F_OK) == 0)
-        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (access(record, F_OK) == 0) nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void train(demo *d, contestant *c, const recipe *r, const teacher *t, double start)
@@ -62,11 +71,10 @@ static void train(demo *d, contestant *c, const recipe *r, const teacher *t, dou
     recipe own = *r;
     own.batch = teaching.batch;
     own.evaluate_every = (own.steps + 3) / 4;
-    const pith_train_result result =
-        train_model(&c->m, d->pack, &own, t, c->path, false, record, c->title);
+    const pith_train_result result = train_model(&c->m, d->pack, &own, t, c->path, false, record,
+                                                 c->title);
     free(record);
-    if (result.interrupted)
-        exit(130);
+    if (result.interrupted) exit(130);
     c->steps = result.steps;
     c->seconds = seconds_now() - start;
 }
@@ -124,10 +132,8 @@ static void measure(demo *d)
         for (int s = 0; s < d->splits; s++) {
             pairs p = encode_split(&m->config, m->store, m->tokenizer, d->pack, d->split[s]);
             c->measured[s] = measure_pairs(&p);
-            if (k == STUDENT)
-                d->rows[s] = p;
-            else
-                pairs_free(&p);
+            if (k == STUDENT) d->rows[s] = p;
+            else pairs_free(&p);
         }
     }
     demo_phase(d, "measure", start);
@@ -155,10 +161,8 @@ static void experiment(demo *d, const char *folder)
 
 static void forget(demo *d)
 {
-    for (int k = 0; k < MODELS; k++)
-        close_model(&d->model[k].m);
-    for (int s = 0; s < d->splits; s++)
-        pairs_free(&d->rows[s]);
+    for (int k = 0; k < MODELS; k++) close_model(&d->model[k].m);
+    for (int s = 0; s < d->splits; s++) pairs_free(&d->rows[s]);
 }
 
 /* ---- several seeds ---- */
@@ -203,8 +207,7 @@ static void run_seeds(demo *d)
     printf("  %-14s %-22s %-38s   %s\n", "split", "model", "words -> picture: R@1, R@5, R@10",
            "picture -> words: R@1, R@5, R@10");
     print_spread(d, found, seeds);
-    for (int64_t r = 0; r < seeds; r++)
-        free(found[r]);
+    for (int64_t r = 0; r < seeds; r++) free(found[r]);
     free(found);
 }
 
@@ -222,8 +225,7 @@ int command_demo(int argc, char **argv)
     d->out = words ? argv[1] : "runs/demo";
     d->shapes = shapes;
     d->side = 64;
-    if (seeds < 1)
-        pith_raise("--seeds is %lld, expected at least 1", (long long)seeds);
+    if (seeds < 1) pith_raise("--seeds is %lld, expected at least 1", (long long)seeds);
     demo_data(d);
     if (seeds > 1) {
         run_seeds(d);

@@ -7,30 +7,31 @@
 enum { TEACHER, STUDENT, SCRATCH, MODELS };
 
 typedef struct {
-    const char *name, *directory, *title;       /* for people; below the demo's; of the progress bar */
+    const char *name, *directory, *title; /* for people; below the demo's; of the progress bar */
     char path[4096];
     model m;
     int64_t steps;
     double seconds;
     clip_cost cost;
-    pith_retrieval measured[REPORT_MOST];       /* of each split */
+    pith_retrieval measured[REPORT_MOST]; /* of each split */
 } contestant;
 
 typedef struct {
     const char *out;
     bool shapes;
-    int side;                                   /* of the packed pictures */
+    int side; /* of the packed pictures */
     pith_pack *pack;
-    int splits, split[REPORT_MOST];             /* those that are measured */
-    pairs rows[REPORT_MOST];                    /* the distilled student's */
+    int splits, split[REPORT_MOST]; /* those that are measured */
+    pairs rows[REPORT_MOST];        /* the distilled student's */
     contestant model[MODELS];
     int phases;
     report_phase phase[REPORT_MOST];
 } demo;
 
-/* demo_data.c: fetches and packs into d->out, falls back on shapes where there is no network. Phases it took are noted. */
+/* demo_data.c: fetches and packs into d->out, falls back on shapes where there is no network.
+ * Phases it took are noted. */
 void demo_data(demo *d);
-void demo_pictures(const demo *d);              /* d->out/pictures: PNG files and captions.tsv */
+void demo_pictures(const demo *d); /* d->out/pictures: PNG files and captions.tsv */
 void demo_phase(demo *d, const char *name, double start);
 /* demo_page.c: the table, summary.json and index.html. */
 void demo_table(const demo *d);

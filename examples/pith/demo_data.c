@@ -17,8 +17,7 @@ static void find_splits(demo *d)
     static const char *const name[] = { "composition", "artist", "unseen", "combination" };
     for (size_t k = 0; k < sizeof name / sizeof *name; k++) {
         const int split = pith_pack_split(d->pack, name[k]);
-        if (split_size(d->pack, split))
-            d->split[d->splits++] = split;
+        if (split_size(d->pack, split)) d->split[d->splits++] = split;
     }
 }
 
@@ -36,10 +35,8 @@ void demo_data(demo *d)
     demo_phase(d, "download", start);
     start = seconds_now();
     pith_pack_report r = { 0 };
-    if (d->shapes)
-        pith_pack_shapes(path, d->side, 8000, (uint64_t)common_seed);
-    else
-        pith_emoji_pack(debs, path, d->side, &r);
+    if (d->shapes) pith_pack_shapes(path, d->side, 8000, (uint64_t)common_seed);
+    else pith_emoji_pack(debs, path, d->side, &r);
     d->pack = pith_pack_open(path);
     find_splits(d);
     demo_phase(d, "pack", start);
@@ -47,8 +44,7 @@ void demo_data(demo *d)
     const char *between = " ";
     for (int k = 0; k < d->pack->splits; k++) {
         const int n = split_size(d->pack, k);
-        if (n)
-            printf("%s%d %s", between, n, d->pack->split_name[k]);
+        if (n) printf("%s%d %s", between, n, d->pack->split_name[k]);
         between = n ? ", " : between;
     }
     printf("\n");
@@ -60,10 +56,8 @@ static void slug(char *to, size_t room, const char *text)
 {
     size_t n = 0;
     for (; *text && n + 2 < room; text++) {
-        if (isalnum((unsigned char)*text))
-            to[n++] = (char)tolower((unsigned char)*text);
-        else if (n && to[n - 1] != '-')
-            to[n++] = '-';
+        if (isalnum((unsigned char)*text)) to[n++] = (char)tolower((unsigned char)*text);
+        else if (n && to[n - 1] != '-') to[n++] = '-';
     }
     to[n - (n && to[n - 1] == '-')] = 0;
 }
@@ -77,11 +71,10 @@ void demo_pictures(const demo *d)
     make_directories(folder);
     snprintf(path, sizeof path, "%s/captions.tsv", folder);
     FILE *list = fopen(path, "w");
-    if (!list)
-        pith_raise("%s: cannot be written", path);
+    if (!list) pith_raise("%s: cannot be written", path);
     pith_picture picture = { p->size, p->size, malloc(4 * plane) };
     for (int i = 0; i < p->count; i++) {
-        if (d->shapes && p->split[i] == PITH_TRAIN)     /* thousands of much the same */
+        if (d->shapes && p->split[i] == PITH_TRAIN) /* thousands of much the same */
             continue;
         slug(caption, sizeof caption, p->caption[i]);
         slug(source, sizeof source, p->source[i]);

@@ -87,8 +87,7 @@ static const char *split_meaning(const char *name)
         { "combination", "pairs of colour and shape that were never seen together" },
     };
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-        if (!strcmp(known[k][0], name))
-            return known[k][1];
+        if (!strcmp(known[k][0], name)) return known[k][1];
     return name;
 }
 
@@ -100,8 +99,7 @@ static const uint8_t *picture_of(const demo *d, int index)
 static double cosine(const pairs *p, const pith_real *a, const pith_real *b)
 {
     double sum = 0;
-    for (int k = 0; k < p->width; k++)
-        sum += (double)a[k] * (double)b[k];
+    for (int k = 0; k < p->width; k++) sum += (double)a[k] * (double)b[k];
     return sum;
 }
 
@@ -113,14 +111,11 @@ static void find_nearest(const demo *d, const pairs *p, int query, int way, repo
                     *to = way ? p->text : p->image;
     int n = 0;
     for (int k = 0; k < p->n; k++) {
-        if (way && p->group[k] != k)
-            continue;
+        if (way && p->group[k] != k) continue;
         const double score = cosine(p, from, to + (size_t)k * width);
         int at = n;
-        while (at > 0 && hits[at - 1].score < score)
-            at--;
-        if (at == REPORT_NEAREST)
-            continue;
+        while (at > 0 && hits[at - 1].score < score) at--;
+        if (at == REPORT_NEAREST) continue;
         n += n < REPORT_NEAREST;
         memmove(hits + at + 1, hits + at, sizeof *hits * (size_t)(n - 1 - at));
         hits[at] = (report_hit){ picture_of(d, p->index[k]), d->pack->caption[p->index[k]], score,
@@ -205,11 +200,19 @@ void demo_page(const demo *d)
             "scratch, for as many steps. All are measured on pictures they never saw: how often is "
             "the right one the first, or among the first five or ten? The gallery and the map are "
             "the distilled student's.",
-        .attributions = d->shapes ? rule : emoji, .size = d->pack->size,
-        .models = MODELS, .splits = d->splits, .phases = d->phases,
-        .word_queries = QUERIES, .picture_queries = QUERIES,
-        .word_query = words, .picture_query = pictures, .map = MAP,
-        .map_picture = map_picture, .map_caption = map_caption, .map_cosine = map_cosine,
+        .attributions = d->shapes ? rule : emoji,
+        .size = d->pack->size,
+        .models = MODELS,
+        .splits = d->splits,
+        .phases = d->phases,
+        .word_queries = QUERIES,
+        .picture_queries = QUERIES,
+        .word_query = words,
+        .picture_query = pictures,
+        .map = MAP,
+        .map_picture = map_picture,
+        .map_caption = map_caption,
+        .map_cosine = map_cosine,
     };
     fill_figures(d, &r, metrics);
     snprintf(path, sizeof path, "%s/index.html", d->out);

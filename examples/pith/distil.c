@@ -8,8 +8,7 @@
 model start_student(const char *name, const model *wise, const char *directory)
 {
     struct stat info;
-    if (stat(name, &info) == 0)
-        return open_model_with_words(name);
+    if (stat(name, &info) == 0) return open_model_with_words(name);
     model m = { .config = named_config(name), .store = pith_store_new() };
     char path[4096];
     snprintf(path, sizeof path, "%s/vocab.txt.gz", directory);
@@ -53,11 +52,10 @@ int command_distil(int argc, char **argv)
     need_option("--student", name);
     model wise = open_model_with_words(directory);
     model m = start_student(name, &wise, directory);
-    const int size =
-        wise.config.image_size > m.config.image_size ? wise.config.image_size : m.config.image_size;
+    const int size = wise.config.image_size > m.config.image_size ? wise.config.image_size
+                                                                  : m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
-    if (!strcmp(how, "manual"))
-        inherit_from(&m, from ? from : directory);
+    if (!strcmp(how, "manual")) inherit_from(&m, from ? from : directory);
     else if (strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
     char path[4096], *record = write_record(argv[0], data, options);

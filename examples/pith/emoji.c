@@ -31,44 +31,47 @@ typedef struct {
     uint32_t code[16];
     int codes, group;
     bool toned, person;
-    char caption[256], key[160];        /* key: what artists agree on, "1F469-1F680" */
+    char caption[256], key[160]; /* key: what artists agree on, "1F469-1F680" */
     const char *split;
 } emoji;
 
-typedef struct { emoji *all; int count; } emoji_list;
+typedef struct {
+    emoji *all;
+    int count;
+} emoji_list;
 
-typedef struct { char key[160]; const char *path; } drawing;
+typedef struct {
+    char key[160];
+    const char *path;
+} drawing;
 
 typedef struct {
     pith_packer *packer;
     int size;
-    uint8_t *square, *fitted;           /* scratch: as large as the picture, (size, size, 3) */
+    uint8_t *square, *fitted; /* scratch: as large as the picture, (size, size, 3) */
     pith_pack_report *report;
 } job;
 
 /* ---- Unicode's list -------------------------------------------------------------------------- */
 
-static int draw(const char *caption)    /* 0..999, for ever the same for a caption */
+static int draw(const char *caption) /* 0..999, for ever the same for a caption */
 {
     uint64_t h = 14695981039346656037u;
-    for (; *caption; caption++)
-        h = (h ^ (uint8_t)*caption) * 1099511628211u;
+    for (; *caption; caption++) h = (h ^ (uint8_t)*caption) * 1099511628211u;
     return (int)((h >> 40) % 1000);
 }
 
 static const char *split_of(const emoji *e)
 {
     const int d = draw(e->caption);
-    if (e->toned)
-        return d < 200 ? "composition" : d < 240 ? "valid" : "train";
+    if (e->toned) return d < 200 ? "composition" : d < 240 ? "valid" : "train";
     return !e->person && d < 120 ? "unseen" : "train";
 }
 
 /* Joiners (200D) and the wish for colour (FE0F): one artist writes them, the other does not. */
 static void add_to_key(char *key, size_t room, uint32_t code)
 {
-    if (code == 0x200D || code == 0xFE0F)
-        return;
+    if (code == 0x200D || code == 0xFE0F) return;
     const size_t used = strlen(key);
     snprintf(key + used, room - used, used ? "-%04X" : "%04X", (unsigned)code);
 }
@@ -89,12 +92,10 @@ static void plain_quotes(char *s)
 static bool parse_line(char *line, emoji *e)
 {
     char *status = strchr(line, ';'), *comment = status ? strchr(status, '#') : NULL;
-    if (!comment || !strstr(status, "; fully-qualified"))
-        return false;
+    if (!comment || !strstr(status, "; fully-qualified")) return false;
     for (char *p = line, *end; e->codes < 16; p = end) {
         const uint32_t code = (uint32_t)strtoul(p, &end, 16);
-        if (end == p)
-            break;
+        if (end == p) break;
         e->code[e->codes++] = code;
         e->toned |= code >= 0x1F3FB && code <= 0x1F3FF;
         add_to_key(e->key, sizeof e->key, code);
@@ -112,15 +113,13 @@ static bool read_list(const char *debs, emoji_list *list)
     char path[4096], line[256], group[256] = "", previous[256] = "";
     snprintf(path, sizeof path, "%s/%s", debs, LIST);
     FILE *f = fopen(path, "r");
-    if (!f)
-        return pith_raise("%s: no such file: examples/pith/fetch-emoji.sh fetches it", path);
+    if (!f) return pith_raise("%s: no such file: examples/pith/fetch-emoji.sh fetches it", path);
     int room = 0, groups = 0;
     while (fgets(line, sizeof line, f)) {
         emoji e = { 0 };
         sscanf(line, "# group: %255[^\r\n]", group);
-        if (!parse_line(line, &e))
-            continue;
-        if (strcmp(group, previous)) {          /* a group is counted once it has an emoji */
+        if (!parse_line(line, &e)) continue;
+        if (strcmp(group, previous)) { /* a group is counted once it has an emoji */
             strcpy(previous, group);
             groups++;
         }
@@ -156,8 +155,8 @@ static bool add(job *j, const pith_picture *p, const emoji *e, const char *sourc
                 to[c] = (uint8_t)((from[c] * from[3] + 255 * (255 - from[3]) + 127) / 255);
         }
     j->report->read++;
-    return pith_resize(j->square, side, side, j->fitted, j->size, j->size)
-        && pith_packer_add(j->packer, j->fitted, e->caption, source, split, e->group);
+    return pith_resize(j->square, side, side, j->fitted, j->size, j->size) &&
+           pith_packer_add(j->packer, j->fitted, e->caption, source, split, e->group);
 }
 
 static void skip(job *j, int *counter, const char *what)
@@ -185,18 +184,15 @@ static uint32_t shape(hb_font_t *font, hb_buffer_t *buffer, const emoji *e)
 /* FreeType's colours are blue first and already multiplied by alpha: laid on white at once. */
 static bool picture_of_glyph(FT_Face face, uint32_t glyph, pith_picture *p)
 {
-    if (FT_Load_Glyph(face, glyph, FT_LOAD_COLOR | FT_LOAD_RENDER))
-        return false;
+    if (FT_Load_Glyph(face, glyph, FT_LOAD_COLOR | FT_LOAD_RENDER)) return false;
     const FT_Bitmap *b = &face->glyph->bitmap;
-    if (b->pixel_mode != FT_PIXEL_MODE_BGRA || !b->width || !b->rows)
-        return false;
+    if (b->pixel_mode != FT_PIXEL_MODE_BGRA || !b->width || !b->rows) return false;
     uint8_t *to = realloc(p->rgba, (size_t)b->width * b->rows * 4);
     *p = (pith_picture){ (int)b->width, (int)b->rows, to };
     for (unsigned y = 0; y < b->rows; y++)
         for (unsigned x = 0; x < b->width; x++, to += 4) {
             const uint8_t *from = b->buffer + (ptrdiff_t)y * b->pitch + 4 * (ptrdiff_t)x;
-            for (int c = 0; c < 3; c++)
-                to[c] = (uint8_t)(from[2 - c] + 255 - from[3]);
+            for (int c = 0; c < 3; c++) to[c] = (uint8_t)(from[2 - c] + 255 - from[3]);
             to[3] = 255;
         }
     return true;
@@ -213,12 +209,9 @@ static bool add_noto(job *j, FT_Face face, const emoji_list *list)
         const uint32_t glyph = shape(font, buffer, e);
         char source[176];
         snprintf(source, sizeof source, "noto/%s", e->key);
-        if (!glyph)
-            skip(j, &j->report->missing, source);
-        else if (!picture_of_glyph(face, glyph, &p))
-            skip(j, &j->report->unreadable, source);
-        else
-            good = add(j, &p, e, source, e->split);
+        if (!glyph) skip(j, &j->report->missing, source);
+        else if (!picture_of_glyph(face, glyph, &p)) skip(j, &j->report->unreadable, source);
+        else good = add(j, &p, e, source, e->split);
     }
     free(p.rgba);
     hb_buffer_destroy(buffer);
@@ -232,8 +225,7 @@ static bool open_font_and_add(job *j, const char *debs, const emoji_list *list)
     snprintf(path, sizeof path, "%s/%s", debs, FONT);
     FT_Library library;
     FT_Face face;
-    if (FT_Init_FreeType(&library))
-        return pith_raise("FreeType does not start");
+    if (FT_Init_FreeType(&library)) return pith_raise("FreeType does not start");
     bool good;
     if (FT_New_Face(library, path, 0, &face)) {
         good = pith_raise("%s: not a font: examples/pith/fetch-emoji.sh fetches it", path);
@@ -284,8 +276,7 @@ static bool add_emojione(job *j, const char *debs, const emoji_list *list)
         char source[176];
         snprintf(source, sizeof source, "emojione/%s", e->key);
         pith_picture p;
-        if (!d || strcmp(e->split, "train"))
-            continue;
+        if (!d || strcmp(e->split, "train")) continue;
         if (!pith_picture_read(&p, d->path)) {
             skip(j, &j->report->unreadable, d->path);
             continue;
@@ -308,8 +299,7 @@ bool pith_emoji_pack(const char *debs, const char *out, int size, pith_pack_repo
         j.fitted = malloc(3 * (size_t)size * (size_t)size);
         good = open_font_and_add(&j, debs, &list) && add_emojione(&j, debs, &list);
         good = pith_packer_finish(j.packer) && good;
-        if (!good)
-            remove(out);                /* half a set is none */
+        if (!good) remove(out); /* half a set is none */
     }
     free(j.fitted);
     free(j.square);
@@ -320,7 +310,8 @@ bool pith_emoji_pack(const char *debs, const char *out, int size, pith_pack_repo
 int pith_emoji_fetch(const char *folder)
 {
     char command[3 * 4096];
-    snprintf(command, sizeof command, "sh '%s/../examples/pith/fetch-emoji.sh' '%s'", PITH_INCLUDE_DIR, folder);
+    snprintf(command, sizeof command, "sh '%s/examples/pith/fetch-emoji.sh' '%s'", PITH_ROOT,
+             folder);
     fflush(stdout);
     const int status = strchr(folder, '\'') ? -1 : system(command);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include "task.h"
 
-enum { CHUNK = 64 };                    /* pictures or captions a run */
+enum { CHUNK = 64 }; /* pictures or captions a run */
 
 static void vocabulary_path(char path[4096], const char *directory)
 {
@@ -19,8 +19,7 @@ model open_model(const char *directory)
     char path[4096];
     vocabulary_path(path, directory);
     clip_load(&m.config, m.store, directory);
-    if (access(path, F_OK))
-        return m;
+    if (access(path, F_OK)) return m;
     m.tokenizer = pith_tokenizer_read(path);
     const int size = pith_tokenizer_size(m.tokenizer);
     if (size != m.config.vocabulary)
@@ -42,8 +41,7 @@ model open_model_with_words(const char *directory)
 void close_model(model *m)
 {
     pith_store_free(m->store);
-    if (m->tokenizer)
-        pith_tokenizer_free(m->tokenizer);
+    if (m->tokenizer) pith_tokenizer_free(m->tokenizer);
 }
 
 void save_model(const model *m, const char *directory)
@@ -51,8 +49,7 @@ void save_model(const model *m, const char *directory)
     char path[4096];
     vocabulary_path(path, directory);
     clip_save(&m->config, m->store, directory);
-    if (m->tokenizer)
-        pith_tokenizer_write(m->tokenizer, path);
+    if (m->tokenizer) pith_tokenizer_write(m->tokenizer, path);
 }
 
 double model_scale(const model *m)
@@ -68,13 +65,13 @@ pith_pack *open_data(const char *data, int size, double valid, const char *pack)
              (long)getpid());
     pith_pack_report r;
     pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
-    if (!pack)
-        unlink(temporary);              /* what is mapped stays */
+    if (!pack) unlink(temporary); /* what is mapped stays */
     const int bad = r.missing + r.unreadable + r.empty_caption;
     if (bad)
-        fprintf(stderr, "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; "
-                "the first: %s\n", data, bad, bad + r.read, r.missing, r.unreadable,
-                r.empty_caption, r.first_bad);
+        fprintf(stderr,
+                "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; "
+                "the first: %s\n",
+                data, bad, bad + r.read, r.missing, r.unreadable, r.empty_caption, r.first_bad);
     return p;
 }
 
@@ -83,8 +80,7 @@ pith_pack *open_data(const char *data, int size, double valid, const char *pack)
 image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
 {
     image_encoder e = { .graph = pith_graph_new(s, 0), .batch = batch, .width = c->embed };
-    e.pixels =
-        pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size, PITH_END);
+    e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size);
     e.rows = pith_normalize(clip_image(e.graph, c, e.pixels));
     e.plan = pith_plan_new(e.graph, 1, &e.rows);
     return e;
@@ -108,11 +104,9 @@ static void resize_planes(const uint8_t *pixels, int from, uint8_t *out, int to)
 {
     const size_t n = (size_t)from * (size_t)from, m = (size_t)to * (size_t)to;
     uint8_t *wide = malloc(3 * n), *small = malloc(3 * m);
-    for (size_t k = 0; k < 3 * n; k++)
-        wide[k] = pixels[k % 3 * n + k / 3];
+    for (size_t k = 0; k < 3 * n; k++) wide[k] = pixels[k % 3 * n + k / 3];
     pith_resize(wide, from, from, small, to, to);
-    for (size_t k = 0; k < 3 * m; k++)
-        out[k % 3 * m + k / 3] = small[k];
+    for (size_t k = 0; k < 3 * m; k++) out[k % 3 * m + k / 3] = small[k];
     free(wide);
     free(small);
 }
@@ -157,8 +151,7 @@ void read_view(const clip_config *c, const char *path, uint8_t *pixels)
     uint8_t *view = malloc(3 * plane);
     pith_picture_read(&p, path);
     pith_preprocess(&p, c->image_size, view);
-    for (size_t k = 0; k < 3 * plane; k++)
-        pixels[k % 3 * plane + k / 3] = view[k];
+    for (size_t k = 0; k < 3 * plane; k++) pixels[k % 3 * plane + k / 3] = view[k];
     pith_picture_free(&p);
     free(view);
 }
@@ -193,8 +186,8 @@ void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, 
     for (int start = 0; start < n; start += batch) {
         int sum = 0;
         for (int k = start; k < n && k < start + batch; k++)
-            sum += lengths[k] =
-                pith_encode(t, texts[k], c->context, ids + (size_t)k * (size_t)c->context);
+            sum += lengths[k] = pith_encode(t, texts[k], c->context,
+                                            ids + (size_t)k * (size_t)c->context);
         tokens = sum > tokens ? sum : tokens;
     }
     pith_graph *g = pith_graph_new(s, 0);

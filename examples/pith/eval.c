@@ -26,10 +26,8 @@ static void print_retrieval(const char *split, const pith_retrieval *r)
         for (int i = 0; i < 3; i++)
             printf("  %5.1f (%4.1f)", 100 * r->recall[way][i], 100 * r->chance[way][i]);
         printf("  %6.3f", r->mrr[way]);
-        if (way)
-            printf("\n");
-        else
-            printf("  %d pictures, %d captions\n", r->pictures, r->captions);
+        if (way) printf("\n");
+        else printf("  %d pictures, %d captions\n", r->pictures, r->captions);
     }
 }
 
@@ -53,8 +51,8 @@ static void measure(job *j, int split)
         json_object_set_new(o, "retrieval", retrieval_json(&r));
     }
     if (j->zero_shot && j->classes > 1) {
-        const pith_zero_shot z =
-            pith_measure_zero_shot(p.n, p.width, p.image, p.label, j->classes, j->rows);
+        const pith_zero_shot z = pith_measure_zero_shot(p.n, p.width, p.image, p.label, j->classes,
+                                                        j->rows);
         printf("  %-14s zero-shot         top-1 %.1f %% (chance %.1f, largest class %.1f), "
                "top-5 %.1f %% (chance %.1f); %d pictures of %d classes\n",
                j->retrieval ? "" : name, 100 * z.top1, 100 * z.chance1, 100 * z.majority,
@@ -86,12 +84,13 @@ int command_eval(int argc, char **argv)
         { "--json", TEXT, &file, "write the figures into this file" },
         END_OF_OPTIONS
     };
-    parse_options(options, "MODEL DATA [--task retrieval|zero-shot] [--split NAME] [--json F]",
+    parse_options(
+        options, "MODEL DATA [--task retrieval|zero-shot] [--split NAME] [--json F]",
         "Retrieval both ways: the share of captions whose picture is among the 1, 5, 10\n"
         "nearest of the split, and back, and the mean reciprocal rank; chance in brackets.\n"
         "Zero-shot: a picture's class is the nearest of the classes' rows, each the mean of\n"
         "the different captions that bear its label.",
-                  2, 2, argc, argv);
+        2, 2, argc, argv);
     if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
         pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);
     job j = { .m = open_model_with_words(argv[1]), .json = json_object() };
@@ -110,8 +109,7 @@ int command_eval(int argc, char **argv)
     for (int k = 0; k < pack->splits; k++)
         if (split ? k == chosen : strcmp(pack->split_name[k], "train") && split_size(pack, k))
             measure(&j, k), measured++;
-    if (!measured)
-        measure(&j, -1);
+    if (!measured) measure(&j, -1);
     if (file) {
         char *text = json_dumps(j.json, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         pith_write_file(file, text, strlen(text));

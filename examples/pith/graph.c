@@ -46,8 +46,8 @@ static drawing build(const char *name)
     d.in = clip_inputs_new(d.g, &d.c, B, N);
     pith_loss_spec *spec = pith_loss_parse(loss_text, scratch_directory());
     if (pith_loss_wants_teacher(spec)) {
-        d.in.teacher_image = pith_input(d.g, "teacher_image", PITH_F32, B, d.c.embed, PITH_END);
-        d.in.teacher_text = pith_input(d.g, "teacher_text", PITH_F32, B, d.c.embed, PITH_END);
+        d.in.teacher_image = pith_input(d.g, "teacher_image", PITH_F32, B, d.c.embed);
+        d.in.teacher_text = pith_input(d.g, "teacher_text", PITH_F32, B, d.c.embed);
     }
     pith_batch b = clip_batch(d.g, &d.c, &d.in);
     if (d.in.teacher_image) b.teacher_scale = pith_const(d.g, 100);

@@ -5,16 +5,18 @@
 
 typedef struct {
     int n, width;
-    char **file;                        /* as it was found: "photos/a/1.png" */
-    char **stamp;                       /* "SIZE TIME FILE": what changes when a file does */
-    pith_real *rows;                    /* (n, width) */
+    char **file;     /* as it was found: "photos/a/1.png" */
+    char **stamp;    /* "SIZE TIME FILE": what changes when a file does */
+    pith_real *rows; /* (n, width) */
 } picture_index;
 
-void index_add(picture_index *x, const char *path);         /* a PNG file, or a folder: all PNG files below it, by name */
-/* Fills the rows; those in `cache`, an index saved before, are taken from there where file and stamp agree. cache may
- * be NULL or missing. A picture that cannot be read is left out with a line on stderr, unless `strict`. Returns how
- * many were computed. */
+/* a PNG file, or a folder: all PNG files below it, by name */
+void index_add(picture_index *x, const char *path);
+/* Fills the rows; those in `cache`, an index saved before, are taken from there where file and
+ * stamp agree. cache may be NULL or missing. A picture that cannot be read is left out with a line
+ * on stderr, unless `strict`. Returns how many were computed. */
 int index_encode(picture_index *x, const model *m, const char *cache, bool strict);
-void index_put(const picture_index *x, pith_store *s);      /* image_embeds (n, width) and image_files, a stamp a line */
+/* image_embeds (n, width) and image_files, a stamp a line */
+void index_put(const picture_index *x, pith_store *s);
 void index_free(picture_index *x);
 #endif

@@ -42,8 +42,7 @@ static int start(int argc, char **argv)
 {
     const char *names[COMMANDS];
     for (int k = 0; k < COMMANDS; k++) {
-        if (!strcmp(argv[0], commands[k].name))
-            return commands[k].run(argc, argv);
+        if (!strcmp(argv[0], commands[k].name)) return commands[k].run(argc, argv);
         names[k] = commands[k].name;
     }
     const char *near = nearest_name(argv[0], COMMANDS, names);
@@ -57,8 +56,7 @@ static int start(int argc, char **argv)
  * wait at its start alone, so the program begins once more. */
 static void wait_quietly(char **argv)
 {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME"))
-        return;
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME")) return;
     setenv("GOMP_SPINCOUNT", "20000", 1);
     setenv("KMP_BLOCKTIME", "0", 1);
     execv("/proc/self/exe", argv);
@@ -67,14 +65,11 @@ static void wait_quietly(char **argv)
 int main(int argc, char **argv)
 {
     wait_quietly(argv);
-    if (argc < 2)
-        return help(stderr), 1;
-    if (!strcmp(argv[1], "--version"))
-        return puts("pith " VERSION), 0;
+    if (argc < 2) return help(stderr), 1;
+    if (!strcmp(argv[1], "--version")) return puts("pith " VERSION), 0;
     if (strcmp(argv[1], "help") && strcmp(argv[1], "--help") && strcmp(argv[1], "-h"))
         return start(argc - 1, argv + 1);
-    if (argc < 3)
-        return help(stdout);
+    if (argc < 3) return help(stdout);
     static char help_option[] = "--help";
     char *words[] = { argv[2], help_option, NULL };
     return start(2, words);

@@ -4,7 +4,10 @@
 #include <string.h>
 #include "task.h"
 
-typedef struct { const char *text; int place; } caption;
+typedef struct {
+    const char *text;
+    int place;
+} caption;
 
 static int by_text(const void *a, const void *b)
 {
@@ -17,12 +20,12 @@ static int by_text(const void *a, const void *b)
 static void find_groups(int n, const char *const *texts, int *group)
 {
     caption *sorted = malloc(sizeof *sorted * (size_t)n);
-    for (int k = 0; k < n; k++)
-        sorted[k] = (caption){ texts[k], k };
+    for (int k = 0; k < n; k++) sorted[k] = (caption){ texts[k], k };
     qsort(sorted, (size_t)n, sizeof *sorted, by_text);
     for (int k = 0; k < n; k++)
         group[sorted[k].place] = k && !strcmp(sorted[k].text, sorted[k - 1].text)
-                                     ? group[sorted[k - 1].place] : sorted[k].place;
+                                     ? group[sorted[k - 1].place]
+                                     : sorted[k].place;
     free(sorted);
 }
 
@@ -53,8 +56,7 @@ static void encode_different(const clip_config *c, pith_store *s, const pith_tok
 int split_size(const pith_pack *pack, int split)
 {
     int n = 0;
-    for (int i = 0; i < pack->count; i++)
-        n += pack->split[i] == split;
+    for (int i = 0; i < pack->count; i++) n += pack->split[i] == split;
     return n;
 }
 
@@ -65,8 +67,7 @@ pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
     const size_t count = (size_t)pack->count;
     p.index = malloc(sizeof(int) * 3 * count);
     for (int i = 0; i < pack->count; i++)
-        if (split < 0 || pack->split[i] == split)
-            p.index[p.n++] = i;
+        if (split < 0 || pack->split[i] == split) p.index[p.n++] = i;
     if (!p.n)
         pith_raise("the split \"%s\" has no pairs", split < 0 ? "all" : pack->split_name[split]);
     p.group = p.index + count;
@@ -104,16 +105,14 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
     int *group = malloc(sizeof *group * count), *label = malloc(sizeof *label * count), n = 0;
     *classes = 0;
     for (int i = 0; i < pack->count; i++) {
-        if (pack->label[i] < 0)
-            continue;
+        if (pack->label[i] < 0) continue;
         texts[n] = pack->caption[i];
         label[n++] = pack->label[i];
         *classes = pack->label[i] >= *classes ? pack->label[i] + 1 : *classes;
     }
     pith_real *rows = calloc((size_t)*classes * width + 1, sizeof *rows);
     pith_real *text = malloc(sizeof *text * ((size_t)n * width + 1));
-    if (n)
-        encode_different(c, s, t, n, texts, group, text);
+    if (n) encode_different(c, s, t, n, texts, group, text);
     for (int k = 0; k < n; k++)
         for (size_t d = 0; group[k] == k && d < width; d++)
             rows[(size_t)label[k] * width + d] += text[(size_t)k * width + d];

@@ -10,20 +10,17 @@
 
 int64_t common_seed = 0, common_threads = 0;
 
-static const option common[] = {
-    { "--seed", INTEGER, &common_seed, "keys every random number" },
-    { "--threads", INTEGER, &common_threads,
-      "0: as many as the machine has; results do not depend on it" },
-    END_OF_OPTIONS
-};
+static const option common[] = { { "--seed", INTEGER, &common_seed, "keys every random number" },
+                                 { "--threads", INTEGER, &common_threads,
+                                   "0: as many as the machine has; results do not depend on it" },
+                                 END_OF_OPTIONS };
 
 /* Letters to change, add or drop to make b from a (Levenshtein). */
 static int distance(const char *a, const char *b)
 {
     int row[65];
     const int n = (int)strnlen(b, 64);
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
+    for (int j = 0; j <= n; j++) row[j] = j;
     for (int i = 0; i < 64 && a[i]; i++) {
         int diagonal = row[0];
         row[0] = i + 1;
@@ -42,8 +39,7 @@ const char *nearest_name(const char *wrong, int n, const char *const *names)
     const char *best = NULL;
     for (int k = 0, least = 4; k < n; k++) {
         const int d = distance(wrong, names[k]);
-        if (d < least && d < (int)strlen(names[k]))
-            least = d, best = names[k];
+        if (d < least && d < (int)strlen(names[k])) least = d, best = names[k];
     }
     return best;
 }
@@ -51,8 +47,7 @@ const char *nearest_name(const char *wrong, int n, const char *const *names)
 static const option *find(const option *table, const char *name, size_t size)
 {
     for (; table->name; table++)
-        if (strlen(table->name) == size && !strncmp(table->name, name, size))
-            return table;
+        if (strlen(table->name) == size && !strncmp(table->name, name, size)) return table;
     return NULL;
 }
 
@@ -60,10 +55,8 @@ static void unknown(const char *command, const char *name, const option *table)
 {
     const char *names[64];
     int n = 0;
-    for (const option *o = table; o->name; o++)
-        names[n++] = o->name;
-    for (const option *o = common; o->name; o++)
-        names[n++] = o->name;
+    for (const option *o = table; o->name; o++) names[n++] = o->name;
+    for (const option *o = common; o->name; o++) names[n++] = o->name;
     const char *near = nearest_name(name, n, names);
     pith_raise("pith %s has no option %s%s%s%s", command, name, near ? "; did you mean " : "",
                near ? near : "", near ? "?" : "");
@@ -93,10 +86,8 @@ static void print_table(const option *table)
         printf("  %s%-*s %s", o->name, 20 - (int)strlen(o->name), word[o->kind], o->help);
         if (o->kind == INTEGER && *(int64_t *)o->value)
             printf(" (%lld)", (long long)*(int64_t *)o->value);
-        if (o->kind == NUMBER && *(double *)o->value != 0)
-            printf(" (%g)", *(double *)o->value);
-        if (o->kind == TEXT && *(const char **)o->value)
-            printf(" (%s)", *(const char **)o->value);
+        if (o->kind == NUMBER && *(double *)o->value != 0) printf(" (%g)", *(double *)o->value);
+        if (o->kind == TEXT && *(const char **)o->value) printf(" (%s)", *(const char **)o->value);
         putchar('\n');
     }
 }
@@ -113,44 +104,34 @@ int parse_options(const option *table, const char *usage, const char *about, int
                   int argc, char **argv)
 {
     int words = 0;
-    bool closed = false;                            /* after --, all are words */
+    bool closed = false; /* after --, all are words */
     for (int k = 1; k < argc; k++) {
         char *at = argv[k], *equals = strchr(at, '=');
         if (closed || at[0] != '-' || !at[1]) {
             argv[++words] = at;
             continue;
         }
-        if (!strcmp(at, "--help") || !strcmp(at, "-h"))
-            help(table, argv[0], usage, about);
-        if ((closed = !strcmp(at, "--")))
-            continue;
+        if (!strcmp(at, "--help") || !strcmp(at, "-h")) help(table, argv[0], usage, about);
+        if ((closed = !strcmp(at, "--"))) continue;
         const size_t size = equals ? (size_t)(equals - at) : strlen(at);
         const option *o = find(table, at, size);
-        if (!o && !(o = find(common, at, size)))
-            unknown(argv[0], at, table);
-        if (o->kind == FLAG && equals)
-            pith_raise("%s takes no value", o->name);
-        else if (o->kind == FLAG)
-            *(bool *)o->value = true;
-        else if (!equals && k + 1 == argc)
-            pith_raise("%s wants a value: %s", o->name, o->help);
-        else
-            take(o, equals ? equals + 1 : argv[++k]);
+        if (!o && !(o = find(common, at, size))) unknown(argv[0], at, table);
+        if (o->kind == FLAG && equals) pith_raise("%s takes no value", o->name);
+        else if (o->kind == FLAG) *(bool *)o->value = true;
+        else if (!equals && k + 1 == argc) pith_raise("%s wants a value: %s", o->name, o->help);
+        else take(o, equals ? equals + 1 : argv[++k]);
     }
     if (words < least || (most >= 0 && words > most))
         pith_raise("%s: usage: pith %s %s",
                    words < least ? "something is missing" : "too many words", argv[0], usage);
-    if (common_threads > 0)
-        omp_set_num_threads((int)common_threads);
-    else
-        common_threads = omp_get_max_threads();
+    if (common_threads > 0) omp_set_num_threads((int)common_threads);
+    else common_threads = omp_get_max_threads();
     return words;
 }
 
 void need_option(const char *name, const char *value)
 {
-    if (!value)
-        pith_raise("%s is missing", name);
+    if (!value) pith_raise("%s is missing", name);
 }
 
 void make_directories(const char *path)
@@ -159,14 +140,12 @@ void make_directories(const char *path)
     snprintf(part, sizeof part, "%s", path);
     for (char *p = part + 1;; p++) {
         const char end = *p;
-        if (end && end != '/')
-            continue;
+        if (end && end != '/') continue;
         *p = 0;
         if (mkdir(part, 0777) && errno != EEXIST)
             pith_raise("cannot make %s: %s", part, strerror(errno));
         *p = end;
-        if (!end)
-            return;
+        if (!end) return;
     }
 }
 

@@ -23,8 +23,8 @@ char *write_record(const char *command, const char *data, const option *options)
     return text;
 }
 
-/* Options of a run begun before go into the table; returns its DATA. The file stays open in memory, since the table
- * points into it. */
+/* Options of a run begun before go into the table; returns its DATA. The file stays open in memory,
+ * since the table points into it. */
 static const char *read_record(const char *run, const char *command, const option *options)
 {
     static json_t *file;
@@ -33,23 +33,17 @@ static const char *read_record(const char *run, const char *command, const optio
     snprintf(path, sizeof path, "%s/run.json", run);
     file = json_load_file(path, 0, &error);
     const json_t *o = json_object_get(file, "options");
-    if (!file)
-        pith_raise("%s: %s: there is no run to go on with", path, error.text);
+    if (!file) pith_raise("%s: %s: there is no run to go on with", path, error.text);
     const char *begun = json_string_value(json_object_get(o, "command"));
     if (!begun || strcmp(begun, command))
         pith_raise("%s was begun by pith %s, not by pith %s", run, begun ? begun : "?", command);
     for (; options->name; options++) {
         const json_t *x = json_object_get(o, options->name);
-        if (!x || json_is_null(x))
-            continue;
-        if (options->kind == FLAG)
-            *(bool *)options->value = json_is_true(x);
-        else if (options->kind == INTEGER)
-            *(int64_t *)options->value = json_integer_value(x);
-        else if (options->kind == NUMBER)
-            *(double *)options->value = json_real_value(x);
-        else
-            *(const char **)options->value = json_string_value(x);
+        if (!x || json_is_null(x)) continue;
+        if (options->kind == FLAG) *(bool *)options->value = json_is_true(x);
+        else if (options->kind == INTEGER) *(int64_t *)options->value = json_integer_value(x);
+        else if (options->kind == NUMBER) *(double *)options->value = json_real_value(x);
+        else *(const char **)options->value = json_string_value(x);
     }
     common_seed = json_integer_value(json_object_get(o, "--seed"));
     return json_string_value(json_object_get(o, "data"));
@@ -69,10 +63,8 @@ const char *parse_run(const option *options, const char *usage, const char *abou
         n = parse_options(options, usage, about, 0, 1, argc, words);
         *out = *resume = run;
     }
-    if (n)
-        data = words[1];
-    if (!data)
-        pith_raise("something is missing: usage: pith %s %s", argv[0], usage);
+    if (n) data = words[1];
+    if (!data) pith_raise("something is missing: usage: pith %s %s", argv[0], usage);
     need_option("--out", *out);
     free(words);
     return data;

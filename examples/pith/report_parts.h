@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include "report.h"
 
-void report_text(FILE *f, const char *text);                                /* escaped for HTML */
-void report_picture(FILE *f, const uint8_t *pixels, int size);              /* as a data URI */
+void report_text(FILE *f, const char *text);                   /* escaped for HTML */
+void report_picture(FILE *f, const uint8_t *pixels, int size); /* as a data URI */
 bool report_curves(FILE *f, const report *r);
 void report_gallery(FILE *f, const report *r);
 void report_map(FILE *f, const report *r);

@@ -5,18 +5,21 @@
 #include <sys/stat.h>
 #include "task.h"
 
-enum { SIZES = 8 };                     /* token counts of batches, each a graph */
+enum { SIZES = 8 }; /* token counts of batches, each a graph */
 
 typedef struct {
     model *m;
     const pith_pack *pack;
     const pith_loss_spec *loss;
     const teacher *teacher;
-    bool averaged;                      /* the averaged weights are measured and exported */
+    bool averaged; /* the averaged weights are measured and exported */
     int batch;
-    struct { const pith_graph *graph; clip_inputs in; } built[SIZES];
+    struct {
+        const pith_graph *graph;
+        clip_inputs in;
+    } built[SIZES];
     int graphs;
-    pith_real *image, *text;            /* the teacher's rows of a batch */
+    pith_real *image, *text; /* the teacher's rows of a batch */
 } task;
 
 static pith_node *build_loss(void *context, pith_graph *g, int tokens)
@@ -24,14 +27,11 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     task *t = context;
     clip_inputs in = clip_inputs_new(g, &t->m->config, t->batch, tokens);
     if (t->teacher) {
-        in.teacher_image =
-            pith_input(g, "teacher_image", PITH_F32, t->batch, t->teacher->width, PITH_END);
-        in.teacher_text =
-            pith_input(g, "teacher_text", PITH_F32, t->batch, t->teacher->width, PITH_END);
+        in.teacher_image = pith_input(g, "teacher_image", PITH_F32, t->batch, t->teacher->width);
+        in.teacher_text = pith_input(g, "teacher_text", PITH_F32, t->batch, t->teacher->width);
     }
     pith_batch b = clip_batch(g, &t->m->config, &in);
-    if (t->teacher)
-        b.teacher_scale = pith_const(g, t->teacher->scale);
+    if (t->teacher) b.teacher_scale = pith_const(g, t->teacher->scale);
     t->built[t->graphs].graph = g;
     t->built[t->graphs++].in = in;
     return pith_loss_build(t->loss, &b);
@@ -42,20 +42,20 @@ static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith
 {
     task *t = context;
     int k = 0;
-    while (t->built[k].graph != g)
-        k++;
+    while (t->built[k].graph != g) k++;
     const clip_inputs *in = &t->built[k].in;
-    const struct { const pith_node *input; const void *data; } feeds[] = {
-        { in->pixels, b->pixels }, { in->ids, b->ids }, { in->positions, b->positions },
-        { in->offsets, b->offsets }, { in->last, b->last }, { in->group, b->group },
-        { in->label, b->label }, { in->progress, progress },
-        { in->teacher_image, t->image }, { in->teacher_text, t->text },
+    const struct {
+        const pith_node *input;
+        const void *data;
+    } feeds[] = {
+        { in->pixels, b->pixels },     { in->ids, b->ids },        { in->positions, b->positions },
+        { in->offsets, b->offsets },   { in->last, b->last },      { in->group, b->group },
+        { in->label, b->label },       { in->progress, progress }, { in->teacher_image, t->image },
+        { in->teacher_text, t->text },
     };
-    if (t->teacher)
-        pith_embeddings_gather(t->teacher->rows, b, t->image, t->text);
+    if (t->teacher) pith_embeddings_gather(t->teacher->rows, b, t->image, t->text);
     for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
-        if (feeds[i].input)
-            pith_feed(plan, feeds[i].input, feeds[i].data);
+        if (feeds[i].input) pith_feed(plan, feeds[i].input, feeds[i].data);
     return true;
 }
 
@@ -64,8 +64,7 @@ static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith
 static model current(const task *t)
 {
     model m = *t->m;
-    if (!t->averaged)
-        return m;
+    if (!t->averaged) return m;
     clip_tensor *list;
     const int n = clip_tensors(&m.config, &list);
     m.store = pith_store_new();
@@ -73,10 +72,9 @@ static model current(const task *t)
         char name[80];
         snprintf(name, sizeof name, "ema/%s", list[k].name);
         const pith_tensor *from = pith_store_find(t->m->store, name);
-        if (!from)
-            from = pith_store_find(t->m->store, list[k].name);      /* frozen */
-        pith_tensor *to =
-            pith_store_add(m.store, list[k].name, PITH_WEIGHT, PITH_F32, from->ndim, from->dim);
+        if (!from) from = pith_store_find(t->m->store, list[k].name); /* frozen */
+        pith_tensor *to = pith_store_add(m.store, list[k].name, PITH_WEIGHT, PITH_F32, from->ndim,
+                                         from->dim);
         memcpy(to->data, from->data, sizeof(pith_real) * pith_tensor_size(from));
     }
     free(list);
@@ -85,8 +83,7 @@ static model current(const task *t)
 
 static void let_go(const task *t, model *m)
 {
-    if (m->store != t->m->store)
-        pith_store_free(m->store);
+    if (m->store != t->m->store) pith_store_free(m->store);
 }
 
 static int evaluate(void *context, pith_metric *metrics)
@@ -95,8 +92,7 @@ static int evaluate(void *context, pith_metric *metrics)
     static const char *const name[3] = { "valid.r1", "valid.r5", "valid.r10" };
     const task *t = context;
     const int valid = pith_pack_split(t->pack, "valid");
-    if (!split_size(t->pack, valid))
-        return 0;
+    if (!split_size(t->pack, valid)) return 0;
     model m = current(t);
     pairs p = encode_split(&m.config, m.store, m.tokenizer, t->pack, valid);
     const pith_retrieval r = measure_pairs(&p);
@@ -125,27 +121,48 @@ static bool export_model(void *context, const char *directory)
 
 /* ---- a recipe's words ---- */
 
-static const struct { const char *name; pith_augment strengths; } presets[] = {
+static const struct {
+    const char *name;
+    pith_augment strengths;
+} presets[] = {
     { "none", { .crop = 0 } },
-    { "crop", { .crop = 0.9, .aspect = 0.33 } },                        /* OpenCLIP's */
+    { "crop", { .crop = 0.9, .aspect = 0.33 } }, /* OpenCLIP's */
     { "light", { .shift = 0.06, .brightness = 0.1 } },
-    { "strong", { .crop = 0.9, .aspect = 0.1, .shift = 0.1, .rotate = 14, .zoom = 0.2,
-                  .brightness = 0.2, .contrast = 0.3, .saturation = 0.4, .channel = 0.15,
-                  .blur = 0.8, .noise = 0.05 } },
+    { "strong",
+      { .crop = 0.9,
+        .aspect = 0.1,
+        .shift = 0.1,
+        .rotate = 14,
+        .zoom = 0.2,
+        .brightness = 0.2,
+        .contrast = 0.3,
+        .saturation = 0.4,
+        .channel = 0.15,
+        .blur = 0.8,
+        .noise = 0.05 } },
 };
 
 static double *strength(pith_augment *a, const char *name)
 {
-    const struct { const char *name; double *value; } all[] = {
-        { "crop", &a->crop }, { "aspect", &a->aspect }, { "flip", &a->flip },
-        { "shift", &a->shift }, { "rotate", &a->rotate }, { "zoom", &a->zoom },
-        { "brightness", &a->brightness }, { "contrast", &a->contrast },
-        { "saturation", &a->saturation }, { "channel", &a->channel },
-        { "blur", &a->blur }, { "noise", &a->noise },
+    const struct {
+        const char *name;
+        double *value;
+    } all[] = {
+        { "crop", &a->crop },
+        { "aspect", &a->aspect },
+        { "flip", &a->flip },
+        { "shift", &a->shift },
+        { "rotate", &a->rotate },
+        { "zoom", &a->zoom },
+        { "brightness", &a->brightness },
+        { "contrast", &a->contrast },
+        { "saturation", &a->saturation },
+        { "channel", &a->channel },
+        { "blur", &a->blur },
+        { "noise", &a->noise },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
-        if (!strcmp(all[k].name, name))
-            return all[k].value;
+        if (!strcmp(all[k].name, name)) return all[k].value;
     return NULL;
 }
 
@@ -155,12 +172,10 @@ pith_augment parse_augment(const char *text)
     char *copy = strdup(text), *rest = copy;
     for (char *word; (word = strsep(&rest, ","));) {
         char *equals = strchr(word, '='), *end = equals;
-        if (equals)
-            *equals = 0;
+        if (equals) *equals = 0;
         double *value = equals ? strength(&a, word) : NULL;
         size_t k = 0;
-        if (value)
-            *value = strtod(equals + 1, &end);
+        if (value) *value = strtod(equals + 1, &end);
         for (; !equals && k < sizeof presets / sizeof *presets; k++)
             if (!strcmp(presets[k].name, word)) {
                 a = presets[k].strengths;
@@ -170,7 +185,8 @@ pith_augment parse_augment(const char *text)
             k == sizeof presets / sizeof *presets)
             pith_raise("--augment: expected none, crop, light, strong or STRENGTH=NUMBER (crop, "
                        "aspect, flip, shift, rotate, zoom, brightness, contrast, saturation, "
-                       "channel, blur, noise), found \"%s\"", word);
+                       "channel, blur, noise), found \"%s\"",
+                       word);
     }
     free(copy);
     return a;
@@ -190,8 +206,7 @@ static void freeze(model *m, const char *patterns)
     char *copy = strdup(patterns), *rest = copy;
     for (char *pattern; (pattern = strsep(&rest, ","));) {
         int fits = 0;
-        for (int k = 0; k < n; k++)
-            fits += fnmatch(pattern, list[k].name, 0) == 0;
+        for (int k = 0; k < n; k++) fits += fnmatch(pattern, list[k].name, 0) == 0;
         if (!fits && strncmp(pattern, "loss.", 5))
             pith_raise("--freeze: no parameter is called \"%s\": pith inspect names them", pattern);
         pith_store_freeze(m->store, pattern);
@@ -211,17 +226,14 @@ static bool is_directory(const char *name)
 clip_config named_config(const char *name)
 {
     clip_config c;
-    if (is_directory(name))
-        clip_config_read(&c, name);
-    else
-        clip_config_named(&c, name);
+    if (is_directory(name)) clip_config_read(&c, name);
+    else clip_config_named(&c, name);
     return c;
 }
 
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack)
 {
-    if (is_directory(name))
-        return open_model_with_words(name);
+    if (is_directory(name)) return open_model_with_words(name);
     model m = { .config = named_config(name), .store = pith_store_new() };
     if (tokenizer) {
         m.tokenizer = pith_tokenizer_read(tokenizer);
@@ -229,10 +241,10 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
         const char **captions = malloc(sizeof *captions * (size_t)pack->count);
         int n = 0;
         for (int i = 0; i < pack->count; i++)
-            if (pack->split[i] == PITH_TRAIN)
-                captions[n++] = pack->caption[i];
-        m.tokenizer = pith_tokenizer_train(
-            n, captions, m.config.vocabulary > 514 ? m.config.vocabulary - 514 : 0);
+            if (pack->split[i] == PITH_TRAIN) captions[n++] = pack->caption[i];
+        m.tokenizer = pith_tokenizer_train(n, captions,
+                                           m.config.vocabulary > 514 ? m.config.vocabulary - 514
+                                                                     : 0);
         free(captions);
     }
     m.config.vocabulary = pith_tokenizer_size(m.tokenizer);
@@ -247,30 +259,52 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
     if (pith_loss_wants_teacher(loss) && !wise)
         pith_raise("the loss %s wants a teacher: pith distil has one", r->loss);
-    task t = { .m = m, .pack = pack, .loss = loss, .teacher = wise, .averaged = r->ema > 0,
+    task t = { .m = m,
+               .pack = pack,
+               .loss = loss,
+               .teacher = wise,
+               .averaged = r->ema > 0,
                .batch = (int)r->batch };
     if (wise) {
         t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)wise->width);
         t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)wise->width);
     }
-    if (r->freeze)
-        freeze(m, r->freeze);
+    if (r->freeze) freeze(m, r->freeze);
     pith_loader_options data = {
-        .pack = pack, .tokenizer = m->tokenizer, .split = PITH_TRAIN, .batch = (int)r->batch,
-        .context = m->config.context, .size = m->config.image_size,
-        .augment = parse_augment(r->augment), .seed = (uint64_t)common_seed, .shuffle = true,
+        .pack = pack,
+        .tokenizer = m->tokenizer,
+        .split = PITH_TRAIN,
+        .batch = (int)r->batch,
+        .context = m->config.context,
+        .size = m->config.image_size,
+        .augment = parse_augment(r->augment),
+        .seed = (uint64_t)common_seed,
+        .shuffle = true,
         .threads = common_threads > 4 ? (int)common_threads / 4 : 1,
     };
     memcpy(data.mean, m->config.mean, sizeof data.mean);
     memcpy(data.std, m->config.std, sizeof data.std);
     const pith_train_options o = {
-        .directory = out, .steps = r->steps, .warmup = r->warmup, .rate = r->rate,
-        .decay = r->decay, .beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-6,
-        .clip_norm = r->clip_norm, .ema = r->ema, .schedule = parse_schedule(r->schedule),
-        .evaluate_every = r->evaluate_every, .save_every = r->save_every, .keep = 2,
+        .directory = out,
+        .steps = r->steps,
+        .warmup = r->warmup,
+        .rate = r->rate,
+        .decay = r->decay,
+        .beta1 = 0.9,
+        .beta2 = 0.98,
+        .epsilon = 1e-6,
+        .clip_norm = r->clip_norm,
+        .ema = r->ema,
+        .schedule = parse_schedule(r->schedule),
+        .evaluate_every = r->evaluate_every,
+        .save_every = r->save_every,
+        .keep = 2,
         /* a run killed before its first checkpoint begins anew */
-        .seed = (uint64_t)common_seed, .resume = resume && pith_checkpoint_exists(out),
-        .record = record, .log = stderr, .title = title,
+        .seed = (uint64_t)common_seed,
+        .resume = resume && pith_checkpoint_exists(out),
+        .record = record,
+        .log = stderr,
+        .title = title,
     };
     const pith_task work = { &t, build_loss, feed, evaluate, export_model };
     pith_train_result result;

@@ -3,16 +3,17 @@
 #include <stdlib.h>
 #include "task.h"
 
-typedef struct { model *m; const pith_pack *pack; } source;
+typedef struct {
+    model *m;
+    const pith_pack *pack;
+} source;
 
 static bool embed(void *context, int view, int count, const int *index, pith_real *rows)
 {
     const source *s = context;
     const char **texts = malloc(sizeof *texts * (size_t)count);
-    for (int k = 0; k < count; k++)
-        texts[k] = s->pack->caption[index[k]];
-    if (view < 0)
-        encode_texts(&s->m->config, s->m->store, s->m->tokenizer, count, texts, rows);
+    for (int k = 0; k < count; k++) texts[k] = s->pack->caption[index[k]];
+    if (view < 0) encode_texts(&s->m->config, s->m->store, s->m->tokenizer, count, texts, rows);
     else
         encode_chosen(&s->m->config, s->m->store, count, index, s->pack->size, s->pack->pixels,
                       rows);
@@ -33,7 +34,4 @@ teacher teacher_open(model *m, const char *directory, const pith_pack *pack, con
     return (teacher){ m->config.embed, model_scale(m), pith_embeddings_open(file, &key) };
 }
 
-void teacher_close(teacher *t)
-{
-    pith_embeddings_close(t->rows);
-}
+void teacher_close(teacher *t) { pith_embeddings_close(t->rows); }

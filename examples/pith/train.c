@@ -15,12 +15,12 @@ int command_train(int argc, char **argv)
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
-    const char *data = parse_run(
-        options, "DATA --model MODEL --loss LOSS --out RUN | --resume RUN",
-        "Trains a CLIP. DATA is a packed file, a folder of pictures with captions or\n"
-        "a manifest; see pith help data. The best model by retrieval on the split\n"
-        "\"valid\" lies in RUN/best, the last in RUN.",
-        &out, &resume, argc, argv);
+    const char *data =
+        parse_run(options, "DATA --model MODEL --loss LOSS --out RUN | --resume RUN",
+                  "Trains a CLIP. DATA is a packed file, a folder of pictures with captions or\n"
+                  "a manifest; see pith help data. The best model by retrieval on the split\n"
+                  "\"valid\" lies in RUN/best, the last in RUN.",
+                  &out, &resume, argc, argv);
     need_option("--model", name);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     model m = start_model(name, tokenizer, pack);

@@ -1,11 +1,13 @@
-/* files.c: a file is whole or not there: it is written beside its place, and renamed when it is on the disk. */
+/* whole.c: a file is whole or not there: it is written beside its place, and renamed when it is on
+ * the disk. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "parts.h"
+#include "core.h"
+#include "files.h"
 
 static char *beside(const char *path)
 {

@@ -1,11 +1,12 @@
-/* files.c: names, removal and hashes of a run's files. */
+/* paths.c: names, removal and hashes of a run's files. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "parts.h"
+#include "core.h"
+#include "files.h"
 
 /* A name too long to fit is cut, and the call it is given to fails with a reason of its own. */
 void pith_path(char path[PITH_PATH], const char *format, ...)

@@ -4,7 +4,7 @@
 
 typedef struct {
     pith_table words, pairs;
-    int64_t *times, *count;         /* of each word; of each pair */
+    int64_t *times, *count; /* of each word; of each pair */
     size_t word_room, pair_room;
     int *symbol, *length; /* the words one after another; `length` shrinks as merges are made */
     size_t *start;

@@ -1,12 +1,16 @@
 /* resize.c: PIL's antialiased bicubic, to the bit: a = -0.5, the kernel stretched when the picture
  * shrinks, weights of 22 bits, columns rounded and clipped to eight bits, then rows. Only the part
  * of the result that is asked for is made. */
-#include "parts.h"
+#include <stdlib.h>
+#include "core.h"
+#include "pictures.h"
 
 enum { BITS = 22 };
 
 /* For each of the result's places: which of the picture's it is made of, and how. */
-typedef struct { int *first, *count, *weight, taps; } filter;
+typedef struct {
+    int *first, *count, *weight, taps;
+} filter;
 
 static double cubic(double x)
 {

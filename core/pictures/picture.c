@@ -3,11 +3,17 @@
  * longjmp. */
 #include <errno.h>
 #include <png.h>
-#include "parts.h"
+#include <stdlib.h>
+#include "core.h"
+#include "pictures.h"
 
-enum { MAX_PIXELS = 100000000 };        /* a header's claim is not believed beyond this */
+enum { MAX_PIXELS = 100000000 }; /* a header's claim is not believed beyond this */
 
-typedef struct { jmp_buf back; char why[200]; png_bytep *rows; } escape;
+typedef struct {
+    jmp_buf back;
+    char why[200];
+    png_bytep *rows;
+} escape;
 
 static void fail(png_structp png, png_const_charp message)
 {

@@ -7,7 +7,7 @@
 #include <zlib.h>
 #include "parts.h"
 
-enum { BYTES = 512, CLIP_MERGES = 48894 };      /* CLIP's file is longer than its vocabulary */
+enum { BYTES = 512, CLIP_MERGES = 48894 }; /* CLIP's file is longer than its vocabulary */
 static const char close_word[] = "</w>";
 
 static bool is_printable(int b)
@@ -17,7 +17,7 @@ static bool is_printable(int b)
 
 int pith_byte_symbol(unsigned char byte, bool last)
 {
-    int before = 0;     /* printable bytes come first, each group in ascending order */
+    int before = 0; /* printable bytes come first, each group in ascending order */
     for (int b = 0; b < (is_printable(byte) ? byte : 256); b++) before += is_printable(b);
     for (int b = 0; b < byte && !is_printable(byte); b++) before += !is_printable(b);
     return before + (last ? 256 : 0);
@@ -177,7 +177,11 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
 
 /* ---- encoding ---- */
 
-typedef struct { const pith_tokenizer *t; int count, context, *ids; bool no_memory; } encoding;
+typedef struct {
+    const pith_tokenizer *t;
+    int count, context, *ids;
+    bool no_memory;
+} encoding;
 
 /* Merges the pair of lowest rank, everywhere from left to right, until none is left. Returns how
  * many symbols remain. */

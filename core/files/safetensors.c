@@ -1,24 +1,28 @@
-/* safetensors.c: the file format of weights and packed sets: eight bytes with the header's length, a JSON header of names, types,
- * shapes and places, then the numbers. A file is somebody else's claim: it is mapped, and every number of the header is
- * checked before anything in it is used. */
+/* safetensors.c: the file format of weights and packed sets: eight bytes with the header's length,
+ * a JSON header of names, types, shapes and places, then the numbers. A file is somebody else's
+ * claim: it is mapped, and every number of the header is checked before anything in it is used. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "parts.h"
+#include "core.h"
+#include "files.h"
 
 struct pith_file {
     const uint8_t *map;
-    size_t size;                        /* of the whole file */
+    size_t size; /* of the whole file */
     json_t *header;
-    pith_entry *entries;                /* sorted by place */
+    pith_entry *entries; /* sorted by place */
     int n;
 };
 
-static const struct { const char *name; size_t width; } types[] = {
-    { "F64", 8 }, { "F32", 4 }, { "F16", 2 }, { "BF16", 2 }, { "I64", 8 }, { "I32", 4 }, { "U8", 1 } };
+static const struct {
+    const char *name;
+    size_t width;
+} types[] = { { "F64", 8 }, { "F32", 4 }, { "F16", 2 }, { "BF16", 2 },
+              { "I64", 8 }, { "I32", 4 }, { "U8", 1 } };
 
 static bool read_shape(json_t *shape, uint64_t size, pith_entry *e)
 {
@@ -27,15 +31,19 @@ static bool read_shape(json_t *shape, uint64_t size, pith_entry *e)
     for (int k = 0; k < e->ndim; k++) {
         const json_t *d = json_array_get(shape, (size_t)k);
         e->dim[k] = json_integer_value(d);
-        if (!json_is_integer(d) || e->dim[k] < 1 || size > (UINT64_C(1) << 50) / (uint64_t)e->dim[k]) return false;
+        if (!json_is_integer(d) || e->dim[k] < 1 ||
+            size > (UINT64_C(1) << 50) / (uint64_t)e->dim[k])
+            return false;
         size *= (uint64_t)e->dim[k];
     }
     return e->bytes == size;
 }
 
-static bool read_entry(const char *path, const char *name, json_t *value, const uint8_t *data, size_t size, pith_entry *e)
+static bool read_entry(const char *path, const char *name, json_t *value, const uint8_t *data,
+                       size_t size, pith_entry *e)
 {
-    const json_t *offsets = json_object_get(value, "data_offsets"), *first = json_array_get(offsets, 0);
+    const json_t *offsets = json_object_get(value, "data_offsets"),
+                 *first = json_array_get(offsets, 0);
     const json_t *last = json_array_get(offsets, 1);
     const json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     *e = (pith_entry){ .name = name, .type = json_string_value(json_object_get(value, "dtype")) };
@@ -43,14 +51,17 @@ static bool read_entry(const char *path, const char *name, json_t *value, const 
     for (size_t k = 0; e->type && k < sizeof types / sizeof *types; k++)
         if (strcmp(e->type, types[k].name) == 0) width = types[k].width;
     if (!width)
-        return pith_raise("%s: tensor %s has type %s, which is not read here", path, name, e->type ? e->type : "(none)");
-    if (!json_is_integer(first) || !json_is_integer(last) || json_array_size(offsets) != 2 || begin < 0 || end < begin ||
-        (uint64_t)end > size)
-        return pith_raise("%s: tensor %s lies outside the file's %zu bytes of data", path, name, size);
+        return pith_raise("%s: tensor %s has type %s, which is not read here", path, name,
+                          e->type ? e->type : "(none)");
+    if (!json_is_integer(first) || !json_is_integer(last) || json_array_size(offsets) != 2 ||
+        begin < 0 || end < begin || (uint64_t)end > size)
+        return pith_raise("%s: tensor %s lies outside the file's %zu bytes of data", path, name,
+                          size);
     e->data = data + begin;
     e->bytes = (size_t)(end - begin);
     return read_shape(json_object_get(value, "shape"), width, e) ||
-           pith_raise("%s: tensor %s: its shape does not fit its %zu bytes of %s", path, name, e->bytes, e->type);
+           pith_raise("%s: tensor %s: its shape does not fit its %zu bytes of %s", path, name,
+                      e->bytes, e->type);
 }
 
 static int by_place(const void *a, const void *b)
@@ -66,21 +77,26 @@ static bool read_header(pith_file *f, const char *path)
     if (f->size < 8) return pith_raise("%s: not a safetensors file: %zu bytes", path, f->size);
     for (int k = 7; k >= 0; k--) length = length << 8 | f->map[k];
     if (length > f->size - 8 || length > 100u << 20)
-        return pith_raise("%s: its header claims %llu bytes, the file has %zu", path, (unsigned long long)length, f->size);
-    f->header = json_loadb((const char *)f->map + 8, (size_t)length, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(f->header)) return pith_raise("%s: its header is not a JSON object: %s", path, error.text);
+        return pith_raise("%s: its header claims %llu bytes, the file has %zu", path,
+                          (unsigned long long)length, f->size);
+    f->header = json_loadb((const char *)f->map + 8, (size_t)length, JSON_REJECT_DUPLICATES,
+                           &error);
+    if (!json_is_object(f->header))
+        return pith_raise("%s: its header is not a JSON object: %s", path, error.text);
     const uint8_t *data = f->map + 8 + length;
     const size_t size = f->size - 8 - (size_t)length;
     const char *name;
     json_t *value;
     f->entries = calloc(json_object_size(f->header) + 1, sizeof *f->entries);
     if (!f->entries) return pith_raise("%s: no memory", path);
-    json_object_foreach(f->header, name, value)
-        if (strcmp(name, "__metadata__") && !read_entry(path, name, value, data, size, &f->entries[f->n++])) return false;
+    json_object_foreach(f->header, name, value) if (strcmp(name, "__metadata__") &&
+                                                    !read_entry(path, name, value, data, size,
+                                                                &f->entries[f->n++])) return false;
     qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_place);
     for (int k = 1; k < f->n; k++)
         if (f->entries[k].data < f->entries[k - 1].data + f->entries[k - 1].bytes)
-            return pith_raise("%s: tensors %s and %s overlap", path, f->entries[k - 1].name, f->entries[k].name);
+            return pith_raise("%s: tensors %s and %s overlap", path, f->entries[k - 1].name,
+                              f->entries[k].name);
     return true;
 }
 

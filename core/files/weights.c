@@ -1,12 +1,19 @@
-/* weights.c: a store from a safetensors file, and into one. What others keep in other types becomes f32 and i32 at this door. */
+/* weights.c: a store from a safetensors file, and into one. What others keep in other types becomes
+ * f32 and i32 at this door. */
 #include <errno.h>
 #include <jansson.h>
-#include "parts.h"
+#include "core.h"
+#include "files.h"
 
 enum { F64, F32, F16, BF16, I64, I32, U8, TYPES };
-static const struct { const char *name; size_t width; pith_dtype dtype; } types[TYPES] = {
-    [F64] = { "F64", 8, PITH_F32 },   [F32] = { "F32", 4, PITH_F32 }, [F16] = { "F16", 2, PITH_F32 },
-    [BF16] = { "BF16", 2, PITH_F32 }, [I64] = { "I64", 8, PITH_I32 }, [I32] = { "I32", 4, PITH_I32 },
+static const struct {
+    const char *name;
+    size_t width;
+    pith_dtype dtype;
+} types[TYPES] = {
+    [F64] = { "F64", 8, PITH_F32 }, [F32] = { "F32", 4, PITH_F32 },
+    [F16] = { "F16", 2, PITH_F32 }, [BF16] = { "BF16", 2, PITH_F32 },
+    [I64] = { "I64", 8, PITH_I32 }, [I32] = { "I32", 4, PITH_I32 },
     [U8] = { "U8", 1, PITH_U8 },
 };
 
@@ -16,17 +23,24 @@ static pith_real half(uint16_t h)
 {
     const int exponent = h >> 10 & 31, mantissa = h & 1023;
     const double x = exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
-                   : exponent       ? ldexp(1024 + mantissa, exponent - 25)
+                     : exponent     ? ldexp(1024 + mantissa, exponent - 25)
                                     : ldexp(mantissa, -24);
     return (pith_real)(h >> 15 ? -x : x);
 }
 
-/* `size` elements as they stand in the file, into the store's type. False if an i64 does not fit. */
+/* `size` elements as they stand in the file, into the store's type. False if an i64 does not fit.
+ */
 static bool convert(int type, const uint8_t *from, void *to, size_t size)
 {
     pith_real *x = to;
     for (size_t i = 0; i < size; i++) {
-        union { double d; float f; int64_t l; uint16_t h; uint32_t u; } v = { 0 };
+        union {
+            double d;
+            float f;
+            int64_t l;
+            uint16_t h;
+            uint32_t u;
+        } v = { 0 };
         memcpy(&v, from + i * types[type].width, types[type].width);
         switch (type) {
         case F64: x[i] = (pith_real)v.d; break;
@@ -46,12 +60,16 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
     int type = 0, dim[PITH_MAX_DIMS];
     while (strcmp(e->type, types[type].name)) type++;
     for (int k = 0; k < e->ndim; k++) {
-        if (e->dim[k] > INT32_MAX) return pith_raise("%s: tensor %s: an axis of %lld", path, e->name, (long long)e->dim[k]);
+        if (e->dim[k] > INT32_MAX)
+            return pith_raise("%s: tensor %s: an axis of %lld", path, e->name,
+                              (long long)e->dim[k]);
         dim[k] = (int)e->dim[k];
     }
     pith_tensor *t = pith_store_find(s, e->name);
-    if (t && (t->dtype != types[type].dtype || t->ndim != e->ndim || memcmp(t->dim, dim, sizeof(int) * (size_t)e->ndim)))
-        return pith_raise("%s: tensor %s has another shape or type than in the store", path, e->name);
+    if (t && (t->dtype != types[type].dtype || t->ndim != e->ndim ||
+              memcmp(t->dim, dim, sizeof(int) * (size_t)e->ndim)))
+        return pith_raise("%s: tensor %s has another shape or type than in the store", path,
+                          e->name);
     if (!t) t = pith_store_add(s, e->name, kind, types[type].dtype, e->ndim, dim);
     if (!t) return false;
     t->loaded = true;
@@ -86,7 +104,10 @@ bool pith_store_load(pith_store *s, const char *path)
 
 /* ---- writing ---- */
 
-static size_t width(const pith_tensor *t) { return t->dtype == PITH_F32 ? sizeof(pith_real) : t->dtype == PITH_I32 ? 4 : 1; }
+static size_t width(const pith_tensor *t)
+{
+    return t->dtype == PITH_F32 ? sizeof(pith_real) : t->dtype == PITH_I32 ? 4 : 1;
+}
 
 static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
 {
@@ -102,9 +123,14 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
         json_t *shape = json_array();
         for (int d = 0; d < t->ndim; d++) json_array_append_new(shape, json_integer(t->dim[d]));
         const uint64_t bytes = pith_tensor_size(t) * width(t);
-        const char *type = t->dtype == PITH_U8 ? "U8" : t->dtype == PITH_I32 ? "I32" : sizeof(pith_real) == 4 ? "F32" : "F64";
-        json_object_set_new(header, t->name, json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape, "data_offsets",
-                                                       (json_int_t)place, (json_int_t)(place + bytes)));
+        const char *type = t->dtype == PITH_U8      ? "U8"
+                           : t->dtype == PITH_I32   ? "I32"
+                           : sizeof(pith_real) == 4 ? "F32"
+                                                    : "F64";
+        json_object_set_new(header, t->name,
+                            json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape,
+                                      "data_offsets", (json_int_t)place,
+                                      (json_int_t)(place + bytes)));
         place += bytes;
         if (t->kind == PITH_STATE) end += sprintf(end, end > states ? "\n%s" : "%s", t->name);
     }
@@ -112,7 +138,7 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
     if (*states) json_object_set_new(meta, "states", json_string(states));
     json_object_set_new(header, "__metadata__", meta);
     char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS);
-    *size = text ? (strlen(text) + 7) / 8 * 8 : 0;          /* the data starts at a multiple of eight */
+    *size = text ? (strlen(text) + 7) / 8 * 8 : 0; /* the data starts at a multiple of eight */
     char *padded = text ? malloc(*size + 1) : NULL;
     if (padded) snprintf(padded, *size + 1, "%-*s", (int)*size, text);
     free(text);
@@ -121,7 +147,8 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
     return padded;
 }
 
-static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char *header, size_t size)
+static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char *header,
+                      size_t size)
 {
     unsigned char head[8];
     for (int k = 0; k < 8; k++) head[k] = (unsigned char)((uint64_t)size >> 8 * k);

@@ -2,12 +2,16 @@
  * coloured, blurred, made noisy, normalised. Every number it needs comes from (seed, view, index)
  * by Philox, so no order of work changes a view. Loops run along rows of float planes, so that the
  * compiler vectorises them: about 40 us for 32 x 32. */
-#include "parts.h"
+#include <stdlib.h>
+#include "core.h"
+#include "pictures.h"
 
 /* A ring that repeats the edge, and a white one; the widest blur; numbers a view is drawn from. */
 enum { PAD = 2, RADIUS = 12, DRAWS = 20 };
 
-typedef struct { uint64_t key, view, index; } stream;
+typedef struct {
+    uint64_t key, view, index;
+} stream;
 
 /* Four words of the stream: blocks 0 to 4 for the draws, then the noise. */
 static void words(const stream *s, uint64_t block, uint32_t out[4])
@@ -45,7 +49,9 @@ bool pith_augment_none(const pith_augment *a)
 /* ---- moving ---- */
 
 /* From a place in the view to one in the picture. */
-typedef struct { float xx, xy, x0, yx, yy, y0; } affine;
+typedef struct {
+    float xx, xy, x0, yx, yy, y0;
+} affine;
 
 static affine draw_affine(const pith_augment *a, const uint32_t *w, int size)
 {

@@ -1,0 +1,164 @@
+/* pith_ops.h: every op a user may call, a line or two each. pith.h includes it: include that.
+ *
+ * An op is a macro over a function that takes the place of the call, so that errors name it. */
+#ifndef PITH_OPS_H
+#define PITH_OPS_H
+#include "pith.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* clang-format off */
+/* ---- pointwise ops (broadcast) --------------------------------------------------------------- */
+
+#define pith_add(a, b) pith_add_(PITH_HERE, a, b)
+#define pith_sub(a, b) pith_sub_(PITH_HERE, a, b)
+#define pith_mul(a, b) pith_mul_(PITH_HERE, a, b)
+#define pith_div(a, b) pith_div_(PITH_HERE, a, b)
+#define pith_minimum(a, b) pith_minimum_(PITH_HERE, a, b)
+#define pith_maximum(a, b) pith_maximum_(PITH_HERE, a, b)
+#define pith_less(a, b) pith_less_(PITH_HERE, a, b)                 /* 1 where a < b, else 0 */
+#define pith_equal(a, b) pith_equal_(PITH_HERE, a, b)               /* 1 where a == b, else 0 */
+/* a where c is not 0, else b; never multiplies */
+#define pith_where(c, a, b) pith_where_(PITH_HERE, c, a, b)
+#define pith_neg(a) pith_neg_(PITH_HERE, a)
+#define pith_abs(a) pith_abs_(PITH_HERE, a)
+#define pith_sign(a) pith_sign_(PITH_HERE, a)                       /* -1, 0 or 1 */
+#define pith_square(a) pith_square_(PITH_HERE, a)
+#define pith_reciprocal(a) pith_reciprocal_(PITH_HERE, a)
+#define pith_sqrt(a) pith_sqrt_(PITH_HERE, a)
+#define pith_rsqrt(a) pith_rsqrt_(PITH_HERE, a)
+#define pith_exp(a) pith_exp_(PITH_HERE, a)
+#define pith_log(a) pith_log_(PITH_HERE, a)
+#define pith_sin(a) pith_sin_(PITH_HERE, a)
+#define pith_cos(a) pith_cos_(PITH_HERE, a)
+#define pith_tanh(a) pith_tanh_(PITH_HERE, a)
+#define pith_erf(a) pith_erf_(PITH_HERE, a)
+#define pith_sigmoid(a) pith_sigmoid_(PITH_HERE, a)
+/* log(1 + exp(a)), stable */
+#define pith_softplus(a) pith_softplus_(PITH_HERE, a)
+#define pith_relu(a) pith_relu_(PITH_HERE, a)
+#define pith_gelu(a) pith_gelu_(PITH_HERE, a)                       /* exact: a Phi(a) */
+/* OpenAI's: a sigmoid(1.702 a) */
+#define pith_quick_gelu(a) pith_quick_gelu_(PITH_HERE, a)
+#define pith_is_finite(a) pith_is_finite_(PITH_HERE, a)             /* 1 or 0 */
+#define PITH_UNARY(name) pith_node *pith_##name##_(const char *at, pith_node *a);
+#define PITH_BINARY(name) pith_node *pith_##name##_(const char *at, pith_node *a, pith_node *b);
+PITH_BINARY(add) PITH_BINARY(sub) PITH_BINARY(mul) PITH_BINARY(div)
+PITH_BINARY(minimum) PITH_BINARY(maximum) PITH_BINARY(less) PITH_BINARY(equal)
+pith_node *pith_where_(const char *at, pith_node *c, pith_node *a, pith_node *b);
+PITH_UNARY(neg) PITH_UNARY(abs) PITH_UNARY(sign) PITH_UNARY(square) PITH_UNARY(reciprocal)
+PITH_UNARY(sqrt) PITH_UNARY(rsqrt) PITH_UNARY(exp) PITH_UNARY(log) PITH_UNARY(sin) PITH_UNARY(cos)
+PITH_UNARY(tanh) PITH_UNARY(erf) PITH_UNARY(sigmoid) PITH_UNARY(softplus) PITH_UNARY(relu)
+PITH_UNARY(gelu) PITH_UNARY(quick_gelu) PITH_UNARY(is_finite)
+
+#define pith_scale(a, c) pith_scale_(PITH_HERE, a, c)               /* c a, with a number c */
+#define pith_shift(a, c) pith_shift_(PITH_HERE, a, c)               /* a + c */
+/* broadcast to the dims given */
+#define pith_expand(...) pith_expand_(PITH_HERE, __VA_ARGS__, PITH_END)
+#define pith_cast(a, dtype) pith_cast_(PITH_HERE, a, dtype)
+pith_node *pith_scale_(const char *at, pith_node *a, double c);
+pith_node *pith_shift_(const char *at, pith_node *a, double c);
+pith_node *pith_expand_(const char *at, pith_node *a, ...);
+pith_node *pith_cast_(const char *at, pith_node *a, pith_dtype dtype);
+
+/* ---- shape ----------------------------------------------------------------------------------- */
+
+/* same memory; one dim may be -1 */
+#define pith_reshape(...) pith_reshape_(PITH_HERE, __VA_ARGS__, PITH_END)
+/* the value passes, no gradient does */
+#define pith_detach(a) pith_detach_(PITH_HERE, a)
+#define pith_slice(a, axis, start, stop) pith_slice_(PITH_HERE, a, axis, start, stop)
+#define pith_concat(n, list, axis) pith_concat_(PITH_HERE, n, list, axis)
+/* axes in their new order */
+#define pith_permute(...) pith_permute_(PITH_HERE, __VA_ARGS__, PITH_END)
+/* the last two axes swapped */
+#define pith_transpose(a) pith_transpose_(PITH_HERE, a)
+pith_node *pith_reshape_(const char *at, pith_node *a, ...);
+pith_node *pith_detach_(const char *at, pith_node *a);
+pith_node *pith_slice_(const char *at, pith_node *a, int axis, int start, int stop);
+pith_node *pith_concat_(const char *at, int n, pith_node *const *list, int axis);
+pith_node *pith_permute_(const char *at, pith_node *a, ...);
+pith_node *pith_transpose_(const char *at, pith_node *a);
+
+/* Rows of table (V, ...) named by ids i32 of any shape: ids.dims + (...). Ids outside [0, V) give
+ * zeros. */
+#define pith_gather(table, ids) pith_gather_(PITH_HERE, table, ids)
+/* The adjoint: rows (ids.dims + (...)) summed into zeros (count, ...), in order of position. */
+#define pith_scatter_add(rows, ids, count) pith_scatter_add_(PITH_HERE, rows, ids, count)
+pith_node *pith_gather_(const char *at, pith_node *table, pith_node *ids);
+pith_node *pith_scatter_add_(const char *at, pith_node *rows, pith_node *ids, int count);
+
+/* ---- reductions ------------------------------------------------------------------------------ */
+
+/* over the axes given, which go away; PITH_ALL */
+#define pith_sum(a, ...) pith_sum_(PITH_HERE, a, __VA_ARGS__, PITH_END)
+#define pith_mean(a, ...) pith_mean_(PITH_HERE, a, __VA_ARGS__, PITH_END)
+/* gradient to the first largest entry */
+#define pith_max(a, ...) pith_max_(PITH_HERE, a, __VA_ARGS__, PITH_END)
+/* sum of a b over everything: a scalar */
+#define pith_dot(a, b) pith_dot_(PITH_HERE, a, b)
+pith_node *pith_sum_(const char *at, pith_node *a, ...);
+pith_node *pith_mean_(const char *at, pith_node *a, ...);
+pith_node *pith_max_(const char *at, pith_node *a, ...);
+pith_node *pith_dot_(const char *at, pith_node *a, pith_node *b);
+
+/* ---- products and fused ops ------------------------------------------------------------------ */
+
+/* (..., m, k) x (..., k, n): equal leading dims, or b with two axes, shared by all of a's rows.
+ * _nt: b is (..., n, k). _tn: a is (..., k, m). */
+#define pith_matmul(a, b) pith_matmul_(PITH_HERE, a, b)
+#define pith_matmul_nt(a, b) pith_matmul_nt_(PITH_HERE, a, b)
+#define pith_matmul_tn(a, b) pith_matmul_tn_(PITH_HERE, a, b)
+/* x (..., k) w (n, k) b (n) or NULL: x w^T + b */
+#define pith_linear(x, w, b) pith_linear_(PITH_HERE, x, w, b)
+pith_node *pith_matmul_(const char *at, pith_node *a, pith_node *b);
+pith_node *pith_matmul_nt_(const char *at, pith_node *a, pith_node *b);
+pith_node *pith_matmul_tn_(const char *at, pith_node *a, pith_node *b);
+pith_node *pith_linear_(const char *at, pith_node *x, pith_node *w, pith_node *b);
+
+#define pith_softmax(a) pith_softmax_(PITH_HERE, a)                 /* over the last axis */
+/* over the last axis, which goes away */
+#define pith_log_sum_exp(a) pith_log_sum_exp_(PITH_HERE, a)
+/* epsilon 1e-5; 1: mean, 2: 1/std */
+#define pith_layer_norm(x, gain, bias) pith_layer_norm_(PITH_HERE, x, gain, bias)
+/* rows of unit length, over the last axis */
+#define pith_normalize(a) pith_normalize_(PITH_HERE, a)
+pith_node *pith_softmax_(const char *at, pith_node *a);
+pith_node *pith_log_sum_exp_(const char *at, pith_node *a);
+pith_node *pith_layer_norm_(const char *at, pith_node *x, pith_node *gain, pith_node *bias);
+pith_node *pith_normalize_(const char *at, pith_node *a);
+
+/* Attention inside segments of packed tokens: segment s holds rows offsets[s] .. offsets[s+1]-1.
+ * offsets (S+1) i32. qkv (N, 3, heads, width) -> (N, heads, width), scores divided by sqrt(width);
+ * rows in no segment give zeros.
+ * Result 1: log-sum-exp of the scores, (N, heads). */
+#define pith_attention(qkv, offsets, causal) pith_attention_(PITH_HERE, qkv, offsets, causal)
+/* One query a segment, q (S, heads, width), against all of its keys and values
+ * kv (N, 2, heads, width) -> (S, heads, width). */
+#define pith_pooled_attention(q, kv, offsets) pith_pooled_attention_(PITH_HERE, q, kv, offsets)
+pith_node *pith_attention_(const char *at, pith_node *qkv, pith_node *offsets, bool causal);
+pith_node *pith_pooled_attention_(const char *at, pith_node *q, pith_node *kv, pith_node *offsets);
+/* (n) i32: the segment each of n rows lies in, -1 for none. */
+#define pith_segments(offsets, n) pith_segments_(PITH_HERE, offsets, n)
+pith_node *pith_segments_(const char *at, pith_node *offsets, int n);
+
+/* Cross-entropies a row, (B): logits (B, C) against labels i32 (B), or against the softmax of
+ * target logits (B, C). */
+#define pith_cross_entropy(logits, labels) pith_cross_entropy_(PITH_HERE, logits, labels)
+#define pith_soft_cross_entropy(logits, targets) \
+    pith_soft_cross_entropy_(PITH_HERE, logits, targets)
+pith_node *pith_cross_entropy_(const char *at, pith_node *logits, pith_node *labels);
+pith_node *pith_soft_cross_entropy_(const char *at, pith_node *logits, pith_node *targets);
+
+/* Zeros a share p of a, and scales the rest by 1/(1-p); nothing outside training. */
+#define pith_dropout(a, p) pith_dropout_(PITH_HERE, a, p)
+pith_node *pith_dropout_(const char *at, pith_node *a, double p);
+
+/* clang-format on */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
