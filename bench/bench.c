@@ -70,7 +70,7 @@ typedef struct {
 static step step_new(pith_store *store, const clip_config *c, int pairs, int tokens)
 {
     step s = { .graph = pith_graph_new(store, 0) };
-    pith_graph_training(s.graph, true);
+    pith_set_training(s.graph, true);
     s.in = clip_inputs_new(s.graph, c, pairs, tokens);
     const pith_batch batch = clip_batch(s.graph, c, &s.in);
     s.loss = clip_loss(&batch);

@@ -9,7 +9,7 @@ typedef struct {
     int base, end;
     bool *active;     /* reached from what is asked for */
     node **cotangent; /* by id - base */
-    int done;         /* the segment whose copies are `copy` */
+    int done;         /* the region whose copies are `copy` */
     node **copy;
 } walk;
 
@@ -28,37 +28,37 @@ static void accumulate(walk *w, const node *n, node *dx)
     *sum = *sum ? ADD(*sum, dx) : dx;
 }
 
-/* ---- recomputation: a segment's nodes are copied when the walk first comes to it, and rules see
+/* ---- recomputation: a region's nodes are copied when the walk first comes to it, and rules see
  * the copies ---- */
 
 static node *copied(const walk *w, node *n)
 {
-    return w->done && n->segment == w->done && n->id < w->end && w->copy[n->id - w->base]
+    return w->done && n->region == w->done && n->id < w->end && w->copy[n->id - w->base]
                ? w->copy[n->id - w->base]
                : n;
 }
 
-static void recompute(walk *w, int segment)
+static void recompute(walk *w, int region)
 {
     pith_graph *g = w->g;
-    w->done = segment;
+    w->done = region;
     memset(w->copy, 0, sizeof *w->copy * (size_t)(w->end - w->base));
     for (int id = w->base; id < w->end; id++) {
         node *n = g->nodes[id];
         const bool kept = n->op->flags & PITH_LEAF && n->op != &pith_op_result;
-        if (n->segment != segment || kept || n->op == &pith_op_assign) continue;
+        if (n->region != region || kept || n->op == &pith_op_assign) continue;
         node *c = pith_append(g, n->op);
         const int new_id = c->id;
         *c = *n;
         c->id = new_id;
         c->copy = n->copy + 1;
-        c->segment = 0;
+        c->region = 0;
         c->backward = true;
         c->in = pith_alloc(g, sizeof *c->in * (size_t)(n->n_in + 1));
         for (int k = 0; k < n->n_in; k++) c->in[k] = copied(w, n->in[k]);
         const node *gone = pith_read_after_assign(c);
         if (gone)
-            pith_fail(n, "%s is assigned before its segment is recomputed: take the gradient first",
+            pith_fail(n, "%s is assigned before its region is recomputed: take the gradient first",
                       gone->name);
         w->copy[id - w->base] = c;
     }
@@ -103,7 +103,7 @@ static bool differentiate(walk *w, node *n)
     bool any = false;
     for (int k = 0; k < results; k++) any |= (dy[k] = w->cotangent[n->id + k - w->base]) != NULL;
     if (!any || !n->n_in) return true;
-    if (n->segment && n->segment != w->done) recompute(w, n->segment);
+    if (n->region && n->region != w->done) recompute(w, n->region);
     if (w->g->error) return false;
     node *c = copied(w, n);
     const node *before = w->g->origin;
@@ -176,8 +176,8 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
         for (int k = 0; k < g->nodes[id]->n_in && !w.active[id]; k++)
             w.active[id] = w.active[g->nodes[id]->in[k]->id];
     const node *before = g->origin;
-    const int segment = g->segment;
-    g->segment = 0;
+    const int region = g->region;
+    g->region = 0;
     g->origin = y;
     accumulate(&w, y, cotangent);
     const bool good = backpropagate(&w);
@@ -186,7 +186,7 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
         if (!out[k]) out[k] = pith_expand_like(pith_const_(at, g, 0), wrt[k]);
     }
     g->origin = before;
-    g->segment = segment;
+    g->region = region;
     free(w.active);
     free(w.cotangent);
     free(w.copy);
@@ -205,20 +205,20 @@ bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
     return pith_vjp_(at, y, pith_expand_like(pith_const_(at, y->graph, 1), y), n, wrt, out);
 }
 
-node *pith_checkpoint_(const char *at, pith_segment *fn, node *x, void *context)
+node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
 {
-    if (!x) return pith_raise("%s: pith_checkpoint: the input is NULL", at), NULL;
+    if (!x) return pith_raise("%s: pith_recompute: the input is NULL", at), NULL;
     pith_graph *g = x->graph;
-    if (g->segment) return fn(x, context); /* the outer segment already recomputes it */
-    g->segment = ++g->segments;
+    if (g->region) return fn(x, context); /* the outer region already recomputes it */
+    g->region = ++g->regions;
     node *y = fn(x, context);
-    g->segment = 0;
+    g->region = 0;
     return y;
 }
 
 /* ---- what a loss reaches ---- */
 
-void pith_reached(const node *y, int n, node *const *nodes, bool *reached)
+void pith_depends_on(const node *y, int n, node *const *nodes, bool *reached)
 {
     bool *mark = calloc((size_t)y->graph->n, sizeof *mark);
     mark[y->id] = true;

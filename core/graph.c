@@ -31,7 +31,7 @@ void pith_graph_free(pith_graph *g)
     free(g);
 }
 
-bool pith_graph_training(pith_graph *g, bool on) { return g->training = on; }
+bool pith_set_training(pith_graph *g, bool on) { return g->training = on; }
 bool pith_is_training(const pith_graph *g) { return g->training; }
 int pith_graph_size(const pith_graph *g) { return g->n; }
 const char *pith_graph_error(const pith_graph *g) { return g->error; }
@@ -118,7 +118,7 @@ node *pith_append(pith_graph *g, const pith_op *op)
     n->scope = g->origin ? g->origin->scope : g->scope;
     n->trail = g->origin ? g->origin->trail : g->trail;
     n->backward = g->origin != NULL;
-    n->segment = g->origin ? 0 : g->segment;
+    n->region = g->origin ? 0 : g->region;
     g->nodes[g->n++] = n;
     return n;
 }

@@ -33,7 +33,7 @@ struct pith_graph {
     int depth;
     const pith_trail *trail;
     const node *origin; /* whose gradient or lowering is being made: gives the place to new nodes */
-    int segment, segments; /* of pith_checkpoint: the one being built, and how many there are */
+    int region, regions; /* of pith_recompute: the one being built, and how many there are */
     char *error;
     pith_ordinal *ordinals;
     node *step;
@@ -52,7 +52,7 @@ static inline int pith_results(const pith_op *op) { return op->results ? op->res
 typedef struct {
     pith_tensor *tensor;
     bool assigned;
-    pith_param_group group;
+    pith_training training;
 } pith_leaf;
 static inline pith_leaf *pith_leaf_of(const node *n) { return (pith_leaf *)(uintptr_t)n->attr.p; }
 static inline bool pith_is_stored(const node *n)

@@ -94,12 +94,12 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     t->kind = param ? PITH_WEIGHT : PITH_STATE;
     pith_leaf *l = pith_alloc(g, sizeof *l);
     *l = (pith_leaf){ .tensor = t,
-                      .group = { .trained = param && !g->frozen &&
-                                            !pith_store_is_frozen(g->store, full),
-                                 .decay = ndim >= 2,
-                                 .rate = 1,
-                                 .low = -INFINITY,
-                                 .high = INFINITY } };
+                      .training = { .trained = param && !g->frozen &&
+                                               !pith_store_is_frozen(g->store, full),
+                                    .weight_decay = ndim >= 2,
+                                    .lr_scale = 1,
+                                    .low = -INFINITY,
+                                    .high = INFINITY } };
     n->attr.p = l;
     list = realloc(list, sizeof *list * (size_t)(count + 1));
     list[count] = n;
@@ -129,32 +129,35 @@ node *pith_state_like_(const char *at, pith_graph *g, const char *name, const no
     return stored(at, &pith_op_state, g, name, n->dtype, n->ndim, n->dim, PITH_CONSTANT, 0);
 }
 
-pith_param_group pith_group_of(const node *n)
+pith_training pith_training_of(const node *n)
 {
-    return pith_is_param(n) ? pith_leaf_of(n)->group : (pith_param_group){ 0 };
+    return pith_is_param(n) ? pith_leaf_of(n)->training : (pith_training){ 0 };
 }
 
 bool pith_is_param(const node *n) { return n->op == &pith_op_param; }
 
-static pith_param_group *group_of(node *n, const char *wanted)
+static pith_training *training_of(node *n, const char *wanted)
 {
-    static pith_param_group nobody; /* what is told to a poisoned node */
+    static pith_training nobody; /* what is told to a poisoned node */
     if (!n || pith_poisoned(n)) return &nobody;
     if (!pith_is_param(n)) return pith_fail(n, "%s is for params only", wanted), &nobody;
-    return &pith_leaf_of(n)->group;
+    return &pith_leaf_of(n)->training;
 }
 
-node *pith_no_decay(node *n) { return group_of(n, "pith_no_decay")->decay = false, n; }
-node *pith_rate_factor(node *n, double factor)
+node *pith_no_weight_decay(node *n)
 {
-    return group_of(n, "pith_rate_factor")->rate = factor, n;
+    return training_of(n, "pith_no_weight_decay")->weight_decay = false, n;
+}
+node *pith_lr_scale(node *n, double factor)
+{
+    return training_of(n, "pith_lr_scale")->lr_scale = factor, n;
 }
 
 node *pith_clamp_param(node *n, double low, double high)
 {
-    pith_param_group *group = group_of(n, "pith_clamp_param");
-    group->low = low;
-    group->high = high;
+    pith_training *training = training_of(n, "pith_clamp_param");
+    training->low = low;
+    training->high = high;
     return n;
 }
 
@@ -163,7 +166,7 @@ int pith_params(const pith_graph *g, node ***params)
     int count = 0;
     *params = pith_alloc((pith_graph *)(uintptr_t)g, sizeof **params * (size_t)(g->n_params + 1));
     for (int k = 0; k < g->n_params; k++)
-        if (pith_leaf_of(g->params[k])->group.trained) (*params)[count++] = g->params[k];
+        if (pith_leaf_of(g->params[k])->training.trained) (*params)[count++] = g->params[k];
     return count;
 }
 

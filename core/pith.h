@@ -88,8 +88,8 @@ struct pith_node {
     const char *scope; /* "visual.transformer." or "" */
     const char *at;    /* "file.c:12" */
     const pith_trail *trail;
-    int copy;      /* above 0 in a recomputed segment */
-    int segment;   /* of pith_checkpoint, or 0 */
+    int copy;      /* above 0 in a recomputed region */
+    int region;    /* of pith_recompute, or 0 */
     bool backward; /* made by the gradient walk */
 };
 
@@ -109,7 +109,7 @@ pith_graph *pith_graph_new(pith_store *store, uint64_t seed);
 void pith_graph_free(pith_graph *g);
 pith_store *pith_store_of(const pith_graph *g); /* the one in use */
 /* dropout and the like act only in training; returns `on` */
-bool pith_graph_training(pith_graph *g, bool on);
+bool pith_set_training(pith_graph *g, bool on);
 bool pith_is_training(const pith_graph *g);
 int pith_graph_size(const pith_graph *g);
 /* Leaves made from here on live in `store` under `prefix` (a teacher beside its student). `frozen`:
@@ -138,10 +138,10 @@ typedef enum { PITH_NORMAL, PITH_UNIFORM, PITH_CONSTANT } pith_init;
 pith_node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init init, double a,
                        ...);
 /* A param's group, told at its creation. By default: trained, decayed if it has two axes or more,
- * rate factor 1. */
-pith_node *pith_no_decay(pith_node *param);
+ * learning rate scaled by 1. */
+pith_node *pith_no_weight_decay(pith_node *param);
 /* negative: ascent, for Lagrange multipliers */
-pith_node *pith_rate_factor(pith_node *param, double factor);
+pith_node *pith_lr_scale(pith_node *param, double factor);
 /* after every step of the optimizer */
 pith_node *pith_clamp_param(pith_node *param, double low, double high);
 
@@ -182,11 +182,11 @@ pith_node *pith_result(pith_node *n, int k);
 /* the trained params, in creation order */
 int pith_params(const pith_graph *g, pith_node ***params);
 typedef struct {
-    bool trained, decay;
-    double rate, low, high;
-} pith_param_group;
+    bool trained, weight_decay;
+    double lr_scale, low, high;
+} pith_training;
 /* what it was told at its creation; all zeros for other nodes */
-pith_param_group pith_group_of(const pith_node *param);
+pith_training pith_training_of(const pith_node *param);
 bool pith_is_param(const pith_node *n);
 size_t pith_size(const pith_node *n); /* number of elements */
 
@@ -202,9 +202,9 @@ bool pith_vjp_(const char *at, pith_node *y, pith_node *cotangent, int n, pith_n
                pith_node **out);
 /* fn(x, context), whose inside is recomputed for the backward pass instead of kept. Values are
  * bit-equal. */
-#define pith_checkpoint(fn, x, context) pith_checkpoint_(PITH_HERE, fn, x, context)
-typedef pith_node *pith_segment(pith_node *x, void *context);
-pith_node *pith_checkpoint_(const char *at, pith_segment *fn, pith_node *x, void *context);
+#define pith_recompute(fn, x, context) pith_recompute_(PITH_HERE, fn, x, context)
+typedef pith_node *pith_body(pith_node *x, void *context);
+pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *context);
 
 /* Writes `value` to a param or state when the plan runs; returns the new value, which as an output
  * lies in the leaf itself: it changes with the leaf. Reads created before see the old one; using
@@ -216,25 +216,25 @@ pith_node *pith_assign_(const char *at, pith_node *leaf, pith_node *value);
 pith_node *pith_group_(const char *at, int n, pith_node *const *nodes);
 
 /* Which of the nodes y depends on. */
-void pith_reached(const pith_node *y, int n, pith_node *const *nodes, bool *reached);
+void pith_depends_on(const pith_node *y, int n, pith_node *const *nodes, bool *reached);
 
 /* What follows composes the ops above (core/train/optim.c). Scales all gradients, in the array
  * itself, so that their common norm is at most `limit` (0: any); *norm is the norm before. */
 #define pith_clip_norm(n, gradients, limit, norm)                                                  \
     pith_clip_norm_(PITH_HERE, n, gradients, limit, norm)
 bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit, pith_node **norm);
-/* Optimizers return a group to put among a plan's outputs. `rate`: a scalar node. `ok`: a scalar
+/* Optimizers return a group to put among a plan's outputs. `lr`: a scalar node. `ok`: a scalar
  * node that is 0 when the step must leave everything as it was (a non-finite gradient), or NULL.
  * Moments are states "adamw.m/NAME". */
 typedef struct {
-    double beta1, beta2, epsilon, decay;
+    double beta1, beta2, epsilon, weight_decay;
 } pith_adamw_options;
 #define pith_adamw(...) pith_adamw_(PITH_HERE, __VA_ARGS__)
 #define pith_sgd(...) pith_sgd_(PITH_HERE, __VA_ARGS__)
 pith_node *pith_adamw_(const char *at, int n, pith_node *const *params, pith_node *const *gradients,
-                       pith_node *rate, pith_adamw_options options, pith_node *ok);
+                       pith_node *lr, pith_adamw_options options, pith_node *ok);
 pith_node *pith_sgd_(const char *at, int n, pith_node *const *params, pith_node *const *gradients,
-                     pith_node *rate, double momentum, double decay, pith_node *ok);
+                     pith_node *lr, double momentum, double weight_decay, pith_node *ok);
 /* ema/NAME <- keep ema/NAME + (1 - keep) new value; `updated` is what an optimizer returned. */
 #define pith_ema(updated, keep, ok) pith_ema_(PITH_HERE, updated, keep, ok)
 pith_node *pith_ema_(const char *at, pith_node *updated, double keep, pith_node *ok);

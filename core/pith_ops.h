@@ -53,13 +53,13 @@ PITH_UNARY(sqrt) PITH_UNARY(rsqrt) PITH_UNARY(exp) PITH_UNARY(log) PITH_UNARY(si
 PITH_UNARY(tanh) PITH_UNARY(erf) PITH_UNARY(sigmoid) PITH_UNARY(softplus) PITH_UNARY(relu)
 PITH_UNARY(gelu) PITH_UNARY(quick_gelu) PITH_UNARY(is_finite)
 
-#define pith_scale(a, c) pith_scale_(PITH_HERE, a, c)               /* c a, with a number c */
-#define pith_shift(a, c) pith_shift_(PITH_HERE, a, c)               /* a + c */
+#define pith_mul_scalar(a, c) pith_mul_scalar_(PITH_HERE, a, c)     /* c a, with a number c */
+#define pith_add_scalar(a, c) pith_add_scalar_(PITH_HERE, a, c)     /* a + c */
 /* broadcast to the dims given */
 #define pith_expand(...) pith_expand_(PITH_HERE, __VA_ARGS__, PITH_END)
 #define pith_cast(a, dtype) pith_cast_(PITH_HERE, a, dtype)
-pith_node *pith_scale_(const char *at, pith_node *a, double c);
-pith_node *pith_shift_(const char *at, pith_node *a, double c);
+pith_node *pith_mul_scalar_(const char *at, pith_node *a, double c);
+pith_node *pith_add_scalar_(const char *at, pith_node *a, double c);
 pith_node *pith_expand_(const char *at, pith_node *a, ...);
 pith_node *pith_cast_(const char *at, pith_node *a, pith_dtype dtype);
 

@@ -60,12 +60,12 @@ uint64_t pith_stream_key(pith_graph *g)
 node *pith_step(pith_graph *g)
 {
     if (!g->step) {
-        const int segment = g->segment;
-        g->segment = 0; /* shared by everybody, so it belongs to no recomputed segment */
+        const int region = g->region;
+        g->region = 0; /* shared by everybody, so it belongs to no recomputed region */
         g->step = pith_make("step", &pith_op_input, g, 0, NULL, NULL);
         g->step->name = "step";
         pith_shape(g->step, PITH_I32, 0, NULL);
-        g->segment = segment;
+        g->region = region;
     }
     return g->step;
 }

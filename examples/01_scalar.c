@@ -21,7 +21,7 @@ int main(void)
 
     /* No dims: a scalar. "x" is fed later. */
     pith_node *x = pith_input(g, "x", PITH_F32);
-    pith_node *f = pith_mul(pith_square(x), pith_sin(pith_scale(x, 3)));
+    pith_node *f = pith_mul(pith_square(x), pith_sin(pith_mul_scalar(x, 3)));
     const int before = pith_graph_size(g);
 
     /* "The gradient of f to the 1 node x, into df." Then the same of df: the walk does not care

@@ -82,7 +82,7 @@ int main(void)
     pith_graph *g = pith_graph_new(store, 1); /* seed and names decide the weights */
     pith_node *x = pith_input(g, "x", PITH_F32, POINTS, 2);
     pith_node *y = pith_input(g, "y", PITH_I32, POINTS);
-    pith_node *rate = pith_input(g, "rate", PITH_F32);
+    pith_node *lr = pith_input(g, "lr", PITH_F32);
     pith_node *loss = pith_mean(pith_cross_entropy(model(g, x), y), PITH_ALL);
 
     /* All gradients in one walk; then AdamW, whose moments are states of the store, written when
@@ -90,8 +90,10 @@ int main(void)
     pith_node **params, *gradients[MOST];
     const int n = pith_params(g, &params);
     pith_grad(loss, n, params, gradients);
-    const pith_adamw_options o = { .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .decay = 0.01 };
-    pith_node *step = pith_adamw(n, params, gradients, rate, o, NULL);
+    const pith_adamw_options o = {
+        .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.01
+    };
+    pith_node *step = pith_adamw(n, params, gradients, lr, o, NULL);
 
     /* The plan runs what its outputs need, in the order of creation. So `loss` is that of the
      * weights before the step. */
@@ -103,7 +105,7 @@ int main(void)
         const pith_real now = (pith_real)(0.005 * (1 + cos(3.14159265 * k / STEPS)));
         pith_feed(plan, x, points);
         pith_feed(plan, y, labels);
-        pith_feed(plan, rate, &now);
+        pith_feed(plan, lr, &now);
         pith_run(plan);
         if (k % 100 == 0 || k == STEPS - 1)
             printf("step %3d: loss %.5f\n", k, pith_scalar(plan, loss));

@@ -22,11 +22,11 @@ static pith_node *margin_loss(const pith_batch *b)
     const int pairs = b->image->dim[0];
     pith_node *own = pith_arange(b->graph, pairs), *i = pith_cast(own, PITH_F32);
     pith_node *diagonal = pith_equal(pith_reshape(i, pairs, 1), i); /* (B, B) */
-    pith_node *margin = pith_scale(diagonal, pith_option(b, "m", 0.1));
+    pith_node *margin = pith_mul_scalar(diagonal, pith_option(b, "m", 0.1));
     pith_node *logits = pith_mul(pith_sub(pith_matmul_nt(b->image, b->text), margin), b->scale);
     pith_node *both = pith_add(pith_cross_entropy(logits, own),
                                pith_cross_entropy(pith_transpose(logits), own));
-    return pith_scale(pith_mean(both, PITH_ALL), 0.5);
+    return pith_mul_scalar(pith_mean(both, PITH_ALL), 0.5);
 }
 
 /* The slip everybody makes once: matmul where matmul_nt was meant, (B, D) x (B, D). */

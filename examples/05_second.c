@@ -27,7 +27,7 @@ static void build(problem *p, pith_graph *g)
     pith_node *w = pith_input(g, "w", PITH_F32, 1, D); /* gradients: to any node */
     pith_node *v = pith_input(g, "v", PITH_F32, 1, D), *xw = pith_matmul_nt(x, w);
     pith_node *each = pith_sub(pith_softplus(xw), pith_mul(y, xw)); /* (N, 1) */
-    p->loss = pith_add(pith_mean(each, PITH_ALL), pith_scale(pith_dot(w, w), 1e-3));
+    p->loss = pith_add(pith_mean(each, PITH_ALL), pith_mul_scalar(pith_dot(w, w), 1e-3));
     pith_grad(p->loss, 1, &w, &p->gradient);
     pith_grad(pith_dot(p->gradient, v), 1, &w, &p->hv);
     p->plan = pith_plan_new(g, 3, (pith_node *[]){ p->loss, p->gradient, p->hv });

@@ -18,7 +18,7 @@ typedef struct {
     pith_plan *plan;
     clip_inputs in;
     pith_batch towers;
-    pith_node *loss, *rate, *cosines;
+    pith_node *loss, *lr, *cosines;
 } program;
 
 /* For batches of `pairs` with `tokens`: a whole training step, or the two towers alone. */
@@ -33,16 +33,16 @@ static program build(pith_store *store, const clip_config *c, int pairs, int tok
         pith_node **params, *gradients[MOST];
         const int n = pith_params(p.g, &params);
         p.loss = out[0] = clip_loss(&p.towers);
-        p.rate = pith_input(p.g, "rate", PITH_F32);
+        p.lr = pith_input(p.g, "lr", PITH_F32);
         pith_grad(p.loss, n, params, gradients);
-        out[1] = pith_adamw(n, params, gradients, p.rate,
+        out[1] = pith_adamw(n, params, gradients, p.lr,
                             (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.1 }, NULL);
     }
     p.plan = pith_plan_new(p.g, training ? 2 : 3, out);
     return p;
 }
 
-static void run(const program *p, const pith_minibatch *b)
+static void run(const program *p, const pith_host_batch *b)
 {
     pith_feed(p->plan, p->in.pixels, b->pixels);
     pith_feed(p->plan, p->in.ids, b->ids);
@@ -58,12 +58,12 @@ static void evaluate(pith_store *store, const clip_config *c, pith_loader_option
     o.split = PITH_VALID, o.shuffle = false, o.batch = 0;
     for (int i = 0; i < o.pack->count; i++) o.batch += o.pack->split[i] == PITH_VALID;
     pith_loader *loader = pith_loader_new(&o, 0);
-    const pith_minibatch *b = pith_loader_next(loader, &(double){ 0 });
+    const pith_host_batch *b = pith_loader_next(loader, &(double){ 0 });
     program p = build(store, c, b->pairs, b->tokens, false);
     run(&p, b);
     const pith_real *image = pith_value(p.plan, p.towers.image);
     const pith_real *text = pith_value(p.plan, p.towers.text);
-    const pith_retrieval r = pith_measure_retrieval(b->pairs, c->embed, image, text, b->group);
+    const pith_retrieval r = pith_measure_retrieval(b->pairs, c->embed, image, text, b->caption_id);
     printf("of %d pictures a caption's own is first: %.1f %% (chance %.1f), in five: %.1f (%.1f)\n",
            r.pictures, 100 * r.recall[0][0], 100 * r.chance[0][0], 100 * r.recall[0][1],
            100 * r.chance[0][1]);
@@ -99,12 +99,12 @@ int main(void)
     const int n = pith_loader_sizes(loader, sizes);
     evaluate(store, &c, o, 0);
     for (int step = 0; step < STEPS; step++) {
-        const pith_real rate = (pith_real)pith_rate(PITH_COSINE, 4e-3, step, 10, STEPS);
-        const pith_minibatch *b = pith_loader_next(loader, &(double){ 0 });
+        const pith_real lr = (pith_real)pith_lr(PITH_COSINE, 4e-3, step, 10, STEPS);
+        const pith_host_batch *b = pith_loader_next(loader, &(double){ 0 });
         program *p = programs;
         while (sizes[p - programs] != b->tokens) p++;
         if (!p->plan) *p = build(store, &c, BATCH, b->tokens, true);
-        pith_feed(p->plan, p->rate, &rate);
+        pith_feed(p->plan, p->lr, &lr);
         run(p, b);
         if (step % 40 == 39)
             printf("    step %3d: loss %.3f\n", step + 1, pith_scalar(p->plan, p->loss));

@@ -1,7 +1,7 @@
 /* 07_memory.c: what a training step keeps in memory, and how to keep less.
  *
  * What one learns here: the planner lays every temporary into one arena by its lifetime, and what
- * fills it is not the weights but the activations that wait for the backward pass. pith_checkpoint
+ * fills it is not the weights but the activations that wait for the backward pass. pith_recompute
  * marks a segment whose inside is computed again instead of kept. The price is time; the values are
  * the same to the last bit, and so are they when the planner does nothing at all (PITH_NOPLAN=1).
  *
@@ -28,7 +28,7 @@ typedef struct {
     int first, count;
 } range;
 
-/* What pith_checkpoint is given: a function of one node and a context. */
+/* What pith_recompute is given: a function of one node and a context. */
 static pith_node *blocks(pith_node *x, void *context)
 {
     const range *r = context;
@@ -41,7 +41,7 @@ static pith_node *network(pith_node *x, int each)
 {
     range r = { 0, each ? each : LAYERS };
     for (; r.first < LAYERS; r.first += r.count)
-        x = each ? pith_checkpoint(blocks, x, &r) : blocks(x, &r);
+        x = each ? pith_recompute(blocks, x, &r) : blocks(x, &r);
     return x;
 }
 

@@ -20,8 +20,8 @@ pith_node *affinity_loss(const pith_batch *b)
     pith_node *to_image =
         pith_soft_cross_entropy(pith_mul(pith_matmul_nt(b->text, b->image), s),
                                 pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image), t));
-    pith_node *soft = pith_scale(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
+    pith_node *soft = pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
     if (alpha >= 1) return soft;
-    return pith_add(pith_scale(soft, alpha),
-                    pith_scale(PITH_CALL(b->graph, clip_loss, (&hard)), 1 - alpha));
+    return pith_add(pith_mul_scalar(soft, alpha),
+                    pith_mul_scalar(PITH_CALL(b->graph, clip_loss, (&hard)), 1 - alpha));
 }

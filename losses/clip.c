@@ -10,5 +10,5 @@ pith_node *clip_loss(const pith_batch *b)
     pith_node *to_text = pith_mul(pith_matmul_nt(b->image, b->text), b->scale); /* (B, B) */
     pith_node *to_image = pith_mul(pith_matmul_nt(b->text, b->image), b->scale);
     pith_node *sum = pith_add(pith_cross_entropy(to_text, own), pith_cross_entropy(to_image, own));
-    return pith_scale(pith_mean(sum, PITH_ALL), 0.5);
+    return pith_mul_scalar(pith_mean(sum, PITH_ALL), 0.5);
 }

@@ -19,5 +19,5 @@ pith_node *interactive_loss(const pith_batch *b)
     pith_node *own = pith_arange(b->graph, b->image->dim[0]);
     pith_node *to_text = pith_cross_entropy(pith_mul(pith_matmul_nt(u, b->teacher_text), c), own);
     pith_node *to_image = pith_cross_entropy(pith_mul(pith_matmul_nt(v, b->teacher_image), c), own);
-    return pith_scale(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
+    return pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
 }

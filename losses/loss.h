@@ -15,10 +15,10 @@ typedef struct pith_batch {
     pith_node *image_raw, *text_raw; /* before normalising */
     pith_node *scale; /* the multiplier of cosines, already exponentiated; a scalar */
     pith_node *teacher_image, *teacher_text, *teacher_scale; /* detached; NULL without a teacher */
-    pith_node *group;    /* (B) i32: pairs with equal captions share a number */
-    pith_node *label;    /* (B) i32: class or cluster, or NULL */
-    pith_node *progress; /* scalar in [0, 1] */
-    const char *options; /* "key=value,key=value" of --loss name:key=value, or NULL */
+    pith_node *caption_id; /* (B) i32: pairs with equal captions share a number */
+    pith_node *label;      /* (B) i32: class or cluster, or NULL */
+    pith_node *progress;   /* scalar in [0, 1] */
+    const char *options;   /* "key=value,key=value" of --loss name:key=value, or NULL */
 } pith_batch;
 double pith_option(const pith_batch *b, const char *key, double otherwise);
 

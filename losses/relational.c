@@ -21,5 +21,5 @@ pith_node *relational_loss(const pith_batch *b)
     pith_node *to_image = divergence(pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image),
                                               b->teacher_scale),
                                      pith_mul(pith_matmul_nt(b->text, b->image), b->scale));
-    return pith_scale(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
+    return pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
 }

@@ -140,7 +140,7 @@ pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
         pith_node *y = build_term(&s->terms[k], b);
         if (!y) return NULL;
         if (s->n > 1) pith_watch(y, s->terms[k].name);
-        if (s->terms[k].weight != 1) y = pith_scale(y, s->terms[k].weight);
+        if (s->terms[k].weight != 1) y = pith_mul_scalar(y, s->terms[k].weight);
         sum = sum ? pith_add(sum, y) : y;
     }
     return sum;

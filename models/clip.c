@@ -14,7 +14,7 @@ clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int 
         .positions = pith_input(g, "positions", PITH_I32, tokens),
         .offsets = pith_input(g, "offsets", PITH_I32, pairs + 1),
         .last = pith_input(g, "last", PITH_I32, pairs),
-        .group = pith_input(g, "group", PITH_I32, pairs),
+        .caption_id = pith_input(g, "caption_id", PITH_I32, pairs),
         .label = pith_input(g, "label", PITH_I32, pairs),
         .progress = pith_input(g, "progress", PITH_F32),
     };
@@ -23,7 +23,7 @@ clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int 
 pith_node *clip_logit_scale(pith_graph *g)
 {
     pith_node *t = pith_param(g, "logit_scale", PITH_CONSTANT, log(1 / 0.07));
-    return pith_clamp_param(pith_no_decay(t), 0, log(100));
+    return pith_clamp_param(pith_no_weight_decay(t), 0, log(100));
 }
 
 pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in)
@@ -35,7 +35,7 @@ pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in
         .scale = pith_exp(clip_logit_scale(g)),
         .teacher_image = in->teacher_image,
         .teacher_text = in->teacher_text,
-        .group = in->group,
+        .caption_id = in->caption_id,
         .label = in->label,
         .progress = in->progress,
     };

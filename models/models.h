@@ -34,8 +34,8 @@ typedef struct {
     pith_node *ids, *positions; /* (N) i32 */
     pith_node *offsets;         /* (B+1) i32 */
     pith_node *last; /* (B) i32: row of each end-of-text token, the last one of its caption */
-    pith_node *group, *label; /* (B) i32 */
-    pith_node *progress;      /* scalar */
+    pith_node *caption_id, *label; /* (B) i32 */
+    pith_node *progress;           /* scalar */
     /* (B, D') stored unit rows; NULL until the caller makes them */
     pith_node *teacher_image, *teacher_text;
 } clip_inputs;

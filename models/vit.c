@@ -35,7 +35,7 @@ pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels)
     pith_scope(g, "visual");
     pith_node *class = pith_param(g, "class_embedding", PITH_NORMAL, deviation, D);
     pith_node *parts[2] = { pith_expand(class, B, 1, D), embed_patches(g, c, pixels) };
-    pith_node *positions = pith_no_decay(
+    pith_node *positions = pith_no_weight_decay(
         pith_param(g, "positional_embedding", PITH_NORMAL, deviation, T, D));
     pith_node *x = pith_add(pith_concat(2, parts, 1), positions); /* (B, T, D) */
     x = clip_norm(g, "ln_pre", pith_reshape(x, B * T, D), D);

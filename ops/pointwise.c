@@ -136,12 +136,12 @@ static node *quick_gelu_second(node *a)
     }
 #include "pointwise.def"
 
-node *pith_scale_(const char *at, node *a, double c)
+node *pith_mul_scalar_(const char *at, node *a, double c)
 {
     return pith_mul_(at, a, a ? pith_const_(at, a->graph, c) : NULL);
 }
 
-node *pith_shift_(const char *at, node *a, double c)
+node *pith_add_scalar_(const char *at, node *a, double c)
 {
     return pith_add_(at, a, a ? pith_const_(at, a->graph, c) : NULL);
 }

@@ -121,9 +121,9 @@ static node *dropout_example(pith_graph *g, int i)
 {
     if (i > 0) return NULL;
     const bool before = pith_is_training(g);
-    pith_graph_training(g, true);
+    pith_set_training(g, true);
     node *y = pith_dropout(pith_sample(g, PITH_AWAY, 0, 4, 5), 0.4);
-    pith_graph_training(g, before);
+    pith_set_training(g, before);
     return y;
 }
 

@@ -240,7 +240,7 @@ node *pith_mean_(const char *at, node *a, ...)
     int axis[PITH_MAX_DIMS], count;
     PITH_DIMS(a, axis, count);
     node *sum = make(at, &pith_op_sum, a, count, axis);
-    return sum ? pith_scale_(at, sum, (double)pith_size(sum) / (double)pith_size(a)) : NULL;
+    return sum ? pith_mul_scalar_(at, sum, (double)pith_size(sum) / (double)pith_size(a)) : NULL;
 }
 
 node *pith_reduce_like(node *n, const node *a)

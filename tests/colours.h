@@ -53,7 +53,7 @@ static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
 }
 
 static bool colour_feed(void *context, pith_plan *plan, const pith_graph *g,
-                        const pith_minibatch *b, const pith_real *progress)
+                        const pith_host_batch *b, const pith_real *progress)
 {
     scene *w = context;
     int k = 0;

@@ -29,7 +29,7 @@ says 1 "did you mean train?" "$pith" tarin; one_line
 says 1 "did you mean --steps?" "$pith" train --stpes 3; one_line
 says 1 "--steps wants a value" "$pith" train --steps; one_line
 says 1 "--steps: expected a whole number, found \"ten\"" "$pith" train --steps ten; one_line
-says 1 "--rate: expected a number, found \"fast\"" "$pith" train --rate fast; one_line
+says 1 "--lr: expected a number, found \"fast\"" "$pith" train --lr fast; one_line
 says 1 "something is missing" "$pith" train --steps 3; one_line
 says 1 "too many words" "$pith" train a b; one_line
 says 1 "--out is missing" "$pith" train data; one_line

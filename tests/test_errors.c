@@ -3,7 +3,7 @@
 #include "tests.h"
 
 #line 3 "losses/clip.c"
-static node *scaled(node *a) { return pith_scale(a, 2); }
+static node *scaled(node *a) { return pith_mul_scalar(a, 2); }
 #line 7 "losses/clip.c"
 static node *clip_like(node *a, node *b) { return pith_matmul_nt(a, b); }
 #line 9 "tests/test_errors.c"
@@ -71,7 +71,7 @@ static void misuse(void **state)
     said("none: axis 1 has size 0");
     assert_false(pith_grad(NULL, 1, wrt, d));
     said("tests/test_errors.c:");
-    assert_null(pith_checkpoint(NULL, NULL, NULL));
+    assert_null(pith_recompute(NULL, NULL, NULL));
     said("the input is NULL");
     assert_null(pith_watch(NULL, "nothing"));
     assert_false(pith_clip_norm(0, d, 1, &norm));

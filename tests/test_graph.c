@@ -61,8 +61,8 @@ static void assigns(void **state)
 {
     world *w = *state;
     node *c = pith_state(w->g, "count", PITH_F32, 5);
-    node *before = pith_scale(c, 10), *after = pith_assign(c, pith_shift(c, 1)),
-         *then = pith_scale(after, 100);
+    node *before = pith_mul_scalar(c, 10), *after = pith_assign(c, pith_add_scalar(c, 1)),
+         *then = pith_mul_scalar(after, 100);
     node *out[3] = { before, after, then };
     pith_plan *p = pith_plan_new(w->g, 3, out);
     for (int run = 0; run < 3; run++) {
@@ -195,7 +195,7 @@ static void reached_params(void **state)
     node *p[2] = { pith_param(w->g, "used", PITH_NORMAL, 1, 2),
                    pith_param(w->g, "idle", PITH_NORMAL, 1, 2) };
     bool reached[2];
-    pith_reached(pith_sum(p[0], PITH_ALL), 2, p, reached);
+    pith_depends_on(pith_sum(p[0], PITH_ALL), 2, p, reached);
     assert_true(reached[0] && !reached[1]);
 }
 

@@ -54,7 +54,7 @@ static pith_loader_options options(int threads)
     };
 }
 
-static uint64_t fingerprint(const pith_minibatch *b, int batch, int size)
+static uint64_t fingerprint(const pith_host_batch *b, int batch, int size)
 {
     const size_t n = (size_t)batch, tokens = (size_t)b->tokens;
     uint64_t h = pith_hash_bytes(1, b->pixels, sizeof(pith_real) * 3 * n * (size_t)(size * size));
@@ -62,7 +62,7 @@ static uint64_t fingerprint(const pith_minibatch *b, int batch, int size)
     h = pith_hash_bytes(h, b->positions, sizeof(int) * tokens);
     h = pith_hash_bytes(h, b->offsets, sizeof(int) * (n + 1));
     h = pith_hash_bytes(h, b->last, sizeof(int) * n);
-    h = pith_hash_bytes(h, b->group, sizeof(int) * n);
+    h = pith_hash_bytes(h, b->caption_id, sizeof(int) * n);
     h = pith_hash_bytes(h, b->label, sizeof(int) * n);
     h = pith_hash_bytes(h, b->index, sizeof(int) * n);
     return pith_hash_bytes(h, &b->sample, sizeof b->sample);
@@ -104,7 +104,7 @@ static void an_epoch_holds_each_pair_once(void **state)
     int *seen = calloc((size_t)pack->count, sizeof *seen), order[2][7];
     for (int epoch = 0; epoch < 3; epoch++)
         for (int64_t k = 0; k < batches; k++) {
-            const pith_minibatch *b = pith_loader_next(l, NULL);
+            const pith_host_batch *b = pith_loader_next(l, NULL);
             assert_int_equal(b->sample, 7 * (epoch * batches + k));
             if (k == 0 && epoch < 2) memcpy(order[epoch], b->index, sizeof order[epoch]);
             for (int i = 0; i < 7; i++) {
@@ -131,7 +131,7 @@ static void batches_are_packed(void **state)
         if (k) assert_true(sizes[k] > sizes[k - 1]);
     }
     for (int k = 0; k < 20; k++) {
-        const pith_minibatch *b = pith_loader_next(l, NULL);
+        const pith_host_batch *b = pith_loader_next(l, NULL);
         bool known = false;
         for (int s = 0; s < n; s++) known = known || b->tokens == sizes[s];
         assert_true(known && b->offsets[32] <= b->tokens && b->pairs == 32);
@@ -144,7 +144,7 @@ static void batches_are_packed(void **state)
             assert_int_equal(b->positions[b->last[i]], size - 1);
             int first = 0;
             while (strcmp(pack->caption[b->index[first]], text) != 0) first++;
-            assert_int_equal(b->group[i], first);
+            assert_int_equal(b->caption_id[i], first);
         }
         for (int t = b->offsets[32]; t < b->tokens; t++)
             assert_int_equal(b->ids[t] + b->positions[t], 0);
@@ -161,7 +161,7 @@ static void evaluation_goes_through_once(void **state)
     o.split = pith_pack_split(pack, "combination");
     assert_int_equal(o.split, 3);
     pith_loader *l = pith_loader_new(&o, 0);
-    const pith_minibatch *b;
+    const pith_host_batch *b;
     int pairs = 0, expected = 0, last = -1;
     for (int i = 0; i < pack->count; i++) expected += pack->split[i] == o.split;
     assert_true(expected > 33 && expected % 32 != 0); /* so that the last batch is padded */
@@ -203,7 +203,7 @@ static void views_repeat(void **state)
     const int n = (int)pith_loader_batches(l);
     uint64_t hash[3] = { 0 };
     for (int k = 0; k < 3 * n; k++) {
-        const pith_minibatch *b = pith_loader_next(l, NULL);
+        const pith_host_batch *b = pith_loader_next(l, NULL);
         hash[k / n] += pith_hash_bytes((uint64_t)b->index[0], b->pixels, 768 * sizeof(pith_real));
     }
     assert_true(hash[0] == hash[2] && hash[0] != hash[1]);
@@ -218,7 +218,7 @@ static void pictures_are_resized_once(void **state)
     o.batch = 4;
     o.augment = (pith_augment){ 0 };
     pith_loader *l = pith_loader_new(&o, 0);
-    const pith_minibatch *b = pith_loader_next(l, NULL);
+    const pith_host_batch *b = pith_loader_next(l, NULL);
     uint8_t in[768], out[3 * 24 * 24];
     for (size_t k = 0; k < 768; k++)
         in[k] = pack->pixels[768 * (size_t)b->index[2] + k % 3 * 256 + k / 3];

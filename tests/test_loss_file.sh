@@ -18,7 +18,7 @@ pith_node *loss(const pith_batch *b)
     pith_node *cosine = pith_matmul_nt(b->image, b->text);
     pith_node *gain = pith_param(b->graph, "gain", PITH_CONSTANT, 1, 1);
     pith_node *right = pith_reshape(pith_sum(pith_mul(b->image, b->text), -1), -1, 1);
-    pith_node *miss = pith_relu(pith_shift(pith_sub(cosine, right), pith_option(b, "margin", 0.2)));
+    pith_node *miss = pith_relu(pith_add_scalar(pith_sub(cosine, right), pith_option(b, "margin", 0.2)));
     return pith_add(pith_mean(pith_mul(miss, gain), PITH_ALL), pith_sum(pith_square(gain), PITH_ALL));
 }
 C

@@ -80,7 +80,7 @@ static void a_file_is_a_loss(void **state)
                         "{\n"
                         "    pith_node *w = pith_param(b->graph, \"weight\", PITH_CONSTANT, 0.5);\n"
                         "    pith_node *near = pith_sum(pith_mul(b->image, b->text), -1);\n"
-                        "    return pith_mean(pith_sub(pith_scale(w, "
+                        "    return pith_mean(pith_sub(pith_mul_scalar(w, "
                         "pith_option(b, \"far\", 1)), near), PITH_ALL);\n"
                         "}\n"));
     pith_store *s = pith_store_new();

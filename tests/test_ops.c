@@ -38,7 +38,7 @@ static bool begin(instance *t, const pith_op *op, int i)
     memset(t, 0, sizeof *t);
     t->store = pith_store_new();
     t->g = pith_graph_new(t->store, 7);
-    pith_graph_training(t->g, true);
+    pith_set_training(t->g, true);
     t->y = op->example(t->g, i / 2);
     if (!t->y) return false;
     assert_null(pith_graph_error(t->g));

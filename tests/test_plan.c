@@ -199,10 +199,10 @@ static size_t recomputed(bool checkpoint, real *values)
 {
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 5);
-    pith_graph_training(g, true);
+    pith_set_training(g, true);
     node *x = pith_sample(g, -1, 1, 256, 64), **params, *d[SEGMENTS], *out[SEGMENTS + 1];
     for (int k = 0; k < SEGMENTS; k++)
-        x = checkpoint ? pith_checkpoint(segment, x, &k) : segment(x, &k);
+        x = checkpoint ? pith_recompute(segment, x, &k) : segment(x, &k);
     out[0] = pith_mean(pith_square(x), PITH_ALL);
     const int n = pith_params(g, &params);
     assert_int_equal(n, SEGMENTS);

@@ -48,8 +48,8 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
         .directory = directory,
         .steps = h.steps ? h.steps : STEPS,
         .warmup = 5,
-        .rate = 0.01,
-        .decay = 0.1,
+        .lr = 0.01,
+        .weight_decay = 0.1,
         .beta1 = 0.9,
         .beta2 = 0.98,
         .epsilon = 1e-6,
@@ -114,16 +114,16 @@ static void same_runs(const char *a, const char *b)
 static void rates(void **state)
 {
     (void)state;
-    near(pith_rate(PITH_COSINE, 2, 0, 4, 100), 0.5);
-    near(pith_rate(PITH_COSINE, 2, 3, 4, 100), 2);
-    near(pith_rate(PITH_COSINE, 2, 4, 4, 100), 2);
-    near(pith_rate(PITH_COSINE, 2, 52, 4, 100), 1);
-    assert_true(pith_rate(PITH_COSINE, 2, 99, 4, 100) < 0.001);
-    near(pith_rate(PITH_COSINE, 2, 100, 4, 100), 0);
-    near(pith_rate(PITH_CONSTANT_RATE, 2, 1, 4, 100), 1);
-    near(pith_rate(PITH_CONSTANT_RATE, 2, 99, 4, 100), 2);
-    near(pith_rate(PITH_COSINE, 2, 0, 0, 10), 2);
-    near(pith_rate(PITH_COSINE, 2, 10, 10, 10), 0); /* nothing but warm-up */
+    near(pith_lr(PITH_COSINE, 2, 0, 4, 100), 0.5);
+    near(pith_lr(PITH_COSINE, 2, 3, 4, 100), 2);
+    near(pith_lr(PITH_COSINE, 2, 4, 4, 100), 2);
+    near(pith_lr(PITH_COSINE, 2, 52, 4, 100), 1);
+    assert_true(pith_lr(PITH_COSINE, 2, 99, 4, 100) < 0.001);
+    near(pith_lr(PITH_COSINE, 2, 100, 4, 100), 0);
+    near(pith_lr(PITH_CONSTANT_LR, 2, 1, 4, 100), 1);
+    near(pith_lr(PITH_CONSTANT_LR, 2, 99, 4, 100), 2);
+    near(pith_lr(PITH_COSINE, 2, 0, 0, 10), 2);
+    near(pith_lr(PITH_COSINE, 2, 10, 10, 10), 0); /* nothing but warm-up */
 }
 
 /* The run that all others are held against. */

@@ -239,7 +239,7 @@ static void embeddings(void **state)
     if (!e) fail_msg("%s", pith_error());
     int index[4] = { 10, 0, 4, 3 };
     real image[12], text[12];
-    const pith_minibatch b = { .pairs = 4, .index = index, .view = 1 };
+    const pith_host_batch b = { .pairs = 4, .index = index, .view = 1 };
     pith_embeddings_gather(e, &b, image, text);
     for (int k = 0; k < 4; k++) {
         assert_true(image[3 * k + 2] == (real)(100 + index[k] + 0.5));

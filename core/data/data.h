@@ -67,12 +67,12 @@ typedef struct {
     int *ids, *positions; /* (tokens) */
     int *offsets;         /* (B+1) */
     int *last;            /* (B) row of each end-of-text token */
-    int *group;           /* (B) equal captions share the number of their first row */
+    int *caption_id;      /* (B) equal captions share the number of their first row */
     int *label;           /* (B) */
     int *index;           /* (B) place in the pack */
     int64_t sample;       /* samples drawn before this batch, over all epochs */
     int view;             /* epoch modulo the number of fixed views */
-} pith_minibatch;
+} pith_host_batch;
 
 typedef struct {
     const pith_pack *pack;
@@ -92,7 +92,7 @@ typedef struct pith_loader pith_loader;
 pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_batch);
 /* The next batch, valid until the next call; seconds it was waited for are added to *waited. NULL
  * after an error, or at the end if not shuffled. */
-const pith_minibatch *pith_loader_next(pith_loader *l, double *waited);
+const pith_host_batch *pith_loader_next(pith_loader *l, double *waited);
 void pith_loader_free(pith_loader *l);
 int64_t pith_loader_batches(const pith_loader *l); /* in an epoch */
 /* Token counts a batch may have: at most six, ascending, from the caption lengths of the split. */

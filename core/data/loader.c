@@ -47,14 +47,14 @@ static void set_group(const pith_loader *l, pith_seat *p, int row, int pair)
         const int other = p->first[at];
         if (other < 0) p->first[at] = row;
         else if (l->caption[p->batch.index[other]] != l->caption[pair]) continue;
-        p->batch.group[row] = p->first[at];
+        p->batch.caption_id[row] = p->first[at];
         return;
     }
 }
 
 static void make_batch(const pith_loader *l, int64_t number, pith_seat *p)
 {
-    pith_minibatch *b = &p->batch;
+    pith_host_batch *b = &p->batch;
     const pith_loader_options *o = &l->o;
     const size_t picture = 3 * (size_t)o->size * (size_t)o->size;
     const int64_t epoch = number / l->per_epoch, left = l->count - number * o->batch;
@@ -116,7 +116,7 @@ void *pith_loader_work(void *context)
 }
 
 /* The batch given before is free from now on: `given` counts those that the caller is done with. */
-const pith_minibatch *pith_loader_next(pith_loader *l, double *waited)
+const pith_host_batch *pith_loader_next(pith_loader *l, double *waited)
 {
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);

@@ -155,7 +155,7 @@ static bool choose_sizes(pith_loader *l)
 static bool make_place(const pith_loader *l, pith_seat *p)
 {
     const size_t batch = (size_t)l->o.batch, tokens = (size_t)l->sizes[l->n_sizes - 1];
-    pith_minibatch *b = &p->batch;
+    pith_host_batch *b = &p->batch;
     p->number = -1;
     p->slots = 4;
     while (p->slots < 2 * l->o.batch) p->slots *= 2;
@@ -167,8 +167,8 @@ static bool make_place(const pith_loader *l, pith_seat *p)
     b->positions = b->ids + tokens;
     b->offsets = b->positions + tokens;
     b->last = b->offsets + batch + 1;
-    b->group = b->last + batch;
-    b->label = b->group + batch;
+    b->caption_id = b->last + batch;
+    b->label = b->caption_id + batch;
     b->index = b->label + batch;
     p->first = b->index + batch;
     return true;

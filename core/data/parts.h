@@ -22,7 +22,7 @@ bool pith_pack_all(pith_packer *p, int size, int count, pith_maker *make, const 
 
 /* loader_open.c fills a loader, loader.c runs it. */
 typedef struct {
-    pith_minibatch batch;
+    pith_host_batch batch;
     int64_t number; /* of the batch that is ready here, -1 while none is */
     float *work;
     int *first, slots; /* caption number -> first row, for groups: open addressing */

@@ -216,7 +216,7 @@ void pith_embeddings_close(pith_embeddings *e)
     free(e);
 }
 
-void pith_embeddings_gather(const pith_embeddings *e, const pith_minibatch *b, pith_real *image,
+void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, pith_real *image,
                             pith_real *text)
 {
     const size_t width = (size_t)e->width, view = (size_t)(b->view % e->views) * (size_t)e->n;

@@ -9,7 +9,7 @@ enum { LANES = 32 };
 
 typedef struct {
     const pith_real *row;
-    int group;
+    int caption_id;
 } item;
 
 static const int at[3] = { 1, 5, 10 };
@@ -36,13 +36,13 @@ static void rank_queries(int width, int n, const item *queries, int m, const ite
     for (int q = 0; q < n; q++) {
         pith_real best = -INFINITY;
         for (int c = 0; c < m; c++) {
-            if (candidates[c].group != queries[q].group) continue;
+            if (candidates[c].caption_id != queries[q].caption_id) continue;
             const pith_real x = dot(width, queries[q].row, candidates[c].row);
             if (x > best) best = x;
         }
         int before = 0;
         for (int c = 0; c < m; c++)
-            before += candidates[c].group != queries[q].group &&
+            before += candidates[c].caption_id != queries[q].caption_id &&
                       !(dot(width, queries[q].row, candidates[c].row) < best);
         rank[q] = before + 1;
     }
@@ -73,27 +73,28 @@ static double chance(int n, int right, int k)
 }
 
 typedef struct {
-    int group, index;
+    int caption_id, index;
 } member;
 
 static int by_group(const void *a, const void *b)
 {
     const member *x = a, *y = b;
-    return x->group != y->group ? (x->group < y->group ? -1 : 1) : x->index - y->index;
+    return x->caption_id != y->caption_id ? (x->caption_id < y->caption_id ? -1 : 1)
+                                          : x->index - y->index;
 }
 
-/* One caption of each group, its first; adds what chance finds of each to r. */
-static int distinct(int n, int width, const pith_real *text, const int *group, item *captions,
+/* Of equal captions the first one; adds what chance finds of each to r. */
+static int distinct(int n, int width, const pith_real *text, const int *caption_id, item *captions,
                     pith_retrieval *r)
 {
     member *members = malloc(sizeof *members * (size_t)n);
     int count = 0;
-    for (int i = 0; i < n; i++) members[i] = (member){ group[i], i };
+    for (int i = 0; i < n; i++) members[i] = (member){ caption_id[i], i };
     qsort(members, (size_t)n, sizeof *members, by_group);
     for (int i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && members[end].group == members[i].group;) end++;
+        for (end = i + 1; end < n && members[end].caption_id == members[i].caption_id;) end++;
         captions[count++] = (item){ text + (size_t)members[i].index * (size_t)width,
-                                    members[i].group };
+                                    members[i].caption_id };
         for (int k = 0; k < 3; k++) r->chance[0][k] += chance(n, end - i, at[k]);
     }
     free(members);
@@ -105,15 +106,16 @@ static int distinct(int n, int width, const pith_real *text, const int *group, i
 }
 
 pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
-                                      const pith_real *text, const int *group)
+                                      const pith_real *text, const int *caption_id)
 {
     pith_retrieval r = { .pictures = n };
     if (n < 1) return r;
     item *pictures = malloc(sizeof *pictures * (size_t)n),
          *captions = malloc(sizeof *captions * (size_t)n);
     int *rank = malloc(sizeof *rank * (size_t)n);
-    for (int i = 0; i < n; i++) pictures[i] = (item){ image + (size_t)i * (size_t)width, group[i] };
-    r.captions = distinct(n, width, text, group, captions, &r);
+    for (int i = 0; i < n; i++)
+        pictures[i] = (item){ image + (size_t)i * (size_t)width, caption_id[i] };
+    r.captions = distinct(n, width, text, caption_id, captions, &r);
     rank_queries(width, r.captions, captions, n, pictures, rank);
     summarise(&r, 0, r.captions, rank);
     rank_queries(width, n, pictures, r.captions, captions, rank);

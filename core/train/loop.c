@@ -20,7 +20,7 @@ typedef struct {
     int tokens;
     pith_graph *graph;
     pith_plan *plan;
-    pith_node *loss, *norm, *ok, *rate, *step;
+    pith_node *loss, *norm, *ok, *lr, *step;
     pith_node **watched;
     const char *const *names;
     int n_watched;
@@ -35,8 +35,8 @@ typedef struct {
     pith_loader *loader;
     program programs[6];
     int n_programs;
-    bool resumed, named;      /* from a checkpoint; what is not trained was told */
-    pith_real rate, progress; /* fed */
+    bool resumed, named;    /* from a checkpoint; what is not trained was told */
+    pith_real lr, progress; /* fed */
     int step_number;
     int64_t step, saved, evaluated; /* steps done, and when that was last done */
     int64_t skipped, in_a_row;
@@ -73,7 +73,7 @@ static int reached_params(training *t, const program *p, pith_node ***params)
     const int n = pith_params(p->graph, params);
     bool *reached = calloc((size_t)n + 1, sizeof *reached);
     int count = 0;
-    pith_reached(p->loss, n, *params, reached);
+    pith_depends_on(p->loss, n, *params, reached);
     name_unreached(t, n, *params, reached);
     for (int k = 0; k < n; k++)
         if (reached[k]) (*params)[count++] = (*params)[k];
@@ -89,12 +89,12 @@ static pith_node *update(training *t, program *p)
     const int n = reached_params(t, p, &params);
     if (!n) return NULL;
     pith_node **gradients = malloc(sizeof *gradients * (size_t)n), *all = NULL;
-    p->rate = pith_input(p->graph, "rate", PITH_F32);
+    p->lr = pith_input(p->graph, "lr", PITH_F32);
     if (pith_grad(p->loss, n, params, gradients)) {
-        const pith_adamw_options adamw = { o->beta1, o->beta2, o->epsilon, o->decay };
+        const pith_adamw_options adamw = { o->beta1, o->beta2, o->epsilon, o->weight_decay };
         pith_clip_norm(n, gradients, o->clip_norm, &p->norm);
         p->ok = pith_is_finite(p->norm);
-        all = pith_adamw(n, params, gradients, p->rate, adamw, p->ok);
+        all = pith_adamw(n, params, gradients, p->lr, adamw, p->ok);
         if (o->ema > 0) all = pith_ema(all, o->ema, p->ok);
     }
     free(gradients);
@@ -106,7 +106,7 @@ static bool build(training *t, program *p, int tokens)
     const int before = pith_store_count(t->store);
     *p = (program){ .tokens = tokens, .graph = pith_graph_new(t->store, t->o->seed) };
     if (!p->graph) return false;
-    pith_graph_training(p->graph, true);
+    pith_set_training(p->graph, true);
     p->step = pith_step(p->graph);
     p->loss = t->task->loss(t->task->context, p->graph, tokens);
     if (!p->loss || pith_graph_error(p->graph)) return false;
@@ -144,7 +144,7 @@ static bool record(training *t, program *p)
     int n = 0;
     p->line[n++] = (pith_metric){ "loss", t->loss };
     p->line[n++] = (pith_metric){ "norm", pith_scalar(p->plan, p->norm) };
-    p->line[n++] = (pith_metric){ "rate", (double)t->rate };
+    p->line[n++] = (pith_metric){ "lr", (double)t->lr };
     for (int k = 0; k < p->n_watched; k++)
         p->line[n++] = (pith_metric){ p->names[k], pith_scalar(p->plan, p->watched[k]) };
     p->line[n++] = (pith_metric){ "skipped", (double)t->skipped };
@@ -155,13 +155,13 @@ static bool record(training *t, program *p)
 static bool train_step(training *t)
 {
     const pith_train_options *o = t->o;
-    const pith_minibatch *b = pith_loader_next(t->loader, &t->waited);
+    const pith_host_batch *b = pith_loader_next(t->loader, &t->waited);
     program *p = b ? program_of(t, b->tokens) : NULL;
     if (!p) return false;
-    t->rate = (pith_real)pith_rate(o->schedule, o->rate, t->step, o->warmup, o->steps);
+    t->lr = (pith_real)pith_lr(o->schedule, o->lr, t->step, o->warmup, o->steps);
     t->progress = (pith_real)((double)t->step / (double)o->steps);
     t->step_number = (int)t->step;
-    if (!pith_feed(p->plan, p->rate, &t->rate) || !pith_feed(p->plan, p->step, &t->step_number) ||
+    if (!pith_feed(p->plan, p->lr, &t->lr) || !pith_feed(p->plan, p->step, &t->step_number) ||
         !t->task->feed(t->task->context, p->plan, p->graph, b, &t->progress) || !pith_run(p->plan))
         return false;
     t->step++;

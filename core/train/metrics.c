@@ -96,9 +96,9 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
     json_t *run = json_pack("{s:o, s:{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:I},"
                             " s:{s:s, s:i, s:s, s:i, s:I}, s:o}",
                             "options", record, "training", "steps", (json_int_t)o->steps, "warmup",
-                            (json_int_t)o->warmup, "rate", o->rate, "decay", o->decay, "beta1",
-                            o->beta1, "beta2", o->beta2, "epsilon", o->epsilon, "clip_norm",
-                            o->clip_norm, "ema", o->ema, "schedule",
+                            (json_int_t)o->warmup, "lr", o->lr, "weight_decay", o->weight_decay,
+                            "beta1", o->beta1, "beta2", o->beta2, "epsilon", o->epsilon,
+                            "clip_norm", o->clip_norm, "ema", o->ema, "schedule",
                             o->schedule == PITH_COSINE ? "cosine" : "constant", "stage", o->stage,
                             "seed", (json_int_t)o->seed, "data", "hash", hash, "pairs",
                             data->pack->count, "split", data->pack->split_name[data->split],

@@ -23,27 +23,28 @@ static node *write(node *leaf, node *value, node *ok)
 
 static node *write_param(node *param, node *value, node *ok)
 {
-    const pith_param_group group = pith_group_of(param);
-    if (isfinite(group.low)) value = pith_maximum(value, pith_const(param->graph, group.low));
-    if (isfinite(group.high)) value = pith_minimum(value, pith_const(param->graph, group.high));
+    const pith_training training = pith_training_of(param);
+    if (isfinite(training.low)) value = pith_maximum(value, pith_const(param->graph, training.low));
+    if (isfinite(training.high))
+        value = pith_minimum(value, pith_const(param->graph, training.high));
     return write(param, value, ok);
 }
 
 static node *blend(node *old, node *new, double share) /* old + share (new - old) */
 {
-    return pith_add(old, pith_scale(pith_sub(new, old), share));
+    return pith_add(old, pith_mul_scalar(pith_sub(new, old), share));
 }
 
 static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
 
 /* The pairs must be of params and their gradients. */
 static bool good_pairs(const char *at, const char *who, int n, node *const *params,
-                       node *const *gradients, const node *rate)
+                       node *const *gradients, const node *lr)
 {
-    if (n < 1 || !rate)
+    if (n < 1 || !lr)
         return pith_raise("%s: %s: %s", at, who,
-                          rate ? "there is nothing to train" : "the rate is NULL");
-    for (int k = 0; k < n && !pith_graph_error(rate->graph); k++) {
+                          lr ? "there is nothing to train" : "the learning rate is NULL");
+    for (int k = 0; k < n && !pith_graph_error(lr->graph); k++) {
         const node *p = params[k], *d = gradients[k];
         if (!p || !d)
             return pith_raise("%s: %s: the %s of pair %d is NULL", at, who,
@@ -55,33 +56,34 @@ static bool good_pairs(const char *at, const char *who, int n, node *const *para
             return pith_raise("%s: %s: the gradient of %s has another shape than it", at, who,
                               p->name);
     }
-    return !pith_graph_error(rate->graph); /* which was told already */
+    return !pith_graph_error(lr->graph); /* which was told already */
 }
 
-static node *adamw(int n, node *const *params, node *const *gradients, node *rate,
+static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
                    pith_adamw_options o, node *ok)
 {
-    pith_graph *g = rate->graph;
+    pith_graph *g = lr->graph;
     node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)),
          *count = pith_state(g, "adamw.count", PITH_F32, 0);
-    node *t = pith_shift(count, 1);
-    node *step = pith_div(rate, one_minus(pith_exp(pith_scale(t, log(o.beta1)))));
-    node *root = pith_rsqrt(one_minus(pith_exp(pith_scale(t, log(o.beta2)))));
-    node *keep = one_minus(pith_scale(rate, o.decay));
+    node *t = pith_add_scalar(count, 1);
+    node *step = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1)))));
+    node *root = pith_rsqrt(one_minus(pith_exp(pith_mul_scalar(t, log(o.beta2)))));
+    node *keep = one_minus(pith_mul_scalar(lr, o.weight_decay));
     int w = 0;
     for (int k = 0; k < n; k++) {
-        const pith_param_group group = pith_group_of(params[k]);
+        const pith_training training = pith_training_of(params[k]);
         node *m = beside(params[k], "adamw.m/"), *v = beside(params[k], "adamw.v/"),
              *old = params[k];
         node *m1 = blend(m, gradients[k], 1 - o.beta1),
              *v1 = blend(v, pith_square(gradients[k]), 1 - o.beta2);
-        node *size = group.rate == 1 ? step : pith_scale(step, group.rate);
-        node *change = pith_mul(size,
-                                pith_div(m1, pith_shift(pith_mul(pith_sqrt(v1), root), o.epsilon)));
-        if (group.decay && o.decay != 0)
-            old = pith_mul(old, group.rate == 1
+        node *size = training.lr_scale == 1 ? step : pith_mul_scalar(step, training.lr_scale);
+        node *change =
+            pith_mul(size, pith_div(m1, pith_add_scalar(pith_mul(pith_sqrt(v1), root), o.epsilon)));
+        if (training.weight_decay && o.weight_decay != 0)
+            old = pith_mul(old, training.lr_scale == 1
                                     ? keep
-                                    : one_minus(pith_scale(rate, o.decay * fabs(group.rate))));
+                                    : one_minus(pith_mul_scalar(lr, o.weight_decay *
+                                                                        fabs(training.lr_scale))));
         writes[w++] = write(m, m1, ok);
         writes[w++] = write(v, v1, ok);
         writes[w++] = write_param(params[k], pith_sub(old, change), ok);
@@ -92,44 +94,45 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *rat
     return all;
 }
 
-node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *rate,
+node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                   pith_adamw_options o, node *ok)
 {
-    if (!good_pairs(at, "pith_adamw", n, params, gradients, rate)) return NULL;
-    pith_enter(rate->graph, "pith_adamw", at);
-    return pith_leave(rate->graph, adamw(n, params, gradients, rate, o, ok));
+    if (!good_pairs(at, "pith_adamw", n, params, gradients, lr)) return NULL;
+    pith_enter(lr->graph, "pith_adamw", at);
+    return pith_leave(lr->graph, adamw(n, params, gradients, lr, o, ok));
 }
 
-static node *sgd(int n, node *const *params, node *const *gradients, node *rate, double momentum,
-                 double decay, node *ok)
+static node *sgd(int n, node *const *params, node *const *gradients, node *lr, double momentum,
+                 double weight_decay, node *ok)
 {
     node **writes = malloc(sizeof *writes * (size_t)(2 * n));
     int w = 0;
     for (int k = 0; k < n; k++) {
-        const pith_param_group group = pith_group_of(params[k]);
+        const pith_training training = pith_training_of(params[k]);
         node *d = gradients[k];
-        if (decay != 0 && group.decay)
-            d = pith_add(d, pith_scale(params[k], group.rate < 0 ? -decay : decay));
+        if (weight_decay != 0 && training.weight_decay)
+            d = pith_add(d, pith_mul_scalar(params[k],
+                                            training.lr_scale < 0 ? -weight_decay : weight_decay));
         if (momentum != 0) {
             node *m = beside(params[k], "sgd.m/");
-            d = pith_add(pith_scale(m, momentum), d);
+            d = pith_add(pith_mul_scalar(m, momentum), d);
             writes[w++] = write(m, d, ok);
         }
-        writes[w++] = write_param(params[k],
-                                  pith_sub(params[k], pith_mul(pith_scale(rate, group.rate), d)),
-                                  ok);
+        writes[w++] = write_param(
+            params[k], pith_sub(params[k], pith_mul(pith_mul_scalar(lr, training.lr_scale), d)),
+            ok);
     }
     node *all = pith_group(w, writes);
     free(writes);
     return all;
 }
 
-node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *rate,
-                double momentum, double decay, node *ok)
+node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
+                double momentum, double weight_decay, node *ok)
 {
-    if (!good_pairs(at, "pith_sgd", n, params, gradients, rate)) return NULL;
-    pith_enter(rate->graph, "pith_sgd", at);
-    return pith_leave(rate->graph, sgd(n, params, gradients, rate, momentum, decay, ok));
+    if (!good_pairs(at, "pith_sgd", n, params, gradients, lr)) return NULL;
+    pith_enter(lr->graph, "pith_sgd", at);
+    return pith_leave(lr->graph, sgd(n, params, gradients, lr, momentum, weight_decay, ok));
 }
 
 static node *ema(node *updated, double keep, node *ok)
@@ -180,7 +183,7 @@ bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node
     *norm = pith_sqrt(sum);
     if (limit > 0) {
         node *factor = pith_minimum(pith_const(g, 1),
-                                    pith_div(pith_const(g, limit), pith_shift(*norm, 1e-6)));
+                                    pith_div(pith_const(g, limit), pith_add_scalar(*norm, 1e-6)));
         for (int k = 0; k < n; k++) gradients[k] = pith_mul(gradients[k], factor);
     }
     pith_leave(g, NULL);

@@ -10,10 +10,10 @@
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-typedef enum { PITH_COSINE, PITH_CONSTANT_RATE } pith_schedule;
-/* The rate of step k (from 0) of `steps`: linear warm-up rate (k+1)/warmup, then a cosine to 0 or
- * constant. */
-double pith_rate(pith_schedule schedule, double rate, int64_t k, int64_t warmup, int64_t steps);
+typedef enum { PITH_COSINE, PITH_CONSTANT_LR } pith_schedule;
+/* The learning rate of step k (from 0) of `steps`: linear warm-up lr (k+1)/warmup, then a cosine to
+ * 0 or constant. */
+double pith_lr(pith_schedule schedule, double lr, int64_t k, int64_t warmup, int64_t steps);
 
 typedef struct {
     const char *name;
@@ -30,7 +30,7 @@ typedef struct {
     pith_node *(*loss)(void *context, pith_graph *g, int tokens);
     /* Feeds the plan of batch->tokens; `progress` in [0, 1] stays where it is. Called before every
      * run. */
-    bool (*feed)(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *batch,
+    bool (*feed)(void *context, pith_plan *plan, const pith_graph *g, const pith_host_batch *batch,
                  const pith_real *progress);
     /* Fills metrics from the weights as they are; returns how many, at most PITH_MOST_METRICS, -1
      * after an error. The largest value of the first one decides which model is best. Averages lie
@@ -43,7 +43,7 @@ typedef struct {
 typedef struct {
     const char *directory; /* the run's: see README.md; made if need be */
     int64_t steps, warmup;
-    double rate, decay, beta1, beta2, epsilon, clip_norm, ema; /* clip_norm, ema 0: none */
+    double lr, weight_decay, beta1, beta2, epsilon, clip_norm, ema; /* clip_norm, ema 0: none */
     pith_schedule schedule;
     int64_t evaluate_every, save_every; /* 0: only at the end */
     int keep;                           /* how many step-N directories are kept; at least one is */
@@ -91,11 +91,11 @@ typedef struct {
     int pictures, captions;
     double recall[2][3], chance[2][3], mrr[2];
 } pith_retrieval;
-/* image, text (n, width): unit rows of n pairs. Equal numbers in group (n) are equal captions: each
- * counts once, and any picture bearing it is a right answer. A wrong answer of equal score stands
- * before the right one. */
+/* image, text (n, width): unit rows of n pairs. Equal numbers in caption_id (n) are equal captions:
+ * each counts once, and any picture bearing it is a right answer. A wrong answer of equal score
+ * stands before the right one. */
 pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
-                                      const pith_real *text, const int *group);
+                                      const pith_real *text, const int *caption_id);
 
 /* Shares; chance: of top 1 and top 5; majority: the share of the commonest class. */
 typedef struct {
@@ -133,6 +133,6 @@ typedef struct pith_embeddings pith_embeddings; /* mapped into memory */
 pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_key *key);
 void pith_embeddings_close(pith_embeddings *e);
 /* The rows of a batch's pairs in the batch's view: image, text (B, width); either may be NULL. */
-void pith_embeddings_gather(const pith_embeddings *e, const pith_minibatch *b, pith_real *image,
+void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, pith_real *image,
                             pith_real *text);
 #endif

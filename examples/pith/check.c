@@ -92,7 +92,7 @@ enum { B = 6, D = 8 }; /* pairs and width */
 
 static pith_batch make_batch(pith_graph *g, leaves *l)
 {
-    static const int group[B] = { 0, 1, 2, 3, 2, 5 }, label[B] = { 0, 1, 2, 0, 1, 2 };
+    static const int caption_id[B] = { 0, 1, 2, 3, 2, 5 }, label[B] = { 0, 1, 2, 0, 1, 2 };
     pith_batch b = { .graph = g };
     b.image_raw = pith_sample(g, -1, 1, B, D);
     b.text_raw = pith_sample(g, -1, 1, B, D);
@@ -103,7 +103,7 @@ static pith_batch make_batch(pith_graph *g, leaves *l)
     b.teacher_image = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
     b.teacher_text = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
     b.teacher_scale = pith_const(g, 5);
-    b.group = pith_const_array(g, PITH_I32, group, B);
+    b.caption_id = pith_const_array(g, PITH_I32, caption_id, B);
     b.label = pith_const_array(g, PITH_I32, label, B);
     b.progress = pith_const(g, 0.5);
     vary(l, b.image_raw, pith_sample_data(b.image_raw), "image");
@@ -120,7 +120,7 @@ static bool check_loss(const char *text)
     bool reached[MOST], good = true;
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, (uint64_t)common_seed);
-    pith_graph_training(g, true);
+    pith_set_training(g, true);
     const pith_batch b = make_batch(g, &l);
     pith_loss_spec *spec = pith_loss_parse(text, scratch_directory());
     node *loss = pith_loss_build(spec, &b);
@@ -128,7 +128,7 @@ static bool check_loss(const char *text)
     for (int k = 0; k < n; k++)
         vary(&l, params[k], pith_store_find(s, params[k]->name)->data, params[k]->name);
     pith_grad(loss, l.n, l.leaf, gradient);
-    pith_reached(loss, l.n, l.leaf, reached);
+    pith_depends_on(loss, l.n, l.leaf, reached);
     gradient_error(g, loss, &l, gradient, error);
     printf("loss %s, %d pairs of width %d with a teacher\n", text, B, D);
     for (int k = 0; k < l.n; k++) {
@@ -224,7 +224,7 @@ static bool check_example(const pith_op *op, int i, op_errors *e)
     node *result[8], *gradient[MOST], *gradient2[MOST];
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, (uint64_t)common_seed);
-    pith_graph_training(g, true);
+    pith_set_training(g, true);
     node *y = op->example(g, i), *self = y ? look_through(y, op, &l) : NULL;
     if (y && !self) pith_raise("%s: example %d has no %s in it", op->name, i, op->name);
     if (y && op->lower) raise_to(&e->lowered, lowering_error(g, self));

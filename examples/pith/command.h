@@ -83,9 +83,9 @@ void read_view(const clip_config *c, const char *path, uint8_t *pixels);
 /* ---- measure.c ------------------------------------------------------------------------------- */
 
 /* The pairs of one split (-1: all) and their unit rows (n, width); the k-th picture belongs to the
- * k-th caption, and pairs with equal captions share a group. index: place in the pack. */
+ * k-th caption, and pairs with equal captions share a caption_id: index: place in the pack. */
 typedef struct {
-    int n, width, *index, *group, *label;
+    int n, width, *index, *caption_id, *label;
     pith_real *image, *text;
 } pairs;
 pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,

@@ -111,7 +111,7 @@ static void find_nearest(const demo *d, const pairs *p, int query, int way, repo
                     *to = way ? p->text : p->image;
     int n = 0;
     for (int k = 0; k < p->n; k++) {
-        if (way && p->group[k] != k) continue;
+        if (way && p->caption_id[k] != k) continue;
         const double score = cosine(p, from, to + (size_t)k * width);
         int at = n;
         while (at > 0 && hits[at - 1].score < score) at--;
@@ -119,7 +119,7 @@ static void find_nearest(const demo *d, const pairs *p, int query, int way, repo
         n += n < REPORT_NEAREST;
         memmove(hits + at + 1, hits + at, sizeof *hits * (size_t)(n - 1 - at));
         hits[at] = (report_hit){ picture_of(d, p->index[k]), d->pack->caption[p->index[k]], score,
-                                 p->group[k] == p->group[query] };
+                                 p->caption_id[k] == p->caption_id[query] };
     }
 }
 

@@ -178,7 +178,7 @@ static void feed_random(pith_plan *p, const drawing *d, pith_real *floats, size_
     const int B = d->in.pairs, N = d->in.tokens, T = (int)tokens;
     static const pith_real progress = (pith_real)0.5;
     int *ids = ints, *positions = ids + N, *offsets = positions + N, *last = offsets + B + 1,
-        *group = last + B;
+        *caption_id = last + B;
     for (size_t i = 0; i < n; i++)
         floats[i] = (pith_real)((double)(i * 2654435761u % 2001) / 1000 - 1);
     for (int i = 0; i < N; i++) {
@@ -188,15 +188,15 @@ static void feed_random(pith_plan *p, const drawing *d, pith_real *floats, size_
     for (int i = 0; i < B; i++) {
         offsets[i + 1] = (i + 1) * T;
         last[i] = offsets[i + 1] - 1;
-        group[i] = i;
+        caption_id[i] = i;
     }
     pith_feed(p, d->in.pixels, floats);
     pith_feed(p, d->in.ids, ids);
     pith_feed(p, d->in.positions, positions);
     pith_feed(p, d->in.offsets, offsets);
     pith_feed(p, d->in.last, last);
-    pith_feed(p, d->in.group, group);
-    pith_feed(p, d->in.label, group);
+    pith_feed(p, d->in.caption_id, caption_id);
+    pith_feed(p, d->in.label, caption_id);
     pith_feed(p, d->in.progress, &progress);
     if (d->in.teacher_image) {
         pith_feed(p, d->in.teacher_image, floats);

@@ -17,36 +17,36 @@ static int by_text(const void *a, const void *b)
 }
 
 /* Equal captions share the number of their first place. */
-static void find_groups(int n, const char *const *texts, int *group)
+static void find_groups(int n, const char *const *texts, int *caption_id)
 {
     caption *sorted = malloc(sizeof *sorted * (size_t)n);
     for (int k = 0; k < n; k++) sorted[k] = (caption){ texts[k], k };
     qsort(sorted, (size_t)n, sizeof *sorted, by_text);
     for (int k = 0; k < n; k++)
-        group[sorted[k].place] = k && !strcmp(sorted[k].text, sorted[k - 1].text)
-                                     ? group[sorted[k - 1].place]
-                                     : sorted[k].place;
+        caption_id[sorted[k].place] = k && !strcmp(sorted[k].text, sorted[k - 1].text)
+                                          ? caption_id[sorted[k - 1].place]
+                                          : sorted[k].place;
     free(sorted);
 }
 
-/* Rows of texts of which many are equal: each different one is encoded once. group: see
+/* Rows of texts of which many are equal: each different one is encoded once. caption_id: see
  * find_groups. */
 static void encode_different(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n,
-                             const char *const *texts, int *group, pith_real *rows)
+                             const char *const *texts, int *caption_id, pith_real *rows)
 {
     const size_t width = (size_t)c->embed;
     const char **different = malloc(sizeof *different * (size_t)n);
     int *place = malloc(sizeof *place * (size_t)n), count = 0;
-    find_groups(n, texts, group);
+    find_groups(n, texts, caption_id);
     for (int k = 0; k < n; k++)
-        if (group[k] == k) {
+        if (caption_id[k] == k) {
             place[k] = count;
             different[count++] = texts[k];
         }
     pith_real *row = malloc(sizeof *row * (size_t)count * width);
     encode_texts(c, s, t, count, different, row);
     for (int k = 0; k < n; k++)
-        memcpy(rows + (size_t)k * width, row + (size_t)place[group[k]] * width,
+        memcpy(rows + (size_t)k * width, row + (size_t)place[caption_id[k]] * width,
                sizeof *rows * width);
     free(row);
     free(place);
@@ -70,8 +70,8 @@ pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
         if (split < 0 || pack->split[i] == split) p.index[p.n++] = i;
     if (!p.n)
         pith_raise("the split \"%s\" has no pairs", split < 0 ? "all" : pack->split_name[split]);
-    p.group = p.index + count;
-    p.label = p.group + count;
+    p.caption_id = p.index + count;
+    p.label = p.caption_id + count;
     p.image = malloc(sizeof *p.image * (size_t)p.n * (size_t)p.width);
     p.text = malloc(sizeof *p.text * (size_t)p.n * (size_t)p.width);
     const char **texts = malloc(sizeof *texts * (size_t)p.n);
@@ -80,7 +80,7 @@ pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
         texts[k] = pack->caption[p.index[k]];
         p.label[k] = pack->label[p.index[k]];
     }
-    encode_different(c, s, t, p.n, texts, p.group, p.text);
+    encode_different(c, s, t, p.n, texts, p.caption_id, p.text);
     free(texts);
     return p;
 }
@@ -94,7 +94,7 @@ void pairs_free(pairs *p)
 
 pith_retrieval measure_pairs(const pairs *p)
 {
-    return pith_measure_retrieval(p->n, p->width, p->image, p->text, p->group);
+    return pith_measure_retrieval(p->n, p->width, p->image, p->text, p->caption_id);
 }
 
 pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t,
@@ -102,7 +102,8 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
 {
     const size_t width = (size_t)c->embed, count = (size_t)pack->count;
     const char **texts = malloc(sizeof *texts * count);
-    int *group = malloc(sizeof *group * count), *label = malloc(sizeof *label * count), n = 0;
+    int *caption_id = malloc(sizeof *caption_id * count), *label = malloc(sizeof *label * count),
+        n = 0;
     *classes = 0;
     for (int i = 0; i < pack->count; i++) {
         if (pack->label[i] < 0) continue;
@@ -112,9 +113,9 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
     }
     pith_real *rows = calloc((size_t)*classes * width + 1, sizeof *rows);
     pith_real *text = malloc(sizeof *text * ((size_t)n * width + 1));
-    if (n) encode_different(c, s, t, n, texts, group, text);
+    if (n) encode_different(c, s, t, n, texts, caption_id, text);
     for (int k = 0; k < n; k++)
-        for (size_t d = 0; group[k] == k && d < width; d++)
+        for (size_t d = 0; caption_id[k] == k && d < width; d++)
             rows[(size_t)label[k] * width + d] += text[(size_t)k * width + d];
     for (int k = 0; k < *classes; k++) {
         double norm = 0;
@@ -125,7 +126,7 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
     }
     free(text);
     free(label);
-    free(group);
+    free(caption_id);
     free(texts);
     return rows;
 }

@@ -10,7 +10,7 @@
 typedef struct {
     int pairs, tokens;
     const pith_real *pixels;
-    int *ids, *positions, *offsets, *last, *group, *label;
+    int *ids, *positions, *offsets, *last, *caption_id, *label;
     pith_real progress;
 } batch;
 
@@ -47,7 +47,7 @@ static void check_ids(const clip_config *c, const pith_tensor *t, const char *pa
 }
 
 /* OpenCLIP pools at the largest id of a row, its end of text; nothing after it is seen. Equal
- * captions are one group. */
+ * captions share a number. */
 static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
 {
     const int B = ids->dim[0], T = ids->dim[1];
@@ -59,8 +59,8 @@ static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
                 .ids = memory,
                 .positions = memory + n,
                 .last = memory + 2 * n };
-    b.group = b.last + B;
-    b.label = b.group + B;
+    b.caption_id = b.last + B;
+    b.label = b.caption_id + B;
     b.offsets = b.label + B;
     for (int i = 0; i < B; i++) {
         const int *row = (const int *)ids->data + (size_t)i * (size_t)T;
@@ -74,12 +74,12 @@ static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
         b.offsets[i + 1] = b.tokens;
         b.last[i] = b.tokens - 1;
         b.label[i] = -1;
-        b.group[i] = i;
-        for (int k = 0; k < i && b.group[i] == i; k++) {
+        b.caption_id[i] = i;
+        for (int k = 0; k < i && b.caption_id[i] == i; k++) {
             const int length = b.offsets[k + 1] - b.offsets[k];
             if (length == end + 1 &&
                 !memcmp(b.ids + b.offsets[k], b.ids + b.offsets[i], sizeof(int) * (size_t)length))
-                b.group[i] = k;
+                b.caption_id[i] = k;
         }
     }
     return b;
@@ -92,7 +92,7 @@ static void feed(pith_plan *p, const clip_inputs *in, const batch *b)
     pith_feed(p, in->positions, b->positions);
     pith_feed(p, in->offsets, b->offsets);
     pith_feed(p, in->last, b->last);
-    pith_feed(p, in->group, b->group);
+    pith_feed(p, in->caption_id, b->caption_id);
     pith_feed(p, in->label, b->label);
     pith_feed(p, in->progress, &b->progress);
 }

@@ -37,7 +37,7 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     return pith_loss_build(t->loss, &b);
 }
 
-static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith_minibatch *b,
+static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith_host_batch *b,
                  const pith_real *progress)
 {
     task *t = context;
@@ -48,10 +48,11 @@ static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith
         const pith_node *input;
         const void *data;
     } feeds[] = {
-        { in->pixels, b->pixels },     { in->ids, b->ids },        { in->positions, b->positions },
-        { in->offsets, b->offsets },   { in->last, b->last },      { in->group, b->group },
-        { in->label, b->label },       { in->progress, progress }, { in->teacher_image, t->image },
-        { in->teacher_text, t->text },
+        { in->pixels, b->pixels },       { in->ids, b->ids },
+        { in->positions, b->positions }, { in->offsets, b->offsets },
+        { in->last, b->last },           { in->caption_id, b->caption_id },
+        { in->label, b->label },         { in->progress, progress },
+        { in->teacher_image, t->image }, { in->teacher_text, t->text },
     };
     if (t->teacher) pith_embeddings_gather(t->teacher->rows, b, t->image, t->text);
     for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
@@ -196,7 +197,7 @@ static pith_schedule parse_schedule(const char *name)
 {
     if (strcmp(name, "cosine") && strcmp(name, "constant"))
         pith_raise("--schedule: expected cosine or constant, found \"%s\"", name);
-    return strcmp(name, "cosine") ? PITH_CONSTANT_RATE : PITH_COSINE;
+    return strcmp(name, "cosine") ? PITH_CONSTANT_LR : PITH_COSINE;
 }
 
 static void freeze(model *m, const char *patterns)
@@ -288,8 +289,8 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
         .directory = out,
         .steps = r->steps,
         .warmup = r->warmup,
-        .rate = r->rate,
-        .decay = r->decay,
+        .lr = r->lr,
+        .weight_decay = r->weight_decay,
         .beta1 = 0.9,
         .beta2 = 0.98,
         .epsilon = 1e-6,

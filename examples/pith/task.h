@@ -37,7 +37,7 @@ void teacher_close(teacher *t);
 typedef struct {
     const char *loss, *augment, *schedule, *freeze;
     int64_t steps, batch, warmup, evaluate_every, save_every;
-    double rate, decay, clip_norm, ema;
+    double lr, weight_decay, clip_norm, ema;
 } recipe;
 #define RECIPE_DEFAULTS                                                                            \
     { .loss = "clip",                                                                              \
@@ -48,18 +48,18 @@ typedef struct {
       .warmup = 50,                                                                                \
       .evaluate_every = 200,                                                                       \
       .save_every = 200,                                                                           \
-      .rate = 1e-3,                                                                                \
-      .decay = 0.1,                                                                                \
+      .lr = 1e-3,                                                                                  \
+      .weight_decay = 0.1,                                                                         \
       .clip_norm = 1 }
 #define RECIPE_OPTIONS(r)                                                                          \
     { "--loss", TEXT, &(r).loss,                                                                   \
       "a loss by name, a file.c, or a sum as in affinity:scale=50+0.5*clip" },                     \
         { "--steps", INTEGER, &(r).steps, "steps of the optimizer, AdamW" },                       \
         { "--batch", INTEGER, &(r).batch, "pairs a step" },                                        \
-        { "--rate", NUMBER, &(r).rate, "highest learning rate" },                                  \
+        { "--lr", NUMBER, &(r).lr, "highest learning rate" },                                      \
         { "--warmup", INTEGER, &(r).warmup, "steps until it is reached" },                         \
         { "--schedule", TEXT, &(r).schedule, "then: cosine (to 0) or constant" },                  \
-        { "--decay", NUMBER, &(r).decay, "weight decay, of matrices alone" },                      \
+        { "--weight-decay", NUMBER, &(r).weight_decay, "weight decay, of matrices alone" },        \
         { "--clip-norm", NUMBER, &(r).clip_norm, "largest norm of the whole gradient; 0: any" },   \
         { "--ema", NUMBER, &(r).ema,                                                               \
           "keep of the averaged weights, which are then measured and exported; 0: none" },         \
