@@ -81,7 +81,7 @@ static step step_new(pith_store *store, const clip_config *c, int pairs, int tok
     pith_node *update = pith_adamw(n, params, gradients, pith_const(s.graph, 1e-4),
                                    (pith_adamw_options){ 0.9, 0.999, 1e-8, 0.01 }, NULL);
     free(gradients);
-    s.plan = pith_plan_new(s.graph, 2, (pith_node *[]){ s.loss, update });
+    s.plan = pith_plan_new(s.graph, 2, (pith_node *[]){ s.loss, update }, NULL);
     return s;
 }
 

@@ -15,16 +15,43 @@ typedef pith_node node;
 
 /* Flags of an op. */
 enum {
-    /* result 0 may lie where input 0 lay, if sizes agree and nobody reads that input later */
-    PITH_INPLACE = 1,
-    PITH_ALIAS = 2,     /* no step: result 0 is input 0's memory from element attr.i[0] on */
-    PITH_DISTINCT = 4,  /* never merged with an equal node nor folded: random numbers, assigns */
-    PITH_LEAF = 8,      /* no inputs and no kernel: its memory comes from outside */
+    PITH_INPLACE = 1,   /* result 0 may lie where input 0 lay, if sizes agree and nobody reads that
+                           input later */
+    PITH_ALIAS = 2,     /* no step: result 0 lies in input 0's memory, from element .offset on */
+    PITH_DISTINCT = 4,  /* never merged with an equal node nor folded: random numbers, writes */
+    PITH_LEAF = 8,      /* its memory comes from outside: fed, stored or constant */
     PITH_NO_VALUE = 16, /* takes part in order only */
     PITH_GEMM = 32,     /* its time is that of the library's matrix product */
+    PITH_WRITE = 128,   /* result 0 is input 0 itself, a stored leaf, which the kernel writes */
+    PITH_PART = 64,     /* a further result of another op, whose step makes it */
 };
 
-typedef void pith_kernel(const node *n, const void *const *in, void *const *out, void *scratch);
+/* Declares the struct of an op's attributes: PITH_ATTRIBUTES(cast_attr, pith_dtype to;). A node
+ * keeps a copy, equal nodes are found by comparing its bytes, and so padding is an error of the
+ * compiler (gcc's). A pointer among them means the very thing it points at. */
+#define PITH_ATTRIBUTES(name, ...)                                                                 \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic error \"-Wpadded\"") typedef struct {   \
+        __VA_ARGS__                                                                                \
+    } name;                                                                                        \
+    _Pragma("GCC diagnostic pop")
+
+/* What a kernel gets. Pointers are to memory of the device that the plan's store lives on. */
+typedef struct {
+    const node *n;
+    const void *const *in; /* one an input */
+    void *const *out;      /* one a result */
+    void *scratch;         /* as many bytes as the op asked for */
+    const void *prepared;  /* what its .prepare made; NULL without one */
+    void *stream;          /* of the device, NULL on the CPU */
+} pith_call;
+/* False after pith_raise: the run ends there. */
+typedef bool pith_kernel(const pith_call *call);
+
+/* What an op makes ready for its kernel. */
+typedef struct {
+    void *object;   /* not changed any more: several runs and threads may read it */
+    size_t scratch; /* bytes the kernel wants, beside those of .scratch */
+} pith_prepared;
 
 /* A pointwise op: one line of ops/pointwise.def. The fuser sees nothing else of it. */
 typedef struct {
@@ -35,8 +62,10 @@ typedef struct {
 
 struct pith_op {
     const char *name;
-    /* Sets n->dtype and dims from inputs and attributes, or returns pith_fail(n, ...). For further
-     * results: pith_more_result. */
+    size_t attr_size; /* of what a node of this op keeps in n->attr: sizeof its PITH_ATTRIBUTES */
+    /* Sets n->dtype and dims from inputs and attributes, or returns pith_fail(n, ...). It may
+     * rewrite the attributes: what means the same should be the same bytes. For further results:
+     * pith_more_result. */
     bool (*shape)(node *n);
     /* dy[k]: the cotangent of result k, NULL where none arrived. Fill dx[k], one an input, NULL
      * beforehand and for no gradient. Return false to have the gradient taken from `lower` instead.
@@ -46,6 +75,14 @@ struct pith_op {
     void (*lower)(node *n, node **out);
     pith_kernel *cpu;
     size_t (*scratch)(const node *n); /* bytes the kernel wants beside its inputs and outputs */
+    /* Called once a plan, before its memory is laid out: it sees shapes and no addresses. What it
+     * makes may be shared by nodes of equal shape, under a lock of the op's own; `release` lets it
+     * go with the plan. False after pith_raise. */
+    bool (*prepare)(const node *n, pith_prepared *p);
+    void (*release)(void *object);
+    size_t (*offset)(const node *n); /* of an alias, in elements; NULL: 0 */
+    /* Bytes a run reads and writes, where that is not all of its inputs and results. */
+    size_t (*moved)(const node *n);
     const pith_pointwise *pointwise;
     double (*flops)(const node *n); /* of the matrix products inside, if any */
     unsigned flags;
@@ -60,12 +97,11 @@ struct pith_op {
 /* Appends a node and its further results. `at` NULL: the place is taken from the node whose
  * gradient is being made. */
 node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node *const *in,
-                const pith_attr *attr);
+                const void *attr);
 /* attr may be NULL */
-node *pith_make1(const char *at, const pith_op *op, node *a, const pith_attr *attr);
-node *pith_make2(const char *at, const pith_op *op, node *a, node *b, const pith_attr *attr);
-node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c,
-                 const pith_attr *attr);
+node *pith_make1(const char *at, const pith_op *op, node *a, const void *attr);
+node *pith_make2(const char *at, const pith_op *op, node *a, node *b, const void *attr);
+node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c, const void *attr);
 
 /* For shape rules: reports "file:line: op: message" with the inputs and the call trail, poisons n,
  * returns false. */
@@ -73,6 +109,8 @@ bool pith_fail(node *n, const char *format, ...);
 bool pith_like(node *n, const node *a); /* n gets a's dtype and shape; returns true */
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim);
 /* result k >= 1 */
+/* dim[axis] becomes `size`, or an error of the node where that is more than a size can be. */
+bool pith_dim(node *n, int axis, int64_t size, int *dim);
 bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim);
 /* checks an input; ndim < 0: at least -ndim axes */
 bool pith_want(node *n, int input, pith_dtype dtype, int ndim);
@@ -112,6 +150,13 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
             if ((count) < PITH_MAX_DIMS) (dim)[(count)] = d_;                                      \
         va_end(list_);                                                                             \
     } while (0)
+
+/* ---- stores ---------------------------------------------------------------------------------- */
+
+/* For who reads and writes whole stores. A run that ended midway leaves its store torn: plans and
+ * saving refuse it until it has been loaded again. */
+bool pith_store_is_whole(const pith_store *s); /* false after saying so */
+void pith_store_mend(pith_store *s);           /* every tensor has been written anew */
 
 /* ---- for examples and tests ------------------------------------------------------------------ */
 
@@ -170,7 +215,6 @@ void pith_gemm(bool ta, bool tb, int m, int n, int k, const real *a, int lda, co
 /* The same, by the calling thread alone: for use inside a parallel region. */
 void pith_gemm_block(bool ta, bool tb, int m, int n, int k, const real *a, int lda, const real *b,
                      int ldb, real *c, int ldc, bool add);
-const char *pith_gemm_library(void);
 
 /* Kernels cut their work into blocks fixed by the shape, never by the number of threads, each
  * computed by one thread; partial sums are added in block order. So any number of threads gives the

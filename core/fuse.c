@@ -54,7 +54,7 @@ static const node *memory_root(const pith_plan *p, const node *n)
 static bool is_step(const pith_plan *p, const node *n)
 {
     return p->live[n->id] && p->canonical[n->id] == n->id && !p->folded[n->id] &&
-           !(n->op->flags & PITH_LEAF);
+           !(n->op->flags & (PITH_LEAF | PITH_PART));
 }
 
 /* For every memory, the nodes that read it (through aliases too): start[id] .. start[id+1] in user.

@@ -45,8 +45,7 @@ static void recompute(walk *w, int region)
     memset(w->copy, 0, sizeof *w->copy * (size_t)(w->end - w->base));
     for (int id = w->base; id < w->end; id++) {
         node *n = g->nodes[id];
-        const bool kept = n->op->flags & PITH_LEAF && n->op != &pith_op_result;
-        if (n->region != region || kept || n->op == &pith_op_assign) continue;
+        if (n->region != region || n->op->flags & PITH_LEAF || n->op == &pith_op_assign) continue;
         node *c = pith_append(g, n->op);
         const int new_id = c->id;
         *c = *n;
@@ -129,8 +128,7 @@ static bool backpropagate(walk *w)
 {
     for (int id = w->end - 1; id >= w->base; id--) {
         node *n = w->g->nodes[id];
-        if (!w->active[id - w->base] || n->op == &pith_op_result || n->op->flags & PITH_LEAF)
-            continue;
+        if (!w->active[id - w->base] || n->op->flags & (PITH_LEAF | PITH_PART)) continue;
         if (!differentiate(w, n)) return false;
     }
     return true;

@@ -1,6 +1,7 @@
 /* graph.c: the graph, an append-only array of nodes. Creation order is the topological order, so
  * nothing here sorts, recurses or hashes. The first error stays: its node is poisoned, and what is
  * built on it is silent. */
+#include <limits.h>
 #include "inside.h"
 
 /* A poisoned node is a scalar that stands for what could not be made. */
@@ -145,17 +146,20 @@ const node *pith_read_after_assign(const node *n)
 }
 
 node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node *const *in,
-                const pith_attr *attr)
+                const void *attr)
 {
     for (int k = 0; k < n_in; k++)
         if (in[k] && pith_poisoned(in[k])) return in[k];
     node *n = pith_append(g, op);
     n->at = at ? at : g->origin ? g->origin->at : "?";
-    if (attr) n->attr = *attr;
+    if (op->attr_size) {
+        n->attr = pith_alloc(g, op->attr_size);
+        if (attr) memcpy(n->attr, attr, op->attr_size);
+    }
     n->in = n_in ? pith_alloc(g, sizeof *n->in * (size_t)n_in) : NULL;
     n->n_in = n_in;
     for (int k = 0; k < n_in; k++) n->in[k] = in[k];
-    bool good = true;
+    bool good = op->attr_size || !attr || pith_fail(n, "has attributes and no attr_size");
     for (int k = 0; k < n_in && good; k++) {
         if (!in[k]) n->n_in = k, good = pith_fail(n, "input %d is NULL", k);
         else if (in[k]->graph != g)
@@ -169,7 +173,8 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
         r->in = pith_alloc(g, sizeof *r->in);
         r->in[0] = n;
         r->n_in = 1;
-        r->attr.i[0] = k;
+        r->attr = pith_alloc(g, pith_op_result.attr_size);
+        *(int *)r->attr = k;
         r->ndim = -1;
     }
     const node *gone = good ? pith_read_after_assign(n) : NULL;
@@ -182,7 +187,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     return n;
 }
 
-static node *make(const char *at, const pith_op *op, int n, node *const *in, const pith_attr *attr)
+static node *make(const char *at, const pith_op *op, int n, node *const *in, const void *attr)
 {
     pith_graph *g = NULL;
     for (int k = 0; k < n && !g; k++) g = in[k] ? in[k]->graph : NULL;
@@ -190,19 +195,18 @@ static node *make(const char *at, const pith_op *op, int n, node *const *in, con
     return pith_make(at, op, g, n, in, attr);
 }
 
-node *pith_make1(const char *at, const pith_op *op, node *a, const pith_attr *attr)
+node *pith_make1(const char *at, const pith_op *op, node *a, const void *attr)
 {
     return make(at, op, 1, &a, attr);
 }
 
-node *pith_make2(const char *at, const pith_op *op, node *a, node *b, const pith_attr *attr)
+node *pith_make2(const char *at, const pith_op *op, node *a, node *b, const void *attr)
 {
     node *in[2] = { a, b };
     return make(at, op, 2, in, attr);
 }
 
-node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c,
-                 const pith_attr *attr)
+node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c, const void *attr)
 {
     node *in[3] = { a, b, c };
     return make(at, op, 3, in, attr);
@@ -256,8 +260,12 @@ bool pith_fail(node *n, const char *format, ...)
 
 /* ---- helpers of shape rules ---- */
 
+/* The one place where sizes are checked: what passes here has at most 2^48 bytes, all that
+ * a processor can address, so that sums over a graph's nodes cannot overflow either. */
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
 {
+    const size_t most = ((size_t)1 << 48) / pith_width(dtype);
+    size_t elements = 1;
     if (ndim > PITH_MAX_DIMS)
         return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
     n->dtype = dtype;
@@ -266,8 +274,18 @@ bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
         if (dim[k] < 1)
             return pith_fail(n, "axis %d has size %d, every size is at least 1", k, dim[k]);
         n->dim[k] = dim[k];
+        elements = elements > most / (size_t)dim[k] ? most + 1 : elements * (size_t)dim[k];
     }
-    return true;
+    if (elements <= most) return true;
+    char text[96];
+    return pith_fail(n, "%s has more bytes than memory has addresses", pith_shape_text(n, text));
+}
+
+bool pith_dim(node *n, int axis, int64_t size, int *dim)
+{
+    dim[axis] = (int)size;
+    return dim[axis] == size || pith_fail(n, "axis %d would have size %lld, the largest is %d",
+                                          axis, (long long)size, INT_MAX);
 }
 
 bool pith_like(node *n, const node *a) { return pith_shape(n, a->dtype, a->ndim, a->dim); }
@@ -323,6 +341,11 @@ size_t pith_rows(const node *n) { return pith_size(n) / pith_columns(n); }
 bool pith_same_shape(const node *a, const node *b)
 {
     return a->ndim == b->ndim && memcmp(a->dim, b->dim, sizeof(int) * (size_t)a->ndim) == 0;
+}
+
+size_t pith_alias_offset(const node *n)
+{
+    return n->op->offset ? n->op->offset(n) * pith_width(n->dtype) : 0;
 }
 
 const node *pith_root(const node *n)

@@ -3,6 +3,7 @@
 #define PITH_INSIDE_H
 #include <assert.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "core.h"
 
@@ -46,21 +47,30 @@ node *pith_poison(node *n); /* n, after pith_fail: it and what follows it stand 
 const node *pith_root(const node *n); /* the node whose memory an alias lies in */
 /* a leaf that n reads though it was assigned, or NULL */
 const node *pith_read_after_assign(const node *n);
+static inline int pith_result_index(const node *n) { return *(const int *)n->attr; }
+size_t pith_alias_offset(const node *n); /* bytes */
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
 
-/* ---- leaf.c: behind attr.p of a param or state ---- */
+/* ---- leaf.c: behind attr of a param or state ---- */
 typedef struct {
     pith_tensor *tensor;
     bool assigned;
     pith_training training;
 } pith_leaf;
-static inline pith_leaf *pith_leaf_of(const node *n) { return (pith_leaf *)(uintptr_t)n->attr.p; }
+static inline pith_leaf *pith_leaf_of(const node *n) { return n->attr; }
 static inline bool pith_is_stored(const node *n)
 {
     return n->op == &pith_op_param || n->op == &pith_op_state;
 }
 
 /* ---- store.c ---- */
+
+/* A tensor with what its users do not see. */
+typedef struct {
+    pith_tensor tensor;
+    pith_store *store;
+} pith_stored;
+
 struct pith_store {
     pith_tensor **tensors;
     int n, capacity;
@@ -69,9 +79,13 @@ struct pith_store {
     int n_patterns;
     unsigned char *arena; /* shared by the plans of this store: the largest, not the sum */
     size_t arena_size;
+    atomic_flag running; /* a plan whose values lie in the arena */
+    uint64_t runs;       /* how many there were: tells whose values lie there now */
+    bool torn;           /* a run ended midway after it had written something */
 };
 bool pith_store_is_frozen(const pith_store *s, const char *name);
 bool pith_store_reserve(pith_store *s, size_t bytes); /* makes the arena at least so large */
+bool pith_torn(const pith_plan *p);                   /* and says so */
 void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error when there is none */
 
 /* ---- plan.c, fuse.c, layout.c, run.c ---- */
@@ -113,6 +127,7 @@ typedef struct {
     int n_in, n_out;
     int *in, *out; /* places */
     size_t scratch, scratch_offset;
+    const pith_prepared *prepared; /* of an op that prepares, else NULL */
     int scratch_block;
     int first_member, n_members; /* of a chain: into plan->members */
     double seconds;
@@ -156,8 +171,11 @@ struct pith_plan {
     pith_memory *blocks;
     int n_blocks;
     size_t arena;
-    bool timing;
-    int64_t runs;
+    pith_prepared *prepared; /* node id -> what its op made ready */
+    bool borrowed;           /* from the plan this one is a shadow of */
+    bool check_finite, timing;
+    int64_t timed_runs;
+    uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */
     pith_plan_stats stats;
 };
 void pith_group_chains(pith_plan *p); /* fuse.c */
@@ -169,5 +187,7 @@ void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
 size_t pith_live_bound(const pith_plan *p);
 /* run.c: one op, for folding */
 bool pith_evaluate(const node *n, const void *const *in, void *out);
+/* run.c: the tensor that a node of the plan writes, NULL for none */
+pith_tensor *pith_written(const pith_plan *p, int id);
 const node *pith_canonical(const pith_plan *p, const node *n);
 #endif

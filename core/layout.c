@@ -22,7 +22,7 @@ static void place_leaves(pith_plan *p)
         if (p->canonical[id] != id) continue;
         if (p->folded[id] || n->op == &pith_op_const) {
             x->kind = PITH_FIXED;
-            x->pointer = p->folded[id] ? p->folded[id] : n->attr.p;
+            x->pointer = p->folded[id] ? p->folded[id] : n->attr;
         } else if (pith_is_stored(n)) {
             x->kind = PITH_FIXED;
             x->pointer = pith_leaf_of(n)->tensor->data;
@@ -48,7 +48,7 @@ static void place_alias(pith_plan *p, const node *n)
     const node *base = pith_source(p, n->in[0]);
     place_alias(p, base);
     *x = p->places[base->id];
-    x->offset += (size_t)n->attr.i[0] * pith_width(n->dtype);
+    x->offset += pith_alias_offset(n);
 }
 
 /* May output k of the step lie where input i lies? The input's memory dies here, has the same size,

@@ -14,7 +14,8 @@ const pith_op pith_op_const = { "const", .shape = leaf_shape, .flags = PITH_LEAF
                                 .no_grad = "it is a leaf" };
 
 /* Cotangents of further results are gathered by the walk when it comes to the op itself. */
-const pith_op pith_op_result = { "result", .flags = PITH_LEAF, .no_grad = "it belongs to its op" };
+const pith_op pith_op_result = { "result", .attr_size = sizeof(int), .flags = PITH_PART,
+                                 .no_grad = "it belongs to its op" };
 
 static node *leaf(const char *at, pith_graph *g, const pith_op *op, const char *name,
                   pith_dtype dtype, int ndim, const int *dim)
@@ -100,7 +101,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
                                     .lr_scale = 1,
                                     .low = -INFINITY,
                                     .high = INFINITY } };
-    n->attr.p = l;
+    n->attr = l;
     list = realloc(list, sizeof *list * (size_t)(count + 1));
     list[count] = n;
     if (param) g->params = list, g->n_params++;
@@ -188,7 +189,7 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
     if (pith_poisoned(n)) return n;
     void *copy = pith_alloc(g, pith_bytes(n));
     if (data) memcpy(copy, data, pith_bytes(n));
-    n->attr.p = copy;
+    n->attr = copy;
     return n;
 }
 
@@ -208,7 +209,7 @@ node *pith_const_array_(const char *at, pith_graph *g, pith_dtype dtype, const v
 node *pith_arange_(const char *at, pith_graph *g, int count)
 {
     node *n = pith_const_dims(at, g, PITH_I32, NULL, 1, &count);
-    int *x = (int *)(uintptr_t)n->attr.p;
+    int *x = n->attr;
     for (int k = 0; x && k < count; k++) x[k] = k;
     return n;
 }
@@ -225,14 +226,15 @@ static bool assign_shape(node *n)
     return pith_like(n, leaf);
 }
 
-static void assign_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool assign_cpu(const pith_call *call)
 {
-    (void)scratch;
-    memmove(out[0], in[1], pith_bytes(n));
+    const node *n = call->n;
+    memmove(call->out[0], call->in[1], pith_bytes(n));
+    return true;
 }
 
 const pith_op pith_op_assign = { "assign", .shape = assign_shape, .cpu = assign_cpu,
-                                 .flags = PITH_DISTINCT,
+                                 .flags = PITH_DISTINCT | PITH_WRITE,
                                  .no_grad = "it is a write: differentiate the value instead" };
 
 node *pith_assign_(const char *at, node *leaf, node *value)

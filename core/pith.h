@@ -11,7 +11,7 @@
  *     pith_node *loss = pith_mean(pith_square(pith_matmul_nt(x, w)), PITH_ALL);
  *     pith_node *gradient;
  *     pith_grad(loss, 1, &w, &gradient);
- *     pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, gradient });
+ *     pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, gradient }, NULL);
  *     pith_feed(plan, x, data);
  *     pith_run(plan);
  *     printf("%g\n", pith_scalar(plan, loss));
@@ -68,12 +68,6 @@ typedef struct pith_trail {
 } pith_trail;
 
 /* what an op was told beside its inputs */
-typedef struct {
-    int i[8];
-    double f[2];
-    const void *p;
-} pith_attr;
-
 /* Fields may be read, not written. */
 struct pith_node {
     const pith_op *op;
@@ -83,7 +77,7 @@ struct pith_node {
     int ndim, dim[PITH_MAX_DIMS];
     int n_in;
     pith_node **in;
-    pith_attr attr;
+    void *attr;        /* what the op was told beside its inputs: core.h */
     const char *name;  /* of a leaf, or given by pith_name; else NULL */
     const char *scope; /* "visual.transformer." or "" */
     const char *at;    /* "file.c:12" */
@@ -241,8 +235,21 @@ pith_node *pith_ema_(const char *at, pith_node *updated, double keep, pith_node 
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 
-pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs); /* NULL after an error */
+/* How a plan is made and run; zeros, or NULL, for the usual way. The device is that of the store.
+ */
+typedef struct {
+    /* A buffer for every value, nothing merged, folded, fused or overwritten: the same bits, for
+     * finding mistakes, and pith_value reads any node that the outputs depend on. */
+    bool unplanned;
+    bool check_finite; /* a run ends at the first op that makes a NaN or an infinity, naming it */
+} pith_plan_options;
+/* `n` outputs, at least one. NULL after an error. */
+pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs,
+                         const pith_plan_options *options);
 void pith_plan_free(pith_plan *p);
+/* The library of matrix products, for the whole process: "onednn" (the default, where it was built
+ * in) or "blas". Not while a plan runs. */
+bool pith_use_gemm(const char *library);
 /* not copied: must live until the runs are over */
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
 bool pith_run(pith_plan *p);
@@ -282,6 +289,7 @@ typedef struct {
     int ndim, dim[PITH_MAX_DIMS];
     void *data;
     bool loaded, used; /* came from a file; named by a graph */
+    uint64_t version;  /* raised by every write, of a run, a load or by hand */
 } pith_tensor;
 
 pith_store *pith_store_new(void);

@@ -25,19 +25,21 @@ static uint64_t mix(uint64_t h, uint64_t x)
     return h ^ h >> 32;
 }
 
-static bool small_const(const node *n) { return n->op == &pith_op_const && pith_bytes(n) <= 4096; }
+/* How many bytes behind n->attr say what n is; 0: the pointer itself says it, as that of a leaf. */
+static size_t attribute_bytes(const node *n)
+{
+    if (n->op == &pith_op_const && pith_bytes(n) <= 4096) return pith_bytes(n);
+    return n->op->attr_size;
+}
 
 static uint64_t key(const pith_plan *p, const node *n)
 {
     uint64_t h = mix((uint64_t)(uintptr_t)n->op, (uint64_t)n->copy << 8 | (uint64_t)n->ndim);
     for (int k = 0; k < n->ndim; k++) h = mix(h, (uint64_t)n->dim[k]);
     for (int k = 0; k < n->n_in; k++) h = mix(h, (uint64_t)p->canonical[n->in[k]->id]);
-    for (int k = 0; k < 8; k++) h = mix(h, (uint64_t)n->attr.i[k]);
-    uint64_t f[2];
-    memcpy(f, n->attr.f, sizeof f);
-    h = mix(mix(h, f[0]), f[1]);
-    if (!small_const(n)) return mix(h, (uint64_t)(uintptr_t)n->attr.p);
-    for (size_t k = 0; k < pith_bytes(n); k++) h = mix(h, ((const unsigned char *)n->attr.p)[k]);
+    const size_t size = attribute_bytes(n);
+    if (!size) return mix(h, (uint64_t)(uintptr_t)n->attr);
+    for (size_t k = 0; k < size; k++) h = mix(h, ((const unsigned char *)n->attr)[k]);
     return h;
 }
 
@@ -48,11 +50,8 @@ static bool equal(const pith_plan *p, const node *a, const node *b)
         return false;
     for (int k = 0; k < a->n_in; k++)
         if (p->canonical[a->in[k]->id] != p->canonical[b->in[k]->id]) return false;
-    if (memcmp(a->attr.i, b->attr.i, sizeof a->attr.i) ||
-        memcmp(a->attr.f, b->attr.f, sizeof a->attr.f))
-        return false;
-    return a->attr.p == b->attr.p ||
-           (small_const(a) && memcmp(a->attr.p, b->attr.p, pith_bytes(a)) == 0);
+    const size_t size = attribute_bytes(a);
+    return a->attr == b->attr || (size && memcmp(a->attr, b->attr, size) == 0);
 }
 
 /* The memory of a value known at plan time, NULL if it is not. */
@@ -61,9 +60,9 @@ static const void *known(const pith_plan *p, const node *n)
     const node *c = pith_canonical(p, n);
     size_t offset = 0;
     for (; c->op->flags & PITH_ALIAS; c = pith_canonical(p, c->in[0]))
-        offset += (size_t)c->attr.i[0] * pith_width(c->dtype);
+        offset += pith_alias_offset(c);
     const char *data = p->folded[c->id]          ? p->folded[c->id]
-                       : c->op == &pith_op_const ? c->attr.p
+                       : c->op == &pith_op_const ? c->attr
                                                  : NULL;
     return data ? data + offset : NULL;
 }
@@ -98,7 +97,7 @@ static void merge(pith_plan *p, const bool *reached)
         p->canonical[id] = id;
         if (!reached[id] || !(p->flags & PITH_MERGE)) continue;
         if (n->op == &pith_op_result) {
-            p->canonical[id] = p->canonical[n->in[0]->id] + n->attr.i[0];
+            p->canonical[id] = p->canonical[n->in[0]->id] + pith_result_index(n);
             continue;
         }
         if (n->op->flags & PITH_DISTINCT) continue;
@@ -123,7 +122,7 @@ static void merge(pith_plan *p, const bool *reached)
 
 static bool runs_alone(const pith_plan *p, const node *n)
 {
-    const unsigned quiet = PITH_LEAF | PITH_ALIAS | PITH_NO_VALUE;
+    const unsigned quiet = PITH_LEAF | PITH_PART | PITH_ALIAS | PITH_NO_VALUE;
     return p->live[n->id] && p->canonical[n->id] == n->id && !p->folded[n->id] &&
            !n->op->pointwise && !(n->op->flags & quiet);
 }
@@ -133,7 +132,7 @@ static bool absorbed(const pith_plan *p, const node *assign)
     return p->store_to[p->canonical[assign->in[1]->id]] == assign->id;
 }
 
-static void plan_op(const pith_plan *p, const node *n, pith_planned *s)
+static bool plan_op(const pith_plan *p, const node *n, pith_planned *s)
 {
     s->n = n;
     s->n_in = n->n_in;
@@ -143,6 +142,11 @@ static void plan_op(const pith_plan *p, const node *n, pith_planned *s)
     for (int k = 0; k < s->n_in; k++) s->in[k] = p->canonical[n->in[k]->id];
     for (int k = 0; k < s->n_out; k++) s->out[k] = n->id + k;
     s->scratch = n->op->scratch ? n->op->scratch(n) : 0;
+    if (!n->op->prepare) return true;
+    s->prepared = &p->prepared[n->id];
+    const bool good = p->borrowed || n->op->prepare(n, &p->prepared[n->id]);
+    s->scratch += s->prepared->scratch;
+    return good;
 }
 
 static bool make_steps(pith_plan *p)
@@ -172,7 +176,7 @@ static bool make_steps(pith_plan *p)
             p->n_steps++;
         } else if (g < 0 && runs_alone(p, n) && !(n->op == &pith_op_assign && absorbed(p, n))) {
             if (!n->op->cpu) good = pith_raise("%s: %s: has no kernel", n->at, n->op->name);
-            plan_op(p, n, s);
+            good = good && plan_op(p, n, s);
             p->n_steps++;
         }
     }
@@ -189,6 +193,10 @@ static void count_work(pith_plan *p)
     for (int k = 0; k < p->n_steps; k++) {
         const pith_planned *s = &p->steps[k];
         if (!s->chain && s->n->op->flops) p->stats.gemm_flops += s->n->op->flops(s->n);
+        if (!s->chain && s->n->op->moved) {
+            p->stats.moved += s->n->op->moved(s->n);
+            continue;
+        }
         for (int i = 0; i < s->n_in; i++) p->stats.moved += pith_bytes(p->graph->nodes[s->in[i]]);
         for (int i = 0; i < s->n_out; i++) p->stats.moved += pith_bytes(p->graph->nodes[s->out[i]]);
     }
@@ -196,7 +204,9 @@ static void count_work(pith_plan *p)
     p->stats.bound = pith_live_bound(p);
 }
 
-static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags)
+/* `like`: the plan that this one is a shadow of, which has prepared what both need; else NULL. */
+static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags,
+                           const pith_plan *like)
 {
     pith_plan *p = calloc(1, sizeof *p);
     const size_t size = (size_t)g->n + 1;
@@ -207,6 +217,8 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     p->n_outputs = n;
     p->outputs = malloc(sizeof *p->outputs * ((size_t)n + 1));
     memcpy(p->outputs, outputs, sizeof *p->outputs * (size_t)n);
+    p->borrowed = like != NULL;
+    p->prepared = like ? like->prepared : calloc(size, sizeof *p->prepared);
     p->canonical = malloc(sizeof *p->canonical * size);
     p->live = calloc(size, sizeof *p->live);
     p->folded = calloc(size, sizeof *p->folded);
@@ -226,16 +238,20 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     return p;
 }
 
-pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs)
+pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
+                         const pith_plan_options *options)
 {
+    const pith_plan_options o = options ? *options : (pith_plan_options){ 0 };
     if (g->error) return NULL;
+    if (n < 1) return pith_raise("a plan wants at least one output"), NULL;
     for (int k = 0; k < n; k++)
         if (!outputs[k] || outputs[k]->graph != g)
             return pith_raise("output %d of the plan is not a node of its graph", k), NULL;
     if (!g->store)
         return pith_raise("a plan wants a graph with a store, which holds its memory"), NULL;
-    pith_plan *p = new_plan(g, n, outputs, getenv("PITH_NOPLAN") ? 0 : PITH_EVERYTHING);
+    pith_plan *p = new_plan(g, n, outputs, o.unplanned ? 0 : PITH_EVERYTHING, NULL);
     if (p && !pith_store_reserve(p->store, p->arena)) return pith_plan_free(p), NULL;
+    if (p) p->check_finite = o.check_finite;
     return p;
 }
 
@@ -245,7 +261,7 @@ pith_plan_stats pith_plan_statistics(const pith_plan *p)
     pith_plan_stats s = p->stats;
     size_t *figure[3] = { &s.without_inplace, &s.without_fusion, &s.separate };
     for (int k = 0; k < 3; k++) {
-        pith_plan *q = new_plan(p->graph, p->n_outputs, p->outputs, less[k]);
+        pith_plan *q = new_plan(p->graph, p->n_outputs, p->outputs, less[k], p);
         if (!q) continue;
         *figure[k] = less[k] ? q->stats.bound : q->arena;
         pith_plan_free(q);
@@ -260,7 +276,13 @@ void pith_plan_free(pith_plan *p)
         pith_chain_free(p->steps[k].chain);
         free(p->steps[k].in);
     }
-    for (int id = 0; id < p->n; id++) free(p->folded[id]);
+    for (int id = 0; id < p->n; id++) {
+        const pith_op *op = p->graph->nodes[id]->op;
+        if (!p->borrowed && p->prepared[id].object && op->release)
+            op->release(p->prepared[id].object);
+        free(p->folded[id]);
+    }
+    if (!p->borrowed) free(p->prepared);
     free(p->outputs);
     free(p->canonical);
     free(p->live);

@@ -8,7 +8,7 @@ static void print_leaf(FILE *f, const node *n)
 {
     char shape[96];
     if (n->op == &pith_op_const && pith_size(n) == 1 && n->dtype == PITH_F32)
-        fprintf(f, "%g", (double)*(const real *)n->attr.p);
+        fprintf(f, "%g", (double)*(const real *)n->attr);
     else if (n->op == &pith_op_const) fprintf(f, "const%s", pith_shape_text(n, shape));
     else fprintf(f, "%s", n->name ? n->name : n->op->name);
 }
@@ -24,7 +24,7 @@ static void print_formula(FILE *f, const node *n, int depth, int binding)
                   { "sub", " - ", 1, 2 },
                   { "mul", " * ", 2, 2 },
                   { "div", " / ", 2, 3 } };
-    if (n->op->flags & PITH_LEAF && n->op != &pith_op_result) {
+    if (n->op->flags & PITH_LEAF) {
         print_leaf(f, n);
         return;
     }
@@ -52,7 +52,7 @@ static void print_formula(FILE *f, const node *n, int depth, int binding)
         return;
     }
     if (n->op == &pith_op_result)
-        fprintf(f, "%s.%d", n->in[0]->op->name, n->attr.i[0]), n = n->in[0];
+        fprintf(f, "%s.%d", n->in[0]->op->name, pith_result_index(n)), n = n->in[0];
     else fputs(n->op->name, f);
     for (int k = 0; k < n->n_in; k++) {
         fputs(k ? ", " : "(", f);
@@ -153,7 +153,7 @@ void pith_print_plan(FILE *f, const pith_plan *p)
 void pith_time_plan(pith_plan *p, bool on)
 {
     p->timing = on;
-    p->runs = 0;
+    p->timed_runs = 0;
     for (int k = 0; k < p->n_steps; k++) p->steps[k].seconds = 0;
 }
 
@@ -200,7 +200,7 @@ static void print_table(FILE *f, const pith_plan *p, const char *title,
     fprintf(f, "%-44s %10s %7s %6s\n", title, "ms a run", "share", "steps");
     for (int r = 0; r < n && r < 40; r++)
         fprintf(f, "%-44s %10.3f %6.1f%% %6d\n", rows[r].name,
-                1e3 * rows[r].seconds / (double)(p->runs ? p->runs : 1),
+                1e3 * rows[r].seconds / (double)(p->timed_runs ? p->timed_runs : 1),
                 total > 0 ? 100 * rows[r].seconds / total : 0, rows[r].steps);
     free(rows);
 }

@@ -50,48 +50,109 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void run_step(const pith_plan *p, const pith_planned *s)
+pith_tensor *pith_written(const pith_plan *p, int id)
+{
+    const node *n = p->graph->nodes[id];
+    if (p->store_to[id] >= 0) n = p->graph->nodes[p->store_to[id]];
+    return n->op->flags & PITH_WRITE ? pith_leaf_of(n->in[0])->tensor : NULL;
+}
+
+static bool run_step(const pith_plan *p, const pith_planned *s)
 {
     const void *small_in[16];
     void *small_out[16];
     const bool large = s->n_in > 16 || s->n_out > 16;
     const void **in = large ? malloc(sizeof *in * (size_t)(s->n_in + 1)) : small_in;
     void **out = large ? malloc(sizeof *out * (size_t)(s->n_out + 1)) : small_out;
-    for (int k = 0; k < s->n_in; k++) in[k] = memory_of(p, s->in[k]);
-    for (int k = 0; k < s->n_out; k++) out[k] = memory_of(p, s->out[k]);
-    if (s->chain) pith_chain_run(s->chain, in, out);
-    else s->n->op->cpu(s->n, in, out, s->scratch ? p->store->arena + s->scratch_offset : NULL);
+    bool good = (in && out) || pith_raise("no memory to run %s", s->n->op->name);
+    for (int k = 0; good && k < s->n_in; k++) in[k] = memory_of(p, s->in[k]);
+    for (int k = 0; good && k < s->n_out; k++) out[k] = memory_of(p, s->out[k]);
+    const pith_call call = { .n = s->n,
+                             .in = in,
+                             .out = out,
+                             .scratch = s->scratch ? p->store->arena + s->scratch_offset : NULL,
+                             .prepared = s->prepared ? s->prepared->object : NULL };
+    if (good && s->chain) pith_chain_run(s->chain, in, out);
+    else if (good) good = s->n->op->cpu(&call);
     if (large) free(in), free(out);
+    return good;
 }
 
-bool pith_run(pith_plan *p)
+/* Every input is known before the first step, so that a forgotten one tears nothing. */
+static bool find_inputs(pith_plan *p)
 {
     static const int zero;
-    if (p->store->arena_size < p->arena && !pith_store_reserve(p->store, p->arena)) return false;
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
         if (n->op != &pith_op_input || !p->live[id] || p->places[id].pointer) continue;
         if (n == p->graph->step) p->places[id].pointer = &zero;
-        else if (n->attr.p) p->places[id].pointer = n->attr.p; /* a sample brings its own */
+        else if (n->attr) p->places[id].pointer = n->attr; /* a sample brings its own */
         else return pith_raise("%s: input %s was not fed", n->at, n->name);
     }
-    const bool check = getenv("PITH_NAN") != NULL;
-    for (int k = 0; k < p->n_steps; k++) {
-        const double start = p->timing ? now() : 0;
-        run_step(p, &p->steps[k]);
-        if (p->timing) p->steps[k].seconds += now() - start;
-        if (check && !check_finite(p, &p->steps[k])) return false;
-    }
-    p->runs += p->timing;
     return true;
 }
+
+/* What the step wrote has another version now; where the step failed, the tensor may hold anything.
+ */
+static void note_writes(const pith_plan *p, const pith_planned *s, bool *wrote)
+{
+    for (int k = 0; k < s->n_out; k++) {
+        pith_tensor *t = pith_written(p, s->out[k]);
+        if (t) t->version++, *wrote = true;
+    }
+}
+
+static void tear(const pith_plan *p, int steps)
+{
+    for (int k = 0; k < steps; k++)
+        for (int o = 0; o < p->steps[k].n_out; o++) {
+            const pith_tensor *t = pith_written(p, p->steps[k].out[o]);
+            if (t) ((const pith_stored *)t)->store->torn = true;
+        }
+}
+
+static bool run_steps(pith_plan *p)
+{
+    bool wrote = false;
+    for (int k = 0; k < p->n_steps; k++) {
+        pith_planned *s = &p->steps[k];
+        const double start = p->timing ? now() : 0;
+        const bool good = run_step(p, s);
+        if (p->timing) s->seconds += now() - start;
+        note_writes(p, s, &wrote);
+        if (good && !(p->check_finite && !check_finite(p, s))) continue;
+        if (wrote) tear(p, k + 1);
+        return false;
+    }
+    p->timed_runs += p->timing;
+    return true;
+}
+
+bool pith_run(pith_plan *p)
+{
+    pith_store *s = p->store;
+    if (pith_torn(p)) return false;
+    if (atomic_flag_test_and_set(&s->running))
+        return pith_raise("a plan of this store is running: two plans of one store never run at "
+                          "once, since their values share memory");
+    bool good = find_inputs(p) && (s->arena_size >= p->arena || pith_store_reserve(s, p->arena));
+    if (good) {
+        p->latest = ++s->runs;
+        good = run_steps(p);
+    }
+    atomic_flag_clear(&s->running);
+    return good;
+}
+
+/* ---- reading ---- */
 
 /* What lies in the arena is kept to the end of a run for outputs alone. */
 static bool stays(const pith_plan *p, const node *n)
 {
+    if (p->places[n->id].kind != PITH_ARENA || !(p->flags & PITH_ARENA_SHARED)) return true;
     for (int k = 0; k < p->n_outputs; k++)
         if (pith_source(p, p->outputs[k]) == n) return true;
-    return p->places[n->id].kind != PITH_ARENA;
+    return false;
 }
 
 const void *pith_value(const pith_plan *p, const node *output)
@@ -99,9 +160,14 @@ const void *pith_value(const pith_plan *p, const node *output)
     if (!output || output->graph != p->graph || output->id >= p->n ||
         !p->live[p->canonical[output->id]])
         return pith_raise("pith_value: this node is not part of the plan"), NULL;
+    if (!p->latest) return pith_raise("pith_value: the plan has not run"), NULL;
     const int id = pith_source(p, output)->id;
     if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]))
         return pith_raise("pith_value: this node is not an output of the plan"), NULL;
+    if (p->places[id].kind == PITH_ARENA && p->latest != p->store->runs)
+        return pith_raise("pith_value: another plan of the store has run since, and its values lie "
+                          "where this one's did"),
+               NULL;
     return memory_of(p, id);
 }
 
@@ -114,16 +180,25 @@ double pith_scalar(const pith_plan *p, const node *output)
                                        : *(const uint8_t *)x;
 }
 
+static bool evaluate_op(const node *n, const void *const *in, void *out)
+{
+    const pith_op *op = n->op;
+    pith_prepared ready = { 0 };
+    if (!op->cpu || (op->prepare && !op->prepare(n, &ready))) return false;
+    const size_t size = ready.scratch + (op->scratch ? op->scratch(n) : 0);
+    void *scratch = size ? pith_aligned(size) : NULL;
+    const pith_call call = {
+        .n = n, .in = in, .out = &out, .scratch = scratch, .prepared = ready.object
+    };
+    const bool good = (!size || scratch) && op->cpu(&call);
+    free(scratch);
+    if (op->release) op->release(ready.object);
+    return good;
+}
+
 bool pith_evaluate(const node *n, const void *const *in, void *out)
 {
-    if (!n->op->pointwise) {
-        void *outs[1] = { out }, *scratch = NULL;
-        const size_t size = n->op->scratch ? n->op->scratch(n) : 0;
-        if (!n->op->cpu || (size && !(scratch = pith_aligned(size)))) return false;
-        n->op->cpu(n, in, outs, scratch);
-        free(scratch);
-        return true;
-    }
+    if (!n->op->pointwise) return evaluate_op(n, in, out);
     pith_planned s = { .n = n };
     pith_chain *c = pith_chain_new(NULL, &s);
     const void *ordered[3];

@@ -16,7 +16,8 @@ pith_store *pith_store_of(const pith_graph *g) { return g->store; }
 pith_store *pith_store_new(void)
 {
     pith_store *s = calloc(1, sizeof *s);
-    if (!s) pith_raise("no memory for a store");
+    if (!s) return pith_raise("no memory for a store"), NULL;
+    atomic_flag_clear(&s->running);
     return s;
 }
 
@@ -35,6 +36,27 @@ void pith_store_free(pith_store *s)
     free(s->arena);
     free(s);
 }
+
+/* A run that ended midway has left some tensors new and others old. */
+static bool say_torn(void)
+{
+    return pith_raise("a run of this store ended midway, so that some of its tensors are new and "
+                      "others old: load it again");
+}
+
+bool pith_torn(const pith_plan *p)
+{
+    const pith_graph *g = p->graph;
+    bool torn = p->store->torn;
+    for (int k = 0; k < g->n_params; k++)
+        torn |= ((const pith_stored *)pith_leaf_of(g->params[k])->tensor)->store->torn;
+    for (int k = 0; k < g->n_states; k++)
+        torn |= ((const pith_stored *)pith_leaf_of(g->states[k])->tensor)->store->torn;
+    return torn && !say_torn();
+}
+
+bool pith_store_is_whole(const pith_store *s) { return !s->torn || say_torn(); }
+void pith_store_mend(pith_store *s) { s->torn = false; }
 
 int pith_store_count(const pith_store *s) { return s->n; }
 pith_tensor *pith_store_at(const pith_store *s, int i) { return s->tensors[i]; }
@@ -86,10 +108,12 @@ pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pit
             return pith_raise("%s: axis %d has size %d, every size is at least 1", name, k, dim[k]),
                    NULL;
     if (!grow(s)) return NULL;
-    pith_tensor *t = calloc(1, sizeof *t);
+    pith_stored *stored = calloc(1, sizeof *stored);
+    pith_tensor *t = stored ? &stored->tensor : NULL;
     char *copy = t ? malloc(strlen(name) + 1) : NULL;
-    if (!copy) return free(t), pith_raise("no memory for %s", name), NULL;
+    if (!copy) return free(stored), pith_raise("no memory for %s", name), NULL;
     strcpy(copy, name);
+    stored->store = s;
     *t = (pith_tensor){ .name = copy, .kind = kind, .dtype = dtype, .ndim = ndim };
     for (int k = 0; k < ndim; k++) t->dim[k] = dim[k];
     t->data = pith_aligned(pith_tensor_size(t) * pith_width(dtype));

@@ -44,7 +44,7 @@ int main(void)
      * two ways lead from x to f their contributions are added. That is the chain rule, and all
      * there is to it. The 1 in front is where the walk begins, the derivative of f to itself.
      * Nobody simplifies the formula; the planner computes once what stands there twice. */
-    pith_plan *plan = pith_plan_new(g, 3, (pith_node *[]){ f, df, ddf });
+    pith_plan *plan = pith_plan_new(g, 3, (pith_node *[]){ f, df, ddf }, NULL);
 
     printf("%6s %10s %10s %10s   %s\n", "x", "f", "f'", "f''", "f' by central differences");
     for (int k = -4; k <= 4; k++) {

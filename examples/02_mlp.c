@@ -64,7 +64,7 @@ static void show(pith_store *store)
     pith_graph *g = pith_graph_new(store, 0);
     pith_node *x = pith_input(g, "x", PITH_F32, SIDE * 2 * SIDE, 2);
     pith_node *logits = model(g, x);
-    pith_plan *plan = pith_plan_new(g, 1, &logits);
+    pith_plan *plan = pith_plan_new(g, 1, &logits, NULL);
     pith_feed(plan, x, grid);
     pith_run(plan);
     draw(pith_value(plan, logits), SIDE);
@@ -97,7 +97,7 @@ int main(void)
 
     /* The plan runs what its outputs need, in the order of creation. So `loss` is that of the
      * weights before the step. */
-    pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, step });
+    pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, step }, NULL);
     pith_print_plan(stdout, plan);
     printf("\nA chain: pointwise nodes run as one pass; store: straight into the weights.\n\n");
 

@@ -57,7 +57,7 @@ static void report(pith_store *store, const char *name, pith_loss *function, con
     pith_node *loss = function(&b), *gradient;
     pith_grad(loss, 1, &b.image, &gradient);
     pith_node *pull = pith_sqrt(pith_sum(pith_square(gradient), -1)); /* (B) */
-    pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, pull });
+    pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, pull }, NULL);
     pith_run(plan);
     const pith_real *p = pith_value(plan, pull);
     printf("%-16s %10.6f   ", name, pith_scalar(plan, loss));
@@ -97,7 +97,7 @@ int main(void)
     pith_graph *g = pith_graph_new(store, 0);
     const pith_batch b = make_batch(g, NULL);
     pith_node *loss = PITH_CALL(g, wrong_loss, (&b));
-    pith_plan *plan = pith_plan_new(g, 1, &loss);
+    pith_plan *plan = pith_plan_new(g, 1, &loss, NULL);
     printf("\n%d error, and the plan is %s.\n", errors, plan ? "there all the same" : "NULL");
     pith_graph_free(g);
     pith_store_free(store);

@@ -12,6 +12,12 @@
 
 static node *cumsum(const char *at, node *a, bool reverse);
 
+/* Attributes: what a node of this op remembers beside its inputs. Two nodes are the same when
+ * inputs and attributes are, to the byte. */
+PITH_ATTRIBUTES(cumsum_attr, int reverse;)
+
+static bool reversed(const node *n) { return ((const cumsum_attr *)n->attr)->reverse; }
+
 /* Shape: what may come in, and what goes out. A refusal is one sentence; the library adds the
  * place and the inputs. */
 static bool cumsum_shape(node *n)
@@ -24,7 +30,7 @@ static bool cumsum_shape(node *n)
  * graph, it has a gradient of its own. */
 static bool cumsum_grad(node *n, node *const *dy, node **dx)
 {
-    dx[0] = cumsum(NULL, dy[0], !n->attr.i[0]); /* NULL: the place is that of the op itself */
+    dx[0] = cumsum(NULL, dy[0], !reversed(n)); /* NULL: the place is that of the op itself */
     return true;
 }
 
@@ -35,27 +41,28 @@ static void cumsum_lower(node *n, node **out)
 {
     const int count = n->dim[n->ndim - 1];
     node *i = CAST(pith_arange_(NULL, n->graph, count), PITH_F32), *j = KEEP(i, -1);
-    node *taken = n->attr.i[0] ? LESS(j, SHIFT(i, 0.5)) : LESS(i, SHIFT(j, 0.5)); /* i <= j */
+    node *taken = reversed(n) ? LESS(j, SHIFT(i, 0.5)) : LESS(i, SHIFT(j, 0.5)); /* i <= j */
     out[0] = SUM(MUL(KEEP(n->in[0], -2), taken), -1);
 }
 
 /* Kernel: on `real`, as the library is built for float and for double. Work is cut by shape, a row
  * a thread at a time, and each row is added in one order, so any number of threads gives the same
  * bits. Small work stays on one thread. */
-static void cumsum_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool cumsum_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const size_t rows = pith_rows(n), columns = pith_columns(n);
 #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++) {
-        const real *x = (const real *)in[0] + r * columns;
-        real *y = (real *)out[0] + r * columns, sum = 0;
+        const real *x = (const real *)call->in[0] + r * columns;
+        real *y = (real *)call->out[0] + r * columns, sum = 0;
         for (size_t k = 0; k < columns; k++) {
-            const size_t i = n->attr.i[0] ? columns - 1 - k : k;
+            const size_t i = reversed(n) ? columns - 1 - k : k;
             sum += x[i];
             y[i] = sum; /* x[i] has been read: y may lie where x lay (PITH_INPLACE) */
         }
     }
+    return true;
 }
 
 /* Examples: small, away from kinks, one for each way through the code. The suite finds ops by the
@@ -67,14 +74,18 @@ static node *cumsum_example(pith_graph *g, int i)
                     : NULL;
 }
 
-static const pith_op op_cumsum = {
-    "cumsum",          .shape = cumsum_shape, .grad = cumsum_grad,      .lower = cumsum_lower,
-    .cpu = cumsum_cpu, .flags = PITH_INPLACE, .example = cumsum_example
-};
+static const pith_op op_cumsum = { "cumsum",
+                                   .attr_size = sizeof(cumsum_attr),
+                                   .shape = cumsum_shape,
+                                   .grad = cumsum_grad,
+                                   .lower = cumsum_lower,
+                                   .cpu = cumsum_cpu,
+                                   .flags = PITH_INPLACE,
+                                   .example = cumsum_example };
 
 static node *cumsum(const char *at, node *a, bool reverse)
 {
-    return pith_make1(at, &op_cumsum, a, &(pith_attr){ .i = { reverse } });
+    return pith_make1(at, &op_cumsum, a, &(cumsum_attr){ reverse });
 }
 
 /* Kernel against meaning, and rule against central differences of sum(c y^2), with an uneven c: a
@@ -95,7 +106,7 @@ static void check(int example)
     pith_print(stdout, gradient, 9);
     real values[16];
     memcpy(values, pith_sample_data(x), pith_bytes(x));
-    pith_plan *plan = pith_plan_new(g, 3, (node *[]){ apart, loss, gradient });
+    pith_plan *plan = pith_plan_new(g, 3, (node *[]){ apart, loss, gradient }, NULL);
     pith_feed(plan, x, values); /* `c` is a sample too, and feeds itself */
     for (size_t i = 0; i < pith_size(x); i++) {
         const real old = values[i], h = (real)0.0625;

@@ -30,7 +30,7 @@ static void build(problem *p, pith_graph *g)
     p->loss = pith_add(pith_mean(each, PITH_ALL), pith_mul_scalar(pith_dot(w, w), 1e-3));
     pith_grad(p->loss, 1, &w, &p->gradient);
     pith_grad(pith_dot(p->gradient, v), 1, &w, &p->hv);
-    p->plan = pith_plan_new(g, 3, (pith_node *[]){ p->loss, p->gradient, p->hv });
+    p->plan = pith_plan_new(g, 3, (pith_node *[]){ p->loss, p->gradient, p->hv }, NULL);
     pith_feed(p->plan, x, p->points);
     pith_feed(p->plan, y, p->label);
     pith_feed(p->plan, w, p->weights);

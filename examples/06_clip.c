@@ -38,7 +38,7 @@ static program build(pith_store *store, const clip_config *c, int pairs, int tok
         out[1] = pith_adamw(n, params, gradients, p.lr,
                             (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.1 }, NULL);
     }
-    p.plan = pith_plan_new(p.g, training ? 2 : 3, out);
+    p.plan = pith_plan_new(p.g, training ? 2 : 3, out, NULL);
     return p;
 }
 

@@ -3,7 +3,8 @@
  * What one learns here: the planner lays every temporary into one arena by its lifetime, and what
  * fills it is not the weights but the activations that wait for the backward pass. pith_recompute
  * marks a segment whose inside is computed again instead of kept. The price is time; the values are
- * the same to the last bit, and so are they when the planner does nothing at all (PITH_NOPLAN=1).
+ * the same to the last bit, and so are they when the planner does nothing at all (the option
+ * `unplanned`).
  *
  *     build/07_memory */
 #include <math.h>
@@ -55,9 +56,8 @@ static void measure(pith_store *store, int each, bool plain, const pith_real *da
     const int n = pith_params(g, &params);
     pith_grad(loss, n, params, out);
 
-    if (plain) setenv("PITH_NOPLAN", "1", 1); /* read when a plan is made */
-    pith_plan *plan = pith_plan_new(g, n, out);
-    unsetenv("PITH_NOPLAN");
+    const pith_plan_options options = { .unplanned = plain };
+    pith_plan *plan = pith_plan_new(g, n, out, &options);
     pith_feed(plan, x, data);
     pith_run(plan);
 
@@ -71,7 +71,7 @@ static void measure(pith_store *store, int each, bool plain, const pith_real *da
         equal = equal && memcmp(before, pith_value(plan, out[k]), size) == 0;
     }
     char name[40] = "everything kept";
-    if (plain) strcpy(name, "PITH_NOPLAN=1");
+    if (plain) strcpy(name, "nothing planned");
     else if (each) snprintf(name, sizeof name, "segments of %d block%s", each, each > 1 ? "s" : "");
     printf("%-22s %9.2f MB %6.1f %% %9.2f MB %9.2f  %s\n", name, (double)s.arena / 1e6,
            100 * (double)s.arena / unplanned, (double)s.bound / 1e6, s.gemm_flops / 1e9,

@@ -99,12 +99,14 @@ static void zero_rows(real *y, size_t row, int first, int end)
     if (first < end) memset(y + (size_t)first * row, 0, (size_t)(end - first) * row * sizeof *y);
 }
 
-static void attention_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool attention_cpu(const pith_call *call)
 {
+    const node *n = call->n;
     const attention x = pith_attention_of(n);
-    int *bound = scratch;
-    real *room = (real *)((char *)scratch + bounds_bytes(&x)), *y = out[0], *lse = out[1];
-    pith_attention_bounds(&x, in[n->n_in - 1], bound);
+    int *bound = call->scratch;
+    real *room = (real *)((char *)call->scratch + bounds_bytes(&x)), *y = call->out[0],
+         *lse = call->out[1];
+    pith_attention_bounds(&x, call->in[n->n_in - 1], bound);
     for (int s = 0; s < x.queries; s++)
         if (x.pooled ? bound[s] == bound[s + 1] : s < bound[0] || s >= bound[x.segments]) {
             zero_rows(y, x.row_out, s, s + 1);
@@ -115,8 +117,9 @@ static void attention_cpu(const node *n, const void *const *in, void *const *out
 #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (int c = 0; c < CHUNKS; c++)
         for (int64_t i = pairs * c / CHUNKS; i < pairs * (c + 1) / CHUNKS; i++)
-            attend(&x, pair_of(&x, bound, (int)i), in[0], in[n->n_in - 2], y, lse,
+            attend(&x, pair_of(&x, bound, (int)i), call->in[0], call->in[n->n_in - 2], y, lse,
                    room + (size_t)c * size);
+    return true;
 }
 
 /* ---- geometry ---- */
@@ -128,7 +131,7 @@ attention pith_attention_of(const node *n)
     const node *q = n->in[0], *kv = n->in[pooled], *offsets = n->in[pooled + 1];
     const int heads = kv->dim[2], width = kv->dim[3];
     const size_t out = (size_t)heads * (size_t)width, parts = (size_t)kv->dim[1];
-    return (attention){ .causal = n->attr.i[0],
+    return (attention){ .causal = ((const attention_attr *)n->attr)->causal,
                         .pooled = pooled,
                         .rows = kv->dim[0],
                         .queries = q->dim[0],
@@ -247,7 +250,7 @@ static bool attention_grad(node *n, node *const *dy, node **dx)
     in[count++] = pith_result(n, 1);
     in[count++] = dy[0];
     node *d = pith_make(NULL, pooled ? &pith_op_pooled_attention_grad : &pith_op_attention_grad,
-                        n->graph, count, in, &n->attr);
+                        n->graph, count, in, n->attr);
     dx[0] = d;
     if (pooled) dx[1] = pith_result(d, 1);
     return true;
@@ -280,6 +283,7 @@ static node *pooled_attention_example(pith_graph *g, int i)
 }
 
 const pith_op pith_op_attention = { "attention",
+                                    .attr_size = sizeof(attention_attr),
                                     .shape = attention_shape,
                                     .grad = attention_grad,
                                     .lower = attention_lower,
@@ -290,6 +294,7 @@ const pith_op pith_op_attention = { "attention",
                                     .example = attention_example };
 
 const pith_op pith_op_pooled_attention = { "pooled_attention",
+                                           .attr_size = sizeof(attention_attr),
                                            .shape = pooled_attention_shape,
                                            .grad = attention_grad,
                                            .lower = attention_lower,
@@ -301,7 +306,7 @@ const pith_op pith_op_pooled_attention = { "pooled_attention",
 
 node *pith_attention_(const char *at, node *qkv, node *offsets, bool causal)
 {
-    return pith_make2(at, &pith_op_attention, qkv, offsets, &(pith_attr){ .i = { causal } });
+    return pith_make2(at, &pith_op_attention, qkv, offsets, &(attention_attr){ causal });
 }
 
 node *pith_pooled_attention_(const char *at, node *q, node *kv, node *offsets)

@@ -20,6 +20,9 @@ enum {
 extern const pith_op pith_op_attention, pith_op_attention_grad, pith_op_pooled_attention,
     pith_op_pooled_attention_grad;
 
+/* Of all four: 1 where a query sees no later key. */
+PITH_ATTRIBUTES(attention_attr, int causal;)
+
 /* Of a node of any of the four ops: rows of q, k, v and of the output, in elements. */
 typedef struct {
     bool causal, pooled; /* pooled: one query a segment, whose number it is */

@@ -107,16 +107,17 @@ static void attend_back(const attention *x, pair p, const tensors *t, real *scra
     }
 }
 
-static void attention_grad_cpu(const node *n, const void *const *in, void *const *out,
-                               void *scratch)
+static bool attention_grad_cpu(const pith_call *call)
 {
+    const node *n = call->n;
     const attention x = pith_attention_of(n);
     /* of packed (N, 3, ...) the queries' gradient lies in the same tensor */
     const int kv = x.pooled;
-    int *bound = scratch;
-    real *room = (real *)((char *)scratch + bounds_bytes(&x));
-    const tensors t = { in[0], in[kv], in[kv + 2], in[kv + 3], in[kv + 4], out[0], out[kv] };
-    pith_attention_bounds(&x, in[kv + 1], bound);
+    int *bound = call->scratch;
+    real *room = (real *)((char *)call->scratch + bounds_bytes(&x));
+    const tensors t = { call->in[0],      call->in[kv], call->in[kv + 2], call->in[kv + 3],
+                        call->in[kv + 4], call->out[0], call->out[kv] };
+    pith_attention_bounds(&x, call->in[kv + 1], bound);
     for (int i = 0; i < x.rows; i++)
         if (i < bound[0] || i >= bound[x.segments])
             memset(t.dkv + (size_t)i * x.row_kv, 0, x.row_kv * sizeof(real));
@@ -128,6 +129,7 @@ static void attention_grad_cpu(const node *n, const void *const *in, void *const
     for (int c = 0; c < CHUNKS; c++)
         for (int64_t i = pairs * c / CHUNKS; i < pairs * (c + 1) / CHUNKS; i++)
             attend_back(&x, pair_of(&x, bound, (int)i), &t, room + (size_t)c * size);
+    return true;
 }
 
 /* ---- shape and meaning ---- */
@@ -179,7 +181,7 @@ static node *attention_grad_example(pith_graph *g, int i)
     node *in[] = { pith_sample(g, -1, 1, 7, 3, 2, width), pith_const_array(g, PITH_I32, offsets, 4),
                    pith_sample(g, -1, 1, 7, 2, width), pith_sample(g, 0.5, 2, 7, 2),
                    pith_sample(g, -1, 1, 7, 2, width) };
-    return pith_make(PITH_HERE, &pith_op_attention_grad, g, 5, in, &(pith_attr){ .i = { i } });
+    return pith_make(PITH_HERE, &pith_op_attention_grad, g, 5, in, &(attention_attr){ i });
 }
 
 static node *pooled_attention_grad_example(pith_graph *g, int i)
@@ -196,6 +198,7 @@ static node *pooled_attention_grad_example(pith_graph *g, int i)
 }
 
 const pith_op pith_op_attention_grad = { "attention_grad",
+                                         .attr_size = sizeof(attention_attr),
                                          .shape = attention_grad_shape,
                                          .lower = attention_grad_lower,
                                          .cpu = attention_grad_cpu,
@@ -204,6 +207,7 @@ const pith_op pith_op_attention_grad = { "attention_grad",
                                          .example = attention_grad_example };
 
 const pith_op pith_op_pooled_attention_grad = { "pooled_attention_grad",
+                                                .attr_size = sizeof(attention_attr),
                                                 .shape = attention_grad_shape,
                                                 .lower = attention_grad_lower,
                                                 .cpu = attention_grad_cpu,

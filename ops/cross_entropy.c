@@ -49,17 +49,18 @@ static void cross_entropy_lower(node *n, node **out)
     out[0] = SUM(MUL(hot, SUB(KEEP(out[1], -1), n->in[0])), -1);
 }
 
-static void cross_entropy_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool cross_entropy_cpu(const pith_call *call)
 {
-    (void)scratch;
-    const int rows = n->dim[0], columns = n->in[0]->dim[1], *label = in[1];
-    real *loss = out[0], *lse = out[1];
+    const node *n = call->n;
+    const int rows = n->dim[0], columns = n->in[0]->dim[1], *label = call->in[1];
+    real *loss = call->out[0], *lse = call->out[1];
 #pragma omp parallel for schedule(static) if ((size_t)rows * (size_t)columns > PITH_SMALL)
     for (int r = 0; r < rows; r++) {
-        const real *x = (const real *)in[0] + (size_t)r * (size_t)columns;
+        const real *x = (const real *)call->in[0] + (size_t)r * (size_t)columns;
         lse[r] = row_log_sum_exp(x, (size_t)columns);
         loss[r] = label[r] >= 0 && label[r] < columns ? lse[r] - x[label[r]] : 0;
     }
+    return true;
 }
 
 static node *cross_entropy_example(pith_graph *g, int i)
@@ -110,19 +111,20 @@ static void soft_cross_entropy_lower(node *n, node **out)
     out[0] = SUM(MUL(softmax_from(n->in[1], out[2]), SUB(KEEP(out[1], -1), n->in[0])), -1);
 }
 
-static void soft_cross_entropy_cpu(const node *n, const void *const *in, void *const *out,
-                                   void *scratch)
+static bool soft_cross_entropy_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const size_t rows = (size_t)n->dim[0], columns = pith_columns(n->in[0]);
-    real *loss = out[0], *lse = out[1], *target_lse = out[2];
+    real *loss = call->out[0], *lse = call->out[1], *target_lse = call->out[2];
 #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++) {
-        const real *x = (const real *)in[0] + r * columns, *t = (const real *)in[1] + r * columns;
+        const real *x = (const real *)call->in[0] + r * columns,
+                   *t = (const real *)call->in[1] + r * columns;
         const real a = lse[r] = row_log_sum_exp(x, columns),
                    b = target_lse[r] = row_log_sum_exp(t, columns);
         ROW_SUM(loss[r], columns, real_exp(t[i] - b) * (a - x[i]));
     }
+    return true;
 }
 
 static node *soft_cross_entropy_example(pith_graph *g, int i)

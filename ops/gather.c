@@ -33,17 +33,18 @@ static bool gather_grad(node *n, node *const *dy, node **dx)
     return true;
 }
 
-static void gather_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool gather_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const size_t row = row_length(n->in[0]) * pith_width(n->dtype), count = pith_size(n->in[1]);
-    const int rows = n->in[0]->dim[0], *ids = in[1];
-    const char *table = in[0];
-    char *y = out[0];
+    const int rows = n->in[0]->dim[0], *ids = call->in[1];
+    const char *table = call->in[0];
+    char *y = call->out[0];
 #pragma omp parallel for schedule(static) if (count * row > PITH_SMALL * sizeof(real))
     for (size_t i = 0; i < count; i++)
         if (ids[i] >= 0 && ids[i] < rows) memcpy(y + i * row, table + (size_t)ids[i] * row, row);
         else memset(y + i * row, 0, row);
+    return true;
 }
 
 static node *gather_example(pith_graph *g, int i)
@@ -62,7 +63,12 @@ node *pith_gather_(const char *at, node *table, node *ids)
     return pith_make2(at, &pith_op_gather, table, ids, NULL);
 }
 
-/* ---- scatter_add: attr.i[0] the number of rows of the result ---- */
+/* ---- scatter_add ---- */
+
+/* Of scatter_add and segments: the number of rows of the result. */
+PITH_ATTRIBUTES(rows_attr, int count;)
+
+static int count_of(const node *n) { return ((const rows_attr *)n->attr)->count; }
 
 static bool scatter_add_shape(node *n)
 {
@@ -75,7 +81,7 @@ static bool scatter_add_shape(node *n)
     if (!fits)
         return pith_fail(n, "rows %s do not begin with the shape of their numbers %s",
                          pith_shape_text(rows, a), pith_shape_text(ids, b));
-    int dim[PITH_MAX_DIMS + 1] = { n->attr.i[0] }, ndim = 1;
+    int dim[PITH_MAX_DIMS + 1] = { count_of(n) }, ndim = 1;
     for (int k = ids->ndim; k < rows->ndim; k++) dim[ndim++] = rows->dim[k];
     return pith_shape(n, PITH_F32, ndim, dim);
 }
@@ -86,14 +92,14 @@ static bool scatter_add_grad(node *n, node *const *dy, node **dx)
     return true;
 }
 
-static void scatter_add_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool scatter_add_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const size_t row = row_length(n), count = pith_size(n->in[1]);
     const int64_t rows = n->dim[0], ranges = rows < RANGES ? rows : RANGES;
-    const int *ids = in[1];
-    const real *x = in[0];
-    real *y = out[0];
+    const int *ids = call->in[1];
+    const real *x = call->in[0];
+    real *y = call->out[0];
 #pragma omp parallel for schedule(static) if ((size_t)rows * row + count * row > PITH_SMALL)
     for (int64_t r = 0; r < ranges; r++) {
         const int64_t first = rows * r / ranges, end = rows * (r + 1) / ranges;
@@ -105,6 +111,7 @@ static void scatter_add_cpu(const node *n, const void *const *in, void *const *o
             for (size_t k = 0; k < row; k++) to[k] += from[k];
         }
     }
+    return true;
 }
 
 static node *scatter_add_example(pith_graph *g, int i)
@@ -117,30 +124,34 @@ static node *scatter_add_example(pith_graph *g, int i)
     return NULL;
 }
 
-const pith_op pith_op_scatter_add = { "scatter_add", .shape = scatter_add_shape,
-                                      .grad = scatter_add_grad, .cpu = scatter_add_cpu,
+const pith_op pith_op_scatter_add = { "scatter_add",
+                                      .shape = scatter_add_shape,
+                                      .grad = scatter_add_grad,
+                                      .attr_size = sizeof(rows_attr),
+                                      .cpu = scatter_add_cpu,
                                       .example = scatter_add_example };
 
 node *pith_scatter_add_(const char *at, node *rows, node *ids, int count)
 {
-    return pith_make2(at, &pith_op_scatter_add, rows, ids, &(pith_attr){ .i = { count } });
+    return pith_make2(at, &pith_op_scatter_add, rows, ids, &(rows_attr){ count });
 }
 
-/* ---- segments: attr.i[0] the number of rows ---- */
+/* ---- segments ---- */
 
 static bool segments_shape(node *n)
 {
-    return pith_want(n, 0, PITH_I32, 1) && pith_shape(n, PITH_I32, 1, n->attr.i);
+    return pith_want(n, 0, PITH_I32, 1) && pith_shape(n, PITH_I32, 1, (int[]){ count_of(n) });
 }
 
-static void segments_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool segments_cpu(const pith_call *call)
 {
-    (void)scratch;
-    const int *offsets = in[0], rows = n->dim[0], segments = n->in[0]->dim[0] - 1;
-    int *y = out[0];
+    const node *n = call->n;
+    const int *offsets = call->in[0], rows = n->dim[0], segments = n->in[0]->dim[0] - 1;
+    int *y = call->out[0];
     for (int i = 0; i < rows; i++) y[i] = -1;
     for (int s = 0; s < segments; s++)
         for (int i = offsets[s] < 0 ? 0 : offsets[s]; i < offsets[s + 1] && i < rows; i++) y[i] = s;
+    return true;
 }
 
 static node *segments_example(pith_graph *g, int i)
@@ -149,11 +160,14 @@ static node *segments_example(pith_graph *g, int i)
     return i == 0 ? pith_segments(pith_const_array(g, PITH_I32, offsets, 4), 8) : NULL;
 }
 
-const pith_op pith_op_segments = { "segments", .shape = segments_shape, .cpu = segments_cpu,
+const pith_op pith_op_segments = { "segments",
+                                   .shape = segments_shape,
+                                   .attr_size = sizeof(rows_attr),
+                                   .cpu = segments_cpu,
                                    .no_grad = "it makes whole numbers of whole numbers",
                                    .example = segments_example };
 
 node *pith_segments_(const char *at, node *offsets, int n)
 {
-    return pith_make1(at, &pith_op_segments, offsets, &(pith_attr){ .i = { n } });
+    return pith_make1(at, &pith_op_segments, offsets, &(rows_attr){ n });
 }

@@ -1,8 +1,8 @@
 /* ops/gemm.c: the matrix product, the one page that knows a BLAS.
  *
  * Products are cut into panels fixed by the shape, each one single-threaded call, so that any
- * number of threads gives the same bits. In float oneDNN serves, if it is built in and PITH_GEMM is
- * not "blas". Of its interfaces dnnl_sgemm is the one that oneDNN 2 and 3 share. Where the left
+ * number of threads gives the same bits. In float oneDNN serves, unless told otherwise, where it is
+ * built in. Of its interfaces dnnl_sgemm is the one that oneDNN 2 and 3 share. Where the left
  * side is transposed OpenBLAS is the faster one, but on a processor newer than itself, where it
  * falls back to code of 2004 and is five times slower. */
 #include <cblas.h>
@@ -28,13 +28,19 @@ static bool onednn = ONEDNN, onednn_transposed;
 /* Before main, so that no two threads meet here. */
 static void __attribute__((constructor)) choose(void)
 {
-    const char *wanted = getenv("PITH_GEMM");
-    if (wanted && strcmp(wanted, "blas") == 0) onednn = false;
     onednn_transposed = openblas_get_corename && strcmp(openblas_get_corename(), "Prescott") == 0;
     if (openblas_set_num_threads) openblas_set_num_threads(1);
 }
 
-const char *pith_gemm_library(void) { return onednn ? "oneDNN" : "CBLAS"; }
+bool pith_use_gemm(const char *library)
+{
+    const bool wanted = strcmp(library, "onednn") == 0;
+    if ((!wanted && strcmp(library, "blas")) || (wanted && !ONEDNN))
+        return pith_raise("there is no product library \"%s\" here: expected %sblas", library,
+                          ONEDNN ? "onednn or " : "");
+    onednn = wanted;
+    return true;
+}
 
 #if ONEDNN
 /* Alone also outside a parallel region, where oneDNN would start a team of its own. */

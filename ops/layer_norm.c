@@ -44,23 +44,24 @@ static void layer_norm_lower(node *y, node **out)
     out[2] = rstd;
 }
 
-static void layer_norm_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool layer_norm_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const size_t rows = pith_rows(n), columns = pith_columns(n);
-    const real *gain = in[1], *bias = in[2], share = 1 / (real)columns;
+    const real *gain = call->in[1], *bias = call->in[2], share = 1 / (real)columns;
 #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++) {
-        const real *x = (const real *)in[0] + r * columns;
-        real *y = (real *)out[0] + r * columns, sum, squares;
+        const real *x = (const real *)call->in[0] + r * columns;
+        real *y = (real *)call->out[0] + r * columns, sum, squares;
         ROW_SUM(sum, columns, x[i]);
         const real mean = sum * share;
         ROW_SUM(squares, columns, (x[i] - mean) * (x[i] - mean));
         const real rstd = 1 / real_sqrt(squares * share + (real)EPSILON);
         for (size_t i = 0; i < columns; i++) y[i] = (x[i] - mean) * rstd * gain[i] + bias[i];
-        ((real *)out[1])[r] = mean;
-        ((real *)out[2])[r] = rstd;
+        ((real *)call->out[1])[r] = mean;
+        ((real *)call->out[2])[r] = rstd;
     }
+    return true;
 }
 
 static node *layer_norm_sample(pith_graph *g, int rows, int columns)
@@ -140,21 +141,22 @@ static size_t layer_norm_grad_scratch(const node *d)
     return blocks_of(pith_rows(d)) * 2 * pith_columns(d) * sizeof(real);
 }
 
-static void layer_norm_grad_cpu(const node *d, const void *const *in, void *const *out,
-                                void *scratch)
+static bool layer_norm_grad_cpu(const pith_call *call)
 {
+    const node *d = call->n;
     const size_t rows = pith_rows(d), n = pith_columns(d), blocks = blocks_of(rows);
-    real *part = scratch;
+    real *part = call->scratch;
 #pragma omp parallel for schedule(static) if (rows * n > PITH_SMALL)
     for (size_t b = 0; b < blocks; b++)
-        gradient_rows(in, out[0], rows * b / blocks, rows * (b + 1) / blocks, n, part + 2 * b * n,
-                      part + (2 * b + 1) * n);
+        gradient_rows(call->in, call->out[0], rows * b / blocks, rows * (b + 1) / blocks, n,
+                      part + 2 * b * n, part + (2 * b + 1) * n);
     for (int k = 0; k < 2; k++) {
-        real *sum = out[k + 1];
+        real *sum = call->out[k + 1];
         memcpy(sum, part + (size_t)k * n, n * sizeof *sum);
         for (size_t b = 1; b < blocks; b++)
             for (size_t i = 0; i < n; i++) sum[i] += part[(2 * b + (size_t)k) * n + i];
     }
+    return true;
 }
 
 static node *layer_norm_grad_example(pith_graph *g, int i)

@@ -1,8 +1,11 @@
-/* ops/matmul.c: matrix products, alone or one a batch, with transpose flags attr.i[0] (of a) and
- * i[1] (of b); and linear, a product with a bias that is added while the panel is in cache. */
+/* ops/matmul.c: matrix products, alone or one a batch, with transpose flags; and linear, a product
+ * with a bias that is added while the panel is in cache. */
 #include "core.h"
 
 extern const pith_op pith_op_matmul;
+
+/* Which of a and b are read transposed. */
+PITH_ATTRIBUTES(matmul_attr, int ta, tb;)
 
 /* One or many products op(a) (m, k) times op(b) (k, n); steps between products in elements. */
 typedef struct {
@@ -16,8 +19,9 @@ static product product_of(const node *y)
     const node *a = y->in[0], *b = y->in[1];
     const int *da = a->dim + a->ndim - 2, *db = b->dim + b->ndim - 2;
     const size_t size_a = (size_t)da[0] * (size_t)da[1];
-    product p = { .ta = y->attr.i[0],
-                  .tb = y->attr.i[1],
+    const matmul_attr *attr = y->attr;
+    product p = { .ta = attr->ta,
+                  .tb = attr->tb,
                   .batch = (int)(pith_size(a) / size_a),
                   .lda = da[1],
                   .ldb = db[1],
@@ -66,13 +70,14 @@ static size_t matmul_scratch(const node *n)
     return (size_t)(parts_of(&p) - 1) * (size_t)p.m * (size_t)p.n * sizeof(real);
 }
 
-static void matmul_cpu(const node *y, const void *const *in, void *const *out, void *scratch)
+static bool matmul_cpu(const pith_call *call)
 {
+    const node *y = call->n;
     const product p = product_of(y);
-    const real *a = in[0], *b = in[1];
-    real *c = out[0];
+    const real *a = call->in[0], *b = call->in[1];
+    real *c = call->out[0];
     const int parts = parts_of(&p);
-    if (parts > 1) sum_of_parts(&p, parts, a, b, c, scratch);
+    if (parts > 1) sum_of_parts(&p, parts, a, b, c, call->scratch);
     else if (p.batch == 1) pith_gemm(p.ta, p.tb, p.m, p.n, p.k, a, p.lda, b, p.ldb, c, p.n, false);
     else {
         const size_t step_c = (size_t)p.m * (size_t)p.n;
@@ -81,6 +86,7 @@ static void matmul_cpu(const node *y, const void *const *in, void *const *out, v
             pith_gemm_block(p.ta, p.tb, p.m, p.n, p.k, a + (size_t)i * p.step_a, p.lda,
                             b + (size_t)i * p.step_b, p.ldb, c + (size_t)i * step_c, p.n, false);
     }
+    return true;
 }
 
 static double matmul_flops(const node *n)
@@ -95,7 +101,8 @@ static bool matmul_shape(node *y)
 {
     const node *a = y->in[0], *b = y->in[1];
     if (!pith_want(y, 0, PITH_F32, -2) || !pith_want(y, 1, PITH_F32, -2)) return false;
-    const bool ta = y->attr.i[0], tb = y->attr.i[1];
+    const matmul_attr *attr = y->attr;
+    const bool ta = attr->ta, tb = attr->tb;
     int dim[PITH_MAX_DIMS];
     const int last = a->ndim - 1, last_b = b->ndim - 1;
     memcpy(dim, a->dim, sizeof dim);
@@ -113,7 +120,7 @@ static bool matmul_shape(node *y)
 
 static node *matmul(const char *at, node *a, node *b, bool ta, bool tb)
 {
-    return pith_make2(at, &pith_op_matmul, a, b, &(pith_attr){ .i = { ta, tb } });
+    return pith_make2(at, &pith_op_matmul, a, b, &(matmul_attr){ ta, tb });
 }
 
 /* (..., k) -> (rows, k) */
@@ -126,7 +133,8 @@ static node *fold(node *n)
 static bool matmul_grad(node *y, node *const *dys, node **dx)
 {
     node *a = y->in[0], *b = y->in[1], *dy = dys[0];
-    const bool ta = y->attr.i[0], tb = y->attr.i[1];
+    const matmul_attr *attr = y->attr;
+    const bool ta = attr->ta, tb = attr->tb;
     if (!ta) dx[0] = matmul(NULL, dy, b, false, !tb);
     else if (b->ndim == a->ndim) dx[0] = matmul(NULL, b, dy, tb, true);
     else dx[0] = pith_transpose_(NULL, matmul(NULL, dy, b, false, !tb));
@@ -151,11 +159,15 @@ static node *matmul_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_matmul = {
-    "matmul",           .shape = matmul_shape,     .grad = matmul_grad,
-    .cpu = matmul_cpu,  .scratch = matmul_scratch, .flops = matmul_flops,
-    .flags = PITH_GEMM, .example = matmul_example
-};
+const pith_op pith_op_matmul = { "matmul",
+                                 .shape = matmul_shape,
+                                 .grad = matmul_grad,
+                                 .attr_size = sizeof(matmul_attr),
+                                 .cpu = matmul_cpu,
+                                 .scratch = matmul_scratch,
+                                 .flops = matmul_flops,
+                                 .flags = PITH_GEMM,
+                                 .example = matmul_example };
 
 node *pith_matmul_(const char *at, node *a, node *b) { return matmul(at, a, b, false, false); }
 node *pith_matmul_nt_(const char *at, node *a, node *b) { return matmul(at, a, b, false, true); }
@@ -199,12 +211,12 @@ static void add_bias(real *y, const real *bias, int rows, int n)
 
 /* Panels of rows whose results fit into the second-level cache, an even number of them; with few
  * rows and many columns the product has its own panels and the bias is cheap. */
-static void linear_cpu(const node *result, const void *const *in, void *const *out, void *scratch)
+static bool linear_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *result = call->n;
     const int m = (int)pith_rows(result), n = (int)pith_columns(result), k = result->in[1]->dim[1];
-    const real *x = in[0], *w = in[1], *bias = in[2];
-    real *y = out[0];
+    const real *x = call->in[0], *w = call->in[1], *bias = call->in[2];
+    real *y = call->out[0];
     const int fit = (1 << 17) / n, most = fit < 256 ? 256 : fit > 1024 ? 1024 : fit;
     const int panels = m < 2 * n ? 1 : ((m + most - 1) / most + 1) / 2 * 2,
               step = (m + panels - 1) / panels;
@@ -220,6 +232,7 @@ static void linear_cpu(const node *result, const void *const *in, void *const *o
             pith_gemm_block(false, true, count, n, k, x + first * (size_t)k, k, w, k, to, n, false);
         add_bias(to, bias, count, n);
     }
+    return true;
 }
 
 static double linear_flops(const node *n) { return 2. * (double)pith_size(n) * n->in[1]->dim[1]; }

@@ -1,5 +1,4 @@
-/* ops/permute.c: axes in a new order: attr.i[0..5] say which old axis stands at each place, i[6]
- * how many there are.
+/* ops/permute.c: axes in a new order.
  *
  * Axes that stay neighbours count as one. If the last axis stays last, runs are copied; else square
  * tiles are turned, so that both sides are touched by whole cache lines. */
@@ -9,15 +8,19 @@
 extern const pith_op pith_op_permute;
 enum { TILE = 32 };
 
+/* Which old axis stands at each place. */
+PITH_ATTRIBUTES(permute_attr, int ndim, axis[PITH_MAX_DIMS];)
+
 static bool permute_shape(node *n)
 {
+    permute_attr *attr = n->attr;
     const node *a = n->in[0];
     int dim[PITH_MAX_DIMS];
     unsigned seen = 0;
-    if (n->attr.i[6] != a->ndim)
-        return pith_fail(n, "%d axes named, the input has %d", n->attr.i[6], a->ndim);
+    if (attr->ndim != a->ndim)
+        return pith_fail(n, "%d axes named, the input has %d", attr->ndim, a->ndim);
     for (int k = 0; k < a->ndim; k++) {
-        const int axis = n->attr.i[k] = pith_axis(n, n->attr.i[k], a->ndim);
+        const int axis = attr->axis[k] = pith_axis(n, attr->axis[k], a->ndim);
         if (axis < 0) return false;
         if (seen >> axis & 1) return pith_fail(n, "axis %d is named twice", axis);
         seen |= 1u << axis;
@@ -28,15 +31,16 @@ static bool permute_shape(node *n)
 
 static node *permute(const char *at, node *a, int ndim, const int *order)
 {
-    pith_attr attr = { .i[6] = ndim };
-    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.i[k] = order[k];
+    permute_attr attr = { .ndim = ndim };
+    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.axis[k] = order[k];
     return pith_make1(at, &pith_op_permute, a, &attr);
 }
 
 static bool permute_grad(node *n, node *const *dy, node **dx)
 {
+    const permute_attr *attr = n->attr;
     int back[PITH_MAX_DIMS];
-    for (int k = 0; k < n->ndim; k++) back[n->attr.i[k]] = k;
+    for (int k = 0; k < n->ndim; k++) back[attr->axis[k]] = k;
     dx[0] = permute(NULL, dy[0], n->ndim, back);
     return true;
 }
@@ -54,7 +58,8 @@ static axes joined(const node *n)
     for (int k = a->ndim - 1; k >= 0; k--) stride[k] = step, step *= (size_t)a->dim[k];
     axes x = { .n = 0 };
     for (int k = 0; k < n->ndim; k++) {
-        const size_t dim = (size_t)n->dim[k], from = stride[n->attr.i[k]];
+        const size_t dim = (size_t)n->dim[k],
+                     from = stride[((const permute_attr *)n->attr)->axis[k]];
         if (dim == 1) continue;
         if (x.n && x.from[x.n - 1] == from * dim) x.dim[x.n - 1] *= dim, x.from[x.n - 1] = from;
         else x.dim[x.n] = dim, x.from[x.n++] = from;
@@ -78,9 +83,9 @@ TURN(uint8_t)
 TURN(uint32_t)
 TURN(uint64_t)
 
-static void permute_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool permute_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const axes x = joined(n);
     const int last = x.n - 1;
     const size_t width = pith_width(n->dtype);
@@ -101,8 +106,8 @@ static void permute_cpu(const node *n, const void *const *in, void *const *out, 
             t += at * x.to[k];
             if (k == inner) m = x.dim[k] - at < TILE ? x.dim[k] - at : TILE;
         }
-        const char *from = (const char *)in[0] + f * width;
-        char *to = (char *)out[0] + t * width;
+        const char *from = (const char *)call->in[0] + f * width;
+        char *to = (char *)call->out[0] + t * width;
         if (runs) memcpy(to, from, x.dim[last] * width);
         else
             for (size_t j = 0; j < x.dim[last]; j += TILE) {
@@ -114,6 +119,7 @@ static void permute_cpu(const node *n, const void *const *in, void *const *out, 
                                                many);
             }
     }
+    return true;
 }
 
 static node *permute_example(pith_graph *g, int i)
@@ -125,8 +131,12 @@ static node *permute_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_permute = { "permute", .shape = permute_shape, .grad = permute_grad,
-                                  .cpu = permute_cpu, .example = permute_example };
+const pith_op pith_op_permute = { "permute",
+                                  .shape = permute_shape,
+                                  .grad = permute_grad,
+                                  .attr_size = sizeof(permute_attr),
+                                  .cpu = permute_cpu,
+                                  .example = permute_example };
 
 node *pith_permute_(const char *at, node *a, ...)
 {

@@ -146,12 +146,15 @@ node *pith_add_scalar_(const char *at, node *a, double c)
     return pith_add_(at, a, a ? pith_const_(at, a->graph, c) : NULL);
 }
 
-/* ---- expand: attr.i[0..5] are the dims, i[6] their number ---- */
+/* ---- expand ---- */
+
+PITH_ATTRIBUTES(expand_attr, int ndim, dim[PITH_MAX_DIMS];)
 
 static bool expand_shape(node *n)
 {
+    const expand_attr *attr = n->attr;
     const node *a = n->in[0];
-    if (!want_f32(n) || !pith_shape(n, PITH_F32, n->attr.i[6], n->attr.i)) return false;
+    if (!want_f32(n) || !pith_shape(n, PITH_F32, attr->ndim, attr->dim)) return false;
     const int more = n->ndim - a->ndim;
     bool fits = more >= 0;
     for (int k = 0; k < a->ndim && fits; k++)
@@ -179,6 +182,7 @@ static node *expand_example(pith_graph *g, int i)
 TILE(expand, a, const real a = in[0][i];)
 static const pith_pointwise expand_pointwise = { expand_tile, "a" };
 const pith_op pith_op_expand = { "expand",
+                                 .attr_size = sizeof(expand_attr),
                                  .shape = expand_shape,
                                  .grad = expand_grad,
                                  .pointwise = &expand_pointwise,
@@ -187,8 +191,8 @@ const pith_op pith_op_expand = { "expand",
 
 node *pith_expand_dims(const char *at, node *a, int ndim, const int *dim)
 {
-    pith_attr attr = { .i[6] = ndim };
-    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.i[k] = dim[k];
+    expand_attr attr = { .ndim = ndim };
+    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.dim[k] = dim[k];
     return pith_make1(at, &pith_op_expand, a, &attr);
 }
 

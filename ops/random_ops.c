@@ -1,30 +1,32 @@
 /* ops/random_ops.c: uniform, normal and dropout. A number depends on the stream's key, the step and
  * its own place and on nothing else, so threads, replays and recomputed segments draw the same.
- * Input `step` is pith_step(g); attr.i[0..1] hold the key. */
+ * Input `step` is pith_step(g); */
 #include <stdarg.h>
 #include "core.h"
 
 uint64_t pith_stream_key(pith_graph *g); /* random.c: the next one of the scope the graph is in */
 
-static void keep_key(pith_attr *attr, pith_graph *g)
+/* The stream's key in two halves, so that there is no padding. */
+typedef struct {
+    uint32_t low, high;
+} key_halves;
+
+static key_halves next_key(pith_graph *g)
 {
     const uint64_t key = pith_stream_key(g);
-    memcpy(attr->i, &key, sizeof key);
+    return (key_halves){ (uint32_t)key, (uint32_t)(key >> 32) };
 }
 
-static uint64_t key_of(const node *n)
-{
-    uint64_t key;
-    memcpy(&key, n->attr.i, sizeof key);
-    return key;
-}
+static uint64_t whole_key(key_halves k) { return (uint64_t)k.high << 32 | k.low; }
 
-/* ---- uniform and normal: attr.i[2..7] the dims, f[0] their number ---- */
+/* ---- uniform and normal ---- */
+
+PITH_ATTRIBUTES(random_attr, key_halves key; int ndim, dim[PITH_MAX_DIMS];)
 
 static bool random_shape(node *n)
 {
-    return pith_want(n, 0, PITH_I32, 0) &&
-           pith_shape(n, PITH_F32, (int)n->attr.f[0], n->attr.i + 2);
+    const random_attr *a = n->attr;
+    return pith_want(n, 0, PITH_I32, 0) && pith_shape(n, PITH_F32, a->ndim, a->dim);
 }
 
 /* The one input is a whole number. */
@@ -37,41 +39,48 @@ static bool random_grad(node *n, node *const *dy, node **dx)
 static void fill(const node *n, const int *step, real *y,
                  double (*draw)(uint64_t, uint64_t, uint64_t))
 {
-    const uint64_t key = key_of(n);
+    const uint64_t key = whole_key(((const random_attr *)n->attr)->key);
     const size_t size = pith_size(n);
 #pragma omp parallel for schedule(static) if (size > PITH_SMALL / 16)
     for (size_t i = 0; i < size; i++) y[i] = (real)draw(key, (uint64_t)*step, i);
 }
 
-static void uniform_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool uniform_cpu(const pith_call *call)
 {
-    (void)scratch;
-    fill(n, in[0], out[0], pith_uniform_at);
+    const node *n = call->n;
+    fill(n, call->in[0], call->out[0], pith_uniform_at);
+    return true;
 }
 
-static void normal_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool normal_cpu(const pith_call *call)
 {
-    (void)scratch;
-    fill(n, in[0], out[0], pith_normal_at);
+    const node *n = call->n;
+    fill(n, call->in[0], call->out[0], pith_normal_at);
+    return true;
 }
 
 static node *uniform_example(pith_graph *g, int i) { return i == 0 ? pith_uniform(g, 3, 4) : NULL; }
 static node *normal_example(pith_graph *g, int i) { return i == 0 ? pith_normal(g, 3, 4) : NULL; }
 
-const pith_op pith_op_uniform = {
-    "uniform",          .shape = random_shape,  .grad = random_grad,
-    .cpu = uniform_cpu, .flags = PITH_DISTINCT, .example = uniform_example
-};
-const pith_op pith_op_normal = {
-    "normal",          .shape = random_shape,  .grad = random_grad,
-    .cpu = normal_cpu, .flags = PITH_DISTINCT, .example = normal_example
-};
+const pith_op pith_op_uniform = { "uniform",
+                                  .shape = random_shape,
+                                  .grad = random_grad,
+                                  .cpu = uniform_cpu,
+                                  .attr_size = sizeof(random_attr),
+                                  .flags = PITH_DISTINCT,
+                                  .example = uniform_example };
+const pith_op pith_op_normal = { "normal",
+                                 .shape = random_shape,
+                                 .grad = random_grad,
+                                 .cpu = normal_cpu,
+                                 .attr_size = sizeof(random_attr),
+                                 .flags = PITH_DISTINCT,
+                                 .example = normal_example };
 
 static node *make(const char *at, const pith_op *op, pith_graph *g, int ndim, const int *dim)
 {
-    pith_attr attr = { .f = { ndim } };
-    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.i[2 + k] = dim[k];
-    keep_key(&attr, g);
+    random_attr attr = { .key = next_key(g), .ndim = ndim };
+    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.dim[k] = dim[k];
     return pith_make1(at, op, pith_step(g), &attr);
 }
 
@@ -89,32 +98,36 @@ node *pith_normal_(const char *at, pith_graph *g, ...)
     return make(at, &pith_op_normal, g, ndim, dim);
 }
 
-/* ---- dropout: attr.f[0] the share p. The mask is drawn again for the gradient, not kept: dropout
- * is linear in its input. ---- */
+/* ---- dropout: the mask is drawn again for the gradient, not kept, for dropout is linear in its
+ * input. ---- */
+
+PITH_ATTRIBUTES(dropout_attr, key_halves key; double share;)
 
 static bool dropout_shape(node *n)
 {
-    const double p = n->attr.f[0];
+    const double p = ((const dropout_attr *)n->attr)->share;
     if (!(p >= 0 && p < 1)) return pith_fail(n, "the share to drop is %g, expected 0 <= p < 1", p);
     return pith_want(n, 0, PITH_F32, n->in[0]->ndim) && pith_like(n, n->in[0]);
 }
 
 static bool dropout_grad(node *n, node *const *dy, node **dx)
 {
-    dx[0] = pith_make2(NULL, n->op, dy[0], n->in[1], &n->attr);
+    dx[0] = pith_make2(NULL, n->op, dy[0], n->in[1], n->attr);
     return true;
 }
 
-static void dropout_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool dropout_cpu(const pith_call *call)
 {
-    (void)scratch;
-    const uint64_t key = key_of(n), step = (uint64_t)*(const int *)in[1];
-    const double p = n->attr.f[0];
-    const real scale = (real)(1 / (1 - p)), *a = in[0];
+    const node *n = call->n;
+    const dropout_attr *attr = n->attr;
+    const uint64_t key = whole_key(attr->key), step = (uint64_t)*(const int *)call->in[1];
+    const double p = attr->share;
+    const real scale = (real)(1 / (1 - p)), *a = call->in[0];
     const size_t size = pith_size(n);
-    real *y = out[0];
+    real *y = call->out[0];
 #pragma omp parallel for schedule(static) if (size > PITH_SMALL / 16)
     for (size_t i = 0; i < size; i++) y[i] = pith_uniform_at(key, step, i) < p ? 0 : scale * a[i];
+    return true;
 }
 
 static node *dropout_example(pith_graph *g, int i)
@@ -127,15 +140,17 @@ static node *dropout_example(pith_graph *g, int i)
     return y;
 }
 
-const pith_op pith_op_dropout = {
-    "dropout",          .shape = dropout_shape, .grad = dropout_grad,
-    .cpu = dropout_cpu, .flags = PITH_INPLACE,  .example = dropout_example
-};
+const pith_op pith_op_dropout = { "dropout",
+                                  .shape = dropout_shape,
+                                  .grad = dropout_grad,
+                                  .cpu = dropout_cpu,
+                                  .attr_size = sizeof(dropout_attr),
+                                  .flags = PITH_INPLACE,
+                                  .example = dropout_example };
 
 node *pith_dropout_(const char *at, node *a, double p)
 {
     if (!a || !pith_is_training(a->graph)) return a;
-    pith_attr attr = { .f = { p } };
-    keep_key(&attr, a->graph);
+    const dropout_attr attr = { next_key(a->graph), p };
     return pith_make2(at, &pith_op_dropout, a, pith_step(a->graph), &attr);
 }

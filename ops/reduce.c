@@ -64,6 +64,12 @@ static inline real larger(real a, real b) /* NaN passes */
 REDUCER(sum, plus, 0)
 REDUCER(max, larger, -INFINITY)
 
+/* Which axes are reduced, a bit each. Until the shape rule has run: `count` axes as the caller
+ * named them, none for all. */
+PITH_ATTRIBUTES(reduce_attr, unsigned mask; int count, axis[PITH_MAX_DIMS];)
+
+static unsigned mask_of(const node *n) { return ((const reduce_attr *)n->attr)->mask; }
+
 /* ---- passes ---- */
 
 static size_t chunks_of(size_t length, size_t chunk) { return (length + chunk - 1) / chunk; }
@@ -119,7 +125,7 @@ static void reduce(const reducer *how, const real *x, real *y, real *scratch, gr
 static int groups_of(const node *n, group *groups)
 {
     const node *a = n->in[0];
-    const unsigned mask = (unsigned)n->attr.i[0];
+    const unsigned mask = mask_of(n);
     int count = 0;
     size_t kept = 1, before = pith_size(a);
     for (int k = a->ndim - 1; k >= 0; k--) {
@@ -157,34 +163,38 @@ static void reduce_axes(const node *n, const reducer *how, const real *x, real *
     }
 }
 
-static void sum_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool sum_cpu(const pith_call *call)
 {
-    reduce_axes(n, &sum_reducer, in[0], out[0], scratch);
+    const node *n = call->n;
+    reduce_axes(n, &sum_reducer, call->in[0], call->out[0], call->scratch);
+    return true;
 }
 
-static void max_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool max_cpu(const pith_call *call)
 {
-    reduce_axes(n, &max_reducer, in[0], out[0], scratch);
+    const node *n = call->n;
+    reduce_axes(n, &max_reducer, call->in[0], call->out[0], call->scratch);
+    return true;
 }
 
-/* ---- shape: attr.i[0] is a mask of axes; if 0, the rule makes it of the i[1] axes at i[2..7], or
- * of all if i[1] is 0 ---- */
+/* ---- shape ---- */
 
 static bool reduce_shape(node *n)
 {
     const node *a = n->in[0];
-    const int count = n->attr.i[1];
-    unsigned mask = count || n->attr.i[0] ? (unsigned)n->attr.i[0] : (1u << a->ndim) - 1;
+    reduce_attr *attr = n->attr;
+    const int count = attr->count;
+    unsigned mask = count || attr->mask ? attr->mask : (1u << a->ndim) - 1;
     if (!pith_want(n, 0, PITH_F32, a->ndim)) return false;
     if (count > a->ndim) return pith_fail(n, "%d axes named, the input has %d", count, a->ndim);
     for (int k = 0; k < count; k++) {
-        const int axis = pith_axis(n, n->attr.i[2 + k], a->ndim);
+        const int axis = pith_axis(n, attr->axis[k], a->ndim);
         if (axis < 0) return false;
         if (mask >> axis & 1) return pith_fail(n, "axis %d is named twice", axis);
         mask |= 1u << axis;
     }
     /* equal sums have equal attributes, however they were named */
-    n->attr = (pith_attr){ .i = { (int)mask } };
+    *attr = (reduce_attr){ .mask = mask };
     int dim[PITH_MAX_DIMS], ndim = 0;
     for (int k = 0; k < a->ndim; k++)
         if (!(mask >> k & 1)) dim[ndim++] = a->dim[k];
@@ -196,14 +206,14 @@ static node *keep_axes(const node *n, node *dy)
 {
     const node *a = n->in[0];
     int dim[PITH_MAX_DIMS];
-    for (int k = 0; k < a->ndim; k++) dim[k] = n->attr.i[0] >> k & 1 ? 1 : a->dim[k];
+    for (int k = 0; k < a->ndim; k++) dim[k] = mask_of(n) >> k & 1 ? 1 : a->dim[k];
     return pith_reshape_dims(NULL, dy, a->ndim, dim);
 }
 
 static node *make(const char *at, const pith_op *op, node *a, int count, const int *axis)
 {
-    pith_attr attr = { .i[1] = count };
-    for (int k = 0; k < count && k < PITH_MAX_DIMS; k++) attr.i[2 + k] = axis[k];
+    reduce_attr attr = { .count = count };
+    for (int k = 0; k < count && k < PITH_MAX_DIMS; k++) attr.axis[k] = axis[k];
     return pith_make1(at, op, a, &attr);
 }
 
@@ -225,8 +235,13 @@ static bool sum_grad(node *n, node *const *dy, node **dx)
 
 static node *sum_example(pith_graph *g, int i) { return example(g, i, &pith_op_sum); }
 
-const pith_op pith_op_sum = { "sum",          .shape = reduce_shape,     .grad = sum_grad,
-                              .cpu = sum_cpu, .scratch = reduce_scratch, .example = sum_example };
+const pith_op pith_op_sum = { "sum",
+                              .shape = reduce_shape,
+                              .grad = sum_grad,
+                              .attr_size = sizeof(reduce_attr),
+                              .cpu = sum_cpu,
+                              .scratch = reduce_scratch,
+                              .example = sum_example };
 
 node *pith_sum_(const char *at, node *a, ...)
 {
@@ -247,10 +262,10 @@ node *pith_reduce_like(node *n, const node *a)
 {
     if (pith_same_shape(n, a) || pith_poisoned(n)) return n;
     const int extra = n->ndim - a->ndim;
-    pith_attr attr = { .p = NULL };
+    reduce_attr attr = { .count = 0 };
     for (int k = 0; k < n->ndim; k++)
-        if (k < extra || (a->dim[k - extra] == 1 && n->dim[k] != 1)) attr.i[2 + attr.i[1]++] = k;
-    node *sum = attr.i[1] ? pith_make1(NULL, &pith_op_sum, n, &attr) : n;
+        if (k < extra || (a->dim[k - extra] == 1 && n->dim[k] != 1)) attr.axis[attr.count++] = k;
+    node *sum = attr.count ? pith_make1(NULL, &pith_op_sum, n, &attr) : n;
     return pith_same_shape(sum, a) ? sum : pith_reshape_dims(NULL, sum, a->ndim, a->dim);
 }
 
@@ -279,13 +294,13 @@ static size_t place(const node *a, unsigned mask, bool reduced, size_t index)
     return at;
 }
 
-static void max_mask_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool max_mask_cpu(const pith_call *call)
 {
-    (void)scratch;
-    const unsigned mask = (unsigned)n->attr.i[0];
-    const real *a = in[0], *largest = in[1];
+    const node *n = call->n;
+    const unsigned mask = mask_of(n);
+    const real *a = call->in[0], *largest = call->in[1];
     const size_t results = pith_size(n->in[1]), each = pith_size(n) / results;
-    real *y = out[0];
+    real *y = call->out[0];
 #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (size_t i = 0; i < results; i++) {
         const size_t base = place(n, mask, false, i);
@@ -297,6 +312,7 @@ static void max_mask_cpu(const node *n, const void *const *in, void *const *out,
             found |= here;
         }
     }
+    return true;
 }
 
 static node *max_mask(node *a, node *largest);
@@ -307,12 +323,13 @@ static node *max_mask_example(pith_graph *g, int i)
     return largest ? max_mask(largest->in[0], largest) : NULL;
 }
 
-const pith_op pith_op_max_mask = { "max_mask", .shape = max_mask_shape, .grad = nothing,
+const pith_op pith_op_max_mask = { "max_mask",          .shape = max_mask_shape,
+                                   .grad = nothing,     .attr_size = sizeof(reduce_attr),
                                    .cpu = max_mask_cpu, .example = max_mask_example };
 
 static node *max_mask(node *a, node *largest)
 {
-    return pith_make2(largest->at, &pith_op_max_mask, a, largest, &largest->attr);
+    return pith_make2(largest->at, &pith_op_max_mask, a, largest, largest->attr);
 }
 
 static bool max_grad(node *n, node *const *dy, node **dx)
@@ -323,8 +340,13 @@ static bool max_grad(node *n, node *const *dy, node **dx)
 
 static node *max_example(pith_graph *g, int i) { return example(g, i, &pith_op_max); }
 
-const pith_op pith_op_max = { "max",          .shape = reduce_shape,     .grad = max_grad,
-                              .cpu = max_cpu, .scratch = reduce_scratch, .example = max_example };
+const pith_op pith_op_max = { "max",
+                              .shape = reduce_shape,
+                              .grad = max_grad,
+                              .attr_size = sizeof(reduce_attr),
+                              .cpu = max_cpu,
+                              .scratch = reduce_scratch,
+                              .example = max_example };
 
 node *pith_max_(const char *at, node *a, ...)
 {
@@ -356,11 +378,12 @@ static size_t dot_scratch(const node *n)
     return (chunks + group_scratch((group){ 1, chunks, 1 }, true)) * sizeof(real);
 }
 
-static void dot_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool dot_cpu(const pith_call *call)
 {
+    const node *n = call->n;
     const size_t size = pith_size(n->in[0]), chunks = chunks_of(size, RUN);
-    const real *a = in[0], *b = in[1];
-    real *partial = scratch;
+    const real *a = call->in[0], *b = call->in[1];
+    real *partial = call->scratch;
 #pragma omp parallel for schedule(static) if (size > PITH_SMALL)
     for (size_t c = 0; c < chunks; c++) {
         real product[RUN];
@@ -368,7 +391,8 @@ static void dot_cpu(const node *n, const void *const *in, void *const *out, void
         for (size_t i = 0; i < count; i++) product[i] = a[first + i] * b[first + i];
         partial[c] = sum_run(product, count);
     }
-    reduce(&sum_reducer, partial, out[0], partial + chunks, (group){ 1, chunks, 1 });
+    reduce(&sum_reducer, partial, call->out[0], partial + chunks, (group){ 1, chunks, 1 });
+    return true;
 }
 
 static node *dot_example(pith_graph *g, int i)

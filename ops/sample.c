@@ -7,7 +7,7 @@ static node *sample(pith_graph *g, pith_dtype dtype, int ndim, const int *dim)
 {
     node *n = pith_make("sample", &pith_op_input, g, 0, NULL, NULL);
     n->name = pith_keep(g, "sample%d", n->id);
-    if (pith_shape(n, dtype, ndim, dim)) n->attr.p = pith_alloc(g, pith_bytes(n));
+    if (pith_shape(n, dtype, ndim, dim)) n->attr = pith_alloc(g, pith_bytes(n));
     return n;
 }
 
@@ -16,7 +16,7 @@ node *pith_sample_(pith_graph *g, double low, double high, ...)
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(high, dim, ndim);
     node *n = sample(g, PITH_F32, ndim, dim);
-    real *x = (real *)(uintptr_t)n->attr.p;
+    real *x = n->attr;
     const uint64_t key = pith_hash(n->name, 7);
     for (size_t i = 0; x && i < pith_size(n); i++) {
         const double u = pith_uniform_at(key, 0, i);
@@ -31,10 +31,10 @@ node *pith_sample_ids_(pith_graph *g, int below, ...)
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(below, dim, ndim);
     node *n = sample(g, PITH_I32, ndim, dim);
-    int *x = (int *)(uintptr_t)n->attr.p;
+    int *x = n->attr;
     const uint64_t key = pith_hash(n->name, 7);
     for (size_t i = 0; x && i < pith_size(n); i++) x[i] = (int)(pith_uniform_at(key, 0, i) * below);
     return n;
 }
 
-const void *pith_sample_data(const node *n) { return n->attr.p; }
+const void *pith_sample_data(const node *n) { return n->attr; }

@@ -16,16 +16,19 @@ static size_t product(const int *dim, int from, int to)
     return size;
 }
 
-/* ---- reshape: attr.i[0] the offset (0), i[1] the number of dims, i[2..7] the dims ---- */
+/* ---- reshape ---- */
+
+PITH_ATTRIBUTES(reshape_attr, int ndim, dim[PITH_MAX_DIMS];)
 
 static bool reshape_shape(node *n)
 {
     const node *a = n->in[0];
-    const int ndim = n->attr.i[1];
+    const reshape_attr *attr = n->attr;
+    const int ndim = attr->ndim;
     int dim[PITH_MAX_DIMS], open = -1;
     if (ndim > PITH_MAX_DIMS)
         return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
-    memcpy(dim, n->attr.i + 2, sizeof dim);
+    memcpy(dim, attr->dim, sizeof dim);
     for (int k = 0; k < ndim; k++)
         if (dim[k] == -1) {
             if (open >= 0) return pith_fail(n, "only one size may be -1");
@@ -56,13 +59,17 @@ static node *reshape_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_reshape = { "reshape", .shape = reshape_shape, .grad = reshape_grad,
-                                  .flags = PITH_ALIAS, .example = reshape_example };
+const pith_op pith_op_reshape = { "reshape",
+                                  .shape = reshape_shape,
+                                  .attr_size = sizeof(reshape_attr),
+                                  .grad = reshape_grad,
+                                  .flags = PITH_ALIAS,
+                                  .example = reshape_example };
 
 node *pith_reshape_dims(const char *at, node *a, int ndim, const int *dim)
 {
-    pith_attr attr = { .i[1] = ndim };
-    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.i[2 + k] = dim[k];
+    reshape_attr attr = { .ndim = ndim };
+    for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.dim[k] = dim[k];
     return pith_make1(at, &pith_op_reshape, a, &attr);
 }
 
@@ -105,8 +112,10 @@ const pith_op pith_op_detach = { "detach", .shape = detach_shape, .grad = nothin
 
 node *pith_detach_(const char *at, node *a) { return pith_make1(at, &pith_op_detach, a, NULL); }
 
-/* ---- slice and its adjoint pad: attr.i[1] the axis, i[2] start or zeros before, i[3] stop or
- * zeros after ---- */
+/* ---- slice and its adjoint pad ---- */
+
+/* Of slice: the part [first, second) of the axis. Of pad: how many zeros before it and after. */
+PITH_ATTRIBUTES(part_attr, int axis, first, second;)
 
 /* Copies `rows` runs of `bytes`; the sources lie from_step apart, the destinations to_step. */
 static void copy_runs(char *to, size_t to_step, const char *from, size_t from_step, size_t rows,
@@ -125,7 +134,8 @@ static size_t run_bytes(const node *n, int axis)
 static bool slice_shape(node *n)
 {
     const node *a = n->in[0];
-    const int axis = pith_axis(n, n->attr.i[1], a->ndim), start = n->attr.i[2], stop = n->attr.i[3];
+    part_attr *attr = n->attr;
+    const int axis = pith_axis(n, attr->axis, a->ndim), start = attr->first, stop = attr->second;
     if (axis < 0) return false;
     if (start < 0 || stop <= start || stop > a->dim[axis])
         return pith_fail(n, "[%d, %d) of axis %d, which has size %d", start, stop, axis,
@@ -133,8 +143,7 @@ static bool slice_shape(node *n)
     int dim[PITH_MAX_DIMS];
     memcpy(dim, a->dim, sizeof dim);
     dim[axis] = stop - start;
-    n->attr.i[0] = n->op->flags & PITH_ALIAS ? (int)product(a->dim, axis + 1, a->ndim) * start : 0;
-    n->attr.i[1] = axis;
+    attr->axis = axis;
     return pith_shape(n, a->dtype, a->ndim, dim);
 }
 
@@ -142,18 +151,21 @@ static node *pad(node *a, int axis, int before, int after);
 
 static bool slice_grad(node *n, node *const *dy, node **dx)
 {
-    const int axis = n->attr.i[1];
-    dx[0] = pad(dy[0], axis, n->attr.i[2], n->in[0]->dim[axis] - n->attr.i[3]);
+    const part_attr *attr = n->attr;
+    dx[0] = pad(dy[0], attr->axis, attr->first, n->in[0]->dim[attr->axis] - attr->second);
     return true;
 }
 
-static void slice_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool slice_cpu(const pith_call *call)
 {
-    (void)scratch;
-    const int axis = n->attr.i[1];
+    const node *n = call->n;
+    const part_attr *attr = n->attr;
+    const int axis = attr->axis;
     const size_t row = run_bytes(n, axis), whole = run_bytes(n->in[0], axis);
-    const size_t skip = (size_t)n->attr.i[2] * run_bytes(n, axis + 1);
-    copy_runs(out[0], row, (const char *)in[0] + skip, whole, product(n->dim, 0, axis), row);
+    const size_t skip = (size_t)attr->first * run_bytes(n, axis + 1);
+    copy_runs(call->out[0], row, (const char *)call->in[0] + skip, whole, product(n->dim, 0, axis),
+              row);
+    return true;
 }
 
 static node *slice_example(pith_graph *g, int i)
@@ -163,8 +175,10 @@ static node *slice_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_slice = { "slice", .shape = slice_shape, .grad = slice_grad, .cpu = slice_cpu,
-                                .example = slice_example };
+const pith_op pith_op_slice = {
+    "slice",          .attr_size = sizeof(part_attr), .shape = slice_shape, .grad = slice_grad,
+    .cpu = slice_cpu, .example = slice_example
+};
 
 static node *slice_rows_example(pith_graph *g, int i)
 {
@@ -173,13 +187,24 @@ static node *slice_rows_example(pith_graph *g, int i)
                     : NULL;
 }
 
+static size_t slice_offset(const node *n)
+{
+    const part_attr *attr = n->attr;
+    return (size_t)attr->first * product(n->dim, attr->axis + 1, n->ndim);
+}
+
 /* A slice that is one run of its input: only axes of size 1 come before. */
-const pith_op pith_op_slice_rows = { "slice", .shape = slice_shape, .grad = slice_grad,
-                                     .flags = PITH_ALIAS, .example = slice_rows_example };
+const pith_op pith_op_slice_rows = { "slice",
+                                     .attr_size = sizeof(part_attr),
+                                     .offset = slice_offset,
+                                     .shape = slice_shape,
+                                     .grad = slice_grad,
+                                     .flags = PITH_ALIAS,
+                                     .example = slice_rows_example };
 
 node *pith_slice_(const char *at, node *a, int axis, int start, int stop)
 {
-    const pith_attr attr = { .i = { 0, axis, start, stop } };
+    const part_attr attr = { axis, start, stop };
     const int before = !a ? 0 : axis < 0 ? axis + a->ndim : axis;
     const bool one_run = !a || before < 0 || before > a->ndim || product(a->dim, 0, before) == 1;
     return pith_make1(at, one_run ? &pith_op_slice_rows : &pith_op_slice, a, &attr);
@@ -188,32 +213,36 @@ node *pith_slice_(const char *at, node *a, int axis, int start, int stop)
 static bool pad_shape(node *n)
 {
     const node *a = n->in[0];
+    const part_attr *attr = n->attr;
+    const int64_t size = (int64_t)a->dim[attr->axis] + attr->first + attr->second;
     int dim[PITH_MAX_DIMS];
     memcpy(dim, a->dim, sizeof dim);
-    dim[n->attr.i[1]] += n->attr.i[2] + n->attr.i[3];
-    return pith_shape(n, a->dtype, a->ndim, dim);
+    return pith_dim(n, attr->axis, size, dim) && pith_shape(n, a->dtype, a->ndim, dim);
 }
 
 static bool pad_grad(node *n, node *const *dy, node **dx)
 {
-    const int axis = n->attr.i[1], start = n->attr.i[2];
-    dx[0] = pith_slice_(NULL, dy[0], axis, start, start + n->in[0]->dim[axis]);
+    const part_attr *attr = n->attr;
+    dx[0] = pith_slice_(NULL, dy[0], attr->axis, attr->first,
+                        attr->first + n->in[0]->dim[attr->axis]);
     return true;
 }
 
-static void pad_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool pad_cpu(const pith_call *call)
 {
-    (void)scratch;
-    const int axis = n->attr.i[1];
+    const node *n = call->n;
+    const part_attr *attr = n->attr;
+    const int axis = attr->axis;
     const size_t step = run_bytes(n, axis + 1), row = run_bytes(n->in[0], axis),
                  whole = run_bytes(n, axis);
-    const size_t before = (size_t)n->attr.i[2] * step, rows = product(n->dim, 0, axis);
-    char *y = out[0];
+    const size_t before = (size_t)attr->first * step, rows = product(n->dim, 0, axis);
+    char *y = call->out[0];
     for (size_t r = 0; r < rows; r++) {
         memset(y + r * whole, 0, before);
         memset(y + r * whole + before + row, 0, whole - before - row);
     }
-    copy_runs(y + before, whole, in[0], row, rows, row);
+    copy_runs(y + before, whole, call->in[0], row, rows, row);
+    return true;
 }
 
 static node *pad_example(pith_graph *g, int i)
@@ -221,53 +250,60 @@ static node *pad_example(pith_graph *g, int i)
     return i == 0 ? pad(sample(g, 2, 3), 0, 1, 2) : i == 1 ? pad(sample(g, 2, 3), 1, 0, 2) : NULL;
 }
 
-const pith_op pith_op_pad = { "pad", .shape = pad_shape, .grad = pad_grad, .cpu = pad_cpu,
-                              .example = pad_example };
+const pith_op pith_op_pad = {
+    "pad",          .attr_size = sizeof(part_attr), .shape = pad_shape, .grad = pad_grad,
+    .cpu = pad_cpu, .example = pad_example
+};
 
 static node *pad(node *a, int axis, int before, int after)
 {
-    return pith_make1(NULL, &pith_op_pad, a, &(pith_attr){ .i = { 0, axis, before, after } });
+    return pith_make1(NULL, &pith_op_pad, a, &(part_attr){ axis, before, after });
 }
 
-/* ---- concat: attr.i[0] the axis ---- */
+/* ---- concat ---- */
+
+PITH_ATTRIBUTES(concat_attr, int axis;)
 
 static bool concat_shape(node *n)
 {
     const node *a = n->in[0];
-    const int axis = pith_axis(n, n->attr.i[0], a->ndim);
+    concat_attr *attr = n->attr;
+    const int axis = pith_axis(n, attr->axis, a->ndim);
     if (axis < 0) return false;
-    int dim[PITH_MAX_DIMS];
-    memcpy(dim, a->dim, sizeof dim);
+    int64_t size = a->dim[axis];
     for (int k = 1; k < n->n_in; k++) {
         const node *b = n->in[k];
         bool fits = b->ndim == a->ndim && b->dtype == a->dtype;
         for (int d = 0; d < a->ndim && fits; d++) fits = d == axis || b->dim[d] == a->dim[d];
         if (!fits) return pith_fail(n, "input %d does not fit input 0 along axis %d", k, axis);
-        dim[axis] += b->dim[axis];
+        size += b->dim[axis];
     }
-    n->attr.i[0] = axis;
-    return pith_shape(n, a->dtype, a->ndim, dim);
+    attr->axis = axis;
+    int dim[PITH_MAX_DIMS];
+    memcpy(dim, a->dim, sizeof dim);
+    return pith_dim(n, axis, size, dim) && pith_shape(n, a->dtype, a->ndim, dim);
 }
 
 static bool concat_grad(node *n, node *const *dy, node **dx)
 {
-    const int axis = n->attr.i[0];
+    const int axis = ((const concat_attr *)n->attr)->axis;
     for (int k = 0, at = 0; k < n->n_in; at += n->in[k]->dim[axis], k++)
         dx[k] = pith_slice_(NULL, dy[0], axis, at, at + n->in[k]->dim[axis]);
     return true;
 }
 
-static void concat_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool concat_cpu(const pith_call *call)
 {
-    (void)scratch;
-    const int axis = n->attr.i[0];
+    const node *n = call->n;
+    const int axis = ((const concat_attr *)n->attr)->axis;
     const size_t whole = run_bytes(n, axis), rows = product(n->dim, 0, axis);
-    char *y = out[0];
+    char *y = call->out[0];
     for (int k = 0; k < n->n_in; k++) {
         const size_t row = run_bytes(n->in[k], axis);
-        copy_runs(y, whole, in[k], row, rows, row);
+        copy_runs(y, whole, call->in[k], row, rows, row);
         y += row;
     }
+    return true;
 }
 
 static node *concat_example(pith_graph *g, int i)
@@ -279,20 +315,24 @@ static node *concat_example(pith_graph *g, int i)
     return NULL;
 }
 
-const pith_op pith_op_concat = { "concat", .shape = concat_shape, .grad = concat_grad,
-                                 .cpu = concat_cpu, .example = concat_example };
+const pith_op pith_op_concat = {
+    "concat",          .attr_size = sizeof(concat_attr), .shape = concat_shape, .grad = concat_grad,
+    .cpu = concat_cpu, .example = concat_example
+};
 
 node *pith_concat_(const char *at, int n, node *const *list, int axis)
 {
     if (n < 1 || !list[0]) return pith_raise("%s: concat: nothing to join", at), NULL;
-    return pith_make(at, &pith_op_concat, list[0]->graph, n, list, &(pith_attr){ .i = { axis } });
+    return pith_make(at, &pith_op_concat, list[0]->graph, n, list, &(concat_attr){ axis });
 }
 
-/* ---- cast: attr.i[0] the type ---- */
+/* ---- cast ---- */
+
+PITH_ATTRIBUTES(cast_attr, pith_dtype to;)
 
 static bool cast_shape(node *n)
 {
-    return pith_shape(n, (pith_dtype)n->attr.i[0], n->in[0]->ndim, n->in[0]->dim);
+    return pith_shape(n, ((const cast_attr *)n->attr)->to, n->in[0]->ndim, n->in[0]->dim);
 }
 
 static inline double load(const void *x, pith_dtype type, size_t i)
@@ -308,18 +348,19 @@ static inline int whole(double x, double low, double high)
     return (int)(x > low ? x < high ? x : high : low);
 }
 
-static void cast_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool cast_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const pith_dtype from = n->in[0]->dtype, to = n->dtype;
     const size_t size = pith_size(n);
 #pragma omp parallel for schedule(static) if (size > PITH_SMALL)
     for (size_t i = 0; i < size; i++) {
-        const double x = load(in[0], from, i);
-        if (to == PITH_F32) ((real *)out[0])[i] = (real)x;
-        else if (to == PITH_I32) ((int *)out[0])[i] = whole(x, INT32_MIN, INT32_MAX);
-        else ((unsigned char *)out[0])[i] = (unsigned char)whole(x, 0, 255);
+        const double x = load(call->in[0], from, i);
+        if (to == PITH_F32) ((real *)call->out[0])[i] = (real)x;
+        else if (to == PITH_I32) ((int *)call->out[0])[i] = whole(x, INT32_MIN, INT32_MAX);
+        else ((unsigned char *)call->out[0])[i] = (unsigned char)whole(x, 0, 255);
     }
+    return true;
 }
 
 static node *cast_example(pith_graph *g, int i)
@@ -330,11 +371,13 @@ static node *cast_example(pith_graph *g, int i)
 }
 
 /* One side is always of whole numbers, so nothing flows. */
-const pith_op pith_op_cast = { "cast", .shape = cast_shape, .grad = nothing, .cpu = cast_cpu,
-                               .example = cast_example };
+const pith_op pith_op_cast = {
+    "cast",          .attr_size = sizeof(cast_attr), .shape = cast_shape, .grad = nothing,
+    .cpu = cast_cpu, .example = cast_example
+};
 
 node *pith_cast_(const char *at, node *a, pith_dtype dtype)
 {
     if (a && (pith_poisoned(a) || a->dtype == dtype)) return a;
-    return pith_make1(at, &pith_op_cast, a, &(pith_attr){ .i = { (int)dtype } });
+    return pith_make1(at, &pith_op_cast, a, &(cast_attr){ dtype });
 }

@@ -24,19 +24,20 @@ static void softmax_lower(node *n, node **out)
     out[0] = DIV(e, KEEP(SUM(e, -1), -1));
 }
 
-static void softmax_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool softmax_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const size_t rows = pith_rows(n), columns = pith_columns(n);
 #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++) {
-        const real *x = (const real *)in[0] + r * columns, max = row_max(x, columns);
-        real *y = (real *)out[0] + r * columns, sum;
+        const real *x = (const real *)call->in[0] + r * columns, max = row_max(x, columns);
+        real *y = (real *)call->out[0] + r * columns, sum;
         PITH_SIMD
         for (size_t i = 0; i < columns; i++) y[i] = real_exp(x[i] - max);
         ROW_SUM(sum, columns, y[i]);
         for (size_t i = 0; i < columns; i++) y[i] /= sum;
     }
+    return true;
 }
 
 static node *softmax_example(pith_graph *g, int i)
@@ -74,13 +75,15 @@ static void log_sum_exp_lower(node *n, node **out)
     out[0] = ADD(LOG(SUM(exp_shifted(n->in[0], max), -1)), max);
 }
 
-static void log_sum_exp_cpu(const node *n, const void *const *in, void *const *out, void *scratch)
+static bool log_sum_exp_cpu(const pith_call *call)
 {
-    (void)scratch;
+    const node *n = call->n;
     const size_t rows = pith_size(n), columns = pith_columns(n->in[0]);
 #pragma omp parallel for schedule(static) if (rows * columns > PITH_SMALL)
     for (size_t r = 0; r < rows; r++)
-        ((real *)out[0])[r] = row_log_sum_exp((const real *)in[0] + r * columns, columns);
+        ((real *)call->out[0])[r] = row_log_sum_exp((const real *)call->in[0] + r * columns,
+                                                    columns);
+    return true;
 }
 
 static node *log_sum_exp_example(pith_graph *g, int i)

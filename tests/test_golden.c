@@ -173,7 +173,7 @@ static void compare(const char *expected, const char *spec, bool quick_gelu)
     const char *names[4] = { "image_embeds", "text_embeds", "logits_per_image", "loss" };
     for (int k = 0; k < t.n; k++) out[4 + k] = t.gradients[k];
     if (strcmp(expected, "affinity50") == 0) names[2] = NULL;
-    pith_plan *p = pith_plan_new(t.g, 4 + t.n, out);
+    pith_plan *p = pith_plan_new(t.g, 4 + t.n, out, NULL);
     assert_non_null(p);
     feed(&t, p);
     assert_true(pith_run(p));
@@ -200,7 +200,7 @@ static void train(const char *expected, const char *spec)
     const pith_adamw_options o = { 0.9, 0.98, 1e-6, 0.2 };
     node *out[2] = { t.loss,
                      pith_adamw(t.n, t.params, t.gradients, pith_const(t.g, 1e-3), o, NULL) };
-    pith_plan *p = pith_plan_new(t.g, 2, out);
+    pith_plan *p = pith_plan_new(t.g, 2, out, NULL);
     assert_non_null(p);
     feed(&t, p);
     const real *losses = pith_store_find(t.want, "step_losses")->data;

@@ -64,7 +64,7 @@ static void assigns(void **state)
     node *before = pith_mul_scalar(c, 10), *after = pith_assign(c, pith_add_scalar(c, 1)),
          *then = pith_mul_scalar(after, 100);
     node *out[3] = { before, after, then };
-    pith_plan *p = pith_plan_new(w->g, 3, out);
+    pith_plan *p = pith_plan_new(w->g, 3, out, NULL);
     for (int run = 0; run < 3; run++) {
         assert_true(pith_run(p));
         assert_true(pith_scalar(p, before) == 10 * (5 + run));
@@ -87,10 +87,8 @@ static void assigns_keep_order(void **state)
          *view_sum = pith_sum(view, PITH_ALL);
     node *out[5] = { product, pith_assign(a, next), difference, view_sum,
                      pith_sum(difference, PITH_ALL) };
-    pith_plan *p = pith_plan_new(w->g, 5, out);
-    setenv("PITH_NOPLAN", "1", 1);
-    pith_plan *plain = pith_plan_new(w->g, 5, out);
-    unsetenv("PITH_NOPLAN");
+    pith_plan *p = pith_plan_new(w->g, 5, out, NULL);
+    pith_plan *plain = pith_plan_new(w->g, 5, out, &(pith_plan_options){ .unplanned = true });
     real *data = pith_store_find(w->s, "a")->data, keep[12];
     for (int i = 0; i < 12; i++) data[i] = (real)(0.1 * i);
     memcpy(keep, data, sizeof keep);
@@ -119,7 +117,7 @@ static void adamw_by_hand(void **state)
     const pith_adamw_options o = { 0.9, 0.98, 1e-6, 0.2 };
     node *out[4] = { d[0], d[1], norm,
                      pith_ema(pith_adamw(2, both, d, pith_const(w->g, 0.01), o, NULL), 0.9, NULL) };
-    pith_plan *p = pith_plan_new(w->g, 4, out);
+    pith_plan *p = pith_plan_new(w->g, 4, out, NULL);
     double x[2][15], m[2][15] = { { 0 } }, v[2][15] = { { 0 } }, ema[2][15];
     const int size[2] = { 15, 3 };
     for (int k = 0; k < 2; k++)
@@ -165,7 +163,7 @@ static void guard_keeps_everything(void **state)
     node *out[2] = { ok, pith_ema(pith_adamw(1, &a, &d, pith_const(w->g, 0.1),
                                              (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, ok),
                                   0.5, ok) };
-    pith_plan *p = pith_plan_new(w->g, 2, out);
+    pith_plan *p = pith_plan_new(w->g, 2, out, NULL);
     real data[40], *before = NULL;
     for (int i = 0; i < 40; i++) data[i] = 1;
     pith_feed(p, x, data);
@@ -229,7 +227,7 @@ static void large_graphs(void **state)
         y = pith_softmax(pith_tanh(pith_add(pith_mul(y, x), pith_const(w->g, k))));
     pith_grad(pith_sum(y, PITH_ALL), 1, &x, &d);
     assert_true(pith_graph_size(w->g) > 100000);
-    pith_plan *p = pith_plan_new(w->g, 1, &d);
+    pith_plan *p = pith_plan_new(w->g, 1, &d, NULL);
     assert_non_null(p);
     assert_true(pith_run(p));
     pith_plan_free(p);

@@ -95,7 +95,7 @@ static void a_file_is_a_loss(void **state)
     assert_string_equal(params[0]->name, "loss.mine.weight");
     assert_true(pith_grad(outputs[0], 1, params, outputs + 1));
     pith_node *near = pith_mean(pith_sum(pith_mul(b.image, b.text), -1), PITH_ALL);
-    pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ outputs[0], outputs[1], near });
+    pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ outputs[0], outputs[1], near }, NULL);
     if (!p) fail_msg("%s", pith_error());
     assert_true(pith_run(p));
     assert_true(fabs(pith_scalar(p, outputs[0]) - 2 * (2.5 * 0.5 - pith_scalar(p, near))) < 1e-6);

@@ -252,7 +252,7 @@ static void compare(const char *spec, int teacher_width, double (*reference)(con
                  .options = strchr(spec, ':') ? strchr(spec, ':') + 1 : NULL };
     assert_true(v.n <= 16);
     assert_true(pith_grad(outputs[0], v.n, params, outputs + 1));
-    pith_plan *plan = pith_plan_new(g, v.n + 1, outputs);
+    pith_plan *plan = pith_plan_new(g, v.n + 1, outputs, NULL);
     if (!plan) fail_msg("%s: %s", spec, pith_error());
     assert_true(pith_run(plan));
     for (int k = 0; k < v.n; k++) {

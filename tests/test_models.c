@@ -30,7 +30,8 @@ static pith_plan *plan_batch(pith_graph *g, const clip_config *c, const sample *
 {
     const clip_inputs in = clip_inputs_new(g, c, x->pairs, x->n);
     *b = clip_batch(g, c, &in);
-    pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ b->image_raw, b->text_raw, b->scale });
+    pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ b->image_raw, b->text_raw, b->scale },
+                                 NULL);
     if (!p) fail_msg("%s", pith_error());
     pith_feed(p, in.pixels, x->pixels);
     pith_feed(p, in.ids, x->ids);

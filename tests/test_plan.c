@@ -98,7 +98,7 @@ static void end(training *t)
 static void near_bound(const char *name, training t)
 {
     node *out[2] = { t.loss, t.update };
-    pith_plan *p = pith_plan_new(t.g, 2, out);
+    pith_plan *p = pith_plan_new(t.g, 2, out, NULL);
     assert_non_null(p);
     const pith_plan_stats s = pith_plan_statistics(p);
     print_message("worst %s: arena %zu, bound %zu, ratio %.4f; "
@@ -128,10 +128,8 @@ static void arenas_are_tight(void **state)
 static real *trained(training t, bool planned, int threads, size_t *size)
 {
     omp_set_num_threads(threads);
-    if (!planned) setenv("PITH_NOPLAN", "1", 1);
     node *out[2] = { t.loss, t.update };
-    pith_plan *p = pith_plan_new(t.g, 2, out);
-    unsetenv("PITH_NOPLAN");
+    pith_plan *p = pith_plan_new(t.g, 2, out, &(pith_plan_options){ .unplanned = !planned });
     assert_non_null(p);
     if (t.in.pixels) feed_clip(&t, p);
     *size = 3;
@@ -208,7 +206,7 @@ static size_t recomputed(bool checkpoint, real *values)
     assert_int_equal(n, SEGMENTS);
     assert_true(pith_grad(out[0], n, params, d));
     for (int k = 0; k < n; k++) out[k + 1] = d[k];
-    pith_plan *p = pith_plan_new(g, n + 1, out);
+    pith_plan *p = pith_plan_new(g, n + 1, out, NULL);
     assert_non_null(p);
     assert_true(pith_run(p));
     *values++ = (real)pith_scalar(p, out[0]);
@@ -243,7 +241,7 @@ static void plans_share_an_arena(void **state)
     (void)state;
     training t = mlp(4);
     node *out[2] = { t.loss, t.update };
-    pith_plan *large = pith_plan_new(t.g, 2, out), *small = pith_plan_new(t.g, 1, out);
+    pith_plan *large = pith_plan_new(t.g, 2, out, NULL), *small = pith_plan_new(t.g, 1, out, NULL);
     assert_int_equal(t.s->arena_size, pith_plan_statistics(large).arena);
     assert_true(pith_run(small) && pith_run(large) && pith_run(small));
     pith_plan_free(large);

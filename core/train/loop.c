@@ -121,7 +121,7 @@ static bool build(training *t, program *p, int tokens)
     outputs[n++] = p->ok;
     for (int k = 0; k < p->n_watched; k++) outputs[n++] = p->watched[k];
     outputs[n++] = all;
-    p->plan = pith_plan_new(p->graph, n, outputs);
+    p->plan = pith_plan_new(p->graph, n, outputs, &t->o->plan);
     free(outputs);
     if (p->plan && t->resumed && pith_store_count(t->store) > before)
         return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it",

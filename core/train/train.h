@@ -50,6 +50,7 @@ typedef struct {
     int stage; /* of a training in several, each with a directory of its own */
     uint64_t seed;
     bool resume; /* from the newest checkpoint; without it a directory that has one is refused */
+    pith_plan_options plan;
     const char *title; /* of the progress bar */
     /* every option of the program, a JSON object kept in run.json and checkpoints */
     const char *record;

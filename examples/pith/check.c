@@ -70,7 +70,8 @@ static real *copy_value(const pith_plan *p, const node *n)
 static double gradient_error(pith_graph *g, node *y, const leaves *l, node *const *gradient,
                              double *each)
 {
-    pith_plan *value = pith_plan_new(g, 1, &y), *rules = pith_plan_new(g, l->n, gradient);
+    pith_plan *value = pith_plan_new(g, 1, &y, &common_plan),
+              *rules = pith_plan_new(g, l->n, gradient, &common_plan);
     real *rule[MOST];
     double worst = 0;
     pith_run(rules);
@@ -170,7 +171,7 @@ static node *look_through(node *y, const pith_op *op, leaves *l)
     seen[y->id] = true;
     for (stack[depth++] = y; depth;) {
         node *m = stack[--depth];
-        if (m->op == &pith_op_input && m->attr.p && m->dtype == PITH_F32)
+        if (m->op == &pith_op_input && m->attr && m->dtype == PITH_F32)
             vary(l, m, pith_sample_data(m), m->name);
         if (m->op == op && (!found || m->id > found->id)) found = m;
         for (int k = 0; k < m->n_in; k++) {
@@ -191,7 +192,7 @@ static double lowering_error(pith_graph *g, node *self)
     double worst = 0;
     self->op->lower(self, both);
     for (int k = 0; k < n; k++) both[n + k] = pith_result(self, k);
-    pith_plan *p = pith_plan_new(g, 2 * n, both);
+    pith_plan *p = pith_plan_new(g, 2 * n, both, &common_plan);
     pith_run(p);
     for (int k = 0; k < n; k++) {
         double error = 0, largest = 1;

@@ -48,6 +48,8 @@ typedef struct {
 int parse_options(const option *options, const char *usage, const char *about, int least, int most,
                   int argc, char **argv);
 extern int64_t common_seed, common_threads; /* threads: all of the machine's unless told */
+/* Of every plan the program makes: PITH_NOPLAN=1 and PITH_NAN=1 in the environment. */
+extern pith_plan_options common_plan;
 void need_option(const char *name, const char *value); /* an error when value is NULL */
 /* The nearest of n names to a wrong one, or NULL when none is near. */
 const char *nearest_name(const char *wrong, int n, const char *const *names);

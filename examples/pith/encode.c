@@ -82,7 +82,7 @@ image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
     image_encoder e = { .graph = pith_graph_new(s, 0), .batch = batch, .width = c->embed };
     e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size);
     e.rows = pith_normalize(clip_image(e.graph, c, e.pixels));
-    e.plan = pith_plan_new(e.graph, 1, &e.rows);
+    e.plan = pith_plan_new(e.graph, 1, &e.rows, &common_plan);
     return e;
 }
 
@@ -193,7 +193,7 @@ void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, 
     pith_graph *g = pith_graph_new(s, 0);
     const clip_inputs in = clip_inputs_new(g, c, batch, tokens);
     pith_node *row = pith_normalize(clip_text(g, c, &in));
-    pith_plan *plan = pith_plan_new(g, 1, &row);
+    pith_plan *plan = pith_plan_new(g, 1, &row, &common_plan);
     int *laid = malloc(sizeof *laid * (size_t)(2 * tokens + 2 * batch + 1));
     int *positions = laid + tokens, *offsets = positions + tokens, *last = offsets + batch + 1;
     for (int start = 0; start < n; start += batch) {

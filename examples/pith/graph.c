@@ -207,7 +207,7 @@ static void feed_random(pith_plan *p, const drawing *d, pith_real *floats, size_
 static void print_tables(const drawing *d)
 {
     enum { RUNS = 5 };
-    pith_plan *p = pith_plan_new(d->g, d->n, d->out);
+    pith_plan *p = pith_plan_new(d->g, d->n, d->out, &common_plan);
     if (plan) pith_print_plan(stdout, p);
     if (times) {
         const size_t n = pith_size(d->in.pixels) + (size_t)d->in.pairs * (size_t)d->c.embed;

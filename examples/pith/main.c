@@ -62,9 +62,19 @@ static void wait_quietly(char **argv)
     execv("/proc/self/exe", argv);
 }
 
+/* What a person sets to look into the engine, for any command. */
+static void read_environment(void)
+{
+    const char *gemm = getenv("PITH_GEMM");
+    common_plan.unplanned = getenv("PITH_NOPLAN") != NULL;
+    common_plan.check_finite = getenv("PITH_NAN") != NULL;
+    if (gemm) pith_use_gemm(gemm);
+}
+
 int main(int argc, char **argv)
 {
     wait_quietly(argv);
+    read_environment();
     if (argc < 2) return help(stderr), 1;
     if (!strcmp(argv[1], "--version")) return puts("pith " VERSION), 0;
     if (strcmp(argv[1], "help") && strcmp(argv[1], "--help") && strcmp(argv[1], "-h"))

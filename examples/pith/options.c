@@ -9,6 +9,7 @@
 #include <time.h>
 
 int64_t common_seed = 0, common_threads = 0;
+pith_plan_options common_plan;
 
 static const option common[] = { { "--seed", INTEGER, &common_seed, "keys every random number" },
                                  { "--threads", INTEGER, &common_threads,

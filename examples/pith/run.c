@@ -183,7 +183,7 @@ static void run(const model *m, const request *q, const batch *rows, const char 
         put_out(&o, loss, "", "loss");
         if (q->grad) add_gradients(g, m->store, loss, &o);
     }
-    pith_plan *p = pith_plan_new(g, o.n, o.node);
+    pith_plan *p = pith_plan_new(g, o.n, o.node, &common_plan);
     feed(p, &in, rows);
     pith_run(p);
     save(p, &o, out);

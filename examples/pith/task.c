@@ -305,6 +305,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
         .resume = resume && pith_checkpoint_exists(out),
         .record = record,
         .log = stderr,
+        .plan = common_plan,
         .title = title,
     };
     const pith_task work = { &t, build_loss, feed, evaluate, export_model };
