@@ -115,6 +115,9 @@ bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim
 /* checks an input; ndim < 0: at least -ndim axes */
 bool pith_want(node *n, int input, pith_dtype dtype, int ndim);
 /* counted from the end if negative; -1 after pith_fail */
+/* For ops that write (PITH_WRITE): input 0 is a stored leaf, or what wrote it before; from now on
+ * the leaf itself is not read any more. False after pith_fail. */
+bool pith_mark_written(node *n);
 int pith_axis(node *n, int axis, int ndim);
 
 void *pith_alloc(pith_graph *g, size_t size); /* zeroed, 64-byte aligned, freed with the graph */
@@ -173,7 +176,7 @@ const void *pith_sample_data(const node *n); /* what to feed such an input */
 /* ---- the structural few ops that core knows by name ------------------------------------------ */
 
 extern const pith_op pith_op_input, pith_op_param, pith_op_state, pith_op_const, pith_op_result,
-    pith_op_assign, pith_op_group, pith_op_expand, pith_op_detach;
+    pith_op_assign, pith_op_group, pith_op_update, pith_op_expand, pith_op_detach;
 
 /* ---- compositions, for rules: they take their place from the node at hand -------------------- */
 

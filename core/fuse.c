@@ -178,7 +178,7 @@ void pith_group_chains(pith_plan *p)
             if (g >= 0) w.chains[g].open = false;
         }
         /* no reordering across a write */
-        for (int g = 0; n->op == &pith_op_assign && g < w.n; g++) w.chains[g].open = false;
+        for (int g = 0; n->op->flags & PITH_WRITE && g < w.n; g++) w.chains[g].open = false;
     }
     for (int id = 0; id < p->n; id++) p->group[id] = find(&w, p->group[id]);
     find_stored(&w);

@@ -20,12 +20,34 @@ static bool is_active(const walk *w, const node *n)
     return n->id >= w->base && n->id < w->end && w->active[n->id - w->base];
 }
 
+static void note_cotangent(pith_graph *g, const node *of, const node *cotangent)
+{
+    if (g->n_cotangents == g->room_cotangents) {
+        const int room = g->room_cotangents ? 2 * g->room_cotangents : 256;
+        pith_cotangent *list = realloc(g->cotangents, sizeof *list * (size_t)room);
+        if (!list) {
+            pith_graph_fail(g, "no memory for a gradient");
+            return;
+        }
+        g->cotangents = list;
+        g->room_cotangents = room;
+    }
+    g->cotangents[g->n_cotangents++] = (pith_cotangent){ of, cotangent };
+}
+
+int pith_cotangents(const pith_graph *g, const pith_cotangent **list)
+{
+    *list = g->cotangents;
+    return g->n_cotangents;
+}
+
 static void accumulate(walk *w, const node *n, node *dx)
 {
     if (!dx || n->dtype != PITH_F32 || !is_active(w, n) || pith_poisoned(dx)) return;
     dx = pith_reduce_like(dx, n);
     node **sum = &w->cotangent[n->id - w->base];
     *sum = *sum ? ADD(*sum, dx) : dx;
+    note_cotangent(w->g, n, *sum);
 }
 
 /* ---- recomputation: a region's nodes are copied when the walk first comes to it, and rules see
@@ -45,14 +67,14 @@ static void recompute(walk *w, int region)
     memset(w->copy, 0, sizeof *w->copy * (size_t)(w->end - w->base));
     for (int id = w->base; id < w->end; id++) {
         node *n = g->nodes[id];
-        if (n->region != region || n->op->flags & PITH_LEAF || n->op == &pith_op_assign) continue;
+        if (n->region != region || n->op->flags & (PITH_LEAF | PITH_WRITE)) continue;
         node *c = pith_append(g, n->op);
         const int new_id = c->id;
         *c = *n;
         c->id = new_id;
         c->copy = n->copy + 1;
         c->region = 0;
-        c->backward = true;
+        c->origin = n;
         c->in = pith_alloc(g, sizeof *c->in * (size_t)(n->n_in + 1));
         for (int k = 0; k < n->n_in; k++) c->in[k] = copied(w, n->in[k]);
         const node *gone = pith_read_after_assign(c);
@@ -76,6 +98,7 @@ static bool through_lowering(node *n, node *const *dy, node **dx)
     for (int k = 0; k < n->n_in; k++)
         twin.in[k] = pith_reshape_dims(NULL, n->in[k], n->in[k]->ndim, n->in[k]->dim);
     n->op->lower(&twin, out);
+    if (g->error) return false;
     const int end = g->n;
     walk w = { .g = g, .base = base, .end = end };
     w.active = calloc((size_t)(end - base), sizeof *w.active);
@@ -128,7 +151,11 @@ static bool backpropagate(walk *w)
 {
     for (int id = w->end - 1; id >= w->base; id--) {
         node *n = w->g->nodes[id];
-        if (!w->active[id - w->base] || n->op->flags & (PITH_LEAF | PITH_PART)) continue;
+        bool through =
+            false; /* what is asked for may be a node that depends on nothing asked for */
+        for (int k = 0; w->active[id - w->base] && k < n->n_in; k++)
+            through |= is_active(w, n->in[k]);
+        if (!through || n->op->flags & (PITH_LEAF | PITH_PART)) continue;
         if (!differentiate(w, n)) return false;
     }
     return true;
@@ -158,6 +185,8 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
     if (!cotangent || cotangent->graph != g)
         return pith_fail(y, "a gradient is asked for at %s with a cotangent that is %s", at,
                          cotangent ? "of another graph" : "NULL");
+    if (cotangent->dtype != PITH_F32)
+        return pith_fail(y, "a gradient is asked for at %s with a cotangent that is not f32", at);
     if (!pith_same_shape(y, cotangent)) {
         char a[96], b[96];
         return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
@@ -205,7 +234,7 @@ bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
 
 node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
 {
-    if (!x) return pith_raise("%s: pith_recompute: the input is NULL", at), NULL;
+    if (!x) return pith_null(at, "recompute", 0);
     pith_graph *g = x->graph;
     if (g->region) return fn(x, context); /* the outer region already recomputes it */
     g->region = ++g->regions;

@@ -1,20 +1,31 @@
 /* graph.c: the graph, an append-only array of nodes. Creation order is the topological order, so
  * nothing here sorts, recurses or hashes. The first error stays: its node is poisoned, and what is
  * built on it is silent. */
-#include <limits.h>
 #include "inside.h"
 
 /* A poisoned node is a scalar that stands for what could not be made. */
 static const pith_op op_poison = { "poison", .flags = PITH_NO_VALUE,
                                    .no_grad = "it stands for an error" };
 
+#define RESERVE (1 << 16)
+
+static pith_block *new_block(pith_block *next, size_t size)
+{
+    const size_t head = (sizeof(pith_block) + 63) / 64 * 64;
+    pith_block *b = aligned_alloc(64, head + size);
+    if (b) *b = (pith_block){ next, head, head + size };
+    return b;
+}
+
 pith_graph *pith_graph_new(pith_store *store, uint64_t seed)
 {
     pith_graph *g = calloc(1, sizeof *g);
-    if (!g) return pith_raise("no memory for a graph"), NULL;
-    g->store = store;
+    pith_block *reserve = g ? new_block(NULL, RESERVE) : NULL;
+    if (!reserve) return free(g), pith_raise("no memory for a graph"), NULL;
+    g->reserve = reserve;
+    g->home = (pith_home){ .store = store, .prefix = "" };
     g->seed = seed;
-    g->prefix = g->scope = "";
+    g->scope = "";
     return g;
 }
 
@@ -22,12 +33,17 @@ void pith_graph_free(pith_graph *g)
 {
     if (!g) return;
     for (pith_block *b = g->blocks, *next; b; b = next) next = b->next, free(b);
+    free(g->reserve);
     free(g->nodes);
     free(g->params);
     free(g->states);
     free(g->watched);
     free(g->watch_names);
     free(g->scopes);
+    free(g->homes);
+    free(g->updates);
+    free(g->row_reads);
+    free(g->cotangents);
     free(g->error);
     free(g);
 }
@@ -37,17 +53,20 @@ bool pith_is_training(const pith_graph *g) { return g->training; }
 int pith_graph_size(const pith_graph *g) { return g->n; }
 const char *pith_graph_error(const pith_graph *g) { return g->error; }
 
+/* When memory runs out the graph has failed, and what is being made at that moment is still made,
+ * in memory that was put by; what comes after it is the poisoned node (pith_make). */
 void *pith_alloc(pith_graph *g, size_t size)
 {
-    const size_t head = (sizeof(pith_block) + 63) / 64 * 64, want = (size + 63) / 64 * 64;
+    const size_t want = (size + 63) / 64 * 64;
     if (!g->blocks || g->blocks->size - g->blocks->used < want) {
-        size_t bytes = head + (want > 1 << 18 ? want : 1 << 18);
-        pith_block *b = aligned_alloc(64, bytes);
-        if (!b) { /* a graph is small: without memory for one nothing can go on */
-            pith_raise("no memory for a graph's nodes");
-            abort();
+        pith_block *b = new_block(g->blocks, want > 1 << 18 ? want : 1 << 18);
+        if (!b) {
+            pith_graph_fail(g, "no memory for a graph's nodes: %zu bytes were asked for", size);
+            b = g->reserve;
+            if (!b || b->size - b->used < want) return NULL;
+            b->next = g->blocks;
+            g->reserve = NULL;
         }
-        *b = (pith_block){ g->blocks, head, bytes };
         g->blocks = b;
     }
     void *memory = (char *)g->blocks + g->blocks->used;
@@ -63,12 +82,15 @@ static const char *keep_text(pith_graph *g, const char *text)
 
 const char *pith_keep(pith_graph *g, const char *format, ...)
 {
-    char text[1024];
-    va_list list;
+    va_list list, again;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    va_copy(again, list);
+    const int length = vsnprintf(NULL, 0, format, list);
+    char *text = pith_alloc(g, (size_t)length + 1);
+    if (text) vsnprintf(text, (size_t)length + 1, format, again);
     va_end(list);
-    return keep_text(g, text);
+    va_end(again);
+    return text ? text : "";
 }
 
 /* ---- scopes and the call trail ---- */
@@ -76,10 +98,16 @@ const char *pith_keep(pith_graph *g, const char *format, ...)
 void pith_scope(pith_graph *g, const char *format, ...)
 {
     char text[512];
+    if (g->error) return;
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    const int length = vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    if (length >= (int)sizeof text) {
+        pith_graph_fail(g, "a scope's name of %d characters, fewer than %zu are allowed", length,
+                        sizeof text);
+        return;
+    }
     g->scopes = realloc(g->scopes, sizeof *g->scopes * (size_t)(g->depth + 1));
     g->scopes[g->depth++] = g->scope;
     g->scope = pith_keep(g, "%s%s.", g->scope, text);
@@ -87,12 +115,14 @@ void pith_scope(pith_graph *g, const char *format, ...)
 
 void pith_unscope(pith_graph *g)
 {
-    assert(g->depth > 0);
-    g->scope = g->scopes[--g->depth];
+    if (g->error) return;
+    if (g->depth) g->scope = g->scopes[--g->depth];
+    else pith_graph_fail(g, "pith_unscope without a pith_scope before it");
 }
 
 void pith_enter(pith_graph *g, const char *name, const char *at)
 {
+    if (g->error) return;
     pith_trail *t = pith_alloc(g, sizeof *t);
     *t = (pith_trail){ name, at, g->trail };
     g->trail = t;
@@ -100,7 +130,7 @@ void pith_enter(pith_graph *g, const char *name, const char *at)
 
 node *pith_leave(pith_graph *g, node *value)
 {
-    g->trail = g->trail->parent;
+    if (g->trail && !g->error) g->trail = g->trail->parent;
     return value;
 }
 
@@ -118,7 +148,7 @@ node *pith_append(pith_graph *g, const pith_op *op)
     n->id = g->n;
     n->scope = g->origin ? g->origin->scope : g->scope;
     n->trail = g->origin ? g->origin->trail : g->trail;
-    n->backward = g->origin != NULL;
+    n->origin = g->origin;
     n->region = g->origin ? 0 : g->region;
     g->nodes[g->n++] = n;
     return n;
@@ -130,7 +160,27 @@ node *pith_poison(node *n)
     n->op = &op_poison;
     n->n_in = n->ndim = 0;
     n->dtype = PITH_F32;
+    n->graph->poison = n;
     return n;
+}
+
+node *pith_failed(pith_graph *g)
+{
+    return g->poison ? g->poison : pith_poison(pith_append(g, &op_poison));
+}
+
+/* What is built on NULL belongs to no graph: it is a poisoned node of one that has failed. */
+node *pith_null(const char *at, const char *op, int input)
+{
+    static _Thread_local pith_graph nowhere;
+    static _Thread_local node nothing;
+    static char told[] = "an op was given NULL";
+    pith_raise("%s: %s: input %d is NULL", at ? at : "?", op, input);
+    nowhere.error = told;
+    nowhere.home.prefix = nowhere.scope = "";
+    nowhere.poison = &nothing;
+    nothing = (node){ .op = &op_poison, .graph = &nowhere, .scope = "", .at = at ? at : "?" };
+    return &nothing;
 }
 
 bool pith_poisoned(const node *n) { return n->op == &op_poison; }
@@ -140,16 +190,26 @@ const node *pith_read_after_assign(const node *n)
 {
     for (int k = 0; k < n->n_in; k++) {
         const node *root = pith_root(n->in[k]);
+        if (n->op->flags & PITH_WRITE && root->op->flags & PITH_WRITE) continue;
         if (pith_is_stored(root) && pith_leaf_of(root)->assigned) return root;
     }
     return NULL;
 }
 
+/* What is built on a failed graph's node has failed too, and nobody is told twice. */
+static void take_error(pith_graph *g, const pith_graph *from)
+{
+    const char *text = from->error ? from->error : "";
+    g->error = malloc(strlen(text) + 1);
+    if (g->error) strcpy(g->error, text);
+}
+
 node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node *const *in,
                 const void *attr)
 {
-    for (int k = 0; k < n_in; k++)
-        if (in[k] && pith_poisoned(in[k])) return in[k];
+    for (int k = 0; k < n_in && !g->error; k++)
+        if (in[k] && pith_poisoned(in[k])) take_error(g, in[k]->graph);
+    if (g->error) return pith_failed(g);
     node *n = pith_append(g, op);
     n->at = at ? at : g->origin ? g->origin->at : "?";
     if (op->attr_size) {
@@ -191,8 +251,7 @@ static node *make(const char *at, const pith_op *op, int n, node *const *in, con
 {
     pith_graph *g = NULL;
     for (int k = 0; k < n && !g; k++) g = in[k] ? in[k]->graph : NULL;
-    if (!g) return pith_raise("%s: %s: input 0 is NULL", at ? at : "?", op->name), NULL;
-    return pith_make(at, op, g, n, in, attr);
+    return g ? pith_make(at, op, g, n, in, attr) : pith_null(at, op->name, 0);
 }
 
 node *pith_make1(const char *at, const pith_op *op, node *a, const void *attr)
@@ -215,8 +274,9 @@ node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c, c
 node *pith_result(node *n, int k)
 {
     if (!n || pith_poisoned(n)) return n;
-    assert(k >= 0 && k < pith_results(n->op));
-    return n->graph->nodes[n->id + k];
+    if (k >= 0 && k < pith_results(n->op)) return n->graph->nodes[n->id + k];
+    pith_fail(n, "result %d is asked for, there are %d", k, pith_results(n->op));
+    return pith_failed(n->graph);
 }
 
 /* ---- errors: place, op, what is wrong, the inputs, the trail ---- */
@@ -228,6 +288,35 @@ const char *pith_shape_text(const node *n, char text[96])
         used += (size_t)snprintf(text + used, 96 - used, k ? ", %d" : "%d", n->dim[k]);
     snprintf(text + used, 96 - used, n->ndim == 1 ? ",)" : ")");
     return text;
+}
+
+static void keep_error(pith_graph *g, const char *text)
+{
+    g->error = malloc(strlen(text) + 1);
+    if (g->error) strcpy(g->error, text);
+    pith_report(text);
+}
+
+void pith_graph_fail(pith_graph *g, const char *format, ...)
+{
+    char text[1024];
+    if (g->error) return;
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    keep_error(g, text);
+}
+
+node *pith_refuse(pith_graph *g, const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    pith_graph_fail(g, "%s", text);
+    return pith_failed(g);
 }
 
 bool pith_fail(node *n, const char *format, ...)
@@ -252,107 +341,11 @@ bool pith_fail(node *n, const char *format, ...)
     for (const pith_trail *t = n->trail; t && used < size - 256; t = t->parent)
         used += snprintf(text + used, (size_t)(size - used), "\n    in %s, called at %s", t->name,
                          t->at);
-    g->error = malloc(strlen(text) + 1);
-    if (g->error) strcpy(g->error, text);
-    pith_report(text);
+    keep_error(g, text);
     return false;
 }
 
-/* ---- helpers of shape rules ---- */
-
-/* The one place where sizes are checked: what passes here has at most 2^48 bytes, all that
- * a processor can address, so that sums over a graph's nodes cannot overflow either. */
-bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
-{
-    const size_t most = ((size_t)1 << 48) / pith_width(dtype);
-    size_t elements = 1;
-    if (ndim > PITH_MAX_DIMS)
-        return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
-    n->dtype = dtype;
-    n->ndim = ndim;
-    for (int k = 0; k < ndim; k++) {
-        if (dim[k] < 1)
-            return pith_fail(n, "axis %d has size %d, every size is at least 1", k, dim[k]);
-        n->dim[k] = dim[k];
-        elements = elements > most / (size_t)dim[k] ? most + 1 : elements * (size_t)dim[k];
-    }
-    if (elements <= most) return true;
-    char text[96];
-    return pith_fail(n, "%s has more bytes than memory has addresses", pith_shape_text(n, text));
-}
-
-bool pith_dim(node *n, int axis, int64_t size, int *dim)
-{
-    dim[axis] = (int)size;
-    return dim[axis] == size || pith_fail(n, "axis %d would have size %lld, the largest is %d",
-                                          axis, (long long)size, INT_MAX);
-}
-
-bool pith_like(node *n, const node *a) { return pith_shape(n, a->dtype, a->ndim, a->dim); }
-
-bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim)
-{
-    assert(k >= 1 && k < pith_results(n->op));
-    return pith_shape(n->graph->nodes[n->id + k], dtype, ndim, dim);
-}
-
-static const char *dtype_name(pith_dtype d)
-{
-    return d == PITH_F32 ? "f32" : d == PITH_I32 ? "i32" : "u8";
-}
-
-bool pith_want(node *n, int input, pith_dtype dtype, int ndim)
-{
-    const node *a = n->in[input];
-    if (a->dtype != dtype)
-        return pith_fail(n, "input %d is %s, expected %s", input, dtype_name(a->dtype),
-                         dtype_name(dtype));
-    if (ndim >= 0 && a->ndim != ndim)
-        return pith_fail(n, "input %d has %d axes, expected %d", input, a->ndim, ndim);
-    if (ndim < 0 && a->ndim < -ndim)
-        return pith_fail(n, "input %d has %d axes, expected at least %d", input, a->ndim, -ndim);
-    return true;
-}
-
-int pith_axis(node *n, int axis, int ndim)
-{
-    if (axis >= -ndim && axis < ndim) return axis < 0 ? axis + ndim : axis;
-    pith_fail(n, "axis %d of %d axes", axis, ndim);
-    return -1;
-}
-
-/* ---- reading nodes ---- */
-
-size_t pith_size(const node *n)
-{
-    size_t size = 1;
-    for (int k = 0; k < n->ndim; k++) size *= (size_t)n->dim[k];
-    return size;
-}
-
-size_t pith_width(pith_dtype d) { return d == PITH_F32 ? sizeof(real) : d == PITH_I32 ? 4 : 1; }
-size_t pith_bytes(const node *n)
-{
-    return n->op->flags & PITH_NO_VALUE ? 0 : pith_size(n) * pith_width(n->dtype);
-}
-size_t pith_columns(const node *n) { return n->ndim ? (size_t)n->dim[n->ndim - 1] : 1; }
-size_t pith_rows(const node *n) { return pith_size(n) / pith_columns(n); }
-
-bool pith_same_shape(const node *a, const node *b)
-{
-    return a->ndim == b->ndim && memcmp(a->dim, b->dim, sizeof(int) * (size_t)a->ndim) == 0;
-}
-
-size_t pith_alias_offset(const node *n)
-{
-    return n->op->offset ? n->op->offset(n) * pith_width(n->dtype) : 0;
-}
-
-const node *pith_root(const node *n)
-{
-    while (n->op->flags & PITH_ALIAS) n = n->in[0];
-    return n;
-}
+/* ---- names and watched values ---- */
 
 node *pith_name(node *n, const char *name)
 {
@@ -366,6 +359,8 @@ node *pith_watch(node *scalar, const char *name)
     pith_graph *g = scalar->graph;
     if (pith_size(scalar) != 1 || scalar->op->flags & PITH_NO_VALUE)
         return pith_fail(scalar, "watched as %s: not a scalar", name), scalar;
+    /* It is read when the step is over, and the step may write the leaf. */
+    if (pith_is_stored(pith_root(scalar))) scalar = pith_copy_(scalar->at, scalar);
     g->watched = realloc(g->watched, sizeof *g->watched * (size_t)(g->n_watched + 1));
     g->watch_names = realloc(g->watch_names, sizeof *g->watch_names * (size_t)(g->n_watched + 1));
     g->watched[g->n_watched] = scalar;

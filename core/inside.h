@@ -21,14 +21,23 @@ typedef struct pith_ordinal {
     struct pith_ordinal *next;
 } pith_ordinal;
 
-struct pith_graph {
+/* Where new leaves live. */
+typedef struct {
     pith_store *store;
-    const char *prefix; /* of names in the store now in use */
-    bool frozen, training;
+    const char *prefix;
+    bool frozen, averages;
+} pith_home;
+
+struct pith_graph {
+    pith_home home;   /* of the leaves now made */
+    pith_home *homes; /* those it will go back to */
+    int n_homes;
+    bool training;
     uint64_t seed;
     node **nodes;
     int n, capacity;
-    pith_block *blocks; /* everything a graph allocates is freed as a whole */
+    pith_block *blocks;  /* everything a graph allocates is freed as a whole */
+    pith_block *reserve; /* for what is being made when memory runs out */
     const char *scope;
     const char **scopes; /* the enclosing ones */
     int depth;
@@ -41,7 +50,16 @@ struct pith_graph {
     node **params, **states, **watched;
     const char **watch_names;
     int n_params, n_states, n_watched;
+    node **updates, **row_reads; /* of write.c */
+    int n_updates, n_row_reads;
+    pith_cotangent *cotangents; /* of grad.c */
+    int n_cotangents, room_cotangents;
+    node *poison; /* what everything is after the first error */
 };
+void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
+node *pith_failed(pith_graph *g);                             /* its poisoned node */
+node *pith_null(const char *at, const char *op, int input);   /* says so; a poisoned node */
+node *pith_written_leaf(const node *write);                   /* write.c */
 node *pith_append(pith_graph *g, const pith_op *op); /* a bare node: only for make and for copies */
 node *pith_poison(node *n); /* n, after pith_fail: it and what follows it stand for nothing */
 const node *pith_root(const node *n); /* the node whose memory an alias lies in */

@@ -26,9 +26,9 @@ static void place_leaves(pith_plan *p)
         } else if (pith_is_stored(n)) {
             x->kind = PITH_FIXED;
             x->pointer = pith_leaf_of(n)->tensor->data;
-        } else if (n->op == &pith_op_assign) {
+        } else if (n->op->flags & PITH_WRITE) {
             x->kind = PITH_FIXED;
-            x->pointer = pith_leaf_of(n->in[0])->tensor->data;
+            x->pointer = pith_leaf_of(pith_written_leaf(n))->tensor->data;
         } else if (n->op == &pith_op_input) {
             x->kind = PITH_FED;
             x->source = id;

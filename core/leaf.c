@@ -1,5 +1,4 @@
-/* leaf.c: where values come from and go to: inputs, params, states and constants, and the assign
- * that writes a leaf. */
+/* leaf.c: where values come from: inputs, params, states and constants. */
 #include "inside.h"
 
 static bool leaf_shape(node *n) { return n->dtype <= PITH_U8; }
@@ -21,6 +20,7 @@ static node *leaf(const char *at, pith_graph *g, const pith_op *op, const char *
                   pith_dtype dtype, int ndim, const int *dim)
 {
     node *n = pith_make(at, op, g, 0, NULL, NULL);
+    if (pith_poisoned(n)) return n;
     n->name = name;
     return pith_shape(n, dtype, ndim, dim) ? n : pith_poison(n);
 }
@@ -38,8 +38,10 @@ static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
 {
     const uint64_t key = pith_hash(t->name, seed);
     const size_t size = pith_tensor_size(t);
+    if (t->dtype == PITH_U8) memset(t->data, (int)a, size);
+    for (size_t i = 0; t->dtype == PITH_I32 && i < size; i++) ((int *)t->data)[i] = (int)a;
     real *x = t->data;
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; t->dtype == PITH_F32 && i < size; i++)
         x[i] = (real)(init == PITH_CONSTANT ? a
                       : init == PITH_NORMAL ? a * pith_normal_at(key, 0, i)
                                             : a * (2 * pith_uniform_at(key, 0, i) - 1));
@@ -54,58 +56,95 @@ static node *leaf_over(const pith_graph *g, const pith_tensor *t)
     return NULL;
 }
 
-/* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
-static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name,
-                    pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
+#define MOST_NAME 1000 /* characters: what is named after it, as its moments, fits a line too */
+
+static bool good_name(node *n, const char *name)
 {
-    const char *full = pith_keep(g, "%s%s%s", g->prefix, g->scope, name);
-    const bool param = op == &pith_op_param;
-    node *n = leaf(at, g, op, full, dtype, ndim, dim);
-    if (pith_poisoned(n)) return n;
-    if (!g->store)
-        return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
-    pith_tensor *t = pith_store_find(g->store, full);
-    if (!t) {
-        t = pith_store_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim);
-        if (!t) return pith_fail(n, "%s", pith_error()), pith_poison(n);
-        if (dtype == PITH_F32) draw(t, g->seed, init, a);
-        else if (dtype == PITH_U8) memset(t->data, (int)a, pith_tensor_size(t));
-        else
-            for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)t->data)[i] = (int)a;
-    }
+    return strlen(name) <= MOST_NAME ||
+           pith_fail(n, "a name of %zu characters, at most %d are allowed", strlen(name),
+                     MOST_NAME);
+}
+
+/* The tensor of that name, made if need be; among averages the name may be that of a weight which
+ * has none, and nothing is made. NULL after pith_fail. */
+static pith_tensor *find_tensor(node *n, const pith_home *home, const char *name, pith_kind kind,
+                                bool *made)
+{
+    pith_tensor *t = home->averages
+                         ? pith_store_find(home->store, pith_keep(n->graph, "ema/%s", name))
+                         : NULL;
+    if (!t) t = pith_store_find(home->store, name);
+    *made = !t && !home->averages;
+    if (*made) t = pith_store_add(home->store, name, kind, n->dtype, n->ndim, n->dim);
+    if (!t && home->averages)
+        pith_fail(n, "the store has neither an average nor a weight called %s", name);
+    else if (!t) pith_fail(n, "%s", pith_error());
+    return t;
+}
+
+/* Is the tensor what the graph takes it for? */
+static bool fits(node *n, const pith_home *home, pith_tensor *t, pith_kind kind)
+{
     const node found = { .dtype = t->dtype,
                          .ndim = t->ndim,
                          .dim = { t->dim[0], t->dim[1], t->dim[2], t->dim[3], t->dim[4],
                                   t->dim[5] } };
     char here[96], there[96];
-    if (t->dtype != dtype || !pith_same_shape(&found, n))
-        return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", full,
+    if (t->dtype != n->dtype || !pith_same_shape(&found, n))
+        return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", n->name,
                          pith_shape_text(&found, there), pith_shape_text(n, here),
-                         t->dtype != dtype ? " of another type" : ""),
-               pith_poison(n);
+                         t->dtype != n->dtype ? " of another type" : "");
+    if (t->kind == kind || home->averages) return true;
+    /* A file of somebody else's does not tell weights and state apart. */
+    if (kind == PITH_STATE && t->loaded && !t->used) return t->kind = kind, true;
+    return pith_fail(n, "%s is a %s of the store, this graph wants a %s", n->name,
+                     kind == PITH_STATE ? "weight" : "state",
+                     kind == PITH_STATE ? "state" : "weight");
+}
+
+static void keep_in(node ***list, int *count, node *n)
+{
+    *list = realloc(*list, sizeof **list * (size_t)(*count + 1));
+    (*list)[(*count)++] = n;
+}
+
+/* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
+static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name,
+                    pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
+{
+    const pith_home *home = &g->home;
+    const char *full = pith_keep(g, "%s%s%s", home->prefix, g->scope, name);
+    const bool param = op == &pith_op_param;
+    const pith_kind kind = param ? PITH_WEIGHT : PITH_STATE;
+    node *n = leaf(at, g, op, full, dtype, ndim, dim);
+    if (pith_poisoned(n)) return n;
+    if (!good_name(n, full)) return pith_poison(n);
+    if (!home->store)
+        return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
+    if (dtype != PITH_F32 && init != PITH_CONSTANT)
+        return pith_fail(n, "only f32 can start random"), pith_poison(n);
+    bool made;
+    pith_tensor *t = find_tensor(n, home, full, kind, &made);
+    if (!t || !fits(n, home, t, kind)) return pith_poison(n);
+    if (made) draw(t, g->seed, init, a);
     node *same = leaf_over(g, t);
     if (same && same->op != op)
         return pith_fail(n, "%s is a %s of this graph already, made at %s", full, same->op->name,
                          same->at),
                pith_poison(n);
     if (same) return g->n--, same; /* nothing refers to the new one yet */
-    node **list = param ? g->params : g->states;
-    const int count = param ? g->n_params : g->n_states;
     t->used = true;
-    t->kind = param ? PITH_WEIGHT : PITH_STATE;
     pith_leaf *l = pith_alloc(g, sizeof *l);
     *l = (pith_leaf){ .tensor = t,
-                      .training = { .trained = param && !g->frozen &&
-                                               !pith_store_is_frozen(g->store, full),
+                      .training = { .trained = param && !home->frozen &&
+                                               !pith_store_is_frozen(home->store, full),
                                     .weight_decay = ndim >= 2,
                                     .lr_scale = 1,
                                     .low = -INFINITY,
                                     .high = INFINITY } };
     n->attr = l;
-    list = realloc(list, sizeof *list * (size_t)(count + 1));
-    list[count] = n;
-    if (param) g->params = list, g->n_params++;
-    else g->states = list, g->n_states++;
+    if (param) keep_in(&g->params, &g->n_params, n);
+    else keep_in(&g->states, &g->n_states, n);
     return n;
 }
 
@@ -116,17 +155,18 @@ node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init ini
     return stored(at, &pith_op_param, g, name, PITH_F32, ndim, dim, init, a);
 }
 
-node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, double value,
-                  ...)
+node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, pith_init init,
+                  double a, ...)
 {
     int dim[PITH_MAX_DIMS], ndim;
-    PITH_DIMS(value, dim, ndim);
-    return stored(at, &pith_op_state, g, name, dtype, ndim, dim, PITH_CONSTANT, value);
+    PITH_DIMS(a, dim, ndim);
+    return stored(at, &pith_op_state, g, name, dtype, ndim, dim, init, a);
 }
 
 node *pith_state_like_(const char *at, pith_graph *g, const char *name, const node *n)
 {
-    if (pith_poisoned(n)) return g->nodes[n->id];
+    if (!n) return pith_null(at, "state", 0);
+    if (pith_poisoned(n)) return (node *)(uintptr_t)n;
     return stored(at, &pith_op_state, g, name, n->dtype, n->ndim, n->dim, PITH_CONSTANT, 0);
 }
 
@@ -139,7 +179,7 @@ bool pith_is_param(const node *n) { return n->op == &pith_op_param; }
 
 static pith_training *training_of(node *n, const char *wanted)
 {
-    static pith_training nobody; /* what is told to a poisoned node */
+    static _Thread_local pith_training nobody; /* what is told to a poisoned node */
     if (!n || pith_poisoned(n)) return &nobody;
     if (!pith_is_param(n)) return pith_fail(n, "%s is for params only", wanted), &nobody;
     return &pith_leaf_of(n)->training;
@@ -147,16 +187,22 @@ static pith_training *training_of(node *n, const char *wanted)
 
 node *pith_no_weight_decay(node *n)
 {
-    return training_of(n, "pith_no_weight_decay")->weight_decay = false, n;
+    training_of(n, "pith_no_weight_decay")->weight_decay = false;
+    return n;
 }
+
 node *pith_lr_scale(node *n, double factor)
 {
-    return training_of(n, "pith_lr_scale")->lr_scale = factor, n;
+    pith_training *training = training_of(n, "pith_lr_scale");
+    if (isfinite(factor)) training->lr_scale = factor;
+    else if (n) pith_fail(n, "the learning rate is scaled by %g", factor);
+    return n;
 }
 
 node *pith_clamp_param(node *n, double low, double high)
 {
     pith_training *training = training_of(n, "pith_clamp_param");
+    if (!(low <= high) && n) pith_fail(n, "a clamp to [%g, %g]", low, high);
     training->low = low;
     training->high = high;
     return n;
@@ -171,13 +217,29 @@ int pith_params(const pith_graph *g, node ***params)
     return count;
 }
 
-pith_store *pith_use_store(pith_graph *g, pith_store *store, const char *prefix, bool frozen)
+static void enter_home(pith_graph *g, pith_home home)
 {
-    pith_store *before = g->store;
-    g->store = store;
-    g->prefix = pith_keep(g, "%s", prefix);
-    g->frozen = frozen;
-    return before;
+    if (g->error) return;
+    g->homes = realloc(g->homes, sizeof *g->homes * (size_t)(g->n_homes + 1));
+    g->homes[g->n_homes++] = g->home;
+    g->home = home;
+}
+
+void pith_use_store(pith_graph *g, pith_store *store, const char *prefix, bool frozen)
+{
+    enter_home(g, (pith_home){ store, pith_keep(g, "%s", prefix), frozen, false });
+}
+
+void pith_use_averages(pith_graph *g, pith_store *store)
+{
+    enter_home(g, (pith_home){ store, "", true, true });
+}
+
+void pith_leave_store(pith_graph *g)
+{
+    if (g->error) return;
+    if (g->n_homes) g->home = g->homes[--g->n_homes];
+    else pith_graph_fail(g, "pith_leave_store without a pith_use_store before it");
 }
 
 /* ---- constants ---- */
@@ -188,6 +250,7 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
     node *n = leaf(at, g, &pith_op_const, NULL, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
     void *copy = pith_alloc(g, pith_bytes(n));
+    if (g->error) return pith_poison(n);
     if (data) memcpy(copy, data, pith_bytes(n));
     n->attr = copy;
     return n;
@@ -209,48 +272,8 @@ node *pith_const_array_(const char *at, pith_graph *g, pith_dtype dtype, const v
 node *pith_arange_(const char *at, pith_graph *g, int count)
 {
     node *n = pith_const_dims(at, g, PITH_I32, NULL, 1, &count);
+    if (pith_poisoned(n)) return n;
     int *x = n->attr;
-    for (int k = 0; x && k < count; k++) x[k] = k;
+    for (int k = 0; k < count; k++) x[k] = k;
     return n;
-}
-
-/* ---- writes ---- */
-
-static bool assign_shape(node *n)
-{
-    const node *leaf = n->in[0];
-    if (!pith_is_stored(leaf)) return pith_fail(n, "only a param or a state can be assigned");
-    if (!pith_same_shape(leaf, n->in[1]) || leaf->dtype != n->in[1]->dtype)
-        return pith_fail(n, "%s and its new value differ in shape or type", leaf->name);
-    pith_leaf_of(leaf)->assigned = true;
-    return pith_like(n, leaf);
-}
-
-static bool assign_cpu(const pith_call *call)
-{
-    const node *n = call->n;
-    memmove(call->out[0], call->in[1], pith_bytes(n));
-    return true;
-}
-
-const pith_op pith_op_assign = { "assign", .shape = assign_shape, .cpu = assign_cpu,
-                                 .flags = PITH_DISTINCT | PITH_WRITE,
-                                 .no_grad = "it is a write: differentiate the value instead" };
-
-node *pith_assign_(const char *at, node *leaf, node *value)
-{
-    return pith_make2(at, &pith_op_assign, leaf, value, NULL);
-}
-
-static bool group_shape(node *n) { return pith_shape(n, PITH_F32, 0, NULL); }
-
-const pith_op pith_op_group = { "group", .shape = group_shape,
-                                .flags = PITH_NO_VALUE | PITH_DISTINCT,
-                                .no_grad = "it has no value" };
-
-node *pith_group_(const char *at, int n, node *const *nodes)
-{
-    if (n < 1 || !nodes[0])
-        return pith_raise("%s: group: %s", at, n < 1 ? "no nodes" : "input 0 is NULL"), NULL;
-    return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }

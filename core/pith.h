@@ -23,7 +23,8 @@
  * Errors: shape and type errors are found while the graph is built and name the caller's file and
  * line. The first one is kept in the graph, its node is poisoned, and what is built on it is
  * silent. The handler (pith_on_error) hears of every first error; the default one prints it and
- * exits. With any other handler the library neither prints nor exits: functions return NULL or
+ * exits. With any other handler the library neither prints nor exits: functions that make nodes
+ * return the poisoned node, which may be handed on like any other, and all else returns NULL or
  * false.
  *
  * The header is C11 and C++17 alike. In the double build (-DPITH_DOUBLE) PITH_F32 means double. */
@@ -67,7 +68,6 @@ typedef struct pith_trail {
     const struct pith_trail *parent;
 } pith_trail;
 
-/* what an op was told beside its inputs */
 /* Fields may be read, not written. */
 struct pith_node {
     const pith_op *op;
@@ -82,9 +82,9 @@ struct pith_node {
     const char *scope; /* "visual.transformer." or "" */
     const char *at;    /* "file.c:12" */
     const pith_trail *trail;
-    int copy;      /* above 0 in a recomputed region */
-    int region;    /* of pith_recompute, or 0 */
-    bool backward; /* made by the gradient walk */
+    int copy;                /* above 0 in a recomputed region */
+    int region;              /* of pith_recompute, or 0 */
+    const pith_node *origin; /* whose gradient rule, or lowering, made it; NULL: the user */
 };
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -95,6 +95,8 @@ void pith_die(const char *message, void *context);        /* prints to stderr an
 const char *pith_error(void);             /* the latest message of this thread, "" if none */
 bool pith_raise(const char *format, ...); /* report an error of one's own; returns false */
 const char *pith_graph_error(const pith_graph *g); /* the graph's first error, NULL if none */
+/* An error of a function that makes nodes: the graph has failed; returns its poisoned node. */
+pith_node *pith_refuse(pith_graph *g, const char *format, ...);
 
 /* ---- graph, scopes, leaves ------------------------------------------------------------------- */
 
@@ -106,10 +108,13 @@ pith_store *pith_store_of(const pith_graph *g); /* the one in use */
 bool pith_set_training(pith_graph *g, bool on);
 bool pith_is_training(const pith_graph *g);
 int pith_graph_size(const pith_graph *g);
-/* Leaves made from here on live in `store` under `prefix` (a teacher beside its student). `frozen`:
- * none of them is trained. Returns the store in use before; go back with pith_use_store(g, before,
- * "", false). */
-pith_store *pith_use_store(pith_graph *g, pith_store *store, const char *prefix, bool frozen);
+/* Leaves made between the two calls live in `store` under `prefix` (a teacher beside its student).
+ * `frozen`: none of them is trained. Calls nest. */
+void pith_use_store(pith_graph *g, pith_store *store, const char *prefix, bool frozen);
+void pith_leave_store(pith_graph *g);
+/* The same, frozen, and what has an average "ema/NAME" in the store is read from there, the rest by
+ * its plain name; nothing is made. Ends with pith_leave_store. */
+void pith_use_averages(pith_graph *g, pith_store *store);
 /* Names made inside a scope start with it: pith_scope(g, "resblocks.%d", i) ... pith_unscope(g). */
 void pith_scope(pith_graph *g, const char *format, ...);
 void pith_unscope(pith_graph *g);
@@ -139,12 +144,13 @@ pith_node *pith_lr_scale(pith_node *param, double factor);
 /* after every step of the optimizer */
 pith_node *pith_clamp_param(pith_node *param, double low, double high);
 
-/* Kept between runs, written by pith_assign, saved with the store but not exported; starts at
- * `value`. */
-#define pith_state(g, name, dtype, ...)                                                            \
-    pith_state_(PITH_HERE, (g), (name), (dtype), __VA_ARGS__, PITH_END)
+/* Kept between runs, written by pith_update or pith_assign, saved with the store. It starts as a
+ * param does: pith_state(g, "bank", PITH_F32, PITH_NORMAL, 0.1, 512, 64); what is not f32 starts
+ * constant. */
+#define pith_state(g, name, dtype, init, ...)                                                      \
+    pith_state_(PITH_HERE, (g), (name), (dtype), (init), __VA_ARGS__, PITH_END)
 pith_node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype,
-                       double value, ...);
+                       pith_init init, double a, ...);
 
 #define pith_state_like(g, name, n)                                                                \
     pith_state_like_(PITH_HERE, (g), (name), n) /* of n's shape, starting at 0 */
@@ -204,22 +210,96 @@ pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *co
  * lies in the leaf itself: it changes with the leaf. Reads created before see the old one; using
  * the leaf after it is an error; one assign a leaf and graph. */
 #define pith_assign(leaf, value) pith_assign_(PITH_HERE, leaf, value)
-#define pith_group(n, nodes)                                                                       \
-    pith_group_(PITH_HERE, n, nodes) /* no value: makes a plan run all of them */
+/* no value: makes a plan run all of them */
+#define pith_group(n, nodes) pith_group_(PITH_HERE, n, nodes)
 pith_node *pith_assign_(const char *at, pith_node *leaf, pith_node *value);
 pith_node *pith_group_(const char *at, int n, pith_node *const *nodes);
+bool pith_is_write(const pith_node *n); /* an assign or a pith_write_rows */
+
+/* State kept by a loss or a model: running figures, a memory bank, a queue. An update is a write
+ * put off to the end of the training step: until then everybody reads the old value, also after the
+ * call, in gradients of gradients and where a region is recomputed. Who needs the new value uses
+ * what is returned: the value itself, through which gradients flow. Only training writes
+ * (pith_commit); evaluation, pith run and pith check drop updates. A step that is skipped writes
+ * nothing, so count steps with a state of your own, not with pith_step. leaf: a state, or a param
+ * that is not trained. A second update of a leaf must be made from the first one's value, as
+ * pith_pending gives it: so a model function called twice on two views updates its running figures
+ * in the order of the calls. */
+#define pith_update(leaf, value) pith_update_(PITH_HERE, leaf, value)
+/* Some rows alone: leaf (V, ...), ids i32 of any shape, rows ids.dims + (...). Of equal ids the
+ * last position holds, ids outside [0, V) are skipped, and other rows keep their bits. Any number a
+ * leaf, written in the order of the calls. */
+#define pith_update_rows(leaf, ids, rows) pith_update_rows_(PITH_HERE, leaf, ids, rows)
+pith_node *pith_update_(const char *at, pith_node *leaf, pith_node *value);
+pith_node *pith_update_rows_(const char *at, pith_node *leaf, pith_node *ids, pith_node *rows);
+/* What the latest whole update of the leaf will write; the leaf itself where there is none. */
+pith_node *pith_pending(pith_node *leaf);
+/* The updates so far: nodes whose inputs are value, leaf and, of rows, ids. Returns how many. */
+int pith_updates(const pith_graph *g, pith_node ***updates);
+
+/* A copy: what an alias of a leaf must become to be a plan's output if the plan writes the leaf. */
+#define pith_copy(a) pith_copy_(PITH_HERE, a)
+pith_node *pith_copy_(const char *at, pith_node *a);
 
 /* Which of the nodes y depends on. */
 void pith_depends_on(const pith_node *y, int n, pith_node *const *nodes, bool *reached);
 
-/* What follows composes the ops above (core/train/optim.c). Scales all gradients, in the array
- * itself, so that their common norm is at most `limit` (0: any); *norm is the norm before. */
+/* The cotangents that gradient walks have gathered: `cotangent` is d y / d `of` as far as it was
+ * summed then, so of several entries with the same `of` in one walk the last is whole. */
+typedef struct {
+    const pith_node *of, *cotangent;
+} pith_cotangent;
+int pith_cotangents(const pith_graph *g, const pith_cotangent **list);
+
+/* ---- training: compositions of the ops above (core/train/) ------------------------------------
+ */
+
+/* pith_gather from a trained table (V, ...), declared to be all that is read of it: the table is
+ * then trained by the rows that were drawn, in time and memory that do not grow with V. A row that
+ * was not drawn keeps value and moments to the bit; a drawn one is decayed and moved as ever, with
+ * bias correction by the number of all steps. */
+#define pith_gather_rows(table, ids) pith_gather_rows_(PITH_HERE, table, ids)
+pith_node *pith_gather_rows_(const char *at, pith_node *table, pith_node *ids);
+int pith_row_reads(const pith_graph *g, pith_node ***reads); /* what it returned so far */
+/* Does y depend on the table other than by pith_gather_rows? */
+bool pith_is_read_whole(const pith_node *y, const pith_node *table);
+/* As pith_grad, for params: where one is read by pith_gather_rows, out[k] is its gradient by rows,
+ * to be handed to what follows as any other. A table also read whole is an error. */
+#define pith_gradients(loss, n, params, out) pith_gradients_(PITH_HERE, loss, n, params, out)
+bool pith_gradients_(const char *at, pith_node *loss, int n, pith_node *const *params,
+                     pith_node **out);
+/* A gradient by rows of one's own, of a table of `count` rows: n times ids i32 of any shape and
+ * rows (ids.dims + (...)), joined to (N, ...). Rows of equal ids are summed at the id's first
+ * position, in order; ids outside and repeated ones become -1, their rows 0. Result 1: those ids,
+ * (N). */
+#define pith_row_gradient(n, rows, ids, count) pith_row_gradient_(PITH_HERE, n, rows, ids, count)
+pith_node *pith_row_gradient_(const char *at, int n, pith_node *const *rows, pith_node *const *ids,
+                              int count);
+bool pith_is_row_gradient(const pith_node *gradient);
+int pith_rows_of(const pith_node *row_gradient); /* the table's `count` */
+/* Writes rows to a table (V, ...) in place, as pith_assign does the whole, unless the scalar ok (or
+ * NULL) is 0: what pith_update_rows and optimizers come to. `table`: a param or state, or what an
+ * earlier pith_write_rows of it returned. */
+#define pith_write_rows(table, ids, rows, ok) pith_write_rows_(PITH_HERE, table, ids, rows, ok)
+pith_node *pith_write_rows_(const char *at, pith_node *table, pith_node *ids, pith_node *rows,
+                            pith_node *ok);
+
+/* Scales all gradients, in the array itself, so that their common norm is at most `limit` (0: any);
+ * *norm is the norm before. */
 #define pith_clip_norm(n, gradients, limit, norm)                                                  \
     pith_clip_norm_(PITH_HERE, n, gradients, limit, norm)
 bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit, pith_node **norm);
+/* 1 where the norm and every value that updates of the graph would write are finite, else 0. */
+#define pith_step_ok(norm) pith_step_ok_(PITH_HERE, norm)
+pith_node *pith_step_ok_(const char *at, pith_node *norm);
+/* Writes what the updates of the graph noted, unless ok is 0, and returns a group to put among a
+ * plan's outputs, NULL without updates. Before the optimizer, which would overwrite what a value
+ * may be an alias of. */
+#define pith_commit(g, ok) pith_commit_(PITH_HERE, g, ok)
+pith_node *pith_commit_(const char *at, pith_graph *g, pith_node *ok);
 /* Optimizers return a group to put among a plan's outputs. `lr`: a scalar node. `ok`: a scalar
- * node that is 0 when the step must leave everything as it was (a non-finite gradient), or NULL.
- * Moments are states "adamw.m/NAME". */
+ * node that is 0 when the step must leave everything as it was (pith_step_ok), or NULL. Moments are
+ * states "adamw.m/NAME". */
 typedef struct {
     double beta1, beta2, epsilon, weight_decay;
 } pith_adamw_options;
@@ -229,9 +309,10 @@ pith_node *pith_adamw_(const char *at, int n, pith_node *const *params, pith_nod
                        pith_node *lr, pith_adamw_options options, pith_node *ok);
 pith_node *pith_sgd_(const char *at, int n, pith_node *const *params, pith_node *const *gradients,
                      pith_node *lr, double momentum, double weight_decay, pith_node *ok);
-/* ema/NAME <- keep ema/NAME + (1 - keep) new value; `updated` is what an optimizer returned. */
-#define pith_ema(updated, keep, ok) pith_ema_(PITH_HERE, updated, keep, ok)
-pith_node *pith_ema_(const char *at, pith_node *updated, double keep, pith_node *ok);
+/* ema/NAME <- decay ema/NAME + (1 - decay) new value; `updated` is what an optimizer returned. Of a
+ * table trained by rows the averages of drawn rows move. */
+#define pith_ema(updated, decay, ok) pith_ema_(PITH_HERE, updated, decay, ok)
+pith_node *pith_ema_(const char *at, pith_node *updated, double decay, pith_node *ok);
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 

@@ -211,7 +211,7 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     pith_plan *p = calloc(1, sizeof *p);
     const size_t size = (size_t)g->n + 1;
     p->graph = g;
-    p->store = g->store;
+    p->store = g->home.store;
     p->flags = flags;
     p->n = g->n;
     p->n_outputs = n;
@@ -238,18 +238,41 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     return p;
 }
 
+/* An output that is a leaf, or an alias of one, is read when the run is over: if the plan writes
+ * that leaf, the new value would be taken for the old one. */
+static bool reads_stay(const pith_plan *p)
+{
+    for (int id = 0; id < p->n; id++) {
+        const node *write = p->graph->nodes[id];
+        if (!p->live[id] || !(write->op->flags & PITH_WRITE)) continue;
+        const node *leaf = pith_written_leaf(write);
+        for (int k = 0; k < p->n_outputs; k++) {
+            const node *root = p->outputs[k];
+            while (root->op->flags & PITH_ALIAS) root = root->in[0];
+            if (root == leaf)
+                return pith_raise("%s: output %d of the plan lies in %s, which the plan writes at "
+                                  "%s: give pith_copy of it",
+                                  p->outputs[k]->at, k, leaf->name, write->at);
+        }
+    }
+    return true;
+}
+
 pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
                          const pith_plan_options *options)
 {
     const pith_plan_options o = options ? *options : (pith_plan_options){ 0 };
     if (g->error) return NULL;
     if (n < 1) return pith_raise("a plan wants at least one output"), NULL;
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < n; k++) {
+        if (outputs[k] && pith_poisoned(outputs[k])) return NULL;
         if (!outputs[k] || outputs[k]->graph != g)
             return pith_raise("output %d of the plan is not a node of its graph", k), NULL;
-    if (!g->store)
+    }
+    if (!g->home.store)
         return pith_raise("a plan wants a graph with a store, which holds its memory"), NULL;
     pith_plan *p = new_plan(g, n, outputs, o.unplanned ? 0 : PITH_EVERYTHING, NULL);
+    if (p && !reads_stay(p)) return pith_plan_free(p), NULL;
     if (p && !pith_store_reserve(p->store, p->arena)) return pith_plan_free(p), NULL;
     if (p) p->check_finite = o.check_finite;
     return p;

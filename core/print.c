@@ -88,11 +88,11 @@ void pith_print_dot(FILE *f, const pith_graph *g, const node *n)
     for (int id = 0; id < g->n; id++) {
         const node *m = g->nodes[id];
         if (!wanted[id]) continue;
-        const char *colour = m->op == &pith_op_param    ? "#ffe0a3"
-                             : m->op->flags & PITH_LEAF ? "#d9ead3"
-                             : m->op == &pith_op_assign ? "#f4b6b6"
-                             : m->backward              ? "#d6e0f5"
-                                                        : "#ffffff";
+        const char *colour = m->op == &pith_op_param                                 ? "#ffe0a3"
+                             : m->op->flags & PITH_LEAF                              ? "#d9ead3"
+                             : m->op->flags & PITH_WRITE || m->op == &pith_op_update ? "#f4b6b6"
+                             : m->origin                                             ? "#d6e0f5"
+                                                                                     : "#ffffff";
         fprintf(f, "  n%d [label=\"%s%s", id, m->op->name, m->name ? " " : "");
         put_escaped(f, m->name ? m->name : "");
         fprintf(f, "\\n%s\", fillcolor=\"%s\", tooltip=\"", pith_shape_text(m, shape), colour);
@@ -133,7 +133,7 @@ void pith_print_plan(FILE *f, const pith_plan *p)
             else fprintf(f, "%5d  %-28s ", k, label);
             fprintf(f, "%-22s %12zu ", pith_shape_text(n, shape), pith_bytes(n));
             print_place(f, p, n->id);
-            fprintf(f, "  %s%s\n", n->at, n->backward ? " (backward)" : "");
+            fprintf(f, "  %s%s\n", n->at, n->origin ? " (backward)" : "");
         }
     }
     const pith_plan_stats s = pith_plan_statistics(p);
@@ -172,7 +172,7 @@ static int by_time(const void *a, const void *b)
 static void name_op(const pith_planned *s, char *name, size_t size)
 {
     snprintf(name, size, "%s%s", s->chain ? "pointwise" : s->n->op->name,
-             s->n->backward ? " (backward)" : "");
+             s->n->origin ? " (backward)" : "");
 }
 
 static void name_scope(const pith_planned *s, char *name, size_t size)

@@ -37,8 +37,7 @@ static bool check_finite(const pith_plan *p, const pith_planned *s)
         if (i >= 0)
             return pith_raise("%s: %s makes %g at element %lld of %s%s", n->at, n->op->name,
                               (double)((real *)memory_of(p, s->out[k]))[i], (long long)i,
-                              pith_shape_text(n, shape),
-                              n->backward ? " in the backward pass" : "");
+                              pith_shape_text(n, shape), n->origin ? " in the backward pass" : "");
     }
     return true;
 }
@@ -54,7 +53,7 @@ pith_tensor *pith_written(const pith_plan *p, int id)
 {
     const node *n = p->graph->nodes[id];
     if (p->store_to[id] >= 0) n = p->graph->nodes[p->store_to[id]];
-    return n->op->flags & PITH_WRITE ? pith_leaf_of(n->in[0])->tensor : NULL;
+    return n->op->flags & PITH_WRITE ? pith_leaf_of(pith_written_leaf(n))->tensor : NULL;
 }
 
 static bool run_step(const pith_plan *p, const pith_planned *s)

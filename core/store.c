@@ -11,7 +11,7 @@ void *pith_aligned(size_t bytes)
     return memset(p, 0, bytes);
 }
 
-pith_store *pith_store_of(const pith_graph *g) { return g->store; }
+pith_store *pith_store_of(const pith_graph *g) { return g->home.store; }
 
 pith_store *pith_store_new(void)
 {

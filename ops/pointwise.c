@@ -203,6 +203,11 @@ node *pith_expand_(const char *at, node *a, ...)
     return pith_expand_dims(at, a, ndim, dim);
 }
 
+node *pith_copy_(const char *at, node *a)
+{
+    return a ? pith_expand_dims(at, a, a->ndim, a->dim) : pith_expand_dims(at, a, 0, NULL);
+}
+
 node *pith_expand_like(node *n, const node *a)
 {
     return pith_same_shape(n, a) ? n : pith_expand_dims(NULL, n, a->ndim, a->dim);

@@ -82,9 +82,9 @@ static golden begin(const char *expected, const char *spec, bool quick_gelu)
     t.inputs = clip_inputs_new(t.g, &t.config, B, pack(&t));
     t.batch = clip_batch(t.g, &t.config, &t.inputs);
     const clip_config teacher = teacher_config();
-    pith_store *before = pith_use_store(t.g, t.teacher, "", true);
+    pith_use_store(t.g, t.teacher, "", true);
     const pith_batch other = clip_batch(t.g, &teacher, &t.inputs);
-    pith_use_store(t.g, before, "", false);
+    pith_leave_store(t.g);
     t.batch.teacher_image = pith_detach(other.image);
     t.batch.teacher_text = pith_detach(other.text);
     t.batch.teacher_scale = pith_detach(other.scale);

@@ -14,9 +14,9 @@ static void scopes_and_stores(void **state)
     assert_string_equal(p->name, "visual.resblocks.3.weight");
 
     pith_store *teacher = pith_store_new();
-    pith_store *before = pith_use_store(w->g, teacher, "", true);
+    pith_use_store(w->g, teacher, "", true);
     node *frozen = pith_param(w->g, "weight", PITH_NORMAL, 1, 4), **params;
-    pith_use_store(w->g, before, "", false);
+    pith_leave_store(w->g);
     assert_non_null(pith_store_find(teacher, "weight"));
     assert_null(pith_store_find(w->s, "weight"));
     assert_int_equal(pith_params(w->g, &params), 1);
@@ -60,7 +60,7 @@ static void initial_values(void **state)
 static void assigns(void **state)
 {
     world *w = *state;
-    node *c = pith_state(w->g, "count", PITH_F32, 5);
+    node *c = pith_state(w->g, "count", PITH_F32, PITH_CONSTANT, 5);
     node *before = pith_mul_scalar(c, 10), *after = pith_assign(c, pith_add_scalar(c, 1)),
          *then = pith_mul_scalar(after, 100);
     node *out[3] = { before, after, then };
@@ -81,7 +81,8 @@ static void assigns(void **state)
 static void assigns_keep_order(void **state)
 {
     world *w = *state;
-    node *a = pith_state(w->g, "a", PITH_F32, 1, 3, 4), *x = pith_sample(w->g, 0.5, 1, 4, 2);
+    node *a = pith_state(w->g, "a", PITH_F32, PITH_CONSTANT, 1, 3, 4),
+         *x = pith_sample(w->g, 0.5, 1, 4, 2);
     node *view = pith_reshape(a, 4, 3), *product = pith_matmul(a, x);
     node *next = pith_add(pith_mul(a, a), a), *difference = pith_sub(next, a),
          *view_sum = pith_sum(view, PITH_ALL);

@@ -88,17 +88,18 @@ static pith_node *update(training *t, program *p)
     pith_node **params;
     const int n = reached_params(t, p, &params);
     if (!n) return NULL;
-    pith_node **gradients = malloc(sizeof *gradients * (size_t)n), *all = NULL;
+    pith_node **gradients = malloc(sizeof *gradients * (size_t)n), *all = NULL, *states = NULL;
     p->lr = pith_input(p->graph, "lr", PITH_F32);
-    if (pith_grad(p->loss, n, params, gradients)) {
+    if (pith_gradients(p->loss, n, params, gradients)) {
         const pith_adamw_options adamw = { o->beta1, o->beta2, o->epsilon, o->weight_decay };
         pith_clip_norm(n, gradients, o->clip_norm, &p->norm);
-        p->ok = pith_is_finite(p->norm);
+        p->ok = pith_step_ok(p->norm);
+        states = pith_commit(p->graph, p->ok);
         all = pith_adamw(n, params, gradients, p->lr, adamw, p->ok);
         if (o->ema > 0) all = pith_ema(all, o->ema, p->ok);
     }
     free(gradients);
-    return all;
+    return states && all ? pith_group(2, ((pith_node *[]){ states, all })) : all;
 }
 
 static bool build(training *t, program *p, int tokens)

@@ -11,23 +11,40 @@ typedef pith_node node;
 /* A state beside a param: "adamw.m/" and the param's name. */
 static node *beside(const node *param, const char *prefix)
 {
-    char name[600];
+    char name[1100];
     snprintf(name, sizeof name, "%s%s", prefix, param->name);
     return pith_state_like(param->graph, name, param);
 }
 
-static node *write(node *leaf, node *value, node *ok)
+/* What an optimizer reads and writes of a leaf: all of it, or the rows that were drawn. */
+typedef struct {
+    node *ids; /* NULL: all */
+    node *ok;
+} part;
+
+static node *read_part(const part *p, node *leaf)
 {
-    return pith_assign(leaf, ok ? pith_where(ok, value, leaf) : value);
+    return p->ids ? pith_gather(leaf, p->ids) : leaf;
 }
 
-static node *write_param(node *param, node *value, node *ok)
+static node *write_part(const part *p, node *leaf, node *value)
+{
+    if (p->ids) return pith_write_rows(leaf, p->ids, value, p->ok);
+    return pith_assign(leaf, p->ok ? pith_where(p->ok, value, leaf) : value);
+}
+
+static part part_of(node *gradient, node *ok)
+{
+    return (part){ pith_is_row_gradient(gradient) ? pith_result(gradient, 1) : NULL, ok };
+}
+
+static node *write_param(const part *p, node *param, node *value)
 {
     const pith_training training = pith_training_of(param);
     if (isfinite(training.low)) value = pith_maximum(value, pith_const(param->graph, training.low));
     if (isfinite(training.high))
         value = pith_minimum(value, pith_const(param->graph, training.high));
-    return write(param, value, ok);
+    return write_part(p, param, value);
 }
 
 static node *blend(node *old, node *new, double share) /* old + share (new - old) */
@@ -41,22 +58,55 @@ static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
 static bool good_pairs(const char *at, const char *who, int n, node *const *params,
                        node *const *gradients, const node *lr)
 {
-    if (n < 1 || !lr)
-        return pith_raise("%s: %s: %s", at, who,
-                          lr ? "there is nothing to train" : "the learning rate is NULL");
-    for (int k = 0; k < n && !pith_graph_error(lr->graph); k++) {
+    if (!lr) return pith_raise("%s: %s: the learning rate is NULL", at, who);
+    pith_graph *g = lr->graph;
+    if (n < 1) pith_refuse(g, "%s: %s: there is nothing to train", at, who);
+    for (int k = 0; k < n && !pith_graph_error(g); k++) {
         const node *p = params[k], *d = gradients[k];
-        if (!p || !d)
-            return pith_raise("%s: %s: the %s of pair %d is NULL", at, who,
-                              p ? "gradient" : "param", k);
+        if (!p || !d) {
+            pith_refuse(g, "%s: %s: the %s of pair %d is NULL", at, who, p ? "gradient" : "param",
+                        k);
+            break;
+        }
+        const int rows = pith_is_row_gradient(d); /* its first axis counts the drawn ones */
         if (!pith_is_param(p))
-            return pith_raise("%s: %s: node %d to train is no param, it was made at %s", at, who, k,
-                              p->at);
-        if (p->ndim != d->ndim || memcmp(p->dim, d->dim, sizeof *p->dim * (size_t)p->ndim))
-            return pith_raise("%s: %s: the gradient of %s has another shape than it", at, who,
-                              p->name);
+            pith_refuse(g, "%s: %s: node %d to train is no param, it was made at %s", at, who, k,
+                        p->at);
+        else if (p->ndim != d->ndim ||
+                 memcmp(p->dim + rows, d->dim + rows, sizeof *p->dim * (size_t)(p->ndim - rows)))
+            pith_refuse(g, "%s: %s: the gradient of %s has another shape than it", at, who,
+                        p->name);
     }
-    return !pith_graph_error(lr->graph); /* which was told already */
+    return !pith_graph_error(g); /* which was told already */
+}
+
+/* The factors that all params of a step share. */
+typedef struct {
+    node *lr, *step,
+        *root; /* step: the rate with m's bias correction; root: v's, to be multiplied */
+    pith_adamw_options o;
+} adamw_factors;
+
+/* One param, or the rows of it that were drawn: three writes. */
+static void adamw_param(const adamw_factors *f, node *param, node *gradient, node *ok,
+                        node *writes[3])
+{
+    const pith_training training = pith_training_of(param);
+    const pith_adamw_options o = f->o;
+    const part p = part_of(gradient, ok);
+    node *m = beside(param, "adamw.m/"), *v = beside(param, "adamw.v/");
+    node *old = read_part(&p, param);
+    node *m1 = blend(read_part(&p, m), gradient, 1 - o.beta1),
+         *v1 = blend(read_part(&p, v), pith_square(gradient), 1 - o.beta2);
+    node *size = training.lr_scale == 1 ? f->step : pith_mul_scalar(f->step, training.lr_scale);
+    node *change =
+        pith_mul(size, pith_div(m1, pith_add_scalar(pith_mul(pith_sqrt(v1), f->root), o.epsilon)));
+    if (training.weight_decay && o.weight_decay != 0)
+        old = pith_mul(old,
+                       one_minus(pith_mul_scalar(f->lr, o.weight_decay * fabs(training.lr_scale))));
+    writes[0] = write_part(&p, m, m1);
+    writes[1] = write_part(&p, v, v1);
+    writes[2] = write_param(&p, param, pith_sub(old, change));
 }
 
 static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
@@ -64,32 +114,17 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
 {
     pith_graph *g = lr->graph;
     node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)),
-         *count = pith_state(g, "adamw.count", PITH_F32, 0);
+         *count = pith_state(g, "adamw.count", PITH_F32, PITH_CONSTANT, 0);
     node *t = pith_add_scalar(count, 1);
-    node *step = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1)))));
-    node *root = pith_rsqrt(one_minus(pith_exp(pith_mul_scalar(t, log(o.beta2)))));
-    node *keep = one_minus(pith_mul_scalar(lr, o.weight_decay));
-    int w = 0;
-    for (int k = 0; k < n; k++) {
-        const pith_training training = pith_training_of(params[k]);
-        node *m = beside(params[k], "adamw.m/"), *v = beside(params[k], "adamw.v/"),
-             *old = params[k];
-        node *m1 = blend(m, gradients[k], 1 - o.beta1),
-             *v1 = blend(v, pith_square(gradients[k]), 1 - o.beta2);
-        node *size = training.lr_scale == 1 ? step : pith_mul_scalar(step, training.lr_scale);
-        node *change =
-            pith_mul(size, pith_div(m1, pith_add_scalar(pith_mul(pith_sqrt(v1), root), o.epsilon)));
-        if (training.weight_decay && o.weight_decay != 0)
-            old = pith_mul(old, training.lr_scale == 1
-                                    ? keep
-                                    : one_minus(pith_mul_scalar(lr, o.weight_decay *
-                                                                        fabs(training.lr_scale))));
-        writes[w++] = write(m, m1, ok);
-        writes[w++] = write(v, v1, ok);
-        writes[w++] = write_param(params[k], pith_sub(old, change), ok);
-    }
-    writes[w++] = write(count, t, ok);
-    node *all = pith_group(w, writes);
+    const adamw_factors factors = {
+        .lr = lr,
+        .step = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1))))),
+        .root = pith_rsqrt(one_minus(pith_exp(pith_mul_scalar(t, log(o.beta2))))),
+        .o = o
+    };
+    for (int k = 0; k < n; k++) adamw_param(&factors, params[k], gradients[k], ok, writes + 3 * k);
+    writes[3 * n] = write_part(&(part){ .ok = ok }, count, t);
+    node *all = pith_group(3 * n + 1, writes);
     free(writes);
     return all;
 }
@@ -97,7 +132,8 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
 node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                   pith_adamw_options o, node *ok)
 {
-    if (!good_pairs(at, "pith_adamw", n, params, gradients, lr)) return NULL;
+    if (!good_pairs(at, "pith_adamw", n, params, gradients, lr))
+        return lr ? pith_refuse(lr->graph, "") : NULL;
     pith_enter(lr->graph, "pith_adamw", at);
     return pith_leave(lr->graph, adamw(n, params, gradients, lr, o, ok));
 }
@@ -109,18 +145,18 @@ static node *sgd(int n, node *const *params, node *const *gradients, node *lr, d
     int w = 0;
     for (int k = 0; k < n; k++) {
         const pith_training training = pith_training_of(params[k]);
-        node *d = gradients[k];
+        const part p = part_of(gradients[k], ok);
+        node *d = gradients[k], *old = read_part(&p, params[k]);
         if (weight_decay != 0 && training.weight_decay)
-            d = pith_add(d, pith_mul_scalar(params[k],
+            d = pith_add(d, pith_mul_scalar(old,
                                             training.lr_scale < 0 ? -weight_decay : weight_decay));
         if (momentum != 0) {
             node *m = beside(params[k], "sgd.m/");
-            d = pith_add(pith_mul_scalar(m, momentum), d);
-            writes[w++] = write(m, d, ok);
+            d = pith_add(pith_mul_scalar(read_part(&p, m), momentum), d);
+            writes[w++] = write_part(&p, m, d);
         }
-        writes[w++] = write_param(
-            params[k], pith_sub(params[k], pith_mul(pith_mul_scalar(lr, training.lr_scale), d)),
-            ok);
+        node *change = pith_mul(pith_mul_scalar(lr, training.lr_scale), d);
+        writes[w++] = write_param(&p, params[k], pith_sub(old, change));
     }
     node *all = pith_group(w, writes);
     free(writes);
@@ -130,29 +166,39 @@ static node *sgd(int n, node *const *params, node *const *gradients, node *lr, d
 node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                 double momentum, double weight_decay, node *ok)
 {
-    if (!good_pairs(at, "pith_sgd", n, params, gradients, lr)) return NULL;
+    if (!good_pairs(at, "pith_sgd", n, params, gradients, lr))
+        return lr ? pith_refuse(lr->graph, "") : NULL;
     pith_enter(lr->graph, "pith_sgd", at);
     return pith_leave(lr->graph, sgd(n, params, gradients, lr, momentum, weight_decay, ok));
 }
 
-static node *ema(node *updated, double keep, node *ok)
+/* The average of one written param, "ema/NAME", which starts at the weights as they are. */
+static node *average_of(node *param)
+{
+    pith_store *store = pith_store_of(param->graph);
+    char name[1100];
+    snprintf(name, sizeof name, "ema/%s", param->name);
+    const int before = pith_store_count(store);
+    node *mean = pith_state_like(param->graph, name, param);
+    const bool fresh = pith_store_count(store) > before;
+    const pith_tensor *weights = pith_store_find(store, param->name),
+                      *average = pith_store_find(store, mean->name);
+    if (fresh && weights && average)
+        memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
+    return mean;
+}
+
+static node *ema(node *updated, double decay, node *ok)
 {
     node **writes = malloc(sizeof *writes * (size_t)(updated->n_in + 1));
     int w = 0;
     for (int k = 0; k < updated->n_in; k++) {
-        node *assigned = updated->in[k], *param = assigned->in[0];
+        node *written = updated->in[k], *param = written->in[0];
         if (!pith_is_param(param)) continue; /* a moment */
-        pith_store *store = pith_store_of(param->graph);
-        char name[600];
-        snprintf(name, sizeof name, "ema/%s", param->name);
-        const int before = pith_store_count(store);
-        node *mean = pith_state_like(param->graph, name, param);
-        const bool fresh = pith_store_count(store) > before;
-        const pith_tensor *weights = pith_store_find(store, param->name),
-                          *average = pith_store_find(store, mean->name);
-        if (fresh && weights && average) /* the average starts at the weights as they are */
-            memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
-        writes[w++] = write(mean, blend(mean, assigned, 1 - keep), ok);
+        const bool rows = written->n_in > 2; /* pith_write_rows: table, ids, rows */
+        const part p = { rows ? written->in[1] : NULL, ok };
+        node *mean = average_of(param), *now = rows ? written->in[2] : written;
+        writes[w++] = write_part(&p, mean, blend(read_part(&p, mean), now, 1 - decay));
     }
     writes[w++] = updated;
     node *all = pith_group(w, writes);
@@ -160,11 +206,36 @@ static node *ema(node *updated, double keep, node *ok)
     return all;
 }
 
-node *pith_ema_(const char *at, node *updated, double keep, node *ok)
+/* Is this what an optimizer returns: a group of writes? */
+static bool is_update(const node *n)
 {
-    if (!updated) return NULL; /* the optimizer told why */
+    bool good = n->n_in > 0;
+    for (int k = 0; k < n->n_in; k++) good = good && pith_is_write(n->in[k]);
+    return good;
+}
+
+node *pith_ema_(const char *at, node *updated, double decay, node *ok)
+{
+    if (!updated || pith_graph_error(updated->graph)) return updated; /* the optimizer told why */
+    if (!is_update(updated))
+        return pith_refuse(updated->graph,
+                           "%s: pith_ema: expected what an optimizer returned, found a node made "
+                           "at %s",
+                           at, updated->at);
+    if (!(decay >= 0 && decay <= 1))
+        return pith_refuse(updated->graph, "%s: pith_ema: a decay of %g, expected 0 to 1", at,
+                           decay);
     pith_enter(updated->graph, "pith_ema", at);
-    return pith_leave(updated->graph, ema(updated, keep, ok));
+    return pith_leave(updated->graph, ema(updated, decay, ok));
+}
+
+/* A gradient by rows stays one. */
+static node *scaled(node *gradient, node *factor)
+{
+    node *rows = pith_mul(gradient, factor);
+    if (!pith_is_row_gradient(gradient)) return rows;
+    node *ids = pith_result(gradient, 1);
+    return pith_row_gradient(1, &rows, &ids, pith_rows_of(gradient));
 }
 
 bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node **norm)
@@ -184,7 +255,7 @@ bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node
     if (limit > 0) {
         node *factor = pith_minimum(pith_const(g, 1),
                                     pith_div(pith_const(g, limit), pith_add_scalar(*norm, 1e-6)));
-        for (int k = 0; k < n; k++) gradients[k] = pith_mul(gradients[k], factor);
+        for (int k = 0; k < n; k++) gradients[k] = scaled(gradients[k], factor);
     }
     pith_leave(g, NULL);
     return !pith_graph_error(g);

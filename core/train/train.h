@@ -34,7 +34,7 @@ typedef struct {
                  const pith_real *progress);
     /* Fills metrics from the weights as they are; returns how many, at most PITH_MOST_METRICS, -1
      * after an error. The largest value of the first one decides which model is best. Averages lie
-     * in the store under ema/NAME: pith_use_store(g, store, "ema/", true). */
+     * in the store under ema/NAME: pith_use_averages(g, store). */
     int (*evaluate)(void *context, pith_metric *metrics);
     /* Writes the model itself into a directory. */
     bool (*export_model)(void *context, const char *directory);

@@ -127,9 +127,9 @@ static void add_teacher(pith_graph *g, const request *q, const model *teacher,
 {
     check_pixels(&teacher->config, q->pixels, q->in_path, q->teacher);
     check_ids(&teacher->config, q->ids, q->in_path, q->teacher);
-    pith_store *before = pith_use_store(g, teacher->store, "", true);
+    pith_use_store(g, teacher->store, "", true);
     const pith_batch t = clip_batch(g, &teacher->config, in);
-    pith_use_store(g, before, "", false);
+    pith_leave_store(g);
     b->teacher_image = pith_detach(t.image);
     b->teacher_text = pith_detach(t.text);
     b->teacher_scale = pith_detach(t.scale);

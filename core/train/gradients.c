@@ -1,0 +1,77 @@
+/* gradients.c: the gradients of a loss by what it trains: whole, or, for tables declared to be read
+ * row by row (pith_gather_rows), by the rows that were drawn. */
+#include <stdlib.h>
+#include "pith.h"
+
+typedef pith_node node;
+
+/* What is asked of the gradient walk: a param itself, or each of its declared reads. */
+typedef struct {
+    node **wrt, **gradient;
+    int n;
+} wanted;
+
+static int reads_of(const node *param, node **reads)
+{
+    node **all;
+    const int n = pith_row_reads(param->graph, &all);
+    int count = 0;
+    for (int k = 0; k < n; k++)
+        if (all[k]->in[0] == param) {
+            if (reads) reads[count] = all[k];
+            count++;
+        }
+    return count;
+}
+
+/* The gradients of a table's reads as one gradient by rows. */
+static node *join(const char *at, const node *table, int n, node *const *reads,
+                  node *const *gradients)
+{
+    node **ids = malloc(sizeof *ids * (size_t)n), *joined = NULL;
+    for (int k = 0; ids && k < n; k++) ids[k] = reads[k]->in[1];
+    if (ids) joined = pith_row_gradient_(at, n, gradients, ids, table->dim[0]);
+    else pith_raise("%s: no memory for a gradient", at);
+    free(ids);
+    return joined;
+}
+
+/* Fills wrt: params as they are, tables by their reads. */
+static bool collect(const char *at, node *loss, int n, node *const *params, wanted *w)
+{
+    for (int k = 0; k < n; k++) {
+        const int reads = params[k] ? reads_of(params[k], w->wrt + w->n) : 0;
+        if (!reads) w->wrt[w->n++] = params[k];
+        else if (pith_is_read_whole(loss, params[k]))
+            return pith_raise(
+                "%s: %s is trained by the rows that are drawn from it at %s, but it is "
+                "also read whole: use pith_gather there, or read no more than rows",
+                at, params[k]->name, w->wrt[w->n]->at);
+        w->n += reads;
+    }
+    return true;
+}
+
+bool pith_gradients_(const char *at, node *loss, int n, node *const *params, node **out)
+{
+    int most = n;
+    if (loss) {
+        node **reads;
+        most += pith_row_reads(loss->graph, &reads);
+    }
+    wanted w = { calloc((size_t)most + 1, sizeof(node *)), calloc((size_t)most + 1, sizeof(node *)),
+                 0 };
+    bool good = (w.wrt && w.gradient) || pith_raise("%s: no memory for a gradient", at);
+    good = good && (!loss || pith_graph_error(loss->graph) || collect(at, loss, n, params, &w));
+    good = good && pith_grad_(at, loss, w.n, w.wrt, w.gradient);
+    for (int k = 0, next = 0; good && k < n; k++) {
+        const int reads = reads_of(params[k], NULL);
+        out[k] = reads ? join(at, params[k], reads, w.wrt + next, w.gradient + next)
+                       : w.gradient[next];
+        good = out[k] != NULL && !pith_graph_error(loss->graph);
+        next += reads ? reads : 1;
+    }
+    free(w.wrt);
+    free(w.gradient);
+    return good;
+}
