@@ -1,0 +1,415 @@
+/* test_updates.c: state that losses and models keep, written at the step's end, and tables trained
+ * by rows. */
+#include "tests.h"
+
+static real *stored(const world *w, const char *name)
+{
+    pith_tensor *t = pith_store_find(w->s, name);
+    assert_non_null(t);
+    return t->data;
+}
+
+static node *group_of(node *a, node *b) { return pith_group(2, ((node *[]){ a, b })); }
+
+/* ---- updates ---- */
+
+/* Whoever reads the leaf reads the old value, before and after the call, in gradients and in
+ * gradients of gradients; what is returned is the new one, and gradients flow through it. */
+static void reads_are_old(void **state)
+{
+    world *w = *state;
+    node *x = pith_param(w->g, "x", PITH_CONSTANT, 3),
+         *s = pith_state(w->g, "s", PITH_F32, PITH_CONSTANT, 2);
+    node *before = pith_mul(s, x), *value = pith_update(s, pith_mul(pith_square(x), s)),
+         *after = pith_mul(s, pith_square(x)), *d[2], *dd, *dv;
+    assert_true(pith_grad(pith_add(before, after), 1, &x, d)); /* s + 2 s x = 14 */
+    assert_true(pith_grad(pith_mul(d[0], d[0]), 1, &x, &dd));  /* 2 (s + 2 s x) 2 s = 112 */
+    assert_true(pith_grad(pith_square(value), 1, &x, &dv));    /* 2 x^2 s 2 x s = 432 */
+    node *out[6] = { before, after, d[0], dd, dv, pith_commit(w->g, pith_const(w->g, 1)) };
+    pith_plan *p = pith_plan_new(w->g, 6, out, NULL);
+    assert_non_null(p);
+    assert_true(pith_run(p));
+    static const double wanted[5] = { 6, 18, 14, 112, 432 };
+    for (int k = 0; k < 5; k++) near(pith_scalar(p, out[k]), wanted[k]);
+    near((double)*stored(w, "s"), 18);
+    pith_plan_free(p);
+}
+
+static void skipped_steps(void **state)
+{
+    world *w = *state;
+    node *x = pith_input(w->g, "x", PITH_F32, 2),
+         *s = pith_state(w->g, "s", PITH_F32, PITH_CONSTANT, 5, 2);
+    node *count = pith_state(w->g, "count", PITH_F32, PITH_CONSTANT, 0);
+    pith_update(s, x);
+    pith_update(count, pith_add_scalar(count, 1));
+    node *ok = pith_step_ok(pith_const(w->g, 1)), *out[2] = { ok, pith_commit(w->g, ok) };
+    pith_plan *p = pith_plan_new(w->g, 2, out, NULL);
+    const real bad[2][2] = { { 1, NAN }, { -INFINITY, 1 } }, good[2] = { 7, 8 };
+    for (int k = 0; k < 2; k++) {
+        pith_feed(p, x, bad[k]);
+        assert_true(pith_run(p));
+        near(pith_scalar(p, ok), 0);
+        near((double)stored(w, "s")[0], 5);
+        near((double)*stored(w, "count"), 0);
+    }
+    pith_feed(p, x, good);
+    assert_true(pith_run(p));
+    near((double)stored(w, "s")[1], 8);
+    near((double)*stored(w, "count"), 1);
+    pith_plan_free(p);
+}
+
+/* Without pith_commit, as in evaluation, nothing is written. */
+static void evaluation_drops(void **state)
+{
+    world *w = *state;
+    node *s = pith_state(w->g, "s", PITH_F32, PITH_CONSTANT, 5);
+    node *y = pith_add_scalar(pith_update(s, pith_const(w->g, 1)), 1);
+    pith_plan *p = pith_plan_new(w->g, 1, &y, NULL);
+    assert_true(pith_run(p));
+    near(pith_scalar(p, y), 2);
+    near((double)*stored(w, "s"), 5);
+    pith_plan_free(p);
+}
+
+/* One model function called twice, as on two views: figures in the order of the calls. */
+static void pending_chains(void **state)
+{
+    world *w = *state;
+    node *s = pith_state(w->g, "s", PITH_F32, PITH_CONSTANT, 1);
+    for (int view = 1; view <= 2; view++)
+        pith_update(s, pith_add_scalar(pith_mul_scalar(pith_pending(s), 10), view));
+    node *all = pith_commit(w->g, NULL);
+    pith_plan *p = pith_plan_new(w->g, 1, &all, NULL);
+    assert_true(pith_run(p));
+    near((double)*stored(w, "s"), 112);
+    pith_plan_free(p);
+}
+
+static void wrong_updates(void **state)
+{
+    world *w = *state;
+    struct {
+        const char *said;
+    } const wanted[] = {
+        { "s is written at first.c:7 already: a second write must be made from the first one's" },
+        { "p is trained: the optimizer writes it" },
+        { "s and its new value differ in shape or type" },
+        { "bank is written at first.c:7 already: whole and by rows do not mix" },
+        { "only a state, or a param that is not trained" },
+        { "their shape is not that of the ids and then of a row of bank" },
+    };
+    for (int k = 0; k < 6; k++) {
+        pith_graph *g = pith_graph_new(w->s, 0);
+        node *s = pith_state(g, "s", PITH_F32, PITH_CONSTANT, 0), *x = pith_const(g, 1);
+        node *bank = pith_state(g, "bank", PITH_F32, PITH_NORMAL, 1, 4, 2);
+        node *ids = pith_sample_ids(g, 4, 3), *rows = pith_sample(g, 0, 1, 3, 2);
+        node *wrong = NULL;
+        if (k == 0) pith_update_("first.c:7", s, x), wrong = pith_update(s, x);
+        if (k == 1) wrong = pith_update(pith_param(g, "p", PITH_CONSTANT, 0), x);
+        if (k == 2) wrong = pith_update(s, rows);
+        if (k == 3)
+            pith_update_rows_("first.c:7", bank, ids, rows), wrong = pith_update(bank, bank);
+        if (k == 4) wrong = pith_update(pith_input(g, "x", PITH_F32), x);
+        if (k == 5) wrong = pith_update_rows(bank, ids, pith_sample(g, 0, 1, 3, 3));
+        assert_true(pith_poisoned(wrong));
+        said(wanted[k].said);
+        said("tests/test_updates.c:");
+        pith_graph_free(g);
+    }
+}
+
+typedef struct {
+    node *s;
+    int calls;
+} inside;
+
+static node *noting(node *x, void *context)
+{
+    inside *i = context;
+    i->calls++;
+    return pith_tanh(pith_update(i->s, pith_sin(pith_mul(x, i->s))));
+}
+
+/* A write in a recomputed region is noted once, and the region's copies read the old value. */
+static void recomputed_regions(void **state)
+{
+    world *w = *state;
+    double gradient[2];
+    for (int recompute = 0; recompute < 2; recompute++) {
+        pith_graph *g = pith_graph_new(w->s, 0);
+        pith_store_free(w->s);
+        w->s = pith_store_new();
+        pith_use_store(g, w->s, "", false);
+        inside i = { pith_state(g, "s", PITH_F32, PITH_CONSTANT, 0.5), 0 };
+        node *x = pith_param(g, "x", PITH_CONSTANT, 0.7), *d, **list;
+        node *y = recompute ? pith_recompute(noting, x, &i) : noting(x, &i);
+        assert_true(pith_grad(pith_square(y), 1, &x, &d));
+        assert_int_equal(pith_updates(g, &list), 1);
+        assert_int_equal(i.calls, 1);
+        node *out[2] = { d, pith_commit(g, NULL) };
+        pith_plan *p = pith_plan_new(g, 2, out, NULL);
+        assert_true(pith_run(p));
+        gradient[recompute] = pith_scalar(p, d);
+        near((double)*stored(w, "s"), sizeof(real) == 8 ? sin(0.35) : (double)*stored(w, "s"));
+        pith_plan_free(p);
+        pith_graph_free(g);
+        w->g = NULL;
+    }
+    assert_memory_equal(&gradient[0], &gradient[1], sizeof *gradient);
+    w->g = pith_graph_new(w->s, 0);
+}
+
+/* The value may be a param itself: it is written before the optimizer overwrites that. */
+static void before_the_optimizer(void **state)
+{
+    world *w = *state;
+    node *x = pith_param(w->g, "x", PITH_CONSTANT, 3, 2), *s = pith_state_like(w->g, "s", x), *d;
+    pith_update(s, pith_reshape(x, 2));
+    node *loss = pith_sum(pith_square(x), PITH_ALL);
+    pith_grad(loss, 1, &x, &d);
+    node *ok = pith_step_ok(loss), *states = pith_commit(w->g, ok);
+    node *all = group_of(states, pith_sgd(1, &x, &d, pith_const(w->g, 0.25), 0, 0, ok));
+    pith_plan *p = pith_plan_new(w->g, 1, &all, NULL);
+    for (int step = 0; step < 3; step++) {
+        const double old = (double)stored(w, "x")[0];
+        assert_true(pith_run(p));
+        near((double)stored(w, "s")[0], old);
+        near((double)stored(w, "x")[0], old / 2);
+    }
+    pith_plan_free(p);
+}
+
+enum { BANK = 6, WIDTH = 3 };
+
+/* A bank fed by batches of two sizes, with equal ids, ids outside and a skipped step, beside a loop
+ * in C; a second write of rows goes on from the first. */
+static void bank_is_a_loop(void **state)
+{
+    world *w = *state;
+    double bank[BANK][WIDTH];
+    static const int sizes[2] = { 4, 7 };
+    pith_graph *g[2];
+    pith_plan *p[2];
+    node *rows[2], *ids[2], *second[2];
+    for (int k = 0; k < 2; k++) {
+        g[k] = pith_graph_new(w->s, 9);
+        node *b = pith_state(g[k], "bank", PITH_F32, PITH_NORMAL, 1, BANK, WIDTH);
+        rows[k] = pith_input(g[k], "rows", PITH_F32, sizes[k], WIDTH);
+        ids[k] = pith_input(g[k], "ids", PITH_I32, sizes[k]);
+        second[k] = pith_input(g[k], "second", PITH_I32, sizes[k]);
+        pith_update_rows(b, ids[k], rows[k]);
+        pith_update_rows(b, second[k], pith_neg(rows[k]));
+        node *ok = pith_step_ok(pith_const(g[k], 1)), *all = pith_commit(g[k], ok);
+        p[k] = pith_plan_new(g[k], 1, &all, NULL);
+        assert_non_null(p[k]);
+    }
+    for (int i = 0; i < BANK * WIDTH; i++)
+        bank[i / WIDTH][i % WIDTH] = (double)stored(w, "bank")[i];
+    assert_true(bank[0][0] != 0 && bank[1][0] != bank[0][0]); /* it starts random */
+    for (int step = 0; step < 10; step++) {
+        const int k = step % 3 == 1, n = sizes[k];
+        real x[7 * WIDTH];
+        int id[7], again[7];
+        for (int i = 0; i < n * WIDTH; i++)
+            x[i] = (real)pith_normal_at(5, (uint64_t)step, (uint64_t)i);
+        for (int i = 0; i < n; i++) {
+            id[i] = (int)(pith_uniform_at(6, (uint64_t)step, (uint64_t)i) * (BANK + 2)) - 1;
+            again[i] = i == step % n ? step % BANK : -1;
+        }
+        if (step == 4) x[2] = NAN;
+        for (int i = 0; step != 4 && i < n; i++)
+            for (int c = 0; c < WIDTH && id[i] >= 0 && id[i] < BANK; c++)
+                bank[id[i]][c] = (double)x[i * WIDTH + c];
+        for (int c = 0; step != 4 && c < WIDTH; c++)
+            bank[step % BANK][c] = -(double)x[step % n * WIDTH + c];
+        pith_feed(p[k], rows[k], x);
+        pith_feed(p[k], ids[k], id);
+        pith_feed(p[k], second[k], again);
+        assert_true(pith_run(p[k]));
+        for (int i = 0; i < BANK * WIDTH; i++)
+            assert_true((double)stored(w, "bank")[i] == bank[i / WIDTH][i % WIDTH]);
+    }
+    for (int k = 0; k < 2; k++) pith_plan_free(p[k]), pith_graph_free(g[k]);
+}
+
+/* An output that lies in a leaf which the plan writes is refused; a copy is the old value. */
+static void outputs_in_written_leaves(void **state)
+{
+    world *w = *state;
+    node *s = pith_state(w->g, "s", PITH_F32, PITH_CONSTANT, 5, 2), *view = pith_reshape(s, 1, 2);
+    node *copy = pith_copy(view);
+    node *write = pith_assign(s, pith_add_scalar(s, 1));
+    assert_null(pith_plan_new(w->g, 2, ((node *[]){ view, write }), NULL));
+    said("output 0 of the plan lies in s, which the plan writes at tests/test_updates.c:");
+    pith_plan *p = pith_plan_new(w->g, 2, ((node *[]){ copy, write }), NULL);
+    assert_true(pith_run(p));
+    near((double)*(const real *)pith_value(p, copy), 5);
+    near((double)*(const real *)pith_value(p, write), 6);
+    pith_plan_free(p);
+}
+
+/* A gradient may be asked by what an assign returned, and passes through it. */
+static void gradients_by_assigned(void **state)
+{
+    world *w = *state;
+    node *s = pith_state(w->g, "s", PITH_F32, PITH_CONSTANT, 5),
+         *x = pith_input(w->g, "x", PITH_F32);
+    node *now = pith_assign(s, pith_mul_scalar(x, 2)), *wrt[2] = { now, x }, *d[2];
+    assert_true(pith_grad(pith_square(now), 2, wrt, d));
+    pith_plan *p = pith_plan_new(w->g, 2, d, NULL);
+    const real three = 3;
+    pith_feed(p, x, &three);
+    assert_true(pith_run(p));
+    near(pith_scalar(p, d[0]), 12);
+    near(pith_scalar(p, d[1]), 24);
+    pith_plan_free(p);
+}
+
+/* ---- tables trained by rows ---- */
+
+enum { ROWS = 5, DRAWN = 4 };
+
+typedef struct {
+    pith_store *s;
+    pith_graph *g;
+    pith_plan *p;
+    node *ids[2], *norm;
+} table_training;
+
+static const pith_adamw_options adamw = { 0.9, 0.99, 1e-8, 0.1 };
+
+/* Two reads of a table, by rows or dense, under AdamW with clipping, guard and average. */
+static table_training begin_table(bool rows, int count)
+{
+    table_training t = { .s = pith_store_new() };
+    t.g = pith_graph_new(t.s, 4);
+    node *table = pith_param(t.g, "table", PITH_NORMAL, 1, count, WIDTH), *d, *read[2];
+    node *other = pith_param(t.g, "other", PITH_NORMAL, 1, WIDTH), *params[2] = { table, other };
+    for (int k = 0; k < 2; k++) {
+        t.ids[k] = pith_input(t.g, "ids", PITH_I32, DRAWN / 2, k + 1);
+        read[k] = rows ? pith_gather_rows(table, t.ids[k]) : pith_gather(table, t.ids[k]);
+    }
+    node *loss = pith_add(pith_sum(pith_square(pith_mul(read[0], other)), PITH_ALL),
+                          pith_sum(pith_mul_scalar(pith_sin(read[1]), 2), PITH_ALL));
+    node *gradients[2];
+    assert_true(pith_gradients(loss, 2, params, gradients));
+    assert_int_equal(pith_is_row_gradient(gradients[0]), rows);
+    assert_true(pith_clip_norm(2, gradients, 1, &t.norm));
+    node *ok = pith_step_ok(t.norm);
+    d = pith_ema(pith_adamw(2, params, gradients, pith_const(t.g, 0.05), adamw, ok), 0.9, ok);
+    t.p = pith_plan_new(t.g, 2, ((node *[]){ t.norm, d }), NULL);
+    assert_non_null(t.p);
+    return t;
+}
+
+static void end_table(table_training *t)
+{
+    pith_plan_free(t->p);
+    pith_graph_free(t->g);
+    pith_store_free(t->s);
+}
+
+static void run_table(table_training *t, const int *ids)
+{
+    pith_feed(t->p, t->ids[0], ids);
+    pith_feed(t->p, t->ids[1], ids + DRAWN / 2);
+    assert_true(pith_run(t->p));
+}
+
+static const char *const names[] = { "table", "adamw.m/table", "adamw.v/table", "ema/table" };
+
+/* Where every row is drawn, some twice, by rows is dense training, in norm, clipping, moments,
+ * decay and averages. */
+static void all_rows_are_dense(void **state)
+{
+    (void)state;
+    static const int ids[3][6] = { { 0, 1, 2, 1, 3, 4 },
+                                   { 4, 4, 3, 2, 1, 0 },
+                                   { 2, 3, 0, 0, 4, 1 } };
+    table_training a = begin_table(true, ROWS), b = begin_table(false, ROWS);
+    for (int step = 0; step < 3; step++) {
+        run_table(&a, ids[step]);
+        run_table(&b, ids[step]);
+        const double x = pith_scalar(a.p, a.norm), y = pith_scalar(b.p, b.norm);
+        assert_true(fabs(x - y) <= (sizeof(real) == 8 ? 1e-13 : 1e-5) * y);
+        for (int k = 0; k < 4; k++) {
+            const real *mine = pith_store_find(a.s, names[k])->data,
+                       *theirs = pith_store_find(b.s, names[k])->data;
+            for (int i = 0; i < ROWS * WIDTH; i++)
+                assert_true(fabs((double)(mine[i] - theirs[i])) <=
+                            (sizeof(real) == 8 ? 1e-13 : 1e-5));
+        }
+    }
+    end_table(&a);
+    end_table(&b);
+}
+
+/* A row that is not drawn keeps value, moments and average to the bit; ids outside are no rows. */
+static void other_rows_stay(void **state)
+{
+    (void)state;
+    static const int first[6] = { 0, 1, 2, 1, 3, 4 }, then[6] = { 3, 3, -1, 9, 3, 1 };
+    table_training t = begin_table(true, ROWS);
+    run_table(&t, first);
+    real before[4][ROWS * WIDTH];
+    for (int k = 0; k < 4; k++)
+        memcpy(before[k], pith_store_find(t.s, names[k])->data, sizeof before[k]);
+    run_table(&t, then);
+    for (int k = 0; k < 4; k++) {
+        const real *now = pith_store_find(t.s, names[k])->data;
+        for (int row = 0; row < ROWS; row++) {
+            const bool same = !memcmp(now + row * WIDTH, before[k] + row * WIDTH,
+                                      WIDTH * sizeof *now);
+            assert_int_equal(same, row != 1 && row != 3);
+        }
+    }
+    end_table(&t);
+}
+
+/* A table of a thousand times as many rows moves as many bytes a step. */
+static void work_does_not_grow(void **state)
+{
+    (void)state;
+    table_training a = begin_table(true, 50), b = begin_table(true, 50000);
+    assert_int_equal(pith_plan_statistics(a.p).moved, pith_plan_statistics(b.p).moved);
+    assert_int_equal(pith_plan_statistics(a.p).arena, pith_plan_statistics(b.p).arena);
+    end_table(&a);
+    end_table(&b);
+}
+
+static void whole_reads_are_refused(void **state)
+{
+    world *w = *state;
+    node *table = pith_param(w->g, "table", PITH_NORMAL, 1, 5, 2), *d;
+    node *rows = pith_gather_rows_("rows.c:3", table, pith_sample_ids(w->g, 5, 4));
+    node *loss = pith_add(pith_sum(rows, PITH_ALL), pith_sum(pith_square(table), PITH_ALL));
+    assert_false(pith_gradients(loss, 1, &table, &d));
+    said(
+        "table is trained by the rows that are drawn from it at rows.c:3, but it is also read whole");
+    assert_true(pith_gradients(pith_sum(rows, PITH_ALL), 1, &table, &d));
+    assert_true(pith_poisoned(pith_gather_rows(rows, pith_sample_ids(w->g, 5, 4))));
+    said("the table is no param");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_WORLD(reads_are_old),
+        WITH_WORLD(skipped_steps),
+        WITH_WORLD(evaluation_drops),
+        WITH_WORLD(pending_chains),
+        WITH_WORLD(wrong_updates),
+        WITH_WORLD(recomputed_regions),
+        WITH_WORLD(before_the_optimizer),
+        WITH_WORLD(bank_is_a_loop),
+        WITH_WORLD(outputs_in_written_leaves),
+        WITH_WORLD(gradients_by_assigned),
+        cmocka_unit_test(all_rows_are_dense),
+        cmocka_unit_test(other_rows_stay),
+        cmocka_unit_test(work_does_not_grow),
+        WITH_WORLD(whole_reads_are_refused),
+    };
+    return cmocka_run_group_tests(tests, quiet, NULL);
+}
