@@ -119,6 +119,9 @@ pith_store *pith_use_store(pith_graph *g, pith_store *store, const char *prefix,
 /* Names made inside a scope start with it: pith_scope(g, "resblocks.%d", i) ... pith_unscope(g). */
 void pith_scope(pith_graph *g, const char *format, ...);
 void pith_unscope(pith_graph *g);
+/* Until pith_unscope names begin with nothing again: for what a function inside a scope makes on
+ * behalf of another. */
+void pith_scope_root(pith_graph *g);
 /* Call a function that builds graph so that errors inside name it and the caller's line:
  * PITH_CALL(g, clip_loss, (image, text, scale)). */
 #define PITH_CALL(g, function, arguments)                                                          \
@@ -163,6 +166,14 @@ pith_node *pith_const_(const char *at, pith_graph *g, double value);
 pith_node *pith_const_array_(const char *at, pith_graph *g, pith_dtype dtype, const void *data,
                              ...);
 pith_node *pith_arange_(const char *at, pith_graph *g, int n);
+
+/* Stands for something that this run does not have, where there would be NULL otherwise: "the text
+ * rows of teacher 0, and this run has no teacher". To hold one is no error. An op that reads one
+ * fails with the op's own place: "my.c:7: matmul: input 1 is the text rows of teacher 0, and ...".
+ * Its dims may be looked at: it has no axes, and every dim is 1. */
+#define pith_missing(g, what) pith_missing_(PITH_HERE, (g), (what))
+pith_node *pith_missing_(const char *at, pith_graph *g, const char *what);
+bool pith_is_missing(const pith_node *n); /* NULL is missing, too */
 
 /* Random numbers: Philox4x32-10. Key: the graph's seed and a hash of scope and ordinal; counter:
  * (pith_step, element). */
@@ -245,6 +256,11 @@ pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs); /* NU
 void pith_plan_free(pith_plan *p);
 /* not copied: must live until the runs are over */
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
+/* The inputs that the plan reads, in order of creation; those that nothing needs are not among
+ * them, nor are samples, which feed themselves. *inputs lives as long as the graph. */
+int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
+/* the one of that name; NULL if the plan reads none */
+const pith_node *pith_plan_input(const pith_plan *p, const char *name);
 bool pith_run(pith_plan *p);
 /* valid until the store's next run or plan */
 const void *pith_value(const pith_plan *p, const pith_node *output);
