@@ -1,6 +1,6 @@
 /* 06_clip.c: a tiny CLIP, from pictures to retrieval, in a few seconds.
  *
- * What one learns here: how data, models and losses meet. A split of a pack is a source of samples.
+ * What one learns here: how data, models and losses meet. A split of a pack is a dataset.
  * A loader draws batches from it and lays their captions one after another, without padding, so
  * batches differ in their number of tokens. Shapes are fixed in a graph: for each of the loader's
  * few sizes the training loop asks for a graph, makes a plan of it, and keeps both; all of them
@@ -18,7 +18,7 @@ enum { SIDE = 16, BATCH = 64, STEPS = 200 };
 typedef struct {
     pith_store *store;
     const clip_config *config;
-    pith_source *valid; /* pairs never trained on */
+    pith_dataset *valid; /* pairs never trained on */
     pith_loader_options loading;
 } lesson;
 
@@ -46,7 +46,7 @@ static void show(const lesson *l, const pith_host_batch *b, const pith_real *cos
 static pith_retrieval measure(const lesson *l, bool shown)
 {
     pith_loader_options o = l->loading;
-    o.source = l->valid, o.shuffle = false, o.batch = l->valid->count;
+    o.dataset = l->valid, o.shuffle = false, o.batch = l->valid->count;
     pith_loader *loader = pith_loader_new(&o, 0);
     const pith_host_batch *b = pith_loader_next(loader, NULL);
     pith_graph *g = pith_graph_new(l->store, 1);
@@ -86,15 +86,15 @@ int main(void)
     snprintf(clean, sizeof clean, "rm -r %s", folder);
     pith_pack_shapes(path, SIDE, 2000, 1);
     pith_pack *pack = pith_pack_open(path);
-    pith_source *train = pith_pack_source(pack, PITH_TRAIN, SIDE);
+    pith_dataset *train = pith_pack_dataset(pack, PITH_TRAIN, SIDE);
     pith_tokenizer *words = pith_tokenizer_train(pack->count, pack->caption, 200);
     /* Patches of 4 x 4 and up to 20 tokens; both towers have 2 layers of width 48. */
     const clip_config c = clip_config_uniform(SIDE, 4, 48, 2, 16, 20, pith_tokenizer_size(words),
                                               48, 2, 3, 48);
     lesson l = { .store = pith_store_new(), .config = &c };
-    l.valid = pith_pack_source(pack, PITH_VALID, SIDE);
+    l.valid = pith_pack_dataset(pack, PITH_VALID, SIDE);
     l.loading = (pith_loader_options){
-        .source = train, .tokenizer = words, .batch = BATCH, .context = c.context
+        .dataset = train, .tokenizer = words, .batch = BATCH, .context = c.context
     };
     for (int k = 0; k < 3; k++) l.loading.mean[k] = c.mean[k], l.loading.std[k] = c.std[k];
     const pith_task task = { .context = &l, .loss = loss, .evaluate = evaluate };
@@ -114,8 +114,8 @@ int main(void)
     printf("the loss after %d steps: %.3f\n", STEPS, result.loss);
     measure(&l, true);
     pith_store_free(l.store);
-    pith_source_close(l.valid);
-    pith_source_close(train);
+    pith_dataset_close(l.valid);
+    pith_dataset_close(train);
     pith_tokenizer_free(words);
     pith_pack_close(pack);
     return system(clean);

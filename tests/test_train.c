@@ -31,9 +31,9 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
     pith_store_free(store);
     *w = (scene){ .store = store = pith_store_new(), .stop_at = h.stop_at, .bad_from = h.bad_from };
     const pith_task task = { w, colour_loss, colour_fetch, colour_evaluate, colour_export };
-    pith_source *source = pith_pack_source(pack, PITH_TRAIN, SIDE);
-    assert_non_null(source);
-    const pith_loader_options data = { .source = source,
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, SIDE);
+    assert_non_null(dataset);
+    const pith_loader_options data = { .dataset = dataset,
                                        .tokenizer = tokenizer,
                                        .batch = BATCH,
                                        .context = 20,
@@ -64,7 +64,7 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
     };
     const bool good = pith_train(&task, w->store, &data, &options, result);
     pith_tokenizer_free(tokenizer);
-    pith_source_close(source);
+    pith_dataset_close(dataset);
     pith_pack_close(pack);
     return good;
 }

@@ -221,10 +221,10 @@ static void embeddings(void **state)
 {
     (void)state;
     pith_pack *pack = pack_of("pack", 0), *other = pack_of("other", 1);
-    pith_source *source = pith_pack_source(pack, PITH_TRAIN, 2),
-                *others = pith_pack_source(other, PITH_TRAIN, 2);
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, 2),
+                 *others = pith_pack_dataset(other, PITH_TRAIN, 2);
     pith_embeddings_key key = {
-        .source = source, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3
+        .dataset = dataset, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3
     };
     char path[256];
     strcpy(path, path_of("rows.safetensors"));
@@ -258,7 +258,7 @@ static void embeddings(void **state)
     assert_null(pith_embeddings_open(path, &wrong));
     said("made by the teacher 0000000000000abc, this is the teacher 0000000000000def");
     wrong = key;
-    wrong.source = others;
+    wrong.dataset = others;
     assert_null(pith_embeddings_open(path, &wrong));
     said("made from the data ");
     wrong = key;
@@ -268,8 +268,8 @@ static void embeddings(void **state)
     assert_int_equal(truncate(path, 500), 0);
     assert_null(pith_embeddings_open(path, &key));
     said("rows.safetensors: ");
-    pith_source_close(source);
-    pith_source_close(others);
+    pith_dataset_close(dataset);
+    pith_dataset_close(others);
     pith_pack_close(pack);
     pith_pack_close(other);
 }

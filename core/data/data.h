@@ -1,6 +1,6 @@
 /* data.h: from files to batches. A folder of pictures with captions, or a manifest, becomes one
- * packed, memory-mapped file; a split of it is a source; a loader draws augmented batches from a
- * source that depend on (seed, epoch, index) alone.
+ * packed, memory-mapped file; a split of it is a dataset; a loader draws augmented batches from a
+ * dataset that depend on (seed, epoch, index) alone.
  *
  * Functions return NULL or false after an error, which pith_error() holds. */
 #ifndef PITH_DATA_H
@@ -57,12 +57,11 @@ pith_pack *pith_data_open(const char *data, const char *out, int size, double va
  * "combination" (held-out pairs of colour and shape). */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 
-/* ---- where samples come from ------------------------------------------------------------------
- */
+/* ---- where samples come from ----------------------------------------------------------------- */
 
 /* What is known of a sample without its picture. */
 typedef struct {
-    const char *caption; /* lives as long as the source; NULL: the sample has no such caption */
+    const char *caption; /* lives as long as the dataset; NULL: the sample has no such caption */
     int label;           /* class, or -1 */
     int place;           /* where it lies in the whole set: its random draws are keyed by it */
 } pith_record;
@@ -70,25 +69,25 @@ typedef struct {
 /* One split of some set of captioned pictures, numbered 0 .. count-1. This is all that loaders and
  * training know of a set; a pack is one kind, and another kind fills in this struct. The functions
  * may be called from several threads at once. */
-typedef struct pith_source pith_source;
-struct pith_source {
+typedef struct pith_dataset pith_dataset;
+struct pith_dataset {
     int count, size;   /* samples; side of the square pictures that `decode` gives */
     const char *split; /* its name, for messages and records */
     uint64_t hash;     /* of the whole content: other data are told by it */
     void *context;     /* the kind's own */
     /* Sample i with its caption c = 0, 1, ... */
-    pith_record (*record)(const pith_source *s, int i, int c);
+    pith_record (*record)(const pith_dataset *s, int i, int c);
     /* Writes the picture of sample i, (3, size, size). `view` is the number of the epoch, or of the
-     * fixed view, for which it is wanted: a source that keeps several pictures of a sample may go
+     * fixed view, for which it is wanted: a dataset that keeps several pictures of a sample may go
      * by it. Returns false with the reason in `why`, and tells nobody else. */
-    bool (*decode)(const pith_source *s, int i, int view, uint8_t *pixels, char why[256]);
-    void (*close)(pith_source *s); /* frees s */
+    bool (*decode)(const pith_dataset *s, int i, int view, uint8_t *pixels, char why[256]);
+    void (*close)(pith_dataset *s); /* frees s */
 };
-void pith_source_close(pith_source *s); /* NULL is allowed */
+void pith_dataset_close(pith_dataset *s); /* NULL is allowed */
 
 /* A split of a pack, which must outlive it, as pictures of side `size`; where that is not the
  * pack's own they are resized once, here. */
-pith_source *pith_pack_source(const pith_pack *pack, int split, int size);
+pith_dataset *pith_pack_dataset(const pith_pack *pack, int split, int size);
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
@@ -105,14 +104,14 @@ typedef struct {
     int *last;            /* (B) row of each end-of-text token */
     int *caption_id;      /* (B) equal captions share the number of their first row */
     int *label;           /* (B) */
-    int *index;           /* (B) the sample's number in the source, -1 in a row of padding */
+    int *index;           /* (B) the sample's number in the dataset, -1 in a row of padding */
     int64_t sample;       /* samples drawn before this batch, over all epochs */
     int epoch;
     int view; /* epoch modulo the number of fixed views */
 } pith_host_batch;
 
 typedef struct {
-    const pith_source *source; /* must outlive the loader */
+    const pith_dataset *dataset; /* must outlive the loader */
     const pith_tokenizer *tokenizer;
     int batch, context;
     double mean[3], std[3];

@@ -1,4 +1,4 @@
-/* loader.c: batches from a source, each a pure function of (options, its number): whichever
+/* loader.c: batches from a dataset, each a pure function of (options, its number): whichever
  * thread makes it, and wherever a run begins. Threads make whole batches ahead into a ring; they
  * sleep when it is full. */
 #include <time.h>
@@ -59,7 +59,7 @@ static void set_row(const pith_loader *l, pith_seat *p, int row, int sample)
     for (int k = 0; k < n; k++) b->positions[from + k] = k;
     b->offsets[row + 1] = from + n;
     b->last[row] = from + n - 1;
-    b->label[row] = l->o.source->record(l->o.source, sample, 0).label;
+    b->label[row] = l->o.dataset->record(l->o.dataset, sample, 0).label;
     b->index[row] = row < b->pairs ? sample : -1;
     p->sample[row] = sample;
     set_group(l, p, row, sample);
@@ -86,10 +86,10 @@ static void make_pictures(const pith_loader *l, pith_seat *p, int view)
     }
     for (int row = 0; (out[0] || out[1]) && row < b->rows; row++) {
         char why[256] = "";
-        const int i = p->sample[row], place = o->source->record(o->source, i, 0).place;
-        if (!o->source->decode(o->source, i, view, p->picture, why)) {
+        const int i = p->sample[row], place = o->dataset->record(o->dataset, i, 0).place;
+        if (!o->dataset->decode(o->dataset, i, view, p->picture, why)) {
             snprintf(p->why, sizeof p->why, "sample %d of the split \"%.32s\": %s", i,
-                     o->source->split, why);
+                     o->dataset->split, why);
             return;
         }
         for (int k = 0; k < 2; k++)

@@ -1,4 +1,4 @@
-/* loader_open.c: what a loader takes from its source at its opening: the tokens of all captions,
+/* loader_open.c: what a loader takes from its dataset at its opening: the tokens of all captions,
  * and the few token counts of batches. */
 #include "parts.h"
 
@@ -13,7 +13,7 @@ static bool no_memory(void) { return pith_raise("no memory for the loader"); }
 
 static bool check(const pith_loader_options *o)
 {
-    const pith_source *s = o->source;
+    const pith_dataset *s = o->dataset;
     if (o->batch < 1 || o->views < 0 || o->threads < 0)
         return pith_raise("a loader needs a batch of at least 1 and no negative number of views or "
                           "threads: found a batch of %d, %d views, %d threads",
@@ -39,10 +39,10 @@ static bool take_captions(pith_loader *l)
     bool good = (l->start && l->caption) || no_memory();
     if (good) l->start[0] = 0;
     for (int i = 0; good && i < l->count; i++) {
-        const char *text = l->o.source->record(l->o.source, i, 0).caption;
+        const char *text = l->o.dataset->record(l->o.dataset, i, 0).caption;
         if (!text)
             good = pith_raise("sample %d of the split \"%s\" has no caption", i,
-                              l->o.source->split);
+                              l->o.dataset->split);
         if (good && l->start[i] + context > room) {
             room = 2 * (l->start[i] + context);
             int *wider = realloc(l->ids, sizeof(int) * (size_t)room);
@@ -117,7 +117,7 @@ static bool choose_sizes(pith_loader *l)
 static bool make_place(const pith_loader *l, pith_seat *p)
 {
     const size_t batch = (size_t)l->o.batch, tokens = (size_t)l->sizes[l->n_sizes - 1];
-    const int size = l->o.source->size;
+    const int size = l->o.dataset->size;
     pith_host_batch *b = &p->batch;
     p->number = -1;
     p->slots = 4;
@@ -159,7 +159,7 @@ pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_b
     pith_loader *l = calloc(1, sizeof *l);
     if (!l) return no_memory(), NULL;
     l->o = *options;
-    l->count = options->source->count;
+    l->count = options->dataset->count;
     l->pixels = true;
     l->per_epoch = l->o.shuffle ? l->count / l->o.batch : (l->count + l->o.batch - 1) / l->o.batch;
     l->limit = l->o.shuffle ? INT64_MAX : l->per_epoch;

@@ -35,7 +35,7 @@ typedef struct {
 
 struct pith_loader {
     pith_loader_options o;
-    int count;                  /* samples of the source */
+    int count;                  /* samples of the dataset */
     int *ids, *caption;         /* all tokens; the number of each sample's caption */
     int64_t *start;             /* (count+1) into ids */
     bool pixels, second_pixels; /* wanted */

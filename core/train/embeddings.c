@@ -22,16 +22,16 @@ struct pith_embeddings {
 static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
     char data[17], teacher[17], views[16], batch[16];
-    const int n = key->source->count;
+    const int n = key->dataset->count;
     const json_int_t images = (json_int_t)key->views * n, row = 4 * key->width;
-    snprintf(data, sizeof data, "%016" PRIx64, key->source->hash);
+    snprintf(data, sizeof data, "%016" PRIx64, key->dataset->hash);
     snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
     snprintf(views, sizeof views, "%d", key->views);
     snprintf(batch, sizeof batch, "%d", key->batch);
     json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s},"
                                " s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]}}",
                                "__metadata__", "format", "pt", "kind", "pith-embeddings", "data",
-                               data, "split", key->source->split, "teacher", teacher, "views",
+                               data, "split", key->dataset->split, "teacher", teacher, "views",
                                views, "batch", batch, "image", "dtype", "F32", "shape", images,
                                key->width, "data_offsets", (json_int_t)0, images * row, "text",
                                "dtype", "F32", "shape", n, key->width, "data_offsets", images * row,
@@ -122,7 +122,7 @@ bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
     if (access(path, F_OK) == 0) return true;
     const size_t room = (size_t)key->batch * (size_t)key->width;
     writer w = { .key = key,
-                 .n = key->source->count,
+                 .n = key->dataset->count,
                  .rows = malloc(room * sizeof *w.rows),
                  .out = malloc(room * sizeof *w.out) };
     bool good = (w.rows && w.out) || pith_raise("%s: no memory", path);
@@ -154,9 +154,9 @@ static bool is_rows(const pith_entry *e, int64_t rows, int width)
 static bool check(const char *path, const pith_file *f, const pith_embeddings_key *key)
 {
     char data[17], teacher[17];
-    const char *split = key->source->split;
-    const int n = key->source->count;
-    snprintf(data, sizeof data, "%016" PRIx64, key->source->hash);
+    const char *split = key->dataset->split;
+    const int n = key->dataset->count;
+    snprintf(data, sizeof data, "%016" PRIx64, key->dataset->hash);
     snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
     if (strcmp(text_of(f, "kind"), "pith-embeddings"))
         return pith_raise("%s: this is not a file of stored embeddings", path);
@@ -180,7 +180,7 @@ pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_ke
     pith_embeddings *e = f && check(path, f, key) ? calloc(1, sizeof *e) : NULL;
     if (!e) return pith_file_close(f), NULL;
     *e = (pith_embeddings){ .file = f,
-                            .n = key->source->count,
+                            .n = key->dataset->count,
                             .width = key->width,
                             .views = key->views,
                             .image = (const float *)(const void *)pith_file_find(f, "image")->data,

@@ -214,7 +214,7 @@ static bool save(training *t)
     char hash[17];
     json_error_t error;
     const int64_t batches = pith_loader_batches(t->loader);
-    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.source->hash);
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
     json_t *options = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
     json_t *state = json_pack(
         "{s:I, s:I, s:I, s:i, s:I, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "epoch",
@@ -285,7 +285,7 @@ static bool same_run(const training *t, const json_t *state)
         { "batch", t->data.batch },
         { "data_seed", (json_int_t)t->data.seed },
     };
-    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.source->hash);
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
     if (!data || strcmp(data, hash))
         return pith_raise("%s: its checkpoint was trained on the data %s, these are the data %s",
                           where, data ? data : "(none)", hash);

@@ -112,18 +112,18 @@ pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, 
 /* ---- a teacher's embeddings, stored once and replayed ---------------------------------------- */
 
 typedef struct {
-    const pith_source *source;
+    const pith_dataset *dataset;
     uint64_t teacher; /* whatever tells teachers apart, as pith_hash_file of its weights */
     int views;        /* fixed views a picture, 1: the plain one */
     int batch, width;
 } pith_embeddings_key;
-/* Fills rows (count, width) for samples first .. first+count-1 of the source: pictures in view 0, 1, ..., or
- * captions for view -1. */
+/* Fills rows (count, width) for samples first .. first+count-1 of the dataset: pictures in view 0,
+ * 1, ..., or captions for view -1. */
 typedef bool pith_embed_batch(void *context, int view, int first, int count, pith_real *rows);
 
 /* One safetensors file: image (views * N, width), text (N, width), f32, in the order of the
- * source, `batch` pairs at a time (the last may have fewer). A pass cut off goes on where it was; a
- * file that is there already is left alone. */
+ * dataset, `batch` pairs at a time (the last may have fewer). A pass cut off goes on where it was;
+ * a file that is there already is left alone. */
 bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
                            pith_embed_batch *embed, void *context);
 

@@ -241,21 +241,21 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
     if (pith_loss_wants_teacher(loss) && !wise)
         pith_raise("the loss %s wants a teacher: pith distil has one", r->loss);
-    pith_source *source = pith_pack_source(pack, PITH_TRAIN, m->config.image_size);
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     task t = { .m = m,
                .pack = pack,
                .loss = loss,
                .teacher = wise,
                .averaged = r->ema > 0,
                .batch = (int)r->batch,
-               .samples = source->count };
+               .samples = dataset->count };
     if (wise) {
         t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)wise->width);
         t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)wise->width);
     }
     if (r->freeze) freeze(m, r->freeze);
     pith_loader_options data = {
-        .source = source,
+        .dataset = dataset,
         .tokenizer = m->tokenizer,
         .batch = (int)r->batch,
         .context = m->config.context,
@@ -294,6 +294,6 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
     free(t.image);
     free(t.text);
     pith_loss_free(loss);
-    pith_source_close(source);
+    pith_dataset_close(dataset);
     return result;
 }

@@ -5,13 +5,13 @@
 
 typedef struct {
     model *m;
-    const pith_source *pictures; /* of the size that the teacher wants */
+    const pith_dataset *pictures; /* of the size that the teacher wants */
 } asked;
 
 static bool embed(void *context, int view, int first, int count, pith_real *rows)
 {
     const asked *a = context;
-    const pith_source *s = a->pictures;
+    const pith_dataset *s = a->pictures;
     const size_t picture = 3 * (size_t)s->size * (size_t)s->size;
     if (view < 0) {
         const char **texts = malloc(sizeof *texts * (size_t)count);
@@ -36,15 +36,15 @@ teacher teacher_open(model *m, const char *directory, const pith_pack *pack, con
 {
     char weights[4096];
     snprintf(weights, sizeof weights, "%s/open_clip_model.safetensors", directory);
-    pith_source *source = pith_pack_source(pack, PITH_TRAIN, m->config.image_size);
-    asked a = { m, source };
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
+    asked a = { m, dataset };
     pith_embeddings_key key = {
-        .source = source, .views = 1, .batch = 1024, .width = m->config.embed
+        .dataset = dataset, .views = 1, .batch = 1024, .width = m->config.embed
     };
     pith_hash_file(weights, &key.teacher);
     pith_embeddings_write(file, &key, embed, &a);
     const teacher t = { m->config.embed, model_scale(m), pith_embeddings_open(file, &key) };
-    pith_source_close(source);
+    pith_dataset_close(dataset);
     return t;
 }
 
