@@ -14,7 +14,6 @@
 
 enum { SIDE = 16, BATCH = 64, STEPS = 200 };
 
-/* What the functions below are given by the loop. */
 typedef struct {
     pith_store *store;
     const clip_config *config;
@@ -69,9 +68,8 @@ static pith_retrieval measure(const lesson *l, bool shown)
 static int evaluate(void *context, pith_metric *metrics)
 {
     const pith_retrieval r = measure(context, false);
-    printf("of %d pictures a caption's own is first: %.1f %% (chance %.1f), in five: %.1f (%.1f)\n",
-           r.pictures, 100 * r.recall[0][0], 100 * r.chance[0][0], 100 * r.recall[0][1],
-           100 * r.chance[0][1]);
+    printf("of %d pictures a caption's own is first: %.1f %% (chance %.1f), in five: %.1f\n",
+           r.pictures, 100 * r.recall[0][0], 100 * r.chance[0][0], 100 * r.recall[0][1]);
     metrics[0] = (pith_metric){ "first", r.recall[0][0] };
     return 1;
 }
@@ -93,9 +91,8 @@ int main(void)
                                               48, 2, 3, 48);
     lesson l = { .store = pith_store_new(), .config = &c };
     l.valid = pith_pack_dataset(pack, PITH_VALID, SIDE);
-    l.loading = (pith_loader_options){
-        .dataset = train, .tokenizer = words, .batch = BATCH, .context = c.context
-    };
+    l.loading.dataset = train, l.loading.tokenizer = words;
+    l.loading.batch = BATCH, l.loading.context = c.context;
     for (int k = 0; k < 3; k++) l.loading.mean[k] = c.mean[k], l.loading.std[k] = c.std[k];
     const pith_task task = { .context = &l, .loss = loss, .evaluate = evaluate };
     const pith_train_options o = { .directory = run,
