@@ -172,9 +172,12 @@ static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, 
     if (y->dtype != PITH_F32 || y->op->flags & PITH_NO_VALUE)
         return pith_fail(y, "a gradient is asked for at %s, but this has no f32 value", at);
     for (int k = 0; k < n; k++)
-        if (!wrt[k] || wrt[k]->graph != y->graph)
+        if (!wrt[k] || wrt[k]->graph != y->graph || pith_is_missing(wrt[k]))
             return pith_fail(y, "a gradient is asked for at %s, but node %d to take it by is %s",
-                             at, k, wrt[k] ? "of another graph" : "NULL");
+                             at, k,
+                             !wrt[k]                   ? "NULL"
+                             : pith_is_missing(wrt[k]) ? wrt[k]->name
+                                                       : "of another graph");
     return true;
 }
 

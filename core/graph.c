@@ -95,6 +95,13 @@ const char *pith_keep(pith_graph *g, const char *format, ...)
 
 /* ---- scopes and the call trail ---- */
 
+static void push_scope(pith_graph *g, const char *scope)
+{
+    g->scopes = realloc(g->scopes, sizeof *g->scopes * (size_t)(g->depth + 1));
+    g->scopes[g->depth++] = g->scope;
+    g->scope = scope;
+}
+
 void pith_scope(pith_graph *g, const char *format, ...)
 {
     char text[512];
@@ -103,14 +110,15 @@ void pith_scope(pith_graph *g, const char *format, ...)
     va_start(list, format);
     const int length = vsnprintf(text, sizeof text, format, list);
     va_end(list);
-    if (length >= (int)sizeof text) {
+    if (length >= (int)sizeof text)
         pith_graph_fail(g, "a scope's name of %d characters, fewer than %zu are allowed", length,
                         sizeof text);
-        return;
-    }
-    g->scopes = realloc(g->scopes, sizeof *g->scopes * (size_t)(g->depth + 1));
-    g->scopes[g->depth++] = g->scope;
-    g->scope = pith_keep(g, "%s%s.", g->scope, text);
+    else push_scope(g, pith_keep(g, "%s%s.", g->scope, text));
+}
+
+void pith_scope_root(pith_graph *g)
+{
+    if (!g->error) push_scope(g, "");
 }
 
 void pith_unscope(pith_graph *g)
@@ -224,6 +232,8 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
         if (!in[k]) n->n_in = k, good = pith_fail(n, "input %d is NULL", k);
         else if (in[k]->graph != g)
             n->n_in = k, good = pith_fail(n, "input %d is a node of another graph", k);
+        else if (pith_is_missing(in[k]))
+            n->n_in = k, good = pith_fail(n, "input %d is %s", k, in[k]->name);
         else if (in[k]->op->flags & PITH_NO_VALUE && op != &pith_op_group)
             good = pith_fail(n, "input %d is a group of writes, which has no value", k);
     }

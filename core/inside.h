@@ -175,6 +175,8 @@ struct pith_plan {
     int flags;
     int n_outputs;
     node **outputs;
+    const node **inputs; /* those it reads; NULL until somebody asks for them */
+    int n_inputs;
     int n;          /* nodes of the graph when the plan was made */
     int *canonical; /* node id -> id of the node that stands for it */
     bool *live;

@@ -277,3 +277,17 @@ node *pith_arange_(const char *at, pith_graph *g, int count)
     for (int k = 0; k < count; k++) x[k] = k;
     return n;
 }
+
+/* ---- what is missing ---- */
+
+static const pith_op op_missing = { "missing", .flags = PITH_LEAF | PITH_NO_VALUE | PITH_DISTINCT,
+                                    .no_grad = "it stands for what this run does not have" };
+
+node *pith_missing_(const char *at, pith_graph *g, const char *what)
+{
+    node *n = leaf(at, g, &op_missing, pith_keep(g, "%s", what), PITH_F32, 0, NULL);
+    for (int k = 0; k < PITH_MAX_DIMS; k++) n->dim[k] = 1;
+    return n;
+}
+
+bool pith_is_missing(const node *n) { return !n || n->op == &op_missing; }

@@ -118,6 +118,9 @@ void pith_use_averages(pith_graph *g, pith_store *store);
 /* Names made inside a scope start with it: pith_scope(g, "resblocks.%d", i) ... pith_unscope(g). */
 void pith_scope(pith_graph *g, const char *format, ...);
 void pith_unscope(pith_graph *g);
+/* Until pith_unscope names begin with nothing again: for what a function inside a scope makes on
+ * behalf of another. */
+void pith_scope_root(pith_graph *g);
 /* Call a function that builds graph so that errors inside name it and the caller's line:
  * PITH_CALL(g, clip_loss, (image, text, scale)). */
 #define PITH_CALL(g, function, arguments)                                                          \
@@ -163,6 +166,14 @@ pith_node *pith_const_(const char *at, pith_graph *g, double value);
 pith_node *pith_const_array_(const char *at, pith_graph *g, pith_dtype dtype, const void *data,
                              ...);
 pith_node *pith_arange_(const char *at, pith_graph *g, int n);
+
+/* Stands for something that this run does not have, where there would be NULL otherwise: "the text
+ * rows of teacher 0, and this run has no teacher". To hold one is no error. An op that reads one
+ * fails with the op's own place: "my.c:7: matmul: input 1 is the text rows of teacher 0, and ...".
+ * Its dims may be looked at: it has no axes, and every dim is 1. */
+#define pith_missing(g, what) pith_missing_(PITH_HERE, (g), (what))
+pith_node *pith_missing_(const char *at, pith_graph *g, const char *what);
+bool pith_is_missing(const pith_node *n); /* NULL is missing, too */
 
 /* Random numbers: Philox4x32-10. Key: the graph's seed and a hash of scope and ordinal; counter:
  * (pith_step, element). */
@@ -251,69 +262,6 @@ typedef struct {
 } pith_cotangent;
 int pith_cotangents(const pith_graph *g, const pith_cotangent **list);
 
-/* ---- training: compositions of the ops above (core/train/) ------------------------------------
- */
-
-/* pith_gather from a trained table (V, ...), declared to be all that is read of it: the table is
- * then trained by the rows that were drawn, in time and memory that do not grow with V. A row that
- * was not drawn keeps value and moments to the bit; a drawn one is decayed and moved as ever, with
- * bias correction by the number of all steps. */
-#define pith_gather_rows(table, ids) pith_gather_rows_(PITH_HERE, table, ids)
-pith_node *pith_gather_rows_(const char *at, pith_node *table, pith_node *ids);
-int pith_row_reads(const pith_graph *g, pith_node ***reads); /* what it returned so far */
-/* Does y depend on the table other than by pith_gather_rows? */
-bool pith_is_read_whole(const pith_node *y, const pith_node *table);
-/* As pith_grad, for params: where one is read by pith_gather_rows, out[k] is its gradient by rows,
- * to be handed to what follows as any other. A table also read whole is an error. */
-#define pith_gradients(loss, n, params, out) pith_gradients_(PITH_HERE, loss, n, params, out)
-bool pith_gradients_(const char *at, pith_node *loss, int n, pith_node *const *params,
-                     pith_node **out);
-/* A gradient by rows of one's own, of a table of `count` rows: n times ids i32 of any shape and
- * rows (ids.dims + (...)), joined to (N, ...). Rows of equal ids are summed at the id's first
- * position, in order; ids outside and repeated ones become -1, their rows 0. Result 1: those ids,
- * (N). */
-#define pith_row_gradient(n, rows, ids, count) pith_row_gradient_(PITH_HERE, n, rows, ids, count)
-pith_node *pith_row_gradient_(const char *at, int n, pith_node *const *rows, pith_node *const *ids,
-                              int count);
-bool pith_is_row_gradient(const pith_node *gradient);
-int pith_rows_of(const pith_node *row_gradient); /* the table's `count` */
-/* Writes rows to a table (V, ...) in place, as pith_assign does the whole, unless the scalar ok (or
- * NULL) is 0: what pith_update_rows and optimizers come to. `table`: a param or state, or what an
- * earlier pith_write_rows of it returned. */
-#define pith_write_rows(table, ids, rows, ok) pith_write_rows_(PITH_HERE, table, ids, rows, ok)
-pith_node *pith_write_rows_(const char *at, pith_node *table, pith_node *ids, pith_node *rows,
-                            pith_node *ok);
-
-/* Scales all gradients, in the array itself, so that their common norm is at most `limit` (0: any);
- * *norm is the norm before. */
-#define pith_clip_norm(n, gradients, limit, norm)                                                  \
-    pith_clip_norm_(PITH_HERE, n, gradients, limit, norm)
-bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit, pith_node **norm);
-/* 1 where the norm and every value that updates of the graph would write are finite, else 0. */
-#define pith_step_ok(norm) pith_step_ok_(PITH_HERE, norm)
-pith_node *pith_step_ok_(const char *at, pith_node *norm);
-/* Writes what the updates of the graph noted, unless ok is 0, and returns a group to put among a
- * plan's outputs, NULL without updates. Before the optimizer, which would overwrite what a value
- * may be an alias of. */
-#define pith_commit(g, ok) pith_commit_(PITH_HERE, g, ok)
-pith_node *pith_commit_(const char *at, pith_graph *g, pith_node *ok);
-/* Optimizers return a group to put among a plan's outputs. `lr`: a scalar node. `ok`: a scalar
- * node that is 0 when the step must leave everything as it was (pith_step_ok), or NULL. Moments are
- * states "adamw.m/NAME". */
-typedef struct {
-    double beta1, beta2, epsilon, weight_decay;
-} pith_adamw_options;
-#define pith_adamw(...) pith_adamw_(PITH_HERE, __VA_ARGS__)
-#define pith_sgd(...) pith_sgd_(PITH_HERE, __VA_ARGS__)
-pith_node *pith_adamw_(const char *at, int n, pith_node *const *params, pith_node *const *gradients,
-                       pith_node *lr, pith_adamw_options options, pith_node *ok);
-pith_node *pith_sgd_(const char *at, int n, pith_node *const *params, pith_node *const *gradients,
-                     pith_node *lr, double momentum, double weight_decay, pith_node *ok);
-/* ema/NAME <- decay ema/NAME + (1 - decay) new value; `updated` is what an optimizer returned. Of a
- * table trained by rows the averages of drawn rows move. */
-#define pith_ema(updated, decay, ok) pith_ema_(PITH_HERE, updated, decay, ok)
-pith_node *pith_ema_(const char *at, pith_node *updated, double decay, pith_node *ok);
-
 /* ---- plans ----------------------------------------------------------------------------------- */
 
 /* How a plan is made and run; zeros, or NULL, for the usual way. The device is that of the store.
@@ -333,6 +281,11 @@ void pith_plan_free(pith_plan *p);
 bool pith_use_gemm(const char *library);
 /* not copied: must live until the runs are over */
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
+/* The inputs that the plan reads, in order of creation; those that nothing needs are not among
+ * them, nor are samples, which feed themselves. *inputs lives as long as the graph. */
+int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
+/* the one of that name; NULL if the plan reads none */
+const pith_node *pith_plan_input(const pith_plan *p, const char *name);
 bool pith_run(pith_plan *p);
 /* valid until the store's next run or plan */
 const void *pith_value(const pith_plan *p, const pith_node *output);

@@ -19,6 +19,33 @@ bool pith_feed(pith_plan *p, const node *input, const void *data)
     return true;
 }
 
+/* Found once: plans are run often, and graphs are long. */
+int pith_plan_inputs(const pith_plan *plan, const node *const **inputs)
+{
+    pith_plan *p = (pith_plan *)(uintptr_t)plan;
+    if (!p->inputs) {
+        int n = 0;
+        for (int id = 0; id < p->n; id++)
+            n += p->live[id] && p->graph->nodes[id]->op == &pith_op_input;
+        p->inputs = pith_alloc(p->graph, sizeof *p->inputs * ((size_t)n + 1));
+        for (int id = 0; id < p->n; id++) {
+            const node *x = p->graph->nodes[id];
+            if (p->live[id] && x->op == &pith_op_input && !x->attr) p->inputs[p->n_inputs++] = x;
+        }
+    }
+    *inputs = p->inputs;
+    return p->n_inputs;
+}
+
+const node *pith_plan_input(const pith_plan *p, const char *name)
+{
+    const node *const *inputs;
+    const int n = pith_plan_inputs(p, &inputs);
+    for (int k = 0; k < n; k++)
+        if (strcmp(inputs[k]->name, name) == 0) return inputs[k];
+    return NULL;
+}
+
 /* The first element that is not finite, or -1. */
 static int64_t not_finite(const node *n, const void *data)
 {

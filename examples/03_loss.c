@@ -14,7 +14,7 @@
 
 enum { B = 4, D = 3 };
 
-/* The batch offers what there is (core/pith.h); what a loss does not mention costs nothing. As a
+/* The batch offers what there is (losses/loss.h); what a loss does not mention costs nothing. As a
  * file of its own this function, named `loss`, is all that `pith train --loss margin.c:m=0.2`
  * needs. */
 static pith_node *margin_loss(const pith_batch *b)
@@ -41,7 +41,9 @@ static pith_batch make_batch(pith_graph *g, const char *options)
 {
     static const pith_real image[B][D] = { { 1, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 }, { 1, 1, 1 } };
     static const pith_real text[B][D] = { { 4, 1, 0 }, { 0, 4, 1 }, { 2, 3, 3 }, { 1, 0, 4 } };
-    pith_batch b = { .graph = g, .scale = pith_const(g, 10), .options = options };
+    pith_batch b = pith_batch_new(g); /* everything is missing; what a loss may want is filled in */
+    b.scale = pith_const(g, 10);
+    b.options = options;
     b.image_raw = pith_const_array(g, PITH_F32, image, B, D);
     b.text_raw = pith_const_array(g, PITH_F32, text, B, D);
     b.image = pith_normalize(b.image_raw);

@@ -1,119 +1,119 @@
 /* 06_clip.c: a tiny CLIP, from pictures to retrieval, in a few seconds.
  *
- * What one learns here: how data, models and losses meet. A loader lays the captions of a batch one
- * after another, without padding, so batches differ in their number of tokens. Shapes are fixed in
- * a graph: each of the loader's few sizes gets a graph and a plan, all over the same weights.
+ * What one learns here: how data, models and losses meet. A split of a pack is a dataset.
+ * A loader draws batches from it and lays their captions one after another, without padding, so
+ * batches differ in their number of tokens. Shapes are fixed in a graph: for each of the loader's
+ * few sizes the training loop asks for a graph, makes a plan of it, and keeps both; all of them
+ * work on the same weights. Inputs are fed by their names.
  *
  *     build/06_clip */
 #include <stdlib.h>
-#include <unistd.h>
 #include <losses/losses.h>
 #include <models/models.h>
 #include <train/train.h>
 
-enum { SIDE = 16, BATCH = 64, STEPS = 200, SIZES = 6, MOST = 64 };
+enum { SIDE = 16, BATCH = 64, STEPS = 200 };
 
 typedef struct {
-    pith_graph *g;
-    pith_plan *plan;
-    clip_inputs in;
-    pith_batch towers;
-    pith_node *loss, *lr, *cosines;
-} program;
+    pith_store *store;
+    const clip_config *config;
+    pith_dataset *valid; /* pairs never trained on */
+    pith_loader_options loading;
+} lesson;
 
-/* For batches of `pairs` with `tokens`: a whole training step, or the two towers alone. */
-static program build(pith_store *store, const clip_config *c, int pairs, int tokens, bool training)
+/* All that a training needs to be told: the loss of a batch with so many tokens. */
+static pith_node *loss(void *context, pith_graph *g, int tokens)
 {
-    program p = { .g = pith_graph_new(store, 1) };
-    p.in = clip_inputs_new(p.g, c, pairs, tokens);
-    p.towers = clip_batch(p.g, c, &p.in);
-    p.cosines = pith_matmul_nt(p.towers.image, p.towers.text);
-    pith_node *out[] = { p.towers.image, p.towers.text, p.cosines };
-    if (training) {
-        pith_node **params, *gradients[MOST];
-        const int n = pith_params(p.g, &params);
-        p.loss = out[0] = clip_loss(&p.towers);
-        p.lr = pith_input(p.g, "lr", PITH_F32);
-        pith_grad(p.loss, n, params, gradients);
-        out[1] = pith_adamw(n, params, gradients, p.lr,
-                            (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.1 }, NULL);
-    }
-    p.plan = pith_plan_new(p.g, training ? 2 : 3, out, NULL);
-    return p;
+    const lesson *l = context;
+    const clip_inputs in = clip_inputs_new(g, l->config, BATCH, tokens);
+    const pith_batch b = clip_batch(g, l->config, &in);
+    return clip_loss(&b);
 }
 
-static void run(const program *p, const pith_host_batch *b)
+static void show(const lesson *l, const pith_host_batch *b, const pith_real *cosines)
 {
-    pith_feed(p->plan, p->in.pixels, b->pixels);
-    pith_feed(p->plan, p->in.ids, b->ids);
-    pith_feed(p->plan, p->in.positions, b->positions);
-    pith_feed(p->plan, p->in.offsets, b->offsets);
-    pith_feed(p->plan, p->in.last, b->last);
-    pith_run(p->plan);
-}
-
-/* Pictures and captions never trained on, all of them at once. `o` is a copy. */
-static void evaluate(pith_store *store, const clip_config *c, pith_loader_options o, int shown)
-{
-    o.split = PITH_VALID, o.shuffle = false, o.batch = 0;
-    for (int i = 0; i < o.pack->count; i++) o.batch += o.pack->split[i] == PITH_VALID;
-    pith_loader *loader = pith_loader_new(&o, 0);
-    const pith_host_batch *b = pith_loader_next(loader, &(double){ 0 });
-    program p = build(store, c, b->pairs, b->tokens, false);
-    run(&p, b);
-    const pith_real *image = pith_value(p.plan, p.towers.image);
-    const pith_real *text = pith_value(p.plan, p.towers.text);
-    const pith_retrieval r = pith_measure_retrieval(b->pairs, c->embed, image, text, b->caption_id);
-    printf("of %d pictures a caption's own is first: %.1f %% (chance %.1f), in five: %.1f (%.1f)\n",
-           r.pictures, 100 * r.recall[0][0], 100 * r.chance[0][0], 100 * r.recall[0][1],
-           100 * r.chance[0][1]);
-    for (int i = 0; i < shown; i++) {
-        const pith_real *row = (const pith_real *)pith_value(p.plan, p.cosines) + i * b->pairs;
+    for (int i = 0; i < 12; i++) {
+        const pith_real *row = cosines + i * b->pairs;
         int best = 0;
         for (int j = 1; j < b->pairs; j++) best = row[j] > row[best] ? j : best;
-        printf("    %-40s looks like: %s\n", o.pack->caption[b->index[i]],
-               o.pack->caption[b->index[best]]);
+        printf("    %-40s looks like: %s\n", l->valid->record(l->valid, b->index[i], 0).caption,
+               l->valid->record(l->valid, b->index[best], 0).caption);
     }
-    pith_plan_free(p.plan);
-    pith_graph_free(p.g);
+}
+
+/* Both towers alone, over all of the valid pairs at once. */
+static pith_retrieval measure(const lesson *l, bool shown)
+{
+    pith_loader_options o = l->loading;
+    o.dataset = l->valid, o.shuffle = false, o.batch = l->valid->count;
+    pith_loader *loader = pith_loader_new(&o, 0);
+    const pith_host_batch *b = pith_loader_next(loader, NULL);
+    pith_graph *g = pith_graph_new(l->store, 1);
+    const clip_inputs in = clip_inputs_new(g, l->config, b->pairs, b->tokens);
+    const pith_batch rows = clip_batch(g, l->config, &in);
+    pith_node *cosines = pith_matmul_nt(rows.image, rows.text);
+    pith_plan *plan = pith_plan_new(g, 3, (pith_node *[]){ rows.image, rows.text, cosines }, NULL);
+    pith_feed_batch(plan, b); /* every input that the plan reads, from the array of its name */
+    pith_run(plan);
+    const pith_retrieval r = pith_measure_retrieval(b->pairs, l->config->embed,
+                                                    pith_value(plan, rows.image),
+                                                    pith_value(plan, rows.text), b->caption_id);
+    if (shown) show(l, b, pith_value(plan, cosines));
+    pith_plan_free(plan);
+    pith_graph_free(g);
     pith_loader_free(loader);
+    return r;
+}
+
+static int evaluate(void *context, pith_metric *metrics)
+{
+    const pith_retrieval r = measure(context, false);
+    printf("of %d pictures a caption's own is first: %.1f %% (chance %.1f), in five: %.1f\n",
+           r.pictures, 100 * r.recall[0][0], 100 * r.chance[0][0], 100 * r.recall[0][1]);
+    metrics[0] = (pith_metric){ "first", r.recall[0][0] };
+    return 1;
 }
 
 int main(void)
 {
     /* Coloured shapes, drawn by rule, in one packed file that is mapped into memory. */
-    char path[] = "/tmp/pith-lesson-XXXXXX";
-    if (close(mkstemp(path)) || !pith_pack_shapes(path, SIDE, 2000, 1)) return 1;
+    char folder[] = "/tmp/pith-lesson-XXXXXX", path[64], run[64], clean[64];
+    if (!mkdtemp(folder)) return 1;
+    snprintf(path, sizeof path, "%s/shapes", folder);
+    snprintf(run, sizeof run, "%s/run", folder);
+    snprintf(clean, sizeof clean, "rm -r %s", folder);
+    pith_pack_shapes(path, SIDE, 2000, 1);
     pith_pack *pack = pith_pack_open(path);
+    pith_dataset *train = pith_pack_dataset(pack, PITH_TRAIN, SIDE);
     pith_tokenizer *words = pith_tokenizer_train(pack->count, pack->caption, 200);
     /* Patches of 4 x 4 and up to 20 tokens; both towers have 2 layers of width 48. */
     const clip_config c = clip_config_uniform(SIDE, 4, 48, 2, 16, 20, pith_tokenizer_size(words),
                                               48, 2, 3, 48);
-    pith_loader_options o = { pack, words, PITH_TRAIN, BATCH, c.context, SIDE, .shuffle = true };
-    for (int k = 0; k < 3; k++) o.mean[k] = c.mean[k], o.std[k] = c.std[k];
-
-    pith_store *store = pith_store_new();
-    program programs[SIZES] = { { 0 } };
-    int sizes[SIZES];
-    pith_loader *loader = pith_loader_new(&o, 0);
-    const int n = pith_loader_sizes(loader, sizes);
-    evaluate(store, &c, o, 0);
-    for (int step = 0; step < STEPS; step++) {
-        const pith_real lr = (pith_real)pith_lr(PITH_COSINE, 4e-3, step, 10, STEPS);
-        const pith_host_batch *b = pith_loader_next(loader, &(double){ 0 });
-        program *p = programs;
-        while (sizes[p - programs] != b->tokens) p++;
-        if (!p->plan) *p = build(store, &c, BATCH, b->tokens, true);
-        pith_feed(p->plan, p->lr, &lr);
-        run(p, b);
-        if (step % 40 == 39)
-            printf("    step %3d: loss %.3f\n", step + 1, pith_scalar(p->plan, p->loss));
-    }
-    evaluate(store, &c, o, 12);
-    for (int k = 0; k < n; k++) pith_plan_free(programs[k].plan), pith_graph_free(programs[k].g);
-    pith_loader_free(loader);
+    lesson l = { .store = pith_store_new(), .config = &c };
+    l.valid = pith_pack_dataset(pack, PITH_VALID, SIDE);
+    l.loading.dataset = train, l.loading.tokenizer = words;
+    l.loading.batch = BATCH, l.loading.context = c.context;
+    for (int k = 0; k < 3; k++) l.loading.mean[k] = c.mean[k], l.loading.std[k] = c.std[k];
+    const pith_task task = { .context = &l, .loss = loss, .evaluate = evaluate };
+    const pith_train_options o = { .directory = run,
+                                   .steps = STEPS,
+                                   .warmup = 10,
+                                   .lr = 4e-3,
+                                   .weight_decay = 0.1,
+                                   .beta1 = 0.9,
+                                   .beta2 = 0.98,
+                                   .epsilon = 1e-6,
+                                   .evaluate_every = 40,
+                                   .seed = 1 };
+    pith_train_result result;
+    evaluate(&l, &(pith_metric){ 0 });
+    pith_train(&task, l.store, &l.loading, &o, &result);
+    printf("the loss after %d steps: %.3f\n", STEPS, result.loss);
+    measure(&l, true);
+    pith_store_free(l.store);
+    pith_dataset_close(l.valid);
+    pith_dataset_close(train);
     pith_tokenizer_free(words);
     pith_pack_close(pack);
-    pith_store_free(store);
-    return unlink(path);
+    return system(clean);
 }

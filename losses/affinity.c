@@ -11,15 +11,16 @@
 pith_node *affinity_loss(const pith_batch *b)
 {
     const double forced = pith_option(b, "scale", 0), alpha = pith_option(b, "alpha", 1);
+    const pith_teacher *teacher = &b->teachers[0];
     pith_batch hard = *b;
     if (forced > 0) hard.scale = pith_const(b->graph, forced);
-    pith_node *s = hard.scale, *t = forced > 0 ? hard.scale : b->teacher_scale;
+    pith_node *s = hard.scale, *t = forced > 0 ? hard.scale : teacher->scale;
     pith_node *to_text =
         pith_soft_cross_entropy(pith_mul(pith_matmul_nt(b->image, b->text), s), /* (B, B) */
-                                pith_mul(pith_matmul_nt(b->teacher_image, b->teacher_text), t));
+                                pith_mul(pith_matmul_nt(teacher->image, teacher->text), t));
     pith_node *to_image =
         pith_soft_cross_entropy(pith_mul(pith_matmul_nt(b->text, b->image), s),
-                                pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image), t));
+                                pith_mul(pith_matmul_nt(teacher->text, teacher->image), t));
     pith_node *soft = pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
     if (alpha >= 1) return soft;
     return pith_add(pith_mul_scalar(soft, alpha),

@@ -9,8 +9,9 @@
 
 pith_node *feature_loss(const pith_batch *b)
 {
-    pith_node *u = loss_project(b, b->image_raw, b->image, b->teacher_image, "image");
-    pith_node *v = loss_project(b, b->text_raw, b->text, b->teacher_text, "text");
-    return pith_add(pith_mean(pith_square(pith_sub(u, b->teacher_image)), PITH_ALL),
-                    pith_mean(pith_square(pith_sub(v, b->teacher_text)), PITH_ALL));
+    const pith_teacher *teacher = &b->teachers[0];
+    pith_node *u = loss_project(b, b->image_raw, b->image, teacher->image, "image");
+    pith_node *v = loss_project(b, b->text_raw, b->text, teacher->text, "text");
+    return pith_add(pith_mean(pith_square(pith_sub(u, teacher->image)), PITH_ALL),
+                    pith_mean(pith_square(pith_sub(v, teacher->text)), PITH_ALL));
 }

@@ -9,19 +9,18 @@
 
 pith_node *gradient_loss(const pith_batch *b)
 {
-    if (!b->teacher_image || !b->teacher_text)
-        return pith_raise("the gradient loss wants a teacher"), NULL;
-    pith_batch student = *b, teacher = *b;
-    student.image = loss_project(b, b->image_raw, b->image, b->teacher_image, "image");
-    student.text = loss_project(b, b->text_raw, b->text, b->teacher_text, "text");
-    teacher.image = b->teacher_image;
-    teacher.text = b->teacher_text;
-    teacher.scale = b->teacher_scale;
-    pith_node *pulls[2], *models[2];
+    const pith_teacher *teacher = &b->teachers[0];
+    pith_batch student = *b, model = *b; /* the teacher in the student's place */
+    student.image = loss_project(b, b->image_raw, b->image, teacher->image, "image");
+    student.text = loss_project(b, b->text_raw, b->text, teacher->text, "text");
+    model.image = teacher->image;
+    model.text = teacher->text;
+    model.scale = teacher->scale;
+    pith_node *pulls[2], *wanted[2];
     pith_grad(PITH_CALL(b->graph, clip_loss, (&student)), 2,
               ((pith_node *[]){ student.image, student.text }), pulls);
-    pith_grad(PITH_CALL(b->graph, clip_loss, (&teacher)), 2,
-              ((pith_node *[]){ teacher.image, teacher.text }), models);
-    return pith_add(pith_mean(pith_square(pith_sub(pulls[0], pith_detach(models[0]))), PITH_ALL),
-                    pith_mean(pith_square(pith_sub(pulls[1], pith_detach(models[1]))), PITH_ALL));
+    pith_grad(PITH_CALL(b->graph, clip_loss, (&model)), 2,
+              ((pith_node *[]){ model.image, model.text }), wanted);
+    return pith_add(pith_mean(pith_square(pith_sub(pulls[0], pith_detach(wanted[0]))), PITH_ALL),
+                    pith_mean(pith_square(pith_sub(pulls[1], pith_detach(wanted[1]))), PITH_ALL));
 }

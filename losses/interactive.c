@@ -11,13 +11,14 @@
 
 pith_node *interactive_loss(const pith_batch *b)
 {
+    const pith_teacher *teacher = &b->teachers[0];
     pith_node *t = pith_clamp_param(pith_param(b->graph, "scale", PITH_CONSTANT, log(1 / 0.07)), 0,
                                     log(100));
     pith_node *c = pith_option(b, "raw", 0) != 0 ? t : pith_exp(t);
-    pith_node *u = loss_project(b, b->image_raw, b->image, b->teacher_image, "image");
-    pith_node *v = loss_project(b, b->text_raw, b->text, b->teacher_text, "text");
+    pith_node *u = loss_project(b, b->image_raw, b->image, teacher->image, "image");
+    pith_node *v = loss_project(b, b->text_raw, b->text, teacher->text, "text");
     pith_node *own = pith_arange(b->graph, b->image->dim[0]);
-    pith_node *to_text = pith_cross_entropy(pith_mul(pith_matmul_nt(u, b->teacher_text), c), own);
-    pith_node *to_image = pith_cross_entropy(pith_mul(pith_matmul_nt(v, b->teacher_image), c), own);
+    pith_node *to_text = pith_cross_entropy(pith_mul(pith_matmul_nt(u, teacher->text), c), own);
+    pith_node *to_image = pith_cross_entropy(pith_mul(pith_matmul_nt(v, teacher->image), c), own);
     return pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
 }

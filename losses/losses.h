@@ -37,7 +37,7 @@ typedef struct pith_loss_spec pith_loss_spec;
 pith_loss_spec *pith_loss_parse(const char *text, const char *work); /* NULL after an error */
 /* NULL after an error that is no node's */
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b);
-/* of the named ones; a file may look at teacher_image itself */
+/* of the named ones; a file may look at teachers[0] itself */
 bool pith_loss_wants_teacher(const pith_loss_spec *s);
 void pith_loss_free(pith_loss_spec *s);
 

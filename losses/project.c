@@ -6,7 +6,8 @@
 pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
                         const pith_node *teacher, const char *name)
 {
-    if (!teacher || teacher->ndim != 2 || unit->ndim != 2 || unit->dim[1] == teacher->dim[1])
+    if (pith_is_missing(teacher) || teacher->ndim != 2 || unit->ndim != 2 ||
+        unit->dim[1] == teacher->dim[1])
         return unit;
     const int in = unit->dim[1], out = teacher->dim[1];
     pith_scope(b->graph, "%s", name);

@@ -15,11 +15,12 @@ static pith_node *divergence(pith_node *teacher, pith_node *student) /* logits (
 
 pith_node *relational_loss(const pith_batch *b)
 {
-    pith_node *to_text = divergence(pith_mul(pith_matmul_nt(b->teacher_image, b->teacher_text),
-                                             b->teacher_scale),
+    const pith_teacher *teacher = &b->teachers[0];
+    pith_node *to_text = divergence(pith_mul(pith_matmul_nt(teacher->image, teacher->text),
+                                             teacher->scale),
                                     pith_mul(pith_matmul_nt(b->image, b->text), b->scale));
-    pith_node *to_image = divergence(pith_mul(pith_matmul_nt(b->teacher_text, b->teacher_image),
-                                              b->teacher_scale),
+    pith_node *to_image = divergence(pith_mul(pith_matmul_nt(teacher->text, teacher->image),
+                                              teacher->scale),
                                      pith_mul(pith_matmul_nt(b->text, b->image), b->scale));
     return pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
 }

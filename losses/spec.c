@@ -115,18 +115,22 @@ bool pith_loss_wants_teacher(const pith_loss_spec *s)
     return false;
 }
 
-static pith_node *build_term(const term *t, const pith_batch *b)
+static pith_node *build_term(const term *t, const pith_batch *b, pith_view *second)
 {
     pith_batch own = *b;
     own.options = t->options;
+    own.second = second;
+    const pith_teacher *teacher = &b->teachers[0];
     if (t->entry && t->entry->teacher &&
-        (!b->teacher_image || !b->teacher_text || !b->teacher_scale))
+        (pith_is_missing(teacher->image) || pith_is_missing(teacher->text) ||
+         pith_is_missing(teacher->scale)))
         return pith_raise("loss %s wants a teacher", t->name), NULL;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, PITH_HERE);
     pith_node *y = pith_leave(b->graph, t->function(&own));
     pith_unscope(b->graph);
     if (!y) return pith_raise("loss %s returned no node", t->name), NULL;
+    if (pith_is_missing(y)) return pith_raise("loss %s returned %s", t->name, y->name), NULL;
     if (pith_size(y) != 1)
         return pith_raise("loss %s returned %zu numbers, expected a scalar", t->name, pith_size(y)),
                NULL;
@@ -136,8 +140,9 @@ static pith_node *build_term(const term *t, const pith_batch *b)
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
 {
     pith_node *sum = NULL;
+    pith_view second = { 0 }; /* one for all terms */
     for (int k = 0; k < s->n; k++) {
-        pith_node *y = build_term(&s->terms[k], b);
+        pith_node *y = build_term(&s->terms[k], b, &second);
         if (!y) return NULL;
         if (s->n > 1) pith_watch(y, s->terms[k].name);
         if (s->terms[k].weight != 1) y = pith_mul_scalar(y, s->terms[k].weight);

@@ -16,7 +16,9 @@ clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int 
         .last = pith_input(g, "last", PITH_I32, pairs),
         .caption_id = pith_input(g, "caption_id", PITH_I32, pairs),
         .label = pith_input(g, "label", PITH_I32, pairs),
+        .index = pith_input(g, "index", PITH_I32, pairs),
         .progress = pith_input(g, "progress", PITH_F32),
+        .epoch = pith_input(g, "epoch", PITH_I32),
     };
 }
 
@@ -26,21 +28,38 @@ pith_node *clip_logit_scale(pith_graph *g)
     return pith_clamp_param(pith_no_weight_decay(t), 0, log(100));
 }
 
+static pith_view make_view(const pith_batch *b)
+{
+    const clip_config *c = b->model;
+    const clip_inputs *in = b->inputs;
+    pith_graph *g = b->graph;
+    pith_node *pixels = pith_input(g, "second_pixels", PITH_F32, in->pairs, 3, c->image_size,
+                                   c->image_size);
+    pith_view v = { .image_features = PITH_CALL(g, clip_image_features, (g, c, pixels)) };
+    v.image_raw = PITH_CALL(g, clip_project_image, (g, c, v.image_features));
+    v.image = pith_normalize(v.image_raw);
+    return v;
+}
+
 pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in)
 {
-    pith_batch b = {
-        .graph = g,
-        .image_raw = PITH_CALL(g, clip_image, (g, c, in->pixels)),
-        .text_raw = PITH_CALL(g, clip_text, (g, c, in)),
-        .scale = pith_exp(clip_logit_scale(g)),
-        .teacher_image = in->teacher_image,
-        .teacher_text = in->teacher_text,
-        .caption_id = in->caption_id,
-        .label = in->label,
-        .progress = in->progress,
-    };
+    pith_batch b = pith_batch_new(g);
+    b.image_features = PITH_CALL(g, clip_image_features, (g, c, in->pixels));
+    b.image_raw = PITH_CALL(g, clip_project_image, (g, c, b.image_features));
+    b.text_features = PITH_CALL(g, clip_text_features, (g, c, in));
+    b.text_raw = PITH_CALL(g, clip_project_text, (g, c, b.text_features));
+    b.scale = pith_exp(clip_logit_scale(g));
     b.image = pith_normalize(b.image_raw);
     b.text = pith_normalize(b.text_raw);
+    b.caption_id = in->caption_id;
+    b.label = in->label;
+    b.index = in->index;
+    b.samples = in->samples;
+    b.progress = in->progress;
+    b.epoch = in->epoch;
+    b.make_view = make_view;
+    b.model = c;
+    b.inputs = in;
     return b;
 }
 

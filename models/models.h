@@ -30,15 +30,16 @@ typedef struct {
 /* What a batch of B pairs feeds. The tokens of its captions lie one after another: N of them. */
 typedef struct {
     int pairs, tokens;
+    int samples;                /* in the training data; 0 unless the caller knows */
     pith_node *pixels;          /* (B, 3, size, size), normalised */
     pith_node *ids, *positions; /* (N) i32 */
     pith_node *offsets;         /* (B+1) i32 */
     pith_node *last; /* (B) i32: row of each end-of-text token, the last one of its caption */
-    pith_node *caption_id, *label; /* (B) i32 */
-    pith_node *progress;           /* scalar */
-    /* (B, D') stored unit rows; NULL until the caller makes them */
-    pith_node *teacher_image, *teacher_text;
+    pith_node *caption_id, *label, *index; /* (B) i32 */
+    pith_node *progress;                   /* scalar */
+    pith_node *epoch;                      /* i32 scalar */
 } clip_inputs;
+/* Every input is called as its field is. */
 clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int tokens);
 
 /* Raw embeddings (B, embed), before normalising. Only the pooled token of a tower's last block gets
@@ -47,7 +48,9 @@ pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels);
 pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in);
 /* The param, ln of the multiplier: starts at ln(1/0.07), clamped to [0, ln 100]. */
 pith_node *clip_logit_scale(pith_graph *g);
-/* Everything a loss may want; the teacher's rows as `in` has them, its scale left NULL. */
+/* What a loss may want of the model and the batch; teachers are the caller's to add. For the sake
+ * of pith_second_view, which makes an input "second_pixels", `c` and `in` must live until the
+ * losses are built. */
 pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in);
 
 /* Makes a config of equal layers; heads = width / head_width, FFN = 4 width; CLIP's mean and std.

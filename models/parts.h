@@ -11,6 +11,12 @@ typedef struct {
     double in_proj, out_proj, c_fc, c_proj;
 } clip_initial;
 
+/* A tower before and after its projection: (B, width), and of that (B, embed). */
+pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *pixels);
+pith_node *clip_project_image(pith_graph *g, const clip_config *c, pith_node *features);
+pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_inputs *in);
+pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *features);
+
 /* Layer norm with `name`.weight and `name`.bias over x (..., width). */
 pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width);
 

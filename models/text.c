@@ -4,7 +4,7 @@
 #include <math.h>
 #include "parts.h"
 
-pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in)
+pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_inputs *in)
 {
     const clip_tower *t = &c->text;
     const int D = t->width;
@@ -16,7 +16,17 @@ pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in)
                             pith_gather(positions, in->positions)); /* (N, D) */
     const clip_initial initial = { deviation, deep, 1 / sqrt(2.0 * D), deep };
     x = clip_blocks(g, t, c->quick_gelu, x, in->offsets, in->last, true, initial);
-    x = clip_norm(g, "ln_final", x, D); /* (B, D) */
-    pith_node *w = pith_param(g, "text_projection", PITH_NORMAL, deviation, D, c->embed);
-    return pith_matmul(x, w);
+    return clip_norm(g, "ln_final", x, D); /* (B, D) */
+}
+
+pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *features)
+{
+    const int D = c->text.width;
+    pith_node *w = pith_param(g, "text_projection", PITH_NORMAL, 1 / sqrt(D), D, c->embed);
+    return pith_matmul(features, w);
+}
+
+pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in)
+{
+    return clip_project_text(g, c, clip_text_features(g, c, in));
 }

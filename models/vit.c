@@ -27,7 +27,7 @@ static pith_node *embed_patches(pith_graph *g, const clip_config *c, pith_node *
     return pith_reshape(pith_linear(x, pith_reshape(w, D, 3 * p * p), NULL), B, grid * grid, D);
 }
 
-pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels)
+pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *pixels)
 {
     const int B = pixels->dim[0], D = c->vision.width, grid = c->image_size / c->patch,
               T = grid * grid + 1;
@@ -42,7 +42,20 @@ pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels)
     x = clip_blocks(g, &c->vision, c->quick_gelu, x, multiples(g, B + 1, T), multiples(g, B, T),
                     false, (clip_initial){ 0, 0, 0, 0 });
     x = clip_norm(g, "ln_post", x, D); /* (B, D) */
-    x = pith_matmul(x, pith_param(g, "proj", PITH_NORMAL, deviation, D, c->embed));
     pith_unscope(g);
     return x;
+}
+
+pith_node *clip_project_image(pith_graph *g, const clip_config *c, pith_node *features)
+{
+    const int D = c->vision.width;
+    pith_scope(g, "visual");
+    pith_node *w = pith_param(g, "proj", PITH_NORMAL, 1 / sqrt(D), D, c->embed);
+    pith_unscope(g);
+    return pith_matmul(features, w);
+}
+
+pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels)
+{
+    return clip_project_image(g, c, clip_image_features(g, c, pixels));
 }

@@ -10,10 +10,9 @@ enum { SIDE = 4, PAIRS = 60, BATCH = 8, STEPS = 40, WIDTH = 6, CLASSES = 3 };
 
 typedef struct {
     pith_store *store;
-    int sizes[8], n_sizes;
-    pith_node *pixels[8], *ids[8], *last[8], *label[8];
+    int n_sizes;                  /* how many sizes of batch there were */
     int steps, stop_at, bad_from; /* -1: never */
-    pith_real bad[BATCH * 3 * SIDE * SIDE];
+    pith_real weight;             /* fed: 1, or NaN in bad steps */
 } scene;
 
 static void make_pack(const char *path)
@@ -34,12 +33,12 @@ static void make_pack(const char *path)
 static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
 {
     scene *w = context;
-    const int k = w->n_sizes++;
-    w->sizes[k] = tokens;
-    node *pixels = w->pixels[k] = pith_input(g, "pixels", PITH_F32, BATCH, 3, SIDE, SIDE);
-    node *ids = w->ids[k] = pith_input(g, "ids", PITH_I32, tokens);
-    node *last = w->last[k] = pith_input(g, "last", PITH_I32, BATCH);
-    node *label = w->label[k] = pith_input(g, "label", PITH_I32, BATCH);
+    w->n_sizes++;
+    node *pixels = pith_input(g, "pixels", PITH_F32, BATCH, 3, SIDE, SIDE);
+    node *ids = pith_input(g, "ids", PITH_I32, tokens);
+    node *last = pith_input(g, "last", PITH_I32, BATCH);
+    node *label = pith_input(g, "label", PITH_I32, BATCH);
+    node *weight = pith_input(g, "weight", PITH_F32);
     node *table = pith_param(g, "table", PITH_NORMAL, 0.1, 600, WIDTH);
     node *in = pith_param(g, "in", PITH_NORMAL, 0.1, WIDTH, 3 * SIDE * SIDE);
     node *out = pith_param(g, "out", PITH_NORMAL, 0.1, CLASSES, WIDTH);
@@ -49,23 +48,20 @@ static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
     node *read = pith_gather(pith_gather(table, ids), last);
     node *hidden = pith_dropout(pith_add(seen, read), 0.1);
     pith_watch(pith_mean(pith_square(hidden), PITH_ALL), "activity");
-    return pith_mean(pith_cross_entropy(pith_linear(hidden, out, bias), label), PITH_ALL);
+    node *losses = pith_cross_entropy(pith_linear(hidden, out, bias), label);
+    return pith_mean(pith_mul(losses, weight), PITH_ALL);
 }
 
-static bool colour_feed(void *context, pith_plan *plan, const pith_graph *g,
-                        const pith_host_batch *b, const pith_real *progress)
+/* Called once a step, for the weight. */
+static const void *colour_fetch(void *context, const char *name, const pith_host_batch *b)
 {
     scene *w = context;
-    int k = 0;
-    (void)g;
-    while (w->sizes[k] != b->tokens) k++;
-    assert_in_range(*progress * STEPS, 0, STEPS);
+    (void)b;
+    if (strcmp(name, "weight") != 0) return NULL;
     if (w->steps == w->stop_at) raise(SIGINT);
-    const bool bad = w->bad_from >= 0 && w->steps >= w->bad_from;
+    w->weight = (pith_real)(w->bad_from >= 0 && w->steps >= w->bad_from ? (double)NAN : 1);
     w->steps++;
-    return pith_feed(plan, w->pixels[k], bad ? w->bad : b->pixels) &&
-           pith_feed(plan, w->ids[k], b->ids) && pith_feed(plan, w->last[k], b->last) &&
-           pith_feed(plan, w->label[k], b->label);
+    return &w->weight;
 }
 
 static int colour_evaluate(void *context, pith_metric *m)

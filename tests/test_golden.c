@@ -85,9 +85,10 @@ static golden begin(const char *expected, const char *spec, bool quick_gelu)
     pith_use_store(t.g, t.teacher, "", true);
     const pith_batch other = clip_batch(t.g, &teacher, &t.inputs);
     pith_leave_store(t.g);
-    t.batch.teacher_image = pith_detach(other.image);
-    t.batch.teacher_text = pith_detach(other.text);
-    t.batch.teacher_scale = pith_detach(other.scale);
+    pith_teacher *one = pith_add_teacher(&t.batch, teacher.embed);
+    one->image = pith_detach(other.image);
+    one->text = pith_detach(other.text);
+    one->scale = pith_detach(other.scale);
     pith_loss_spec *parsed = pith_loss_parse(spec, "build");
     assert_non_null(parsed);
     t.loss = pith_loss_build(parsed, &t.batch);

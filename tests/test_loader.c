@@ -5,6 +5,7 @@
 #include "core/data/parts.h"
 
 static pith_pack *pack;
+static pith_dataset *train, *combination;
 static pith_tokenizer *tokenizer;
 static const pith_augment strong = {
     .crop = 0.5,
@@ -25,6 +26,8 @@ static int setup(void **state)
 {
     if (make_place(state) || !pith_pack_shapes(path_of("shapes"), 16, 600, 3)) return -1;
     pack = pith_pack_open(path_of("shapes"));
+    train = pith_pack_dataset(pack, PITH_TRAIN, 16);
+    combination = pith_pack_dataset(pack, pith_pack_split(pack, "combination"), 16);
     tokenizer = pack ? pith_tokenizer_train(pack->count, pack->caption, 100) : NULL;
     return tokenizer ? 0 : -1;
 }
@@ -32,6 +35,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     pith_tokenizer_free(tokenizer);
+    pith_dataset_close(train);
+    pith_dataset_close(combination);
     pith_pack_close(pack);
     return remove_place(state);
 }
@@ -39,12 +44,10 @@ static int teardown(void **state)
 static pith_loader_options options(int threads)
 {
     return (pith_loader_options){
-        .pack = pack,
+        .dataset = train,
         .tokenizer = tokenizer,
-        .split = PITH_TRAIN,
         .batch = 32,
         .context = 20,
-        .size = 16,
         .mean = { 0.5, 0.4, 0.3 },
         .std = { 0.2, 0.3, 0.4 },
         .augment = strong,
@@ -53,6 +56,8 @@ static pith_loader_options options(int threads)
         .threads = threads,
     };
 }
+
+static int place_of(const pith_dataset *s, int index) { return s->record(s, index, 0).place; }
 
 static uint64_t fingerprint(const pith_host_batch *b, int batch, int size)
 {
@@ -65,6 +70,7 @@ static uint64_t fingerprint(const pith_host_batch *b, int batch, int size)
     h = pith_hash_bytes(h, b->caption_id, sizeof(int) * n);
     h = pith_hash_bytes(h, b->label, sizeof(int) * n);
     h = pith_hash_bytes(h, b->index, sizeof(int) * n);
+    h = pith_hash_bytes(h, &b->epoch, sizeof b->epoch);
     return pith_hash_bytes(h, &b->sample, sizeof b->sample);
 }
 
@@ -106,10 +112,13 @@ static void an_epoch_holds_each_pair_once(void **state)
         for (int64_t k = 0; k < batches; k++) {
             const pith_host_batch *b = pith_loader_next(l, NULL);
             assert_int_equal(b->sample, 7 * (epoch * batches + k));
+            assert_int_equal(b->epoch, epoch);
             if (k == 0 && epoch < 2) memcpy(order[epoch], b->index, sizeof order[epoch]);
             for (int i = 0; i < 7; i++) {
-                assert_int_equal(pack->split[b->index[i]], PITH_TRAIN);
-                assert_int_equal(b->label[i], pack->label[b->index[i]]);
+                assert_in_range(b->index[i], 0, train->count - 1);
+                const int place_in_pack = place_of(train, b->index[i]);
+                assert_int_equal(pack->split[place_in_pack], PITH_TRAIN);
+                assert_int_equal(b->label[i], pack->label[place_in_pack]);
                 assert_int_equal(++seen[b->index[i]] <= epoch + 1, 1);
             }
         }
@@ -136,14 +145,14 @@ static void batches_are_packed(void **state)
         for (int s = 0; s < n; s++) known = known || b->tokens == sizes[s];
         assert_true(known && b->offsets[32] <= b->tokens && b->pairs == 32);
         for (int i = 0; i < 32; i++) {
-            const char *text = pack->caption[b->index[i]];
+            const char *text = pack->caption[place_of(train, b->index[i])];
             const int size = pith_encode(tokenizer, text, 20, ids), from = b->offsets[i];
             assert_int_equal(b->offsets[i + 1] - from, size);
             assert_memory_equal(b->ids + from, ids, sizeof(int) * (size_t)size);
             assert_int_equal(b->positions[from], 0);
             assert_int_equal(b->positions[b->last[i]], size - 1);
             int first = 0;
-            while (strcmp(pack->caption[b->index[first]], text) != 0) first++;
+            while (strcmp(pack->caption[place_of(train, b->index[first])], text) != 0) first++;
             assert_int_equal(b->caption_id[i], first);
         }
         for (int t = b->offsets[32]; t < b->tokens; t++)
@@ -158,20 +167,23 @@ static void evaluation_goes_through_once(void **state)
     pith_loader_options o = options(2);
     o.augment = (pith_augment){ 0 };
     o.shuffle = false;
-    o.split = pith_pack_split(pack, "combination");
-    assert_int_equal(o.split, 3);
+    o.dataset = combination;
+    assert_string_equal(combination->split, "combination");
     pith_loader *l = pith_loader_new(&o, 0);
     const pith_host_batch *b;
     int pairs = 0, expected = 0, last = -1;
-    for (int i = 0; i < pack->count; i++) expected += pack->split[i] == o.split;
+    for (int i = 0; i < pack->count; i++) expected += pack->split[i] == 3;
     assert_true(expected > 33 && expected % 32 != 0); /* so that the last batch is padded */
     while ((b = pith_loader_next(l, NULL))) {
         for (int i = 0; i < 32; i++) {
-            if (i < b->pairs) assert_true(b->index[i] > last), last = b->index[i];
-            else assert_int_equal(b->index[i], b->index[i % b->pairs]);
+            const int real_row = i % b->pairs; /* padding repeats the first rows */
+            if (i < b->pairs) assert_int_equal(b->index[i], ++last);
+            else assert_int_equal(b->index[i], -1);
+            assert_int_equal(b->label[i], b->label[real_row]);
+            const int from = place_of(combination, b->index[real_row]);
             for (size_t k = 0; k < 768; k++) {
                 const size_t c = k / 256;
-                const double x = pack->pixels[768 * (size_t)b->index[i] + k] / 255.0,
+                const double x = pack->pixels[768 * (size_t)from + k] / 255.0,
                              got = b->pixels[768 * (size_t)i + k];
                 assert_true(fabs(got - (x - o.mean[c]) / o.std[c]) < 1e-5);
             }
@@ -180,6 +192,8 @@ static void evaluation_goes_through_once(void **state)
     }
     assert_null(pith_loader_next(l, NULL));
     assert_int_equal(pairs, expected);
+    assert_int_equal(combination->count, expected);
+    assert_int_equal(pith_loader_tokens(l), 0);
     pith_loader_free(l);
     o.batch = 1000; /* one batch, all but a few rows repeated */
     l = pith_loader_new(&o, 0);
@@ -214,20 +228,22 @@ static void pictures_are_resized_once(void **state)
 {
     (void)state;
     pith_loader_options o = options(0);
-    o.size = 24;
+    pith_dataset *large = pith_pack_dataset(pack, PITH_TRAIN, 24);
+    o.dataset = large;
     o.batch = 4;
     o.augment = (pith_augment){ 0 };
     pith_loader *l = pith_loader_new(&o, 0);
     const pith_host_batch *b = pith_loader_next(l, NULL);
     uint8_t in[768], out[3 * 24 * 24];
     for (size_t k = 0; k < 768; k++)
-        in[k] = pack->pixels[768 * (size_t)b->index[2] + k % 3 * 256 + k / 3];
+        in[k] = pack->pixels[768 * (size_t)place_of(large, b->index[2]) + k % 3 * 256 + k / 3];
     assert_true(pith_resize(in, 16, 16, out, 24, 24));
     for (size_t k = 0; k < 576; k++)
         for (size_t c = 0; c < 3; c++)
             assert_true(fabs(b->pixels[2 * 1728 + c * 576 + k] -
                              (out[3 * k + c] / 255.0 - o.mean[c]) / o.std[c]) < 1e-5);
     pith_loader_free(l);
+    pith_dataset_close(large);
 }
 
 static void views_stay_in_range(void **state)
@@ -296,13 +312,16 @@ static void refuses_bad_options(void **state)
 {
     (void)state;
     pith_loader_options o = options(0);
-    o.split = 9;
+    assert_null(pith_pack_dataset(pack, 9, 16));
+    said("there is no split 9: the set has 4");
+    assert_null(pith_pack_dataset(pack, PITH_TRAIN, 0));
+    said("pictures of side 0 are asked for: 1 to 4096");
+    pith_dataset *empty = pith_pack_dataset(pack, PITH_TEST, 16);
+    o.dataset = empty;
     assert_null(pith_loader_new(&o, 0));
-    assert_non_null(strstr(pith_error(), "there is no split 9: the set has 4"));
-    o.split = PITH_TEST;
-    assert_null(pith_loader_new(&o, 0));
-    assert_non_null(strstr(pith_error(), "the split \"test\" has no pairs"));
-    o.split = PITH_TRAIN;
+    said("the split \"test\" has no pairs");
+    pith_dataset_close(empty);
+    o.dataset = train;
     o.batch = 5000;
     assert_null(pith_loader_new(&o, 0));
     assert_non_null(strstr(pith_error(), "a batch of 5000 is more than the"));

@@ -44,4 +44,34 @@ sed 's/matmul_nt(b->image, b->text)/matmul(b->image, b->text)/' "$work/hinge.c" 
 wanted "shape.c:4: matmul: inner sizes differ: 24 against 16"
 wanted "input 0 (16, 24)"
 wanted "input 1 (16, 24)"
-echo "a loss in a file trains, resumes with its own parameter, and its errors name its lines"
+# What the data give beside pictures and words: a row a training sample, the epoch, a second view, a tower's features.
+cat >"$work/seen.c" <<'C'
+#include <loss.h>
+pith_node *loss(const pith_batch *b)
+{
+    pith_node *rows = pith_param(b->graph, "rows", PITH_NORMAL, 0.1, b->samples, b->image_features->dim[1]);
+    pith_node *near = pith_dot(pith_normalize(b->image_features), pith_normalize(pith_gather(rows, b->index)));
+    pith_node *same = pith_dot(b->image, pith_second_view(b).image);
+    pith_watch(pith_cast(b->epoch, PITH_F32), "epoch");
+    return pith_neg(pith_add(near, same));
+}
+C
+train --loss "$work/seen.c" --steps 40 --save-every 20 --out "$work/seen" || { cat "$work/log"; exit 1; }
+samples=$(grep -o '"pairs": [0-9]*' "$work/seen/run.json" | tr -dc 0-9)
+grep -aq "loss.seen.rows\":{[^}]*\"shape\":\[$samples,32\]" "$work/seen/latest/weights.safetensors" ||
+    { echo "there is no row for each of $samples samples"; exit 1; }
+steps=$((samples / 16))
+grep "\"step\":$steps," "$work/seen/metrics.jsonl" | grep -q '"epoch":0.0' && grep "\"step\":$((steps + 1))," "$work/seen/metrics.jsonl" |
+    grep -q '"epoch":1.0' || { echo "epochs of $steps steps are not counted"; exit 1; }
+train --loss "$work/seen.c" --steps 20 --out "$work/two" && train --resume "$work/two" --steps 40 || { cat "$work/log"; exit 1; }
+cmp "$work/seen/open_clip_model.safetensors" "$work/two/open_clip_model.safetensors"
+"$pith" check "$work/seen.c" >"$work/log" || { cat "$work/log"; exit 1; }
+wanted "second image "
+wanted "image features "
+
+# What is missing is told with the loss's own line.
+sed 's/b->image, pith_second_view(b).image/b->image, b->teachers[0].text/' "$work/seen.c" >"$work/taught.c"
+! train --loss "$work/taught.c" --steps 2 --out "$work/taught" || { echo "a loss had a teacher that was not there"; exit 1; }
+wanted "taught.c:6: dot: input 1 is the text rows of teacher 0, and this run has no teacher"
+
+echo "a loss in a file trains, resumes with its own parameter, sees all there is, and its errors name its lines"

@@ -15,11 +15,14 @@ static pith_node *filled(pith_graph *g, int width, double phase)
 /* A batch without a teacher, or with one that has no scale. */
 static pith_batch make_batch(pith_graph *g, int teacher_width)
 {
-    pith_batch b = {
-        .graph = g, .image = filled(g, D, 1), .text = filled(g, D, 2), .scale = pith_const(g, 5)
-    };
-    if (teacher_width)
-        b.teacher_image = filled(g, teacher_width, 3), b.teacher_text = filled(g, teacher_width, 4);
+    pith_batch b = pith_batch_new(g);
+    b.image = filled(g, D, 1);
+    b.text = filled(g, D, 2);
+    b.scale = pith_const(g, 5);
+    if (!teacher_width) return b;
+    pith_teacher *teacher = pith_add_teacher(&b, teacher_width);
+    teacher->image = filled(g, teacher_width, 3);
+    teacher->text = filled(g, teacher_width, 4);
     return b;
 }
 
@@ -137,12 +140,13 @@ static void a_files_errors_reach_the_user(void **state)
     pith_graph *g = pith_graph_new(s, 1);
     const pith_batch b = make_batch(g, 6);
     pith_loss_spec *spec = pith_loss_parse(
-        write_file("wrong.c",
-                   "#include <loss.h>\n"
-                   "pith_node *loss(const pith_batch *b)\n"
-                   "{\n"
-                   "    return pith_mean(pith_matmul_nt(b->image, b->teacher_text), PITH_ALL);\n"
-                   "}\n"),
+        write_file(
+            "wrong.c",
+            "#include <loss.h>\n"
+            "pith_node *loss(const pith_batch *b)\n"
+            "{\n"
+            "    return pith_mean(pith_matmul_nt(b->image, b->teachers[0].text), PITH_ALL);\n"
+            "}\n"),
         place);
     assert_non_null(spec);
     pith_loss_build(spec, &b);

@@ -224,16 +224,17 @@ static pith_node *filled(pith_graph *g, pith_store *s, const char *name, int wid
 
 static pith_batch make_batch(pith_graph *g, pith_store *s, int teacher_width)
 {
-    pith_batch b = { .graph = g,
-                     .image_raw = filled(g, s, "image", D, false),
-                     .text_raw = filled(g, s, "text", D, false) };
+    pith_batch b = pith_batch_new(g);
+    b.image_raw = filled(g, s, "image", D, false);
+    b.text_raw = filled(g, s, "text", D, false);
     b.image = pith_normalize(b.image_raw);
     b.text = pith_normalize(b.text_raw);
     b.scale = pith_exp(pith_param(g, "logit_scale", PITH_CONSTANT, 1.5));
     if (!teacher_width) return b;
-    b.teacher_image = pith_detach(filled(g, s, "teacher_image", teacher_width, true));
-    b.teacher_text = pith_detach(filled(g, s, "teacher_text", teacher_width, true));
-    b.teacher_scale = pith_const(g, TEACHER_SCALE);
+    pith_teacher *teacher = pith_add_teacher(&b, teacher_width);
+    teacher->image = pith_detach(filled(g, s, "teacher_image", teacher_width, true));
+    teacher->text = pith_detach(filled(g, s, "teacher_text", teacher_width, true));
+    teacher->scale = pith_const(g, TEACHER_SCALE);
     return b;
 }
 

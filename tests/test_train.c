@@ -30,14 +30,13 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
     pith_tokenizer *tokenizer = pith_tokenizer_train(3, pack->caption, 4);
     pith_store_free(store);
     *w = (scene){ .store = store = pith_store_new(), .stop_at = h.stop_at, .bad_from = h.bad_from };
-    for (int k = 0; k < BATCH * 3 * SIDE * SIDE; k++) w->bad[k] = (real)NAN;
-    const pith_task task = { w, colour_loss, colour_feed, colour_evaluate, colour_export };
-    const pith_loader_options data = { .pack = pack,
+    const pith_task task = { w, colour_loss, colour_fetch, colour_evaluate, colour_export };
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, SIDE);
+    assert_non_null(dataset);
+    const pith_loader_options data = { .dataset = dataset,
                                        .tokenizer = tokenizer,
-                                       .split = PITH_TRAIN,
                                        .batch = BATCH,
                                        .context = 20,
-                                       .size = SIDE,
                                        .mean = { 0.5, 0.5, 0.5 },
                                        .std = { 0.5, 0.5, 0.5 },
                                        .augment = { .brightness = 0.1, .flip = 0.5 },
@@ -65,6 +64,7 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
     };
     const bool good = pith_train(&task, w->store, &data, &options, result);
     pith_tokenizer_free(tokenizer);
+    pith_dataset_close(dataset);
     pith_pack_close(pack);
     return good;
 }

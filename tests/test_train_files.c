@@ -197,12 +197,12 @@ typedef struct {
     int calls, fail_at;
 } teacher;
 
-static bool embed(void *context, int view, int count, const int *index, pith_real *rows)
+static bool embed(void *context, int view, int first, int count, pith_real *rows)
 {
     teacher *t = context;
     if (t->calls++ == t->fail_at) return pith_raise("the teacher fell ill");
     for (int k = 0; k < count; k++)
-        for (int i = 0; i < 3; i++) rows[3 * k + i] = (real)(100 * view + index[k] + 0.25 * i);
+        for (int i = 0; i < 3; i++) rows[3 * k + i] = (real)(100 * view + first + k + 0.25 * i);
     return true;
 }
 
@@ -221,8 +221,10 @@ static void embeddings(void **state)
 {
     (void)state;
     pith_pack *pack = pack_of("pack", 0), *other = pack_of("other", 1);
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, 2),
+                 *others = pith_pack_dataset(other, PITH_TRAIN, 2);
     pith_embeddings_key key = {
-        .pack = pack, .split = PITH_TRAIN, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3
+        .dataset = dataset, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3
     };
     char path[256];
     strcpy(path, path_of("rows.safetensors"));
@@ -237,7 +239,7 @@ static void embeddings(void **state)
     there("rows.safetensors.part", false);
     pith_embeddings *e = pith_embeddings_open(path, &key);
     if (!e) fail_msg("%s", pith_error());
-    int index[4] = { 10, 0, 4, 3 };
+    int index[4] = { 7, 0, 4, 3 };
     real image[12], text[12];
     const pith_host_batch b = { .pairs = 4, .index = index, .view = 1 };
     pith_embeddings_gather(e, &b, image, text);
@@ -256,7 +258,7 @@ static void embeddings(void **state)
     assert_null(pith_embeddings_open(path, &wrong));
     said("made by the teacher 0000000000000abc, this is the teacher 0000000000000def");
     wrong = key;
-    wrong.pack = other;
+    wrong.dataset = others;
     assert_null(pith_embeddings_open(path, &wrong));
     said("made from the data ");
     wrong = key;
@@ -266,6 +268,8 @@ static void embeddings(void **state)
     assert_int_equal(truncate(path, 500), 0);
     assert_null(pith_embeddings_open(path, &key));
     said("rows.safetensors: ");
+    pith_dataset_close(dataset);
+    pith_dataset_close(others);
     pith_pack_close(pack);
     pith_pack_close(other);
 }

@@ -9,8 +9,6 @@ static real *stored(const world *w, const char *name)
     return t->data;
 }
 
-static node *group_of(node *a, node *b) { return pith_group(2, ((node *[]){ a, b })); }
-
 /* ---- updates ---- */
 
 /* Whoever reads the leaf reads the old value, before and after the call, in gradients and in
@@ -170,8 +168,8 @@ static void before_the_optimizer(void **state)
     node *loss = pith_sum(pith_square(x), PITH_ALL);
     pith_grad(loss, 1, &x, &d);
     node *ok = pith_step_ok(loss), *states = pith_commit(w->g, ok);
-    node *all = group_of(states, pith_sgd(1, &x, &d, pith_const(w->g, 0.25), 0, 0, ok));
-    pith_plan *p = pith_plan_new(w->g, 1, &all, NULL);
+    node *all[2] = { states, pith_sgd(1, &x, &d, pith_const(w->g, 0.25), 0, 0, ok) };
+    pith_plan *p = pith_plan_new(w->g, 2, all, NULL);
     for (int step = 0; step < 3; step++) {
         const double old = (double)stored(w, "x")[0];
         assert_true(pith_run(p));
@@ -267,132 +265,6 @@ static void gradients_by_assigned(void **state)
     pith_plan_free(p);
 }
 
-/* ---- tables trained by rows ---- */
-
-enum { ROWS = 5, DRAWN = 4 };
-
-typedef struct {
-    pith_store *s;
-    pith_graph *g;
-    pith_plan *p;
-    node *ids[2], *norm;
-} table_training;
-
-static const pith_adamw_options adamw = { 0.9, 0.99, 1e-8, 0.1 };
-
-/* Two reads of a table, by rows or dense, under AdamW with clipping, guard and average. */
-static table_training begin_table(bool rows, int count)
-{
-    table_training t = { .s = pith_store_new() };
-    t.g = pith_graph_new(t.s, 4);
-    node *table = pith_param(t.g, "table", PITH_NORMAL, 1, count, WIDTH), *d, *read[2];
-    node *other = pith_param(t.g, "other", PITH_NORMAL, 1, WIDTH), *params[2] = { table, other };
-    for (int k = 0; k < 2; k++) {
-        t.ids[k] = pith_input(t.g, "ids", PITH_I32, DRAWN / 2, k + 1);
-        read[k] = rows ? pith_gather_rows(table, t.ids[k]) : pith_gather(table, t.ids[k]);
-    }
-    node *loss = pith_add(pith_sum(pith_square(pith_mul(read[0], other)), PITH_ALL),
-                          pith_sum(pith_mul_scalar(pith_sin(read[1]), 2), PITH_ALL));
-    node *gradients[2];
-    assert_true(pith_gradients(loss, 2, params, gradients));
-    assert_int_equal(pith_is_row_gradient(gradients[0]), rows);
-    assert_true(pith_clip_norm(2, gradients, 1, &t.norm));
-    node *ok = pith_step_ok(t.norm);
-    d = pith_ema(pith_adamw(2, params, gradients, pith_const(t.g, 0.05), adamw, ok), 0.9, ok);
-    t.p = pith_plan_new(t.g, 2, ((node *[]){ t.norm, d }), NULL);
-    assert_non_null(t.p);
-    return t;
-}
-
-static void end_table(table_training *t)
-{
-    pith_plan_free(t->p);
-    pith_graph_free(t->g);
-    pith_store_free(t->s);
-}
-
-static void run_table(table_training *t, const int *ids)
-{
-    pith_feed(t->p, t->ids[0], ids);
-    pith_feed(t->p, t->ids[1], ids + DRAWN / 2);
-    assert_true(pith_run(t->p));
-}
-
-static const char *const names[] = { "table", "adamw.m/table", "adamw.v/table", "ema/table" };
-
-/* Where every row is drawn, some twice, by rows is dense training, in norm, clipping, moments,
- * decay and averages. */
-static void all_rows_are_dense(void **state)
-{
-    (void)state;
-    static const int ids[3][6] = { { 0, 1, 2, 1, 3, 4 },
-                                   { 4, 4, 3, 2, 1, 0 },
-                                   { 2, 3, 0, 0, 4, 1 } };
-    table_training a = begin_table(true, ROWS), b = begin_table(false, ROWS);
-    for (int step = 0; step < 3; step++) {
-        run_table(&a, ids[step]);
-        run_table(&b, ids[step]);
-        const double x = pith_scalar(a.p, a.norm), y = pith_scalar(b.p, b.norm);
-        assert_true(fabs(x - y) <= (sizeof(real) == 8 ? 1e-13 : 1e-5) * y);
-        for (int k = 0; k < 4; k++) {
-            const real *mine = pith_store_find(a.s, names[k])->data,
-                       *theirs = pith_store_find(b.s, names[k])->data;
-            for (int i = 0; i < ROWS * WIDTH; i++)
-                assert_true(fabs((double)(mine[i] - theirs[i])) <=
-                            (sizeof(real) == 8 ? 1e-13 : 1e-5));
-        }
-    }
-    end_table(&a);
-    end_table(&b);
-}
-
-/* A row that is not drawn keeps value, moments and average to the bit; ids outside are no rows. */
-static void other_rows_stay(void **state)
-{
-    (void)state;
-    static const int first[6] = { 0, 1, 2, 1, 3, 4 }, then[6] = { 3, 3, -1, 9, 3, 1 };
-    table_training t = begin_table(true, ROWS);
-    run_table(&t, first);
-    real before[4][ROWS * WIDTH];
-    for (int k = 0; k < 4; k++)
-        memcpy(before[k], pith_store_find(t.s, names[k])->data, sizeof before[k]);
-    run_table(&t, then);
-    for (int k = 0; k < 4; k++) {
-        const real *now = pith_store_find(t.s, names[k])->data;
-        for (int row = 0; row < ROWS; row++) {
-            const bool same = !memcmp(now + row * WIDTH, before[k] + row * WIDTH,
-                                      WIDTH * sizeof *now);
-            assert_int_equal(same, row != 1 && row != 3);
-        }
-    }
-    end_table(&t);
-}
-
-/* A table of a thousand times as many rows moves as many bytes a step. */
-static void work_does_not_grow(void **state)
-{
-    (void)state;
-    table_training a = begin_table(true, 50), b = begin_table(true, 50000);
-    assert_int_equal(pith_plan_statistics(a.p).moved, pith_plan_statistics(b.p).moved);
-    assert_int_equal(pith_plan_statistics(a.p).arena, pith_plan_statistics(b.p).arena);
-    end_table(&a);
-    end_table(&b);
-}
-
-static void whole_reads_are_refused(void **state)
-{
-    world *w = *state;
-    node *table = pith_param(w->g, "table", PITH_NORMAL, 1, 5, 2), *d;
-    node *rows = pith_gather_rows_("rows.c:3", table, pith_sample_ids(w->g, 5, 4));
-    node *loss = pith_add(pith_sum(rows, PITH_ALL), pith_sum(pith_square(table), PITH_ALL));
-    assert_false(pith_gradients(loss, 1, &table, &d));
-    said(
-        "table is trained by the rows that are drawn from it at rows.c:3, but it is also read whole");
-    assert_true(pith_gradients(pith_sum(rows, PITH_ALL), 1, &table, &d));
-    assert_true(pith_poisoned(pith_gather_rows(rows, pith_sample_ids(w->g, 5, 4))));
-    said("the table is no param");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,10 +278,6 @@ int main(void)
         WITH_WORLD(bank_is_a_loop),
         WITH_WORLD(outputs_in_written_leaves),
         WITH_WORLD(gradients_by_assigned),
-        cmocka_unit_test(all_rows_are_dense),
-        cmocka_unit_test(other_rows_stay),
-        cmocka_unit_test(work_does_not_grow),
-        WITH_WORLD(whole_reads_are_refused),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

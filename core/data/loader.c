@@ -1,4 +1,4 @@
-/* loader.c: batches from a packed set, each a pure function of (options, its number): whichever
+/* loader.c: batches from a dataset, each a pure function of (options, its number): whichever
  * thread makes it, and wherever a run begins. Threads make whole batches ahead into a ring; they
  * sleep when it is full. */
 #include <time.h>
@@ -28,8 +28,7 @@ static int shuffled(uint64_t key, uint64_t epoch, int i, int n)
     return (int)x;
 }
 
-/* Which pair of the split stands in a row of a batch. */
-int pith_loader_pair(const pith_loader *l, int64_t number, int row, uint64_t key)
+int pith_loader_sample(const pith_loader *l, int64_t number, int row, uint64_t key)
 {
     const int64_t at = number % l->per_epoch * l->o.batch + row;
     if (l->o.shuffle) return shuffled(key, (uint64_t)(number / l->per_epoch), (int)at, l->count);
@@ -39,61 +38,100 @@ int pith_loader_pair(const pith_loader *l, int64_t number, int row, uint64_t key
 
 /* ---- making a batch ---- */
 
-static void set_group(const pith_loader *l, pith_seat *p, int row, int pair)
+static void set_group(const pith_loader *l, pith_seat *p, int row, int sample)
 {
     const unsigned mask = (unsigned)p->slots - 1;
-    unsigned at = (unsigned)l->caption[pair] * 2654435761u & mask;
+    unsigned at = (unsigned)l->caption[sample] * 2654435761u & mask;
     for (;; at = (at + 1) & mask) {
         const int other = p->first[at];
         if (other < 0) p->first[at] = row;
-        else if (l->caption[p->batch.index[other]] != l->caption[pair]) continue;
+        else if (l->caption[p->sample[other]] != l->caption[sample]) continue;
         p->batch.caption_id[row] = p->first[at];
         return;
     }
+}
+
+static void set_row(const pith_loader *l, pith_seat *p, int row, int sample)
+{
+    pith_host_batch *b = &p->batch;
+    const int n = (int)(l->start[sample + 1] - l->start[sample]), from = b->offsets[row];
+    memcpy(b->ids + from, l->ids + l->start[sample], sizeof(int) * (size_t)n);
+    for (int k = 0; k < n; k++) b->positions[from + k] = k;
+    b->offsets[row + 1] = from + n;
+    b->last[row] = from + n - 1;
+    b->label[row] = l->o.dataset->record(l->o.dataset, sample, 0).label;
+    b->index[row] = row < b->pairs ? sample : -1;
+    p->sample[row] = sample;
+    set_group(l, p, row, sample);
+}
+
+static pith_real *room(pith_real **memory, const pith_host_batch *b)
+{
+    const size_t size = 3 * (size_t)b->rows * (size_t)b->size * (size_t)b->size;
+    return *memory = *memory ? *memory : malloc(sizeof(pith_real) * size);
+}
+
+/* Decoded once, seen twice where a second view is wanted: with draws of its own. */
+static void make_pictures(const pith_loader *l, pith_seat *p, int view)
+{
+    const pith_loader_options *o = &l->o;
+    pith_host_batch *b = &p->batch;
+    const size_t picture = 3 * (size_t)b->size * (size_t)b->size;
+    const uint64_t seed[2] = { o->seed, pith_hash("second view", o->seed) };
+    pith_real *out[2] = { b->pixels = p->pixels ? room(&p->first_view, b) : NULL,
+                          b->second_pixels = p->second_pixels ? room(&p->other, b) : NULL };
+    if ((p->pixels && !out[0]) || (p->second_pixels && !out[1])) {
+        snprintf(p->why, sizeof p->why, "no memory for the pictures of a batch");
+        return;
+    }
+    for (int row = 0; (out[0] || out[1]) && row < b->rows; row++) {
+        char why[256] = "";
+        const int i = p->sample[row], place = o->dataset->record(o->dataset, i, 0).place;
+        if (!o->dataset->decode(o->dataset, i, view, p->picture, why)) {
+            snprintf(p->why, sizeof p->why, "sample %d of the split \"%.32s\": %s", i,
+                     o->dataset->split, why);
+            return;
+        }
+        for (int k = 0; k < 2; k++)
+            if (out[k])
+                pith_augment_view(&o->augment, seed[k], (uint64_t)view, (uint64_t)place, b->size,
+                                  p->picture, o->mean, o->std, p->work,
+                                  out[k] + picture * (size_t)row);
+    }
+}
+
+static int size_of(const pith_loader *l, int64_t tokens)
+{
+    int k = 0;
+    while (l->sizes[k] < tokens) k++;
+    return l->sizes[k];
 }
 
 static void make_batch(const pith_loader *l, int64_t number, pith_seat *p)
 {
     pith_host_batch *b = &p->batch;
     const pith_loader_options *o = &l->o;
-    const size_t picture = 3 * (size_t)o->size * (size_t)o->size;
-    const int64_t epoch = number / l->per_epoch, left = l->count - number * o->batch;
-    const uint64_t key = pith_hash("order", o->seed),
-                   view = (uint64_t)(o->views ? epoch % o->views : epoch);
+    const int64_t left = l->count - number * o->batch;
+    const uint64_t key = pith_hash("order", o->seed);
+    b->epoch = (int)(number / l->per_epoch);
+    b->view = o->views ? b->epoch % o->views : 0;
     b->pairs = !o->shuffle && left < o->batch ? (int)left : o->batch;
     b->sample = number * o->batch;
-    b->view = o->views ? (int)(epoch % o->views) : 0;
     b->offsets[0] = 0;
+    *p->why = 0;
     memset(p->first, -1, sizeof(int) * (size_t)p->slots);
-    for (int row = 0; row < o->batch; row++) {
-        const int pair = pith_loader_pair(l, number, row, key),
-                  n = (int)(l->start[pair + 1] - l->start[pair]), from = b->offsets[row];
-        const uint8_t *pixels = l->own ? l->own + picture * (size_t)pair
-                                       : o->pack->pixels + picture * (size_t)l->index[pair];
-        memcpy(b->ids + from, l->ids + l->start[pair], sizeof(int) * (size_t)n);
-        for (int k = 0; k < n; k++) b->positions[from + k] = k;
-        b->offsets[row + 1] = from + n;
-        b->last[row] = from + n - 1;
-        b->index[row] = pair; /* within the split, until the groups are known */
-        set_group(l, p, row, pair);
-        pith_augment_view(&o->augment, o->seed, view, (uint64_t)l->index[pair], o->size, pixels,
-                          o->mean, o->std, p->work, b->pixels + picture * (size_t)row);
-    }
-    for (int row = 0; row < o->batch; row++) {
-        b->index[row] = l->index[b->index[row]];
-        b->label[row] = o->pack->label[b->index[row]];
-    }
+    for (int row = 0; row < o->batch; row++)
+        set_row(l, p, row, pith_loader_sample(l, number, row, key));
     const int used = b->offsets[o->batch];
-    int k = 0;
-    while (l->sizes[k] < used) k++;
-    b->tokens = l->sizes[k];
+    b->tokens = size_of(l, used);
     memset(b->ids + used, 0, sizeof(int) * (size_t)(b->tokens - used));
     memset(b->positions + used, 0, sizeof(int) * (size_t)(b->tokens - used));
+    make_pictures(l, p, o->views ? b->view : b->epoch);
 }
 
 /* ---- threads ---- */
 
-void *pith_loader_work(void *context)
+static void *work(void *context)
 {
     pith_loader *l = context;
     pthread_mutex_lock(&l->lock);
@@ -105,6 +143,8 @@ void *pith_loader_work(void *context)
         const int64_t number = l->made++;
         pith_seat *p = &l->ring[number % l->places];
         p->number = -1;
+        p->pixels = l->pixels;
+        p->second_pixels = l->second_pixels;
         pthread_mutex_unlock(&l->lock);
         make_batch(l, number, p);
         pthread_mutex_lock(&l->lock);
@@ -115,10 +155,29 @@ void *pith_loader_work(void *context)
     return NULL;
 }
 
+/* Not before the first batch is asked for: until then it may be told what is wanted. */
+static bool start_threads(pith_loader *l)
+{
+    for (; l->running < l->o.threads; l->running++)
+        if (pthread_create(&l->threads[l->running], NULL, work, l) != 0)
+            return pith_raise("the system gives the loader no thread %d", l->running + 1);
+    return true;
+}
+
+/* Makes a batch that no thread made, or that one made before more was wanted. */
+static void complete(pith_loader *l, int64_t number, pith_seat *p)
+{
+    if (l->running && p->pixels >= l->pixels && p->second_pixels >= l->second_pixels) return;
+    p->pixels = l->pixels;
+    p->second_pixels = l->second_pixels;
+    make_batch(l, number, p);
+}
+
 /* The batch given before is free from now on: `given` counts those that the caller is done with. */
 const pith_host_batch *pith_loader_next(pith_loader *l, double *waited)
 {
     struct timespec begin, end;
+    if (!start_threads(l)) return NULL;
     clock_gettime(CLOCK_MONOTONIC, &begin);
     pthread_mutex_lock(&l->lock);
     const int64_t number = l->given + 1;
@@ -131,12 +190,27 @@ const pith_host_batch *pith_loader_next(pith_loader *l, double *waited)
     }
     pthread_mutex_unlock(&l->lock);
     if (number >= l->limit) return NULL;
-    if (!l->running) make_batch(l, number, p);
+    complete(l, number, p);
     clock_gettime(CLOCK_MONOTONIC, &end);
     if (waited)
         *waited += (double)(end.tv_sec - begin.tv_sec) +
                    1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+    if (*p->why) return pith_raise("%s", p->why), NULL;
     return &p->batch;
+}
+
+int pith_loader_tokens(const pith_loader *l)
+{
+    const int64_t number = l->given + 1;
+    return number < l->limit ? size_of(l, pith_loader_count(l, number)) : 0;
+}
+
+void pith_loader_want(pith_loader *l, bool pixels, bool second_pixels)
+{
+    pthread_mutex_lock(&l->lock);
+    l->pixels = pixels;
+    l->second_pixels = second_pixels;
+    pthread_mutex_unlock(&l->lock);
 }
 
 void pith_loader_free(pith_loader *l)
@@ -152,13 +226,13 @@ void pith_loader_free(pith_loader *l)
     pthread_cond_destroy(&l->ready);
     for (int k = 0; l->ring && k < l->places; k++) {
         free(l->ring[k].batch.ids);
-        free(l->ring[k].batch.pixels);
+        free(l->ring[k].first_view);
+        free(l->ring[k].other);
+        free(l->ring[k].picture);
         free(l->ring[k].work);
     }
     free(l->ring);
     free(l->threads);
-    free(l->index);
-    free(l->own);
     free(l->ids);
     free(l->caption);
     free(l->start);

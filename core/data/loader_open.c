@@ -1,5 +1,5 @@
-/* loader_open.c: what a loader takes from a set at its opening: the split's pairs, their tokens,
- * their pictures if the model wants another size, and the few token counts of batches. */
+/* loader_open.c: what a loader takes from its dataset at its opening: the tokens of all captions,
+ * and the few token counts of batches. */
 #include "parts.h"
 
 enum { AHEAD = 2 }; /* places in the ring beyond one a thread: one ready, one in use */
@@ -13,33 +13,19 @@ static bool no_memory(void) { return pith_raise("no memory for the loader"); }
 
 static bool check(const pith_loader_options *o)
 {
-    if (o->split < 0 || o->split >= o->pack->splits)
-        return pith_raise("there is no split %d: the set has %d", o->split, o->pack->splits);
-    if (o->batch < 1 || o->size < 1 || o->size > 4096 || o->views < 0 || o->threads < 0)
-        return pith_raise("a loader needs a batch of at least 1, a side of 1 to 4096, and no "
-                          "negative number of views or threads: found %d, %d, %d, %d",
-                          o->batch, o->size, o->views, o->threads);
+    const pith_dataset *s = o->dataset;
+    if (o->batch < 1 || o->views < 0 || o->threads < 0)
+        return pith_raise("a loader needs a batch of at least 1 and no negative number of views or "
+                          "threads: found a batch of %d, %d views, %d threads",
+                          o->batch, o->views, o->threads);
     for (int c = 0; c < 3; c++)
         if (!(o->std[c] > 0))
             return pith_raise("the standard deviation of colour %d is %g, not above 0", c,
                               o->std[c]);
-    return true;
-}
-
-static bool take_split(pith_loader *l)
-{
-    const pith_pack *p = l->o.pack;
-    l->index = malloc(sizeof(int) * (size_t)p->count);
-    if (!l->index) return no_memory();
-    for (int i = 0; i < p->count; i++)
-        if (p->split[i] == l->o.split) l->index[l->count++] = i;
-    const char *name = p->split_name[l->o.split];
-    if (l->count == 0) return pith_raise("the split \"%s\" has no pairs", name);
-    if (l->o.shuffle && l->o.batch > l->count)
-        return pith_raise("a batch of %d is more than the %d pairs of the split \"%s\"", l->o.batch,
-                          l->count, name);
-    l->per_epoch = l->o.shuffle ? l->count / l->o.batch : (l->count + l->o.batch - 1) / l->o.batch;
-    l->limit = l->o.shuffle ? INT64_MAX : l->per_epoch;
+    if (s->count < 1) return pith_raise("the split \"%s\" has no pairs", s->split);
+    if (o->shuffle && o->batch > s->count)
+        return pith_raise("a batch of %d is more than the %d pairs of the split \"%s\"", o->batch,
+                          s->count, s->split);
     return true;
 }
 
@@ -53,8 +39,11 @@ static bool take_captions(pith_loader *l)
     bool good = (l->start && l->caption) || no_memory();
     if (good) l->start[0] = 0;
     for (int i = 0; good && i < l->count; i++) {
-        const char *text = l->o.pack->caption[l->index[i]];
-        if (l->start[i] + context > room) {
+        const char *text = l->o.dataset->record(l->o.dataset, i, 0).caption;
+        if (!text)
+            good = pith_raise("sample %d of the split \"%s\" has no caption", i,
+                              l->o.dataset->split);
+        if (good && l->start[i] + context > room) {
             room = 2 * (l->start[i] + context);
             int *wider = realloc(l->ids, sizeof(int) * (size_t)room);
             if (!wider) good = no_memory();
@@ -70,41 +59,14 @@ static bool take_captions(pith_loader *l)
     return good;
 }
 
-/* Pictures brought to the model's size once. */
-static bool take_pictures(pith_loader *l)
-{
-    const int from = l->o.pack->size, to = l->o.size;
-    const size_t in = (size_t)from * (size_t)from, out = (size_t)to * (size_t)to;
-    if (from == to) return true;
-    l->own = malloc(3 * out * (size_t)l->count);
-    bool good = l->own != NULL;
-#pragma omp parallel for schedule(static) if (good)
-    for (int i = 0; i < l->count; i++) {
-        const uint8_t *p = l->o.pack->pixels + 3 * in * (size_t)l->index[i];
-        uint8_t *rgb = malloc(3 * in), *small = malloc(3 * out);
-        for (size_t k = 0; rgb && k < 3 * in; k++) rgb[k] = p[k % 3 * in + k / 3];
-        const bool fine = l->own && rgb && small && pith_resize(rgb, from, from, small, to, to);
-        for (size_t k = 0; fine && k < 3 * out; k++)
-            l->own[3 * out * (size_t)i + k % 3 * out + k / 3] = small[k];
-        free(rgb);
-        free(small);
-        if (!fine) {
-#pragma omp critical
-            good = false;
-        }
-    }
-    return good || no_memory();
-}
-
 static int ascending(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
 
-/* Tokens of batch `number`, as it will be. */
-static int64_t tokens_of(const pith_loader *l, int64_t number)
+int64_t pith_loader_count(const pith_loader *l, int64_t number)
 {
     const uint64_t key = pith_hash("order", l->o.seed);
     int64_t sum = 0;
     for (int row = 0; row < l->o.batch; row++)
-        sum += length(l, pith_loader_pair(l, number, row, key));
+        sum += length(l, pith_loader_sample(l, number, row, key));
     return sum;
 }
 
@@ -114,7 +76,7 @@ static int64_t most_tokens(const pith_loader *l)
     int64_t most = 0;
     if (!l->o.shuffle) {
         for (int64_t k = 0; k < l->per_epoch; k++)
-            most = tokens_of(l, k) > most ? tokens_of(l, k) : most;
+            most = pith_loader_count(l, k) > most ? pith_loader_count(l, k) : most;
         return most;
     }
     int64_t *with = calloc((size_t)l->o.context + 1, sizeof *with),
@@ -142,7 +104,7 @@ static bool choose_sizes(pith_loader *l)
     if (most < 0) return no_memory();
     if (most > INT32_MAX - 16)
         return pith_raise("a batch of %d captions may have too many tokens", l->o.batch);
-    for (int k = 0; k < n; k++) sums[k] = (int)tokens_of(l, k);
+    for (int k = 0; k < n; k++) sums[k] = (int)pith_loader_count(l, k);
     qsort(sums, (size_t)n, sizeof *sums, ascending);
     for (int k = 0; k < 4; k++) {
         const int tokens = k < 3 ? sums[(int)(quantile[k] * (n - 1))] : (int)most,
@@ -155,22 +117,26 @@ static bool choose_sizes(pith_loader *l)
 static bool make_place(const pith_loader *l, pith_seat *p)
 {
     const size_t batch = (size_t)l->o.batch, tokens = (size_t)l->sizes[l->n_sizes - 1];
+    const int size = l->o.dataset->size;
     pith_host_batch *b = &p->batch;
     p->number = -1;
     p->slots = 4;
     while (p->slots < 2 * l->o.batch) p->slots *= 2;
-    const size_t integers = 2 * tokens + 5 * batch + 1 + (size_t)p->slots;
+    const size_t integers = 2 * tokens + 6 * batch + 1 + (size_t)p->slots;
     b->ids = malloc(sizeof(int) * integers); /* all of them at once */
-    b->pixels = malloc(sizeof(pith_real) * 3 * (size_t)l->o.size * (size_t)l->o.size * batch);
-    p->work = malloc(sizeof(float) * pith_augment_room(l->o.size));
-    if (!b->ids || !b->pixels || !p->work) return no_memory();
+    p->picture = malloc(3 * (size_t)size * (size_t)size);
+    p->work = malloc(sizeof(float) * pith_augment_room(size));
+    if (!b->ids || !p->picture || !p->work) return no_memory();
+    b->rows = l->o.batch;
+    b->size = size;
     b->positions = b->ids + tokens;
     b->offsets = b->positions + tokens;
     b->last = b->offsets + batch + 1;
     b->caption_id = b->last + batch;
     b->label = b->caption_id + batch;
     b->index = b->label + batch;
-    p->first = b->index + batch;
+    p->sample = b->index + batch;
+    p->first = p->sample + batch;
     return true;
 }
 
@@ -184,9 +150,6 @@ static bool begin(pith_loader *l, int64_t first_batch)
     if (!l->ring || !l->threads) return no_memory();
     for (int k = 0; k < l->places; k++)
         if (!make_place(l, &l->ring[k])) return false;
-    for (; l->running < l->o.threads; l->running++)
-        if (pthread_create(&l->threads[l->running], NULL, pith_loader_work, l) != 0)
-            return pith_raise("the system gives the loader no thread %d", l->running + 1);
     return true;
 }
 
@@ -196,12 +159,14 @@ pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_b
     pith_loader *l = calloc(1, sizeof *l);
     if (!l) return no_memory(), NULL;
     l->o = *options;
+    l->count = options->dataset->count;
+    l->pixels = true;
+    l->per_epoch = l->o.shuffle ? l->count / l->o.batch : (l->count + l->o.batch - 1) / l->o.batch;
+    l->limit = l->o.shuffle ? INT64_MAX : l->per_epoch;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
     pthread_cond_init(&l->ready, NULL);
-    if (take_split(l) && take_captions(l) && take_pictures(l) && choose_sizes(l) &&
-        begin(l, first_batch))
-        return l;
+    if (take_captions(l) && choose_sizes(l) && begin(l, first_batch)) return l;
     pith_loader_free(l);
     return NULL;
 }

@@ -23,17 +23,22 @@ bool pith_pack_all(pith_packer *p, int size, int count, pith_maker *make, const 
 /* loader_open.c fills a loader, loader.c runs it. */
 typedef struct {
     pith_host_batch batch;
-    int64_t number; /* of the batch that is ready here, -1 while none is */
+    int64_t number;                /* of the batch that is ready here, -1 while none is */
+    bool pixels, second_pixels;    /* which pictures it was made with */
+    pith_real *first_view, *other; /* memory for them, NULL until they are wanted */
+    uint8_t *picture;              /* one, as it was decoded */
     float *work;
+    int *sample;       /* of each row, padding too */
     int *first, slots; /* caption number -> first row, for groups: open addressing */
+    char why[320];     /* it could not be made; "" if it could */
 } pith_seat;
 
 struct pith_loader {
     pith_loader_options o;
-    int count, *index;  /* pairs of the split, and where they lie in the pack */
-    uint8_t *own;       /* pictures of another size than the pack's */
-    int *ids, *caption; /* all tokens; the number of each pair's caption */
-    int64_t *start;     /* (count+1) into ids */
+    int count;                  /* samples of the dataset */
+    int *ids, *caption;         /* all tokens; the number of each sample's caption */
+    int64_t *start;             /* (count+1) into ids */
+    bool pixels, second_pixels; /* wanted */
     int sizes[6], n_sizes;
     /* batches: the next to make, the one the caller holds, the end */
     int64_t per_epoch, made, given, limit;
@@ -44,7 +49,8 @@ struct pith_loader {
     pthread_cond_t room, ready;
     bool stop;
 };
-/* which pair of the split a row holds */
-int pith_loader_pair(const pith_loader *l, int64_t number, int row, uint64_t key);
-void *pith_loader_work(void *loader); /* a thread's life */
+/* which sample a row holds */
+int pith_loader_sample(const pith_loader *l, int64_t number, int row, uint64_t key);
+/* tokens of batch `number`, without its padding */
+int64_t pith_loader_count(const pith_loader *l, int64_t number);
 #endif

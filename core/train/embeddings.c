@@ -14,36 +14,28 @@
 struct pith_embeddings {
     pith_file *file;
     const float *image, *text; /* (views * n, width), (n, width) */
-    int n, width, views, pairs;
-    int *row; /* place in the pack -> row, (pairs) */
+    int n, width, views;
 };
-
-static int count_of(const pith_embeddings_key *key)
-{
-    int n = 0;
-    for (int i = 0; i < key->pack->count; i++) n += key->pack->split[i] == key->split;
-    return n;
-}
 
 /* The eight bytes of length and the JSON, padded so that rows begin at a multiple of eight. Freed
  * by the caller. */
 static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
     char data[17], teacher[17], views[16], batch[16];
-    const int n = count_of(key);
+    const int n = key->dataset->count;
     const json_int_t images = (json_int_t)key->views * n, row = 4 * key->width;
-    snprintf(data, sizeof data, "%016" PRIx64, key->pack->hash);
+    snprintf(data, sizeof data, "%016" PRIx64, key->dataset->hash);
     snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
     snprintf(views, sizeof views, "%d", key->views);
     snprintf(batch, sizeof batch, "%d", key->batch);
     json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s},"
                                " s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]}}",
                                "__metadata__", "format", "pt", "kind", "pith-embeddings", "data",
-                               data, "split", key->pack->split_name[key->split], "teacher", teacher,
-                               "views", views, "batch", batch, "image", "dtype", "F32", "shape",
-                               images, key->width, "data_offsets", (json_int_t)0, images * row,
-                               "text", "dtype", "F32", "shape", n, key->width, "data_offsets",
-                               images * row, (images + n) * row);
+                               data, "split", key->dataset->split, "teacher", teacher, "views",
+                               views, "batch", batch, "image", "dtype", "F32", "shape", images,
+                               key->width, "data_offsets", (json_int_t)0, images * row, "text",
+                               "dtype", "F32", "shape", n, key->width, "data_offsets", images * row,
+                               (images + n) * row);
     char *json = json_dumps(header, JSON_COMPACT);
     const size_t length = json ? (strlen(json) + 7) / 8 * 8 : 0;
     char *text = json ? malloc(length + 9) : NULL;
@@ -61,8 +53,7 @@ static char *make_header(const pith_embeddings_key *key, size_t *size)
 
 typedef struct {
     const pith_embeddings_key *key;
-    int n, *index; /* places in the pack, (n) */
-    int batches;   /* of one view */
+    int n, batches; /* samples, and batches of one view */
     FILE *file;
     pith_real *rows; /* (batch, width) */
     float *out;
@@ -81,8 +72,7 @@ static bool write_batch(writer *w, int64_t j, pith_embed_batch *embed, void *con
     const int view = (int)(j / w->batches), first = (int)(j % w->batches) * key->batch;
     const int count = w->n - first < key->batch ? w->n - first : key->batch;
     const size_t size = (size_t)count * (size_t)key->width;
-    if (!embed(context, view == key->views ? -1 : view, count, w->index + first, w->rows))
-        return false;
+    if (!embed(context, view == key->views ? -1 : view, first, count, w->rows)) return false;
     for (size_t i = 0; i < size; i++) w->out[i] = (float)w->rows[i];
     errno = 0;
     return (fwrite(w->out, sizeof *w->out, size, w->file) == size && fflush(w->file) == 0 &&
@@ -132,21 +122,17 @@ bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
     if (access(path, F_OK) == 0) return true;
     const size_t room = (size_t)key->batch * (size_t)key->width;
     writer w = { .key = key,
-                 .n = count_of(key),
-                 .index = malloc(sizeof(int) * ((size_t)key->pack->count + 1)),
+                 .n = key->dataset->count,
                  .rows = malloc(room * sizeof *w.rows),
                  .out = malloc(room * sizeof *w.out) };
-    bool good = (w.index && w.rows && w.out) || pith_raise("%s: no memory", path);
+    bool good = (w.rows && w.out) || pith_raise("%s: no memory", path);
     if (good && !w.n) good = pith_raise("%s: there is no pair in this part of the data", path);
-    for (int i = 0, k = 0; good && i < key->pack->count; i++)
-        if (key->pack->split[i] == key->split) w.index[k++] = i;
     w.batches = (w.n + key->batch - 1) / key->batch;
     pith_path(part, "%s.part", path);
     pith_path(directory, "%s", path);
     good = good && write_all(&w, part, embed, context);
     if (good && (rename(part, path) || pith_sync(dirname(directory))))
         good = pith_raise("%s: cannot be written: %s", path, strerror(errno));
-    free(w.index);
     free(w.rows);
     free(w.out);
     return good;
@@ -168,9 +154,9 @@ static bool is_rows(const pith_entry *e, int64_t rows, int width)
 static bool check(const char *path, const pith_file *f, const pith_embeddings_key *key)
 {
     char data[17], teacher[17];
-    const char *split = key->pack->split_name[key->split];
-    const int n = count_of(key);
-    snprintf(data, sizeof data, "%016" PRIx64, key->pack->hash);
+    const char *split = key->dataset->split;
+    const int n = key->dataset->count;
+    snprintf(data, sizeof data, "%016" PRIx64, key->dataset->hash);
     snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
     if (strcmp(text_of(f, "kind"), "pith-embeddings"))
         return pith_raise("%s: this is not a file of stored embeddings", path);
@@ -194,25 +180,18 @@ pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_ke
     pith_embeddings *e = f && check(path, f, key) ? calloc(1, sizeof *e) : NULL;
     if (!e) return pith_file_close(f), NULL;
     *e = (pith_embeddings){ .file = f,
-                            .n = count_of(key),
+                            .n = key->dataset->count,
                             .width = key->width,
                             .views = key->views,
-                            .pairs = key->pack->count,
-                            .row = malloc(sizeof *e->row * (size_t)key->pack->count) };
-    e->image = (const float *)(const void *)pith_file_find(f, "image")->data;
-    e->text = (const float *)(const void *)pith_file_find(f, "text")->data;
-    for (int i = 0, k = 0; e->row && i < e->pairs; i++)
-        e->row[i] = key->pack->split[i] == key->split ? k++ : -1;
-    if (e->row) return e;
-    pith_embeddings_close(e);
-    return pith_raise("%s: no memory", path), NULL;
+                            .image = (const float *)(const void *)pith_file_find(f, "image")->data,
+                            .text = (const float *)(const void *)pith_file_find(f, "text")->data };
+    return e;
 }
 
 void pith_embeddings_close(pith_embeddings *e)
 {
     if (!e) return;
     pith_file_close(e->file);
-    free(e->row);
     free(e);
 }
 
@@ -221,8 +200,8 @@ void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, 
 {
     const size_t width = (size_t)e->width, view = (size_t)(b->view % e->views) * (size_t)e->n;
     for (int k = 0; k < b->pairs; k++) {
-        assert(e->row[b->index[k]] >= 0);
-        const size_t row = (size_t)e->row[b->index[k]], to = (size_t)k * width;
+        assert(b->index[k] >= 0 && b->index[k] < e->n);
+        const size_t row = (size_t)b->index[k], to = (size_t)k * width;
         for (size_t i = 0; image && i < width; i++)
             image[to + i] = (pith_real)e->image[(view + row) * width + i];
         for (size_t i = 0; text && i < width; i++)

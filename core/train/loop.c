@@ -20,7 +20,7 @@ typedef struct {
     int tokens;
     pith_graph *graph;
     pith_plan *plan;
-    pith_node *loss, *norm, *ok, *lr, *step;
+    pith_node *loss, *norm, *ok;
     pith_node **watched;
     const char *const *names;
     int n_watched;
@@ -36,6 +36,7 @@ typedef struct {
     program programs[6];
     int n_programs;
     bool resumed, named;    /* from a checkpoint; what is not trained was told */
+    bool pixels, second;    /* which pictures the programs read */
     pith_real lr, progress; /* fed */
     int step_number;
     int64_t step, saved, evaluated; /* steps done, and when that was last done */
@@ -89,13 +90,13 @@ static pith_node *update(training *t, program *p)
     const int n = reached_params(t, p, &params);
     if (!n) return NULL;
     pith_node **gradients = malloc(sizeof *gradients * (size_t)n), *all = NULL, *states = NULL;
-    p->lr = pith_input(p->graph, "lr", PITH_F32);
+    pith_node *lr = pith_input(p->graph, "lr", PITH_F32);
     if (pith_gradients(p->loss, n, params, gradients)) {
         const pith_adamw_options adamw = { o->beta1, o->beta2, o->epsilon, o->weight_decay };
         pith_clip_norm(n, gradients, o->clip_norm, &p->norm);
         p->ok = pith_step_ok(p->norm);
         states = pith_commit(p->graph, p->ok);
-        all = pith_adamw(n, params, gradients, p->lr, adamw, p->ok);
+        all = pith_adamw(n, params, gradients, lr, adamw, p->ok);
         if (o->ema > 0) all = pith_ema(all, o->ema, p->ok);
     }
     free(gradients);
@@ -108,7 +109,7 @@ static bool build(training *t, program *p, int tokens)
     *p = (program){ .tokens = tokens, .graph = pith_graph_new(t->store, t->o->seed) };
     if (!p->graph) return false;
     pith_set_training(p->graph, true);
-    p->step = pith_step(p->graph);
+    pith_step(p->graph); /* made here, outside all scopes, it is called "step" */
     p->loss = t->task->loss(t->task->context, p->graph, tokens);
     if (!p->loss || pith_graph_error(p->graph)) return false;
     pith_node *all = update(t, p);
@@ -127,7 +128,11 @@ static bool build(training *t, program *p, int tokens)
     if (p->plan && t->resumed && pith_store_count(t->store) > before)
         return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it",
                           t->o->directory, pith_store_at(t->store, before)->name);
-    return p->plan != NULL;
+    if (!p->plan) return false;
+    t->pixels |= pith_plan_input(p->plan, "pixels") != NULL;
+    t->second |= pith_plan_input(p->plan, "second_pixels") != NULL;
+    pith_loader_want(t->loader, t->pixels, t->second);
+    return true;
 }
 
 static program *program_of(training *t, int tokens)
@@ -153,18 +158,20 @@ static bool record(training *t, program *p)
     return pith_metrics_write(&t->metrics, t->step, n, p->line);
 }
 
+/* The program comes before its batch, for it decides what the batch must have. */
 static bool train_step(training *t)
 {
     const pith_train_options *o = t->o;
-    const pith_host_batch *b = pith_loader_next(t->loader, &t->waited);
-    program *p = b ? program_of(t, b->tokens) : NULL;
-    if (!p) return false;
+    program *p = program_of(t, pith_loader_tokens(t->loader));
+    const pith_host_batch *b = p ? pith_loader_next(t->loader, &t->waited) : NULL;
+    if (!b) return false;
     t->lr = (pith_real)pith_lr(o->schedule, o->lr, t->step, o->warmup, o->steps);
     t->progress = (pith_real)((double)t->step / (double)o->steps);
     t->step_number = (int)t->step;
-    if (!pith_feed(p->plan, p->lr, &t->lr) || !pith_feed(p->plan, p->step, &t->step_number) ||
-        !t->task->feed(t->task->context, p->plan, p->graph, b, &t->progress) || !pith_run(p->plan))
-        return false;
+    const pith_own own[] = {
+        { "lr", &t->lr }, { "step", &t->step_number }, { "progress", &t->progress }, { NULL, NULL }
+    };
+    if (!pith_feed_all(p->plan, b, own, t->task) || !pith_run(p->plan)) return false;
     t->step++;
     t->loss = pith_scalar(p->plan, p->loss);
     const bool ok = pith_scalar(p->plan, p->ok) != 0;
@@ -208,7 +215,7 @@ static bool save(training *t)
     char hash[17];
     json_error_t error;
     const int64_t batches = pith_loader_batches(t->loader);
-    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.pack->hash);
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
     json_t *options = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
     json_t *state = json_pack(
         "{s:I, s:I, s:I, s:i, s:I, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "epoch",
@@ -279,7 +286,7 @@ static bool same_run(const training *t, const json_t *state)
         { "batch", t->data.batch },
         { "data_seed", (json_int_t)t->data.seed },
     };
-    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.pack->hash);
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
     if (!data || strcmp(data, hash))
         return pith_raise("%s: its checkpoint was trained on the data %s, these are the data %s",
                           where, data ? data : "(none)", hash);

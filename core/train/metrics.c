@@ -92,7 +92,7 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
     json_t *record = o->record ? json_loads(o->record, 0, &error) : json_object();
     if (!json_is_object(record))
         return json_decref(record), pith_raise("the record of a run is not a JSON object");
-    snprintf(hash, sizeof hash, "%016" PRIx64, data->pack->hash);
+    snprintf(hash, sizeof hash, "%016" PRIx64, data->dataset->hash);
     json_t *run = json_pack("{s:o, s:{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:I},"
                             " s:{s:s, s:i, s:s, s:i, s:I}, s:o}",
                             "options", record, "training", "steps", (json_int_t)o->steps, "warmup",
@@ -101,9 +101,8 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
                             "clip_norm", o->clip_norm, "ema", o->ema, "schedule",
                             o->schedule == PITH_COSINE ? "cosine" : "constant", "stage", o->stage,
                             "seed", (json_int_t)o->seed, "data", "hash", hash, "pairs",
-                            data->pack->count, "split", data->pack->split_name[data->split],
-                            "batch", data->batch, "seed", (json_int_t)data->seed, "machine",
-                            machine());
+                            data->dataset->count, "split", data->dataset->split, "batch",
+                            data->batch, "seed", (json_int_t)data->seed, "machine", machine());
     char *text = json_dumps(run, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     pith_path(path, "%s/run.json", o->directory);
     const bool good = text ? pith_write_file(path, text, strlen(text))

@@ -17,6 +17,15 @@ bool pith_metrics_sync(pith_metrics *m);
 json_t *pith_number(double x); /* null if it is not finite */
 bool pith_run_write(const pith_train_options *o, const pith_loader_options *data); /* run.json */
 
+/* inputs.c: the batch's arrays, the loop's own values (a list that ends with a NULL name), and what
+ * the task has. */
+typedef struct {
+    const char *name;
+    const void *data;
+} pith_own;
+bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_own *own,
+                   const pith_task *task);
+
 /* progress.c */
 typedef struct {
     FILE *file;

@@ -21,17 +21,18 @@ typedef struct {
 } pith_metric;
 #define PITH_MOST_METRICS 32
 
-/* What is trained. `evaluate` and `export_model` may be NULL. */
+/* What is trained. All but `loss` may be NULL. */
 typedef struct {
     void *context;
     /* Builds inputs, towers and loss for `tokens` packed tokens a batch; returns the scalar loss.
      * Called once for every size of batch, when the first such batch comes. A trained param that
      * the loss does not reach is left as it is, and named in the log. */
     pith_node *(*loss)(void *context, pith_graph *g, int tokens);
-    /* Feeds the plan of batch->tokens; `progress` in [0, 1] stays where it is. Called before every
-     * run. */
-    bool (*feed)(void *context, pith_plan *plan, const pith_graph *g, const pith_host_batch *batch,
-                 const pith_real *progress);
+    /* The loop feeds every input that the plan reads by its name: "lr", "step", "progress" (in
+     * [0, 1]), and all that a batch has (pith_batch_field). What is called otherwise is asked here,
+     * before every run: the array for the input `name`, of its type and shape, which stays as it is
+     * until the run is over; NULL, an error, if the task does not have it either. */
+    const void *(*fetch)(void *context, const char *name, const pith_host_batch *batch);
     /* Fills metrics from the weights as they are; returns how many, at most PITH_MOST_METRICS, -1
      * after an error. The largest value of the first one decides which model is best. Averages lie
      * in the store under ema/NAME: pith_use_averages(g, store). */
@@ -65,7 +66,8 @@ typedef struct {
     bool interrupted;
 } pith_train_result;
 
-/* Trains until options->steps on shuffled batches of `data`. Weights, moments, EMA and state live
+/* Trains until options->steps on shuffled batches of `data`, whose pictures are decoded only if the
+ * loss reads them. Weights, moments, EMA and state live
  * in `store`. With equal options and data the final bits do not depend on interruptions. SIGINT and
  * SIGTERM finish the step, save, and tell the log how to go on. */
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
@@ -111,20 +113,18 @@ pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, 
 /* ---- a teacher's embeddings, stored once and replayed ---------------------------------------- */
 
 typedef struct {
-    const pith_pack *pack;
-    int split;
+    const pith_dataset *dataset;
     uint64_t teacher; /* whatever tells teachers apart, as pith_hash_file of its weights */
     int views;        /* fixed views a picture, 1: the plain one */
     int batch, width;
 } pith_embeddings_key;
-/* Fills rows (count, width) for the pairs at these places of the pack: pictures in view 0, 1, ...,
- * or captions for view -1. */
-typedef bool pith_embed_batch(void *context, int view, int count, const int *index,
-                              pith_real *rows);
+/* Fills rows (count, width) for samples first .. first+count-1 of the dataset: pictures in view 0,
+ * 1, ..., or captions for view -1. */
+typedef bool pith_embed_batch(void *context, int view, int first, int count, pith_real *rows);
 
-/* One safetensors file: image (views * N, width), text (N, width), f32, in the pack's order,
- * `batch` pairs at a time (the last may have fewer). A pass cut off goes on where it was; a file
- * that is there already is left alone. */
+/* One safetensors file: image (views * N, width), text (N, width), f32, in the order of the
+ * dataset, `batch` pairs at a time (the last may have fewer). A pass cut off goes on where it was;
+ * a file that is there already is left alone. */
 bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
                            pith_embed_batch *embed, void *context);
 

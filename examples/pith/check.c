@@ -89,28 +89,62 @@ static double gradient_error(pith_graph *g, node *y, const leaves *l, node *cons
 
 /* ---- a loss ---- */
 
-enum { B = 6, D = 8 }; /* pairs and width */
+enum { B = 6, D = 8, WIDE = 10, N = 9 }; /* pairs, their width, the towers', samples of the data */
+
+/* Rows (B, width) that are varied if the loss turns out to read them. */
+static node *rows(pith_graph *g, leaves *l, int width, const char *name)
+{
+    node *n = pith_sample(g, -1, 1, B, width);
+    vary(l, n, pith_sample_data(n), name);
+    return n;
+}
+
+static pith_view second_view(const pith_batch *b)
+{
+    leaves *l = (leaves *)(uintptr_t)b->inputs;
+    pith_view v = { .image_raw = rows(b->graph, l, D, "second image"),
+                    .image_features = rows(b->graph, l, WIDE, "second image features") };
+    v.image = pith_normalize(v.image_raw);
+    return v;
+}
 
 static pith_batch make_batch(pith_graph *g, leaves *l)
 {
-    static const int caption_id[B] = { 0, 1, 2, 3, 2, 5 }, label[B] = { 0, 1, 2, 0, 1, 2 };
-    pith_batch b = { .graph = g };
-    b.image_raw = pith_sample(g, -1, 1, B, D);
-    b.text_raw = pith_sample(g, -1, 1, B, D);
-    pith_node *logit_scale = pith_sample(g, 1, 2);
-    b.image = pith_normalize(b.image_raw);
-    b.text = pith_normalize(b.text_raw);
+    static const int caption_id[B] = { 0, 1, 2, 3, 2, 5 }, label[B] = { 0, 1, 2, 0, 1, 2 },
+                     index[B] = { 3, 0, 8, 4, 7, 1 }, epoch = 2;
+    pith_batch b = pith_batch_new(g);
+    b.image = pith_normalize(b.image_raw = rows(g, l, D, "image"));
+    b.text = pith_normalize(b.text_raw = rows(g, l, D, "text"));
+    node *logit_scale = pith_sample(g, 1, 2);
+    vary(l, logit_scale, pith_sample_data(logit_scale), "ln scale");
     b.scale = pith_exp(logit_scale);
-    b.teacher_image = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
-    b.teacher_text = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
-    b.teacher_scale = pith_const(g, 5);
+    b.image_features = rows(g, l, WIDE, "image features");
+    b.text_features = rows(g, l, WIDE, "text features");
+    b.synthetic_text = pith_normalize(b.synthetic_text_raw = rows(g, l, D, "synthetic text"));
+    pith_teacher *teacher = pith_add_teacher(&b, D);
+    teacher->image = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
+    teacher->text = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
+    teacher->scale = pith_const(g, 5);
     b.caption_id = pith_const_array(g, PITH_I32, caption_id, B);
     b.label = pith_const_array(g, PITH_I32, label, B);
+    b.index = pith_const_array(g, PITH_I32, index, B);
+    b.samples = N;
     b.progress = pith_const(g, 0.5);
-    vary(l, b.image_raw, pith_sample_data(b.image_raw), "image");
-    vary(l, b.text_raw, pith_sample_data(b.text_raw), "text");
-    vary(l, logit_scale, pith_sample_data(logit_scale), "ln scale");
+    b.epoch = pith_const_dims(PITH_HERE, g, PITH_I32, &epoch, 0, NULL);
+    b.make_view = second_view;
+    b.inputs = l;
     return b;
+}
+
+/* Leaves that the loss does not read are not worth a line, but for the first `always`. */
+static void drop_unread(leaves *l, const node *loss, int always)
+{
+    bool reached[MOST];
+    const int n = l->n;
+    pith_depends_on(loss, n, l->leaf, reached);
+    l->n = 0;
+    for (int k = 0; k < n; k++)
+        if (k < always || reached[k]) vary(l, l->leaf[k], l->data[k], l->name[k]);
 }
 
 static bool check_loss(const char *text)
@@ -125,6 +159,7 @@ static bool check_loss(const char *text)
     const pith_batch b = make_batch(g, &l);
     pith_loss_spec *spec = pith_loss_parse(text, scratch_directory());
     node *loss = pith_loss_build(spec, &b);
+    drop_unread(&l, loss, 3);
     const int n = pith_params(g, &params);
     for (int k = 0; k < n; k++)
         vary(&l, params[k], pith_store_find(s, params[k]->name)->data, params[k]->name);

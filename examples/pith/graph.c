@@ -45,12 +45,12 @@ static drawing build(const char *name)
     d.g = pith_graph_new(d.store, (uint64_t)common_seed);
     d.in = clip_inputs_new(d.g, &d.c, B, N);
     pith_loss_spec *spec = pith_loss_parse(loss_text, scratch_directory());
-    if (pith_loss_wants_teacher(spec)) {
-        d.in.teacher_image = pith_input(d.g, "teacher_image", PITH_F32, B, d.c.embed);
-        d.in.teacher_text = pith_input(d.g, "teacher_text", PITH_F32, B, d.c.embed);
-    }
+    d.in.samples = B;
     pith_batch b = clip_batch(d.g, &d.c, &d.in);
-    if (d.in.teacher_image) b.teacher_scale = pith_const(d.g, 100);
+    pith_teacher *teacher = pith_add_teacher(&b, d.c.embed);
+    teacher->image = pith_input(d.g, "teachers.0.image", PITH_F32, B, d.c.embed);
+    teacher->text = pith_input(d.g, "teachers.0.text", PITH_F32, B, d.c.embed);
+    teacher->scale = pith_const(d.g, 100);
     d.loss = pith_name(pith_loss_build(spec, &b), "loss");
     pith_loss_free(spec);
     pith_node **params;
@@ -173,34 +173,44 @@ static void draw(const drawing *d, const char *path)
 
 /* ---- tables ---- */
 
-static void feed_random(pith_plan *p, const drawing *d, pith_real *floats, size_t n, int *ints)
+/* As a loader makes them. */
+static pith_host_batch random_batch(const drawing *d, pith_real *floats, size_t n, int *ints)
 {
     const int B = d->in.pairs, N = d->in.tokens, T = (int)tokens;
-    static const pith_real progress = (pith_real)0.5;
-    int *ids = ints, *positions = ids + N, *offsets = positions + N, *last = offsets + B + 1,
-        *caption_id = last + B;
+    pith_host_batch b = { .rows = B,
+                          .pairs = B,
+                          .tokens = N,
+                          .size = d->c.image_size,
+                          .pixels = floats,
+                          .second_pixels = floats,
+                          .ids = ints,
+                          .positions = ints + N,
+                          .offsets = ints + 2 * N };
+    b.last = b.offsets + B + 1;
+    b.caption_id = b.label = b.index = b.last + B;
     for (size_t i = 0; i < n; i++)
         floats[i] = (pith_real)((double)(i * 2654435761u % 2001) / 1000 - 1);
     for (int i = 0; i < N; i++) {
-        ids[i] = i * 31 % d->c.vocabulary;
-        positions[i] = i % T;
+        b.ids[i] = i * 31 % d->c.vocabulary;
+        b.positions[i] = i % T;
     }
     for (int i = 0; i < B; i++) {
-        offsets[i + 1] = (i + 1) * T;
-        last[i] = offsets[i + 1] - 1;
-        caption_id[i] = i;
+        b.offsets[i + 1] = (i + 1) * T;
+        b.last[i] = b.offsets[i + 1] - 1;
+        b.index[i] = i;
     }
-    pith_feed(p, d->in.pixels, floats);
-    pith_feed(p, d->in.ids, ids);
-    pith_feed(p, d->in.positions, positions);
-    pith_feed(p, d->in.offsets, offsets);
-    pith_feed(p, d->in.last, last);
-    pith_feed(p, d->in.caption_id, caption_id);
-    pith_feed(p, d->in.label, caption_id);
-    pith_feed(p, d->in.progress, &progress);
-    if (d->in.teacher_image) {
-        pith_feed(p, d->in.teacher_image, floats);
-        pith_feed(p, d->in.teacher_text, floats);
+    return b;
+}
+
+static void feed(pith_plan *p, const pith_host_batch *b)
+{
+    static const pith_real progress = (pith_real)0.5;
+    const pith_node *const *inputs;
+    const int n = pith_plan_inputs(p, &inputs);
+    pith_feed_batch(p, b);
+    for (int k = 0; k < n; k++) {
+        if (!strcmp(inputs[k]->name, "progress")) pith_feed(p, inputs[k], &progress);
+        if (!strncmp(inputs[k]->name, "teachers.", 9)) pith_feed(p, inputs[k], b->pixels);
     }
 }
 
@@ -214,7 +224,8 @@ static void print_tables(const drawing *d)
         pith_real *floats = malloc(sizeof *floats * n);
         int *ints = calloc((size_t)(2 * d->in.tokens + 3 * d->in.pairs + 1), sizeof *ints);
         if (!floats || !ints) pith_raise("no memory for the inputs");
-        feed_random(p, d, floats, n, ints);
+        const pith_host_batch b = random_batch(d, floats, n, ints);
+        feed(p, &b);
         pith_run(p); /* the first run touches its memory */
         pith_time_plan(p, true);
         for (int k = 0; k < RUNS; k++) pith_run(p);

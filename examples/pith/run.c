@@ -6,14 +6,6 @@
 #include "command.h"
 #include "scratch.h"
 
-/* What the graph is fed: captions cut at their end of text and laid one after another. */
-typedef struct {
-    int pairs, tokens;
-    const pith_real *pixels;
-    int *ids, *positions, *offsets, *last, *caption_id, *label;
-    pith_real progress;
-} batch;
-
 static const pith_tensor *tensor(pith_store *s, const char *path, const char *name,
                                  pith_dtype dtype, int ndim, const char *wanted)
 {
@@ -46,22 +38,26 @@ static void check_ids(const clip_config *c, const pith_tensor *t, const char *pa
                        c->vocabulary);
 }
 
-/* OpenCLIP pools at the largest id of a row, its end of text; nothing after it is seen. Equal
- * captions share a number. */
-static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
+/* Captions cut at their end of text and laid one after another, as a loader has them; the pairs of
+ * the file are all the data there are. OpenCLIP pools at the largest id of a row, its end of text;
+ * nothing after it is seen. Equal captions share a number. */
+static pith_host_batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
 {
     const int B = ids->dim[0], T = ids->dim[1];
     const size_t n = (size_t)B * (size_t)T;
-    int *memory = calloc(2 * n + 4 * (size_t)B + 1, sizeof *memory);
+    int *memory = calloc(2 * n + 5 * (size_t)B + 1, sizeof *memory);
     if (!memory) pith_raise("no memory for %d captions", B);
-    batch b = { .pairs = B,
-                .pixels = pixels->data,
-                .ids = memory,
-                .positions = memory + n,
-                .last = memory + 2 * n };
+    pith_host_batch b = { .rows = B,
+                          .pairs = B,
+                          .size = pixels->dim[2],
+                          .pixels = pixels->data,
+                          .ids = memory,
+                          .positions = memory + n,
+                          .last = memory + 2 * n };
     b.caption_id = b.last + B;
     b.label = b.caption_id + B;
-    b.offsets = b.label + B;
+    b.index = b.label + B;
+    b.offsets = b.index + B;
     for (int i = 0; i < B; i++) {
         const int *row = (const int *)ids->data + (size_t)i * (size_t)T;
         int end = 0;
@@ -74,6 +70,7 @@ static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
         b.offsets[i + 1] = b.tokens;
         b.last[i] = b.tokens - 1;
         b.label[i] = -1;
+        b.index[i] = i;
         b.caption_id[i] = i;
         for (int k = 0; k < i && b.caption_id[i] == i; k++) {
             const int length = b.offsets[k + 1] - b.offsets[k];
@@ -83,18 +80,6 @@ static batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
         }
     }
     return b;
-}
-
-static void feed(pith_plan *p, const clip_inputs *in, const batch *b)
-{
-    pith_feed(p, in->pixels, b->pixels);
-    pith_feed(p, in->ids, b->ids);
-    pith_feed(p, in->positions, b->positions);
-    pith_feed(p, in->offsets, b->offsets);
-    pith_feed(p, in->last, b->last);
-    pith_feed(p, in->caption_id, b->caption_id);
-    pith_feed(p, in->label, b->label);
-    pith_feed(p, in->progress, &b->progress);
 }
 
 /* ---- the graph ---- */
@@ -130,9 +115,10 @@ static void add_teacher(pith_graph *g, const request *q, const model *teacher,
     pith_use_store(g, teacher->store, "", true);
     const pith_batch t = clip_batch(g, &teacher->config, in);
     pith_leave_store(g);
-    b->teacher_image = pith_detach(t.image);
-    b->teacher_text = pith_detach(t.text);
-    b->teacher_scale = pith_detach(t.scale);
+    pith_teacher *one = pith_add_teacher(b, teacher->config.embed);
+    one->image = pith_detach(t.image);
+    one->text = pith_detach(t.text);
+    one->scale = pith_detach(t.scale);
 }
 
 /* One for every parameter that came from the model's file; those of a loss have no place there. */
@@ -163,12 +149,13 @@ static void save(const pith_plan *p, const outputs *o, const char *path)
     pith_store_free(s);
 }
 
-static void run(const model *m, const request *q, const batch *rows, const char *out)
+static void run(const model *m, const request *q, const pith_host_batch *rows, const char *out)
 {
     outputs o = { 0 };
     model teacher = { 0 };
     pith_graph *g = pith_graph_new(m->store, (uint64_t)common_seed);
-    const clip_inputs in = clip_inputs_new(g, &m->config, rows->pairs, rows->tokens);
+    clip_inputs in = clip_inputs_new(g, &m->config, rows->pairs, rows->tokens);
+    in.samples = rows->pairs;
     pith_batch b = clip_batch(g, &m->config, &in);
     put_out(&o, b.image, "", "image_embeds");
     put_out(&o, b.text, "", "text_embeds");
@@ -184,7 +171,8 @@ static void run(const model *m, const request *q, const batch *rows, const char 
         if (q->grad) add_gradients(g, m->store, loss, &o);
     }
     pith_plan *p = pith_plan_new(g, o.n, o.node, &common_plan);
-    feed(p, &in, rows);
+    pith_feed_batch(p, rows);
+    pith_feed(p, in.progress, &(pith_real){ 0 });
     pith_run(p);
     save(p, &o, out);
     pith_plan_free(p);
@@ -225,7 +213,7 @@ int command_run(int argc, char **argv)
                    q.ids->dim[0]);
     check_pixels(&m.config, q.pixels, argv[2], argv[1]);
     check_ids(&m.config, q.ids, argv[2], argv[1]);
-    batch rows = pack_rows(q.pixels, q.ids);
+    pith_host_batch rows = pack_rows(q.pixels, q.ids);
     run(&m, &q, &rows, argv[3]);
     close_model(&m);
     pith_store_free(in);

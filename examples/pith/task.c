@@ -5,59 +5,40 @@
 #include <sys/stat.h>
 #include "task.h"
 
-enum { SIZES = 8 }; /* token counts of batches, each a graph */
-
 typedef struct {
     model *m;
     const pith_pack *pack;
     const pith_loss_spec *loss;
     const teacher *teacher;
     bool averaged; /* the averaged weights are measured and exported */
-    int batch;
-    struct {
-        const pith_graph *graph;
-        clip_inputs in;
-    } built[SIZES];
-    int graphs;
+    int batch, samples;
     pith_real *image, *text; /* the teacher's rows of a batch */
 } task;
 
 static pith_node *build_loss(void *context, pith_graph *g, int tokens)
 {
-    task *t = context;
+    const task *t = context;
     clip_inputs in = clip_inputs_new(g, &t->m->config, t->batch, tokens);
-    if (t->teacher) {
-        in.teacher_image = pith_input(g, "teacher_image", PITH_F32, t->batch, t->teacher->width);
-        in.teacher_text = pith_input(g, "teacher_text", PITH_F32, t->batch, t->teacher->width);
-    }
+    in.samples = t->samples;
     pith_batch b = clip_batch(g, &t->m->config, &in);
-    if (t->teacher) b.teacher_scale = pith_const(g, t->teacher->scale);
-    t->built[t->graphs].graph = g;
-    t->built[t->graphs++].in = in;
+    if (t->teacher) {
+        const int width = t->teacher->width;
+        pith_teacher *wise = pith_add_teacher(&b, width);
+        wise->image = pith_input(g, "teachers.0.image", PITH_F32, t->batch, width);
+        wise->text = pith_input(g, "teachers.0.text", PITH_F32, t->batch, width);
+        wise->scale = pith_const(g, t->teacher->scale);
+    }
     return pith_loss_build(t->loss, &b);
 }
 
-static bool feed(void *context, pith_plan *plan, const pith_graph *g, const pith_host_batch *b,
-                 const pith_real *progress)
+/* The teacher's rows, where the loss reads them. */
+static const void *fetch(void *context, const char *name, const pith_host_batch *b)
 {
-    task *t = context;
-    int k = 0;
-    while (t->built[k].graph != g) k++;
-    const clip_inputs *in = &t->built[k].in;
-    const struct {
-        const pith_node *input;
-        const void *data;
-    } feeds[] = {
-        { in->pixels, b->pixels },       { in->ids, b->ids },
-        { in->positions, b->positions }, { in->offsets, b->offsets },
-        { in->last, b->last },           { in->caption_id, b->caption_id },
-        { in->label, b->label },         { in->progress, progress },
-        { in->teacher_image, t->image }, { in->teacher_text, t->text },
-    };
-    if (t->teacher) pith_embeddings_gather(t->teacher->rows, b, t->image, t->text);
-    for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++)
-        if (feeds[i].input) pith_feed(plan, feeds[i].input, feeds[i].data);
-    return true;
+    const task *t = context;
+    const bool image = !strcmp(name, "teachers.0.image"), text = !strcmp(name, "teachers.0.text");
+    if (!t->teacher || (!image && !text)) return NULL;
+    pith_embeddings_gather(t->teacher->rows, b, image ? t->image : NULL, text ? t->text : NULL);
+    return image ? t->image : t->text;
 }
 
 /* The model as it is measured and exported: its own store, or a copy with the averages in the
@@ -260,24 +241,24 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
     if (pith_loss_wants_teacher(loss) && !wise)
         pith_raise("the loss %s wants a teacher: pith distil has one", r->loss);
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     task t = { .m = m,
                .pack = pack,
                .loss = loss,
                .teacher = wise,
                .averaged = r->ema > 0,
-               .batch = (int)r->batch };
+               .batch = (int)r->batch,
+               .samples = dataset->count };
     if (wise) {
         t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)wise->width);
         t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)wise->width);
     }
     if (r->freeze) freeze(m, r->freeze);
     pith_loader_options data = {
-        .pack = pack,
+        .dataset = dataset,
         .tokenizer = m->tokenizer,
-        .split = PITH_TRAIN,
         .batch = (int)r->batch,
         .context = m->config.context,
-        .size = m->config.image_size,
         .augment = parse_augment(r->augment),
         .seed = (uint64_t)common_seed,
         .shuffle = true,
@@ -308,11 +289,12 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
         .plan = common_plan,
         .title = title,
     };
-    const pith_task work = { &t, build_loss, feed, evaluate, export_model };
+    const pith_task work = { &t, build_loss, fetch, evaluate, export_model };
     pith_train_result result;
     pith_train(&work, m->store, &data, &o, &result);
     free(t.image);
     free(t.text);
     pith_loss_free(loss);
+    pith_dataset_close(dataset);
     return result;
 }

@@ -5,33 +5,47 @@
 
 typedef struct {
     model *m;
-    const pith_pack *pack;
-} source;
+    const pith_dataset *pictures; /* of the size that the teacher wants */
+} asked;
 
-static bool embed(void *context, int view, int count, const int *index, pith_real *rows)
+static bool embed(void *context, int view, int first, int count, pith_real *rows)
 {
-    const source *s = context;
-    const char **texts = malloc(sizeof *texts * (size_t)count);
-    for (int k = 0; k < count; k++) texts[k] = s->pack->caption[index[k]];
-    if (view < 0) encode_texts(&s->m->config, s->m->store, s->m->tokenizer, count, texts, rows);
-    else
-        encode_chosen(&s->m->config, s->m->store, count, index, s->pack->size, s->pack->pixels,
-                      rows);
-    free(texts);
+    const asked *a = context;
+    const pith_dataset *s = a->pictures;
+    const size_t picture = 3 * (size_t)s->size * (size_t)s->size;
+    if (view < 0) {
+        const char **texts = malloc(sizeof *texts * (size_t)count);
+        for (int k = 0; k < count; k++) texts[k] = s->record(s, first + k, 0).caption;
+        encode_texts(&a->m->config, a->m->store, a->m->tokenizer, count, texts, rows);
+        free(texts);
+        return true;
+    }
+    uint8_t *pixels = malloc(picture * (size_t)count);
+    if (!pixels) return pith_raise("no memory for %d pictures", count);
+    for (int k = 0; k < count; k++) {
+        char why[256];
+        if (!s->decode(s, first + k, view, pixels + picture * (size_t)k, why))
+            pith_raise("sample %d of the split \"%s\": %s", first + k, s->split, why);
+    }
+    encode_pictures(&a->m->config, a->m->store, count, s->size, pixels, rows);
+    free(pixels);
     return true;
 }
 
 teacher teacher_open(model *m, const char *directory, const pith_pack *pack, const char *file)
 {
-    source s = { m, pack };
     char weights[4096];
     snprintf(weights, sizeof weights, "%s/open_clip_model.safetensors", directory);
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
+    asked a = { m, dataset };
     pith_embeddings_key key = {
-        .pack = pack, .split = PITH_TRAIN, .views = 1, .batch = 1024, .width = m->config.embed
+        .dataset = dataset, .views = 1, .batch = 1024, .width = m->config.embed
     };
     pith_hash_file(weights, &key.teacher);
-    pith_embeddings_write(file, &key, embed, &s);
-    return (teacher){ m->config.embed, model_scale(m), pith_embeddings_open(file, &key) };
+    pith_embeddings_write(file, &key, embed, &a);
+    const teacher t = { m->config.embed, model_scale(m), pith_embeddings_open(file, &key) };
+    pith_dataset_close(dataset);
+    return t;
 }
 
 void teacher_close(teacher *t) { pith_embeddings_close(t->rows); }

@@ -1,0 +1,95 @@
+/* dataset.c: a split of a packed set as a dataset. */
+#include "parts.h"
+
+typedef struct {
+    pith_dataset dataset;
+    const pith_pack *pack;
+    int *place;   /* of each sample in the pack */
+    uint8_t *own; /* pictures of another size than the pack's, else NULL */
+} pack_dataset;
+
+static pith_record record(const pith_dataset *s, int i, int c)
+{
+    const pack_dataset *p = s->context;
+    const int place = p->place[i];
+    return (pith_record){ .caption = c == 0 ? p->pack->caption[place] : NULL,
+                          .label = p->pack->label[place],
+                          .place = place };
+}
+
+static bool decode(const pith_dataset *s, int i, int view, uint8_t *pixels, char why[256])
+{
+    (void)view, (void)why;
+    const pack_dataset *p = s->context;
+    const size_t picture = 3 * (size_t)s->size * (size_t)s->size;
+    memcpy(pixels,
+           p->own ? p->own + picture * (size_t)i : p->pack->pixels + picture * (size_t)p->place[i],
+           picture);
+    return true;
+}
+
+static void close_pack(pith_dataset *s)
+{
+    pack_dataset *p = s->context;
+    free(p->place);
+    free(p->own);
+    free(p);
+}
+
+/* Pictures brought to another size, once. */
+static bool resize(pack_dataset *p)
+{
+    const int from = p->pack->size, to = p->dataset.size;
+    const size_t in = (size_t)from * (size_t)from, out = (size_t)to * (size_t)to;
+    if (from == to) return true;
+    p->own = malloc(3 * out * (size_t)p->dataset.count);
+    bool good = p->own != NULL;
+#pragma omp parallel for schedule(static) if (good)
+    for (int i = 0; i < p->dataset.count; i++) {
+        const uint8_t *planes = p->pack->pixels + 3 * in * (size_t)p->place[i];
+        uint8_t *rgb = malloc(3 * in), *small = malloc(3 * out);
+        for (size_t k = 0; rgb && k < 3 * in; k++) rgb[k] = planes[k % 3 * in + k / 3];
+        const bool fine = p->own && rgb && small && pith_resize(rgb, from, from, small, to, to);
+        for (size_t k = 0; fine && k < 3 * out; k++)
+            p->own[3 * out * (size_t)i + k % 3 * out + k / 3] = small[k];
+        free(rgb);
+        free(small);
+        if (!fine) {
+#pragma omp critical
+            good = false;
+        }
+    }
+    return good;
+}
+
+pith_dataset *pith_pack_dataset(const pith_pack *pack, int split, int size)
+{
+    if (split < 0 || split >= pack->splits)
+        return pith_raise("there is no split %d: the set has %d", split, pack->splits), NULL;
+    if (size < 1 || size > 4096)
+        return pith_raise("pictures of side %d are asked for: 1 to 4096", size), NULL;
+    pack_dataset *p = calloc(1, sizeof *p);
+    bool good = p && (p->place = malloc(sizeof(int) * ((size_t)pack->count + 1)));
+    if (good) {
+        p->dataset = (pith_dataset){ .size = size,
+                                     .split = pack->split_name[split],
+                                     .hash = pack->hash,
+                                     .context = p,
+                                     .record = record,
+                                     .decode = decode,
+                                     .close = close_pack };
+        p->pack = pack;
+        for (int i = 0; i < pack->count; i++)
+            if (pack->split[i] == split) p->place[p->dataset.count++] = i;
+        good = resize(p);
+    }
+    if (good) return &p->dataset;
+    if (p) free(p->place), free(p->own);
+    free(p);
+    return pith_raise("no memory for the pictures of a split"), NULL;
+}
+
+void pith_dataset_close(pith_dataset *s)
+{
+    if (s) s->close(s);
+}
