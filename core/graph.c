@@ -240,9 +240,10 @@ bool pith_fail(node *n, const char *format, ...)
     for (int k = 0; k < n->n_in && used < size - 256; k++)
         if (n->in[k]) {
             const node *in = n->in[k];
-            const char *kind = in->dtype == PITH_I32 ? " i32" : in->dtype == PITH_U8 ? " u8" : "";
-            used += snprintf(text + used, (size_t)(size - used), "\n    input %d %s%s from %s (%s)",
-                             k, pith_shape_text(in, shape), kind, in->at,
+            const bool plain = in->dtype == PITH_F32; /* what most inputs are goes without saying */
+            used += snprintf(text + used, (size_t)(size - used),
+                             "\n    input %d %s%s%s from %s (%s)", k, pith_shape_text(in, shape),
+                             plain ? "" : " ", plain ? "" : pith_dtype_name(in->dtype), in->at,
                              in->name ? in->name : in->op->name);
         }
     for (const pith_trail *t = n->trail; t && used < size - 256; t = t->parent)
@@ -258,6 +259,8 @@ bool pith_fail(node *n, const char *format, ...)
 
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
 {
+    if (!pith_dtype_find(dtype))
+        return pith_fail(n, "%d is no dtype, expected a value of pith_dtype", (int)dtype);
     if (ndim > PITH_MAX_DIMS)
         return pith_fail(n, "%d axes, at most %d are allowed", ndim, PITH_MAX_DIMS);
     n->dtype = dtype;
@@ -278,17 +281,12 @@ bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim
     return pith_shape(n->graph->nodes[n->id + k], dtype, ndim, dim);
 }
 
-static const char *dtype_name(pith_dtype d)
-{
-    return d == PITH_F32 ? "f32" : d == PITH_I32 ? "i32" : "u8";
-}
-
 bool pith_want(node *n, int input, pith_dtype dtype, int ndim)
 {
     const node *a = n->in[input];
     if (a->dtype != dtype)
-        return pith_fail(n, "input %d is %s, expected %s", input, dtype_name(a->dtype),
-                         dtype_name(dtype));
+        return pith_fail(n, "input %d is %s, expected %s", input, pith_dtype_name(a->dtype),
+                         pith_dtype_name(dtype));
     if (ndim >= 0 && a->ndim != ndim)
         return pith_fail(n, "input %d has %d axes, expected %d", input, a->ndim, ndim);
     if (ndim < 0 && a->ndim < -ndim)
@@ -312,7 +310,6 @@ size_t pith_size(const node *n)
     return size;
 }
 
-size_t pith_width(pith_dtype d) { return d == PITH_F32 ? sizeof(real) : d == PITH_I32 ? 4 : 1; }
 size_t pith_bytes(const node *n)
 {
     return n->op->flags & PITH_NO_VALUE ? 0 : pith_size(n) * pith_width(n->dtype);
