@@ -10,7 +10,13 @@ extern "C" {
 #endif
 
 /* clang-format off */
-/* ---- pointwise ops (broadcast) --------------------------------------------------------------- */
+/* ---- pointwise ops (broadcast) ---------------------------------------------------------------
+ *
+ * f32. add, sub, mul, minimum, maximum, neg, abs, sign, square, expand, and the two calls with a
+ * number also take i32 and then give i32, which wraps around: INT32_MAX + 1 is INT32_MIN. less and
+ * equal compare f32 with f32 or i32 with i32 and give f32, 1 or 0: a mask that the others take.
+ * Both values of where are f32 or both i32, its condition is either. Nothing is converted unasked,
+ * and no gradient goes through i32. */
 
 #define pith_add(a, b) pith_add_(PITH_HERE, a, b)
 #define pith_sub(a, b) pith_sub_(PITH_HERE, a, b)
@@ -53,7 +59,7 @@ PITH_UNARY(sqrt) PITH_UNARY(rsqrt) PITH_UNARY(exp) PITH_UNARY(log) PITH_UNARY(si
 PITH_UNARY(tanh) PITH_UNARY(erf) PITH_UNARY(sigmoid) PITH_UNARY(softplus) PITH_UNARY(relu)
 PITH_UNARY(gelu) PITH_UNARY(quick_gelu) PITH_UNARY(is_finite)
 
-#define pith_mul_scalar(a, c) pith_mul_scalar_(PITH_HERE, a, c)     /* c a, with a number c */
+#define pith_mul_scalar(a, c) pith_mul_scalar_(PITH_HERE, a, c)     /* c a, c a number of a's dtype */
 #define pith_add_scalar(a, c) pith_add_scalar_(PITH_HERE, a, c)     /* a + c */
 /* broadcast to the dims given */
 #define pith_expand(...) pith_expand_(PITH_HERE, __VA_ARGS__, PITH_END)
