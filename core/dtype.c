@@ -62,14 +62,14 @@ STORE(u8, uint8_t, (uint8_t)between(from[i], 0, 255))
 
 /* In the double build every floating-point dtype is a double, PITH_F32 as well as any narrower one
  * that is added here: that build is there to check numbers, not to save bytes. */
-#define REAL_IN_FILES (sizeof(real) == 4 ? "F32" : "F64")
+#define IN_FILES (sizeof(real) == 4 ? "F32" : "F64")
 
 /* clang-format off */
 static const pith_dtype_info table[] = {
-    /*              name   bytes         in files       least      largest    conversions          */
-    [PITH_F32] = { "f32", sizeof(real), REAL_IN_FILES, 0,         0,         load_real, store_real },
-    [PITH_I32] = { "i32", 4,            "I32",         INT32_MIN, INT32_MAX, load_i32,  store_i32 },
-    [PITH_U8]  = { "u8",  1,            "U8",          0,         255,       load_u8,   store_u8 },
+    /*             name   bytes         in files     least, largest        conversions */
+    [PITH_F32] = { "f32", sizeof(real), IN_FILES,    0, 0,                 load_real, store_real },
+    [PITH_I32] = { "i32", 4,            "I32",       INT32_MIN, INT32_MAX, load_i32, store_i32 },
+    [PITH_U8]  = { "u8",  1,            "U8",        0, 255,               load_u8, store_u8 },
 };
 
 static const pith_file_type file_types[] = {

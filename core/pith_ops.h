@@ -59,7 +59,7 @@ PITH_UNARY(sqrt) PITH_UNARY(rsqrt) PITH_UNARY(exp) PITH_UNARY(log) PITH_UNARY(si
 PITH_UNARY(tanh) PITH_UNARY(erf) PITH_UNARY(sigmoid) PITH_UNARY(softplus) PITH_UNARY(relu)
 PITH_UNARY(gelu) PITH_UNARY(quick_gelu) PITH_UNARY(is_finite)
 
-#define pith_mul_scalar(a, c) pith_mul_scalar_(PITH_HERE, a, c)     /* c a, c a number of a's dtype */
+#define pith_mul_scalar(a, c) pith_mul_scalar_(PITH_HERE, a, c)     /* c a, with a number c */
 #define pith_add_scalar(a, c) pith_add_scalar_(PITH_HERE, a, c)     /* a + c */
 /* broadcast to the dims given */
 #define pith_expand(...) pith_expand_(PITH_HERE, __VA_ARGS__, PITH_END)
