@@ -4,6 +4,17 @@
 
 #define TILE 512 /* elements: all tiles of a chain stay in the first-level cache */
 
+const pith_form *pith_form_of(const node *n)
+{
+    const pith_pointwise *op = n->op->pointwise;
+    for (int f = 0; f < op->n_forms; f++) {
+        bool fits = true;
+        for (int k = 0; k < n->n_in; k++) fits &= op->forms[f].in[k] == n->in[k]->dtype;
+        if (fits) return &op->forms[f];
+    }
+    return NULL;
+}
+
 /* ---- building ---- */
 
 typedef struct {
@@ -24,7 +35,7 @@ static int add_operand(builder *b, pith_operand o)
  * are one. */
 static pith_operand broadcast(const node *a, const node *shape, int slot)
 {
-    pith_operand o = { .kind = PITH_BROADCAST, .slot = slot };
+    pith_operand o = { .kind = PITH_BROADCAST, .slot = slot, .bytes = pith_width(a->dtype) };
     size_t stride[PITH_MAX_DIMS], run = 1;
     for (int k = shape->ndim - 1; k >= 0; k--) {
         const int d = k - (shape->ndim - a->ndim), size = d >= 0 ? a->dim[d] : 1;
@@ -32,11 +43,12 @@ static pith_operand broadcast(const node *a, const node *shape, int slot)
         run *= (size_t)size;
     }
     for (int k = 0; k < shape->ndim; k++) {
-        if (shape->dim[k] == 1) continue;
+        const size_t size = (size_t)shape->dim[k];
+        if (size == 1) continue;
         const size_t outer = o.n ? o.stride[o.n - 1] : 0;
-        const bool same = o.n && (stride[k] ? outer == stride[k] * (size_t)shape->dim[k] : !outer);
+        const bool same = o.n && (stride[k] ? outer == stride[k] * size : !outer);
         if (!same) o.dim[o.n++] = 1;
-        o.dim[o.n - 1] *= shape->dim[k];
+        o.dim[o.n - 1] *= size;
         o.stride[o.n - 1] = stride[k];
     }
     return o;
@@ -67,7 +79,8 @@ static int from_memory(builder *b, const node *n)
     s->in[slot] = n->id;
     if (slot == s->n_in) s->n_in++;
     if (pith_same_shape(n, b->shape))
-        return add_operand(b, (pith_operand){ .kind = PITH_FULL, .slot = slot });
+        return add_operand(b, (pith_operand){
+                                  .kind = PITH_FULL, .slot = slot, .bytes = pith_width(n->dtype) });
     return add_operand(b, broadcast(n, b->shape, slot));
 }
 
@@ -78,70 +91,105 @@ static int input_operand(builder *b, const node *in)
     return member >= 0 ? b->operand_of[member] : from_memory(b, n);
 }
 
-/* An output is written straight to memory, unless it overwrites a leaf that a later instruction
- * still reads: then at the tile's end. */
-static void add_member(builder *b, const node *n, int member, bool stored)
+/* Where n's value goes: to an output of the step if it is stored, else to a tile only. */
+static int result_operand(builder *b, const node *n, bool stored)
+{
+    pith_operand o = { .kind = PITH_TILE, .slot = -1, .bytes = pith_width(n->dtype) };
+    if (stored) {
+        o.kind = PITH_OUTPUT;
+        o.slot = b->s->n_out++;
+        b->s->out[o.slot] = n->id;
+        b->c->made[o.slot] = b->c->n_instructions;
+    }
+    return add_operand(b, o);
+}
+
+static void add_instruction(builder *b, const node *n, int member, bool stored)
 {
     pith_chain *c = b->c;
-    const int first = n->op == &pith_op_expand ? input_operand(b, n->in[0]) : -1;
-    if (first >= 0 && !stored) { /* a repeated read needs no instruction */
-        b->operand_of[member] = first;
-        return;
-    }
-    pith_instruction *i = &c->instructions[c->n_instructions];
-    *i = (pith_instruction){ .op = n->op->pointwise, .n_in = n->n_in };
+    pith_instruction *instruction = &c->instructions[c->n_instructions];
+    instruction->tile = pith_form_of(n)->tile;
+    instruction->n_in = n->n_in;
     for (int k = 0; k < n->n_in; k++) {
-        i->in[k] = input_operand(b, n->in[k]);
-        if (c->operands[i->in[k]].kind == PITH_FULL)
-            c->last_read[c->operands[i->in[k]].slot] = c->n_instructions;
+        const int in = input_operand(b, n->in[k]);
+        if (c->operands[in].kind == PITH_FULL)
+            c->last_read[c->operands[in].slot] = c->n_instructions;
+        instruction->in[k] = in;
     }
-    pith_operand out = { .kind = PITH_TILE, .slot = -1 };
-    if (stored) {
-        out = (pith_operand){ .kind = PITH_OUTPUT, .slot = b->s->n_out };
-        c->made[b->s->n_out] = c->n_instructions;
-        b->s->out[b->s->n_out++] = n->id;
-    }
-    i->out = b->operand_of[member] = add_operand(b, out);
+    instruction->out = result_operand(b, n, stored);
+    b->operand_of[member] = instruction->out;
     c->n_instructions++;
 }
 
+/* An expand that only other members read needs no instruction: they read its input repeated. */
+static void add_member(builder *b, const node *n, int member, bool stored)
+{
+    if (n->op == &pith_op_expand && !stored) b->operand_of[member] = input_operand(b, n->in[0]);
+    else add_instruction(b, n, member, stored);
+}
+
+/* The input of the step that is the leaf which output k overwrites; -1 if there is none. */
+static int overwritten_input(const builder *b, int k)
+{
+    const pith_plan *p = b->p;
+    const int assign = p->store_to[b->s->out[k]];
+    if (assign < 0) return -1;
+    const int leaf = p->canonical[p->graph->nodes[assign]->in[0]->id];
+    for (int slot = 0; slot < b->s->n_in; slot++)
+        if (b->s->in[slot] == leaf) return slot;
+    return -1;
+}
+
+/* Outputs are written straight to memory. But where an output overwrites a leaf that a later
+ * instruction still reads, it stays in a tile and is copied to memory at the tile's end. */
 static void delay_overwrites(builder *b)
 {
     pith_chain *c = b->c;
     for (int k = 0; k < b->s->n_out && b->p; k++) {
-        const int assign = b->p->store_to[b->s->out[k]];
-        if (assign < 0) continue;
-        const int leaf = b->p->canonical[b->p->graph->nodes[assign]->in[0]->id];
-        for (int slot = 0; slot < b->s->n_in; slot++)
-            if (b->s->in[slot] == leaf && c->last_read[slot] > c->made[k]) {
-                const int operand = c->instructions[c->made[k]].out;
-                c->operands[operand] = (pith_operand){ .kind = PITH_TILE, .slot = -1 };
-                c->late[c->n_late++] = (pith_late){ operand, k };
-            }
+        const int slot = overwritten_input(b, k);
+        if (slot < 0 || c->last_read[slot] <= c->made[k]) continue;
+        const int operand = c->instructions[c->made[k]].out;
+        c->operands[operand].kind = PITH_TILE;
+        c->operands[operand].slot = -1;
+        c->late[c->n_late++] = (pith_late){ operand, k };
     }
 }
 
-/* Tiles are registers: a tile is free again after its last use. Repeated inputs keep one of their
- * own. */
+/* Fills last[operand]: the instruction that reads it last. Repeated inputs are spread before the
+ * instructions run, and stay; what is copied at the end stays till then. */
+static void last_uses(const pith_chain *c, int *last)
+{
+    for (int o = 0; o < c->n_operands; o++)
+        last[o] = c->operands[o].kind == PITH_BROADCAST ? c->n_instructions : -1;
+    for (int i = 0; i < c->n_instructions; i++)
+        for (int k = 0; k < c->instructions[i].n_in; k++) {
+            const int o = c->instructions[i].in[k];
+            if (last[o] < i) last[o] = i;
+        }
+    for (int k = 0; k < c->n_late; k++) last[c->late[k].operand] = c->n_instructions;
+}
+
+/* Tiles are registers: a tile is free again after its last use. An instruction may write over a
+ * tile that it reads itself, element by element, so only where both have elements of one width. */
 static void assign_tiles(pith_chain *c)
 {
     int *last = malloc(sizeof *last * (size_t)(c->n_operands + 1)),
         *owner = malloc(sizeof *owner * (size_t)(c->n_operands + 1));
-    memset(last, -1, sizeof *last * (size_t)(c->n_operands + 1));
-    for (int i = 0; i < c->n_instructions; i++)
-        for (int k = 0; k < c->instructions[i].n_in; k++) last[c->instructions[i].in[k]] = i;
-    for (int k = 0; k < c->n_late; k++) last[c->late[k].operand] = c->n_instructions;
-    for (int k = 0; k < c->n_operands; k++)
-        if (c->operands[k].kind == PITH_BROADCAST) {
-            owner[c->tiles] = k;
-            last[k] = c->n_instructions;
-            c->operands[k].tile = c->tiles++;
+    last_uses(c, last);
+    for (int o = 0; o < c->n_operands; o++)
+        if (c->operands[o].kind == PITH_BROADCAST) {
+            owner[c->tiles] = o;
+            c->operands[o].tile = c->tiles++;
         }
     for (int i = 0; i < c->n_instructions; i++) {
         const int o = c->instructions[i].out;
         if (c->operands[o].kind != PITH_TILE) continue;
         int tile = 0;
-        while (tile < c->tiles && last[owner[tile]] > i) tile++;
+        for (; tile < c->tiles; tile++) {
+            const int before = owner[tile];
+            const bool same_width = c->operands[before].bytes == c->operands[o].bytes;
+            if (last[before] < i || (last[before] == i && same_width)) break;
+        }
         if (tile == c->tiles) c->tiles++;
         owner[tile] = o;
         c->operands[o].tile = tile;
@@ -185,23 +233,36 @@ void pith_chain_free(pith_chain *c)
 
 /* ---- running ---- */
 
+/* One number `count` times. */
+static void fill(char *to, const char *number, size_t bytes, size_t count)
+{
+    if (bytes == sizeof(uint32_t)) {
+        uint32_t x;
+        memcpy(&x, number, sizeof x);
+        for (size_t i = 0; i < count; i++) ((uint32_t *)(void *)to)[i] = x;
+    } else {
+        for (size_t i = 0; i < count; i++) memcpy(to + i * bytes, number, bytes);
+    }
+}
+
 /* Elements start .. start+count of a repeated tensor, as a pointer into it where they lie together,
  * else copied to `tile`. */
-static const real *repeat(const pith_operand *o, const real *x, size_t start, int count, real *tile)
+static const char *repeat(const pith_operand *o, const char *x, size_t start, size_t count,
+                          char *tile)
 {
-    const size_t run = (size_t)o->dim[o->n - 1], step = o->stride[o->n - 1];
+    const size_t run = o->dim[o->n - 1], step = o->stride[o->n - 1];
     size_t row = start / run, column = start % run;
-    for (int done = 0; done < count; row++, column = 0) {
+    for (size_t done = 0; done < count; row++, column = 0) {
         size_t place = 0, rest = row;
         for (int k = o->n - 2; k >= 0; k--) {
-            place += rest % (size_t)o->dim[k] * o->stride[k];
-            rest /= (size_t)o->dim[k];
+            place += rest % o->dim[k] * o->stride[k];
+            rest /= o->dim[k];
         }
-        const int left = count - done, n = run - column < (size_t)left ? (int)(run - column) : left;
-        if (step && n == count) return x + place + column;
-        if (step) memcpy(tile + done, x + place + column, sizeof(real) * (size_t)n);
-        else
-            for (int i = 0; i < n; i++) tile[done + i] = x[place];
+        const size_t left = count - done, n = run - column < left ? run - column : left;
+        const char *from = x + (place + (step ? column : 0)) * o->bytes;
+        if (step && n == count) return from;
+        if (step) memcpy(tile + done * o->bytes, from, n * o->bytes);
+        else fill(tile + done * o->bytes, from, o->bytes, n);
         done += n;
     }
     return tile;
@@ -209,28 +270,37 @@ static const real *repeat(const pith_operand *o, const real *x, size_t start, in
 
 static bool is_single(const pith_operand *o) { return o->n == 0 || (o->n == 1 && !o->stride[0]); }
 
-static void run_tile(const pith_chain *c, const void *const *in, void *const *out, real *tiles,
+/* Of a tile in the memory for them: TILE elements of the widest dtype that chains work on. */
+#define TILE_BYTES (TILE * sizeof(real))
+_Static_assert(sizeof(real) >= sizeof(int), "a tile has room for either dtype");
+
+static const char *locate(const pith_operand *o, const void *const *in, void *const *out,
+                          char *tiles, size_t start, size_t count)
+{
+    char *tile = tiles + (size_t)o->tile * TILE_BYTES;
+    if (o->kind == PITH_FULL) return (const char *)in[o->slot] + start * o->bytes;
+    if (o->kind == PITH_OUTPUT) return (char *)out[o->slot] + start * o->bytes;
+    if (o->kind == PITH_TILE || is_single(o)) return tile;
+    return repeat(o, in[o->slot], start, count, tile);
+}
+
+static void run_tile(const pith_chain *c, const void *const *in, void *const *out, char *tiles,
                      size_t start)
 {
-    const int count = c->count - start < TILE ? (int)(c->count - start) : TILE;
-    const real *at[PITH_MOST_OPERANDS];
-    for (int k = 0; k < c->n_operands; k++) {
-        const pith_operand *o = &c->operands[k];
-        real *tile = tiles + (size_t)o->tile * TILE;
-        if (o->kind == PITH_FULL) at[k] = (const real *)in[o->slot] + start;
-        else if (o->kind == PITH_OUTPUT) at[k] = (real *)out[o->slot] + start;
-        else if (o->kind == PITH_TILE || is_single(o)) at[k] = tile;
-        else at[k] = repeat(o, in[o->slot], start, count, tile);
-    }
+    const size_t count = c->count - start < TILE ? c->count - start : TILE;
+    const char *at[PITH_MOST_OPERANDS];
+    for (int k = 0; k < c->n_operands; k++)
+        at[k] = locate(&c->operands[k], in, out, tiles, start, count);
     for (int i = 0; i < c->n_instructions; i++) {
         const pith_instruction *s = &c->instructions[i];
-        const real *arguments[3] = { at[s->in[0]], s->n_in > 1 ? at[s->in[1]] : NULL,
+        const void *arguments[3] = { at[s->in[0]], s->n_in > 1 ? at[s->in[1]] : NULL,
                                      s->n_in > 2 ? at[s->in[2]] : NULL };
-        s->op->tile(count, (real *)(uintptr_t)at[s->out], arguments);
+        s->tile((int)count, (void *)(uintptr_t)at[s->out], arguments);
     }
-    for (int k = 0; k < c->n_late; k++)
-        memcpy((real *)out[c->late[k].out] + start, at[c->late[k].operand],
-               sizeof(real) * (size_t)count);
+    for (int k = 0; k < c->n_late; k++) {
+        const size_t bytes = c->operands[c->late[k].operand].bytes;
+        memcpy((char *)out[c->late[k].out] + start * bytes, at[c->late[k].operand], count * bytes);
+    }
 }
 
 void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out)
@@ -239,14 +309,14 @@ void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out
 #pragma omp parallel if (c->count > PITH_SMALL)
     {
         /* of stack: at most PITH_MOST_OPERANDS tiles, a megabyte */
-        real memory[(c->tiles + 1) * TILE];
+        real memory[(size_t)(c->tiles + 1) * TILE];
+        char *all = (char *)memory;
         for (int k = 0; k < c->n_operands; k++) { /* single numbers are spread once */
             const pith_operand *o = &c->operands[k];
             if (o->kind == PITH_BROADCAST && is_single(o))
-                for (int i = 0; i < TILE; i++)
-                    memory[(size_t)o->tile * TILE + (size_t)i] = *(const real *)in[o->slot];
+                fill(all + (size_t)o->tile * TILE_BYTES, in[o->slot], o->bytes, TILE);
         }
 #pragma omp for schedule(static)
-        for (int64_t t = 0; t < tiles; t++) run_tile(c, in, out, memory, (size_t)t * TILE);
+        for (int64_t t = 0; t < tiles; t++) run_tile(c, in, out, all, (size_t)t * TILE);
     }
 }

@@ -53,11 +53,22 @@ typedef struct {
     size_t scratch; /* bytes the kernel wants, beside those of .scratch */
 } pith_prepared;
 
+/* Computes `count` elements of a pointwise op; out may be one of in. */
+typedef void pith_tile(int count, void *out, const void *const *in);
+
+/* One combination of dtypes that a pointwise op takes, what it then gives, and how. */
+typedef struct {
+    pith_dtype in[3], out;
+    pith_tile *tile;
+} pith_form;
+
 /* A pointwise op: one line of ops/pointwise.def. The fuser sees nothing else of it. */
 typedef struct {
-    /* `count` elements; out may be one of in */
-    void (*tile)(int count, real *out, const real *const *in);
-    const char *text; /* the expression itself, in a, b, c */
+    const pith_form *forms;
+    int n_forms;
+    /* The expression itself, in a, b, c. pith_print writes "a + b" and "-a" as they stand, anything
+     * longer as name(a, b). */
+    const char *text;
 } pith_pointwise;
 
 struct pith_op {
@@ -127,12 +138,13 @@ const char *pith_keep(pith_graph *g, const char *format, ...);
 /* ---- reading nodes --------------------------------------------------------------------------- */
 
 bool pith_same_shape(const node *a, const node *b);
-size_t pith_width(pith_dtype dtype); /* bytes an element */
 size_t pith_bytes(const node *n);
 size_t pith_rows(const node *n); /* product of all dims but the last; last axis: pith_columns */
 size_t pith_columns(const node *n);
 const char *pith_shape_text(const node *n, char text[96]); /* "(8, 512)"; returns text */
 bool pith_poisoned(const node *n);
+/* the form of a pointwise op that takes its inputs' dtypes; NULL if none does */
+const pith_form *pith_form_of(const node *n);
 
 /* Expand to a's shape, unless it has it already. */
 node *pith_expand_like(node *n, const node *a);
@@ -143,6 +155,8 @@ node *pith_expand_dims(const char *at, node *a, int ndim, const int *dim);
 /* data NULL: zeros */
 node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const void *data, int ndim,
                       const int *dim);
+/* A scalar of any dtype; an error where the dtype does not hold the value (0.5 as an i32). */
+node *pith_const_scalar(const char *at, pith_graph *g, pith_dtype dtype, double value);
 /* `count` dims from a list that ends with PITH_END. */
 #define PITH_DIMS(first_before, dim, count)                                                        \
     do {                                                                                           \
@@ -160,6 +174,32 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
  * saving refuse it until it has been loaded again. */
 bool pith_store_is_whole(const pith_store *s); /* false after saying so */
 void pith_store_mend(pith_store *s);           /* every tensor has been written anew */
+
+/* ---- dtypes (dtype.c) ------------------------------------------------------------------------ */
+
+/* A line of the table of dtypes. */
+typedef struct {
+    const char *name; /* "f32" */
+    size_t bytes;     /* an element */
+    const char *file; /* its name in safetensors files: "F32" */
+    /* of integers, the smallest and the largest; both 0 for floating-point dtypes */
+    double least, largest;
+    void (*load)(const void *from, double *to, size_t count);
+    /* integers: towards zero; what does not fit becomes the nearest that does, NaN the least */
+    void (*store)(const double *from, void *to, size_t count);
+} pith_dtype_info;
+const pith_dtype_info *pith_dtype_find(pith_dtype dtype); /* NULL for what is no dtype */
+bool pith_dtype_holds(pith_dtype dtype, double x);        /* may x be one of its numbers? */
+double pith_dtype_read(pith_dtype dtype, const void *x);  /* the number at x */
+
+/* A type that safetensors files may hold, and the dtype it is read into. */
+typedef struct {
+    const char *name; /* "BF16" */
+    size_t bytes;
+    pith_dtype dtype;
+    void (*load)(const void *from, double *to, size_t count);
+} pith_file_type;
+const pith_file_type *pith_file_type_find(const char *name); /* NULL if it is not read here */
 
 /* ---- for examples and tests ------------------------------------------------------------------ */
 

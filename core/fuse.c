@@ -1,10 +1,9 @@
 /* fuse.c: chains of pointwise ops become one pass: a tile at a time goes through all of them while
  * it is in cache.
  *
- * A chain runs where its last member stands. So a node may join a chain only while nobody outside
- * has used a member
- * ("open"); then no order is broken. Members share one shape; what has another shape is read from
- * memory, repeated. */
+ * A chain runs where its last member stands. So a node may join a chain only while it is open:
+ * while nobody outside has used a member. Then no order is broken. Members share one shape, but
+ * need not share a dtype; what has another shape is read from memory, repeated. */
 #include "inside.h"
 
 /* ---- grouping ---- */
@@ -82,69 +81,116 @@ static void list_users(grouping *w)
     w->start[0] = 0;
 }
 
-static void join(grouping *w, const node *n)
+/* ---- a pointwise node finds its chain ---- */
+
+static void close_chain(grouping *w, int chain)
 {
-    pith_plan *p = w->p;
-    int chain = -1;
-    for (int k = 0; k < n->n_in; k++) { /* what is read through an alias must be in memory */
-        const int g = chain_of(w, memory_root(p, n->in[k]));
-        if (g >= 0 && pith_source(p, n->in[k])->op->flags & PITH_ALIAS) w->chains[g].open = false;
-    }
-    for (int k = 0; k < n->n_in && p->flags & PITH_FUSE; k++) {
-        const int g = chain_of(w, pith_source(p, n->in[k]));
-        if (g < 0 || g == chain || !w->chains[g].open || !pith_same_shape(w->chains[g].shape, n))
-            continue;
-        if (w->chains[g].members + (chain < 0 ? 0 : w->chains[chain].members) >= PITH_MOST_MEMBERS)
-            continue;
-        if (chain < 0) {
-            chain = g;
-            continue;
-        }
-        w->chains[g].parent = chain;
-        w->chains[chain].members += w->chains[g].members;
-    }
-    for (int k = 0; k < n->n_in; k++) {
-        const int g = chain_of(w, memory_root(p, n->in[k]));
-        if (g >= 0 && g != chain) w->chains[g].open = false;
-    }
-    if (chain < 0) {
-        chain = w->n++;
-        w->chains[chain] = (chain_state){ .parent = chain, .open = true, .shape = n };
-    }
-    w->chains[chain].members++;
-    w->chains[chain].last = n->id;
-    p->group[n->id] = chain;
+    if (chain >= 0) w->chains[chain].open = false;
 }
 
-/* May the chain that makes an assign's value write straight into the leaf? Only if every other
- * reader of the old value has run by then, or is a member, which reads an element before it is
- * overwritten. */
+/* What is read through an alias must be in memory, so the chain that makes it has to end before. */
+static void close_chains_behind_aliases(grouping *w, const node *n)
+{
+    for (int k = 0; k < n->n_in; k++)
+        if (pith_source(w->p, n->in[k])->op->flags & PITH_ALIAS)
+            close_chain(w, chain_of(w, memory_root(w->p, n->in[k])));
+}
+
+/* May n, and with it the members of `chain` (if that is not -1), be members of `other`? */
+static bool may_join(const grouping *w, int other, int chain, const node *n)
+{
+    if (other < 0 || other == chain || !w->chains[other].open) return false;
+    const int members = w->chains[other].members + (chain < 0 ? 0 : w->chains[chain].members);
+    return members < PITH_MOST_MEMBERS && pith_same_shape(w->chains[other].shape, n);
+}
+
+/* The chain of n's first input that has an open one of n's shape; the other inputs' chains become
+ * part of it where they may. -1 if there is none. */
+static int chain_of_inputs(grouping *w, const node *n)
+{
+    int chain = -1;
+    for (int k = 0; k < n->n_in; k++) {
+        const int other = chain_of(w, pith_source(w->p, n->in[k]));
+        if (!may_join(w, other, chain, n)) continue;
+        if (chain < 0) {
+            chain = other;
+        } else {
+            w->chains[other].parent = chain;
+            w->chains[chain].members += w->chains[other].members;
+        }
+    }
+    return chain;
+}
+
+static int new_chain(grouping *w, const node *n)
+{
+    w->chains[w->n] = (chain_state){ .parent = w->n, .open = true, .shape = n };
+    return w->n++;
+}
+
+static void join(grouping *w, const node *n)
+{
+    close_chains_behind_aliases(w, n);
+    int chain = w->p->flags & PITH_FUSE ? chain_of_inputs(w, n) : -1;
+    /* the chains that n reads and is no member of have been used by somebody outside */
+    for (int k = 0; k < n->n_in; k++) {
+        const int other = chain_of(w, memory_root(w->p, n->in[k]));
+        if (other != chain) close_chain(w, other);
+    }
+    if (chain < 0) chain = new_chain(w, n);
+    w->chains[chain].members++;
+    w->chains[chain].last = n->id;
+    w->p->group[n->id] = chain;
+}
+
+/* ---- an assign becomes the place where a chain writes ---- */
+
+/* Does a member of a chain read the leaf's memory otherwise than element by element, through an
+ * alias? */
+static bool reads_through_alias(const pith_plan *p, const node *member, const node *leaf)
+{
+    for (int k = 0; k < member->n_in; k++)
+        if (memory_root(p, member->in[k]) == leaf && pith_source(p, member->in[k]) != leaf)
+            return true;
+    return false;
+}
+
+/* Has every reader of the leaf's old value run before `chain` ends? Members of the chain itself
+ * read an element before it is overwritten. */
+static bool readers_are_done(grouping *w, const node *assign, const node *leaf, int chain)
+{
+    for (int k = w->start[leaf->id]; k < w->start[leaf->id + 1]; k++) {
+        const node *user = w->p->graph->nodes[w->user[k]];
+        if (user == assign) continue;
+        const int other = chain_of(w, user);
+        if (other == chain) {
+            if (reads_through_alias(w->p, user, leaf)) return false;
+        } else {
+            const int runs_at = other >= 0 ? w->chains[other].last : user->id;
+            if (runs_at >= w->chains[chain].last) return false;
+        }
+    }
+    return true;
+}
+
+/* May the chain that makes an assign's value write straight into the leaf? Then it does, and the
+ * other chains that read the leaf take no more members, which would move them behind the write. */
 static bool absorb(grouping *w, const node *assign)
 {
     pith_plan *p = w->p;
     const node *leaf = pith_canonical(p, assign->in[0]), *value = pith_canonical(p, assign->in[1]);
-    const int g = chain_of(w, value);
-    if (!(p->flags & PITH_FUSE) || g < 0 || !w->chains[g].open || p->store_to[value->id] >= 0)
-        return false;
-    for (int k = w->start[leaf->id]; k < w->start[leaf->id + 1]; k++) {
-        const node *user = p->graph->nodes[w->user[k]];
-        if (user == assign) continue;
-        const int other = chain_of(w, user);
-        if (other == g) {
-            for (int i = 0; i < user->n_in; i++)
-                if (memory_root(p, user->in[i]) == leaf && pith_source(p, user->in[i]) != leaf)
-                    return false;
-            continue;
-        }
-        if ((other >= 0 ? w->chains[other].last : user->id) >= w->chains[g].last) return false;
-    }
+    const int chain = chain_of(w, value);
+    if (!(p->flags & PITH_FUSE) || chain < 0 || !w->chains[chain].open) return false;
+    if (p->store_to[value->id] >= 0 || !readers_are_done(w, assign, leaf, chain)) return false;
     for (int k = w->start[leaf->id]; k < w->start[leaf->id + 1]; k++) {
         const int other = chain_of(w, p->graph->nodes[w->user[k]]);
-        if (other >= 0 && other != g) w->chains[other].open = false;
+        if (other != chain) close_chain(w, other);
     }
     p->store_to[value->id] = assign->id;
     return true;
 }
+
+/* ---- all of a plan's ---- */
 
 /* Members that somebody outside their chain wants are stored; the others live in tiles only. */
 static void find_stored(grouping *w)

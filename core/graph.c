@@ -343,9 +343,10 @@ bool pith_fail(node *n, const char *format, ...)
     for (int k = 0; k < n->n_in && used < size - 256; k++)
         if (n->in[k]) {
             const node *in = n->in[k];
-            const char *kind = in->dtype == PITH_I32 ? " i32" : in->dtype == PITH_U8 ? " u8" : "";
-            used += snprintf(text + used, (size_t)(size - used), "\n    input %d %s%s from %s (%s)",
-                             k, pith_shape_text(in, shape), kind, in->at,
+            const bool plain = in->dtype == PITH_F32; /* what most inputs are goes without saying */
+            used += snprintf(text + used, (size_t)(size - used),
+                             "\n    input %d %s%s%s from %s (%s)", k, pith_shape_text(in, shape),
+                             plain ? "" : " ", plain ? "" : pith_dtype_name(in->dtype), in->at,
                              in->name ? in->name : in->op->name);
         }
     for (const pith_trail *t = n->trail; t && used < size - 256; t = t->parent)

@@ -110,7 +110,7 @@ void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error wh
 
 /* One pointwise op inside a fused chain; operands are indices into the chain's table. */
 typedef struct {
-    const pith_pointwise *op;
+    pith_tile *tile;
     int in[3], n_in, out;
 } pith_instruction;
 typedef enum { PITH_FULL, PITH_BROADCAST, PITH_OUTPUT, PITH_TILE } pith_operand_kind;
@@ -118,10 +118,11 @@ typedef enum { PITH_FULL, PITH_BROADCAST, PITH_OUTPUT, PITH_TILE } pith_operand_
 #define PITH_MOST_OPERANDS (4 * PITH_MOST_MEMBERS)
 typedef struct {
     pith_operand_kind kind;
-    int slot; /* input or output number of the step */
-    int tile; /* register of a tile, or where a repeated input is spread */
-    int n;    /* of a broadcast: collapsed axes, slowest first, */
-    int dim[PITH_MAX_DIMS];
+    int slot;     /* input or output number of the step */
+    int tile;     /* register of a tile, or where a repeated input is spread */
+    size_t bytes; /* an element */
+    int n;        /* of a broadcast: collapsed axes, slowest first, */
+    size_t dim[PITH_MAX_DIMS];
     size_t stride[PITH_MAX_DIMS]; /* in elements; 0 where repeated */
 } pith_operand;
 /* a tile copied to output `out` when the tile is done */

@@ -1,16 +1,11 @@
 /* leaf.c: where values come from: inputs, params, states and constants. */
 #include "inside.h"
 
-static bool leaf_shape(node *n) { return n->dtype <= PITH_U8; }
-
-const pith_op pith_op_input = { "input", .shape = leaf_shape, .flags = PITH_LEAF | PITH_DISTINCT,
+const pith_op pith_op_input = { "input", .flags = PITH_LEAF | PITH_DISTINCT,
                                 .no_grad = "it is a leaf" };
-const pith_op pith_op_param = { "param", .shape = leaf_shape, .flags = PITH_LEAF,
-                                .no_grad = "it is a leaf" };
-const pith_op pith_op_state = { "state", .shape = leaf_shape, .flags = PITH_LEAF,
-                                .no_grad = "it is a leaf" };
-const pith_op pith_op_const = { "const", .shape = leaf_shape, .flags = PITH_LEAF,
-                                .no_grad = "it is a leaf" };
+const pith_op pith_op_param = { "param", .flags = PITH_LEAF, .no_grad = "it is a leaf" };
+const pith_op pith_op_state = { "state", .flags = PITH_LEAF, .no_grad = "it is a leaf" };
+const pith_op pith_op_const = { "const", .flags = PITH_LEAF, .no_grad = "it is a leaf" };
 
 /* Cotangents of further results are gathered by the walk when it comes to the op itself. */
 const pith_op pith_op_result = { "result", .attr_size = sizeof(int), .flags = PITH_PART,
@@ -38,13 +33,26 @@ static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
 {
     const uint64_t key = pith_hash(t->name, seed);
     const size_t size = pith_tensor_size(t);
-    if (t->dtype == PITH_U8) memset(t->data, (int)a, size);
-    for (size_t i = 0; t->dtype == PITH_I32 && i < size; i++) ((int *)t->data)[i] = (int)a;
-    real *x = t->data;
-    for (size_t i = 0; t->dtype == PITH_F32 && i < size; i++)
-        x[i] = (real)(init == PITH_CONSTANT ? a
-                      : init == PITH_NORMAL ? a * pith_normal_at(key, 0, i)
-                                            : a * (2 * pith_uniform_at(key, 0, i) - 1));
+    const pith_dtype_info *type = pith_dtype_find(t->dtype);
+    enum { BLOCK = 512 };
+    double x[BLOCK];
+    for (size_t start = 0; start < size; start += BLOCK) {
+        const size_t count = size - start < BLOCK ? size - start : BLOCK;
+        for (size_t i = 0; i < count; i++)
+            x[i] = init == PITH_CONSTANT ? a
+                   : init == PITH_NORMAL ? a * pith_normal_at(key, 0, start + i)
+                                         : a * (2 * pith_uniform_at(key, 0, start + i) - 1);
+        type->store(x, (char *)t->data + start * type->bytes, count);
+    }
+}
+
+/* May n hold this number? An integer dtype does not hold 0.5, nor what is out of its range. */
+static bool can_hold(node *n, double value)
+{
+    const pith_dtype_info *type = pith_dtype_find(n->dtype);
+    return pith_dtype_holds(n->dtype, value) ||
+           pith_fail(n, "%.10g cannot be %s, expected a whole number from %.0f to %.0f", value,
+                     type->name, type->least, type->largest);
 }
 
 static node *leaf_over(const pith_graph *g, const pith_tensor *t)
@@ -118,7 +126,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     const pith_kind kind = param ? PITH_WEIGHT : PITH_STATE;
     node *n = leaf(at, g, op, full, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
-    if (!good_name(n, full)) return pith_poison(n);
+    if (!good_name(n, full) || !can_hold(n, a)) return pith_poison(n);
     if (!home->store)
         return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
     if (dtype != PITH_F32 && init != PITH_CONSTANT)
@@ -258,8 +266,15 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
 
 node *pith_const_(const char *at, pith_graph *g, double value)
 {
-    const real x = (real)value;
-    return pith_const_dims(at, g, PITH_F32, &x, 0, NULL);
+    return pith_const_scalar(at, g, PITH_F32, value);
+}
+
+node *pith_const_scalar(const char *at, pith_graph *g, pith_dtype dtype, double value)
+{
+    double room; /* for one number of any dtype */
+    pith_dtype_find(dtype)->store(&value, &room, 1);
+    node *n = pith_const_dims(at, g, dtype, &room, 0, NULL);
+    return pith_poisoned(n) || can_hold(n, value) ? n : pith_poison(n);
 }
 
 node *pith_const_array_(const char *at, pith_graph *g, pith_dtype dtype, const void *data, ...)

@@ -8,6 +8,8 @@
  * a processor can address, so that sums over a graph's nodes cannot overflow either. */
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
 {
+    if (!pith_dtype_find(dtype))
+        return pith_fail(n, "%d is no dtype, expected a value of pith_dtype", (int)dtype);
     const size_t most = ((size_t)1 << 48) / pith_width(dtype);
     size_t elements = 1;
     if (ndim > PITH_MAX_DIMS)
@@ -40,17 +42,12 @@ bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim
     return pith_shape(n->graph->nodes[n->id + k], dtype, ndim, dim);
 }
 
-static const char *dtype_name(pith_dtype d)
-{
-    return d == PITH_F32 ? "f32" : d == PITH_I32 ? "i32" : "u8";
-}
-
 bool pith_want(node *n, int input, pith_dtype dtype, int ndim)
 {
     const node *a = n->in[input];
     if (a->dtype != dtype)
-        return pith_fail(n, "input %d is %s, expected %s", input, dtype_name(a->dtype),
-                         dtype_name(dtype));
+        return pith_fail(n, "input %d is %s, expected %s", input, pith_dtype_name(a->dtype),
+                         pith_dtype_name(dtype));
     if (ndim >= 0 && a->ndim != ndim)
         return pith_fail(n, "input %d has %d axes, expected %d", input, a->ndim, ndim);
     if (ndim < 0 && a->ndim < -ndim)
@@ -74,7 +71,6 @@ size_t pith_size(const node *n)
     return size;
 }
 
-size_t pith_width(pith_dtype d) { return d == PITH_F32 ? sizeof(real) : d == PITH_I32 ? 4 : 1; }
 size_t pith_bytes(const node *n)
 {
     return n->op->flags & PITH_NO_VALUE ? 0 : pith_size(n) * pith_width(n->dtype);

@@ -50,6 +50,8 @@ typedef float pith_real; /* the element of a PITH_F32 tensor */
 #endif
 
 typedef enum { PITH_F32, PITH_I32, PITH_U8 } pith_dtype;
+const char *pith_dtype_name(pith_dtype dtype); /* "f32" */
+size_t pith_width(pith_dtype dtype);           /* bytes an element */
 
 typedef struct pith_graph pith_graph; /* owns every node of one program; freed as a whole */
 typedef struct pith_node pith_node;   /* one value: an op applied to nodes, or a leaf */

@@ -11,7 +11,13 @@ extern "C" {
 #endif
 
 /* clang-format off */
-/* ---- pointwise ops (broadcast) --------------------------------------------------------------- */
+/* ---- pointwise ops (broadcast) ---------------------------------------------------------------
+ *
+ * f32. add, sub, mul, minimum, maximum, neg, abs, sign, square, expand, and the two calls with a
+ * number also take i32 and then give i32, which wraps around: INT32_MAX + 1 is INT32_MIN. less and
+ * equal compare f32 with f32 or i32 with i32 and give f32, 1 or 0: a mask that the others take.
+ * Both values of where are f32 or both i32, its condition is either. Nothing is converted unasked,
+ * and no gradient goes through i32. */
 
 #define pith_add(a, b) pith_add_(PITH_HERE, a, b)
 #define pith_sub(a, b) pith_sub_(PITH_HERE, a, b)

@@ -7,58 +7,63 @@
 static void print_leaf(FILE *f, const node *n)
 {
     char shape[96];
-    if (n->op == &pith_op_const && pith_size(n) == 1 && n->dtype == PITH_F32)
-        fprintf(f, "%g", (double)*(const real *)n->attr);
+    if (n->op == &pith_op_const && pith_size(n) == 1)
+        fprintf(f, "%g", pith_dtype_read(n->dtype, n->attr));
     else if (n->op == &pith_op_const) fprintf(f, "const%s", pith_shape_text(n, shape));
     else fprintf(f, "%s", n->name ? n->name : n->op->name);
 }
 
-/* The four operations as signs, with brackets where they are needed; everything else as op(inputs).
- */
-static void print_formula(FILE *f, const node *n, int depth, int binding)
+static void print_formula(FILE *f, const node *n, int depth, int binding);
+
+/* How strongly C's signs bind: what binds less than its surroundings is put in brackets. The right
+ * side of - and / is asked for more than the left: a - (b - c). */
+static const struct {
+    const char *text; /* of a pointwise op that is nothing but this sign */
+    int binding, right;
+} signs[] = {
+    { "a + b", 1, 1 }, { "a - b", 1, 2 }, { "a * b", 2, 2 }, { "a / b", 2, 3 }, { "-a", 3, 3 },
+};
+
+/* Ops whose expression is a sign between two inputs, or before one; false for others. */
+static bool print_sign(FILE *f, const node *n, int depth, int binding)
 {
-    static const struct {
-        const char *name, *sign;
-        int binding, right;
-    } signs[] = { { "add", " + ", 1, 1 },
-                  { "sub", " - ", 1, 2 },
-                  { "mul", " * ", 2, 2 },
-                  { "div", " / ", 2, 3 } };
-    if (n->op->flags & PITH_LEAF) {
-        print_leaf(f, n);
-        return;
-    }
-    if (depth <= 0) {
-        fprintf(f, "%s#%d", n->name ? n->name : n->op->name, n->id);
-        return;
-    }
+    const char *text = n->op->pointwise ? n->op->pointwise->text : "";
     for (size_t k = 0; k < sizeof signs / sizeof *signs; k++) {
-        if (strcmp(n->op->name, signs[k].name)) continue;
-        const bool brackets = signs[k].binding < binding;
+        if (strcmp(text, signs[k].text)) continue;
+        const bool prefix = n->n_in == 1;
+        const bool brackets = !prefix && signs[k].binding < binding;
         fputs(brackets ? "(" : "", f);
-        print_formula(f, n->in[0], depth - 1, signs[k].binding);
-        fputs(signs[k].sign, f);
-        print_formula(f, n->in[1], depth - 1, signs[k].right);
+        if (!prefix) print_formula(f, n->in[0], depth - 1, signs[k].binding);
+        fprintf(f, prefix ? "%c" : " %c ", prefix ? text[0] : text[2]);
+        print_formula(f, n->in[prefix ? 0 : 1], depth - 1, signs[k].right);
         fputs(brackets ? ")" : "", f);
-        return;
+        return true;
     }
-    if (strcmp(n->op->name, "neg") == 0) {
-        fputs("-", f);
-        print_formula(f, n->in[0], depth - 1, 3);
-        return;
-    }
-    if (n->op == &pith_op_expand) { /* repetition is plain from the shapes */
-        print_formula(f, n->in[0], depth, binding);
-        return;
-    }
-    if (n->op == &pith_op_result)
-        fprintf(f, "%s.%d", n->in[0]->op->name, pith_result_index(n)), n = n->in[0];
-    else fputs(n->op->name, f);
+    return false;
+}
+
+/* Everything else as op(inputs). */
+static void print_call(FILE *f, const node *n, int depth)
+{
+    if (n->op == &pith_op_result) {
+        fprintf(f, "%s.%d", n->in[0]->op->name, pith_result_index(n));
+        n = n->in[0];
+    } else fputs(n->op->name, f);
     for (int k = 0; k < n->n_in; k++) {
         fputs(k ? ", " : "(", f);
         print_formula(f, n->in[k], depth - 1, 0);
     }
     fputs(")", f);
+}
+
+/* `binding`: of the sign around n, 0 where there is none. */
+static void print_formula(FILE *f, const node *n, int depth, int binding)
+{
+    if (n->op->flags & PITH_LEAF && n->op != &pith_op_result) print_leaf(f, n);
+    else if (depth <= 0) fprintf(f, "%s#%d", n->name ? n->name : n->op->name, n->id);
+    else if (n->op == &pith_op_expand) /* repetition is plain from the shapes */
+        print_formula(f, n->in[0], depth, binding);
+    else if (!print_sign(f, n, depth, binding)) print_call(f, n, depth);
 }
 
 void pith_print(FILE *f, const node *n, int depth)

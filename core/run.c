@@ -200,10 +200,7 @@ const void *pith_value(const pith_plan *p, const node *output)
 double pith_scalar(const pith_plan *p, const node *output)
 {
     const void *x = pith_value(p, output);
-    if (!x) return (double)NAN;
-    return output->dtype == PITH_F32   ? (double)*(const real *)x
-           : output->dtype == PITH_I32 ? *(const int *)x
-                                       : *(const uint8_t *)x;
+    return x ? pith_dtype_read(output->dtype, x) : (double)NAN;
 }
 
 static bool evaluate_op(const node *n, const void *const *in, void *out)

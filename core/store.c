@@ -100,6 +100,9 @@ pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pit
                             int ndim, const int *dim)
 {
     if (pith_store_find(s, name)) return pith_raise("%s is in the store already", name), NULL;
+    if (!pith_dtype_find(dtype))
+        return pith_raise("%s has dtype %d, expected a value of pith_dtype", name, (int)dtype),
+               NULL;
     if (ndim < 0 || ndim > PITH_MAX_DIMS)
         return pith_raise("%s has %d axes, at most %d are allowed", name, ndim, PITH_MAX_DIMS),
                NULL;

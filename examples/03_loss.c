@@ -20,8 +20,8 @@ enum { B = 4, D = 3 };
 static pith_node *margin_loss(const pith_batch *b)
 {
     const int pairs = b->image->dim[0];
-    pith_node *own = pith_arange(b->graph, pairs), *i = pith_cast(own, PITH_F32);
-    pith_node *diagonal = pith_equal(pith_reshape(i, pairs, 1), i); /* (B, B) */
+    pith_node *own = pith_arange(b->graph, pairs);
+    pith_node *diagonal = pith_equal(pith_reshape(own, pairs, 1), own); /* (B, B) */
     pith_node *margin = pith_mul_scalar(diagonal, pith_option(b, "m", 0.1));
     pith_node *logits = pith_mul(pith_sub(pith_matmul_nt(b->image, b->text), margin), b->scale);
     pith_node *both = pith_add(pith_cross_entropy(logits, own),

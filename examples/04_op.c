@@ -40,8 +40,8 @@ static bool cumsum_grad(node *n, node *const *dy, node **dx)
 static void cumsum_lower(node *n, node **out)
 {
     const int count = n->dim[n->ndim - 1];
-    node *i = CAST(pith_arange_(NULL, n->graph, count), PITH_F32), *j = KEEP(i, -1);
-    node *taken = reversed(n) ? LESS(j, SHIFT(i, 0.5)) : LESS(i, SHIFT(j, 0.5)); /* i <= j */
+    node *i = pith_arange_(NULL, n->graph, count), *j = KEEP(i, -1);
+    node *taken = reversed(n) ? LESS(j, SHIFT(i, 1)) : LESS(i, SHIFT(j, 1)); /* i <= j */
     out[0] = SUM(MUL(KEEP(n->in[0], -2), taken), -1);
 }
 

@@ -18,7 +18,7 @@ pith_node *siglip_loss(const pith_batch *b)
     pith_node *bias = pith_param(b->graph, "bias", PITH_CONSTANT, -10);
     pith_node *answers = pith_add(pith_mul(pith_matmul_nt(b->image, b->text), scale),
                                   bias); /* (B, B) */
-    pith_node *i = pith_cast(pith_arange(b->graph, B), PITH_F32);
+    pith_node *i = pith_arange(b->graph, B);
     pith_node *yes = pith_equal(pith_reshape(i, B, 1), i);
     pith_node *surprise = pith_softplus(pith_where(yes, pith_neg(answers), answers));
     return pith_mul_scalar(pith_sum(surprise, PITH_ALL), 1.0 / B);

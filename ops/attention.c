@@ -206,26 +206,20 @@ static node *part(node *packed, int index)
     return pith_permute_(NULL, pith_reshape_dims(NULL, one, 3, dim), 1, 0, 2, PITH_END);
 }
 
-static node *numbers(pith_graph *g, int count)
-{
-    return CAST(pith_arange_(NULL, g, count), PITH_F32);
-}
-
 meaning pith_attention_meaning(const node *n)
 {
     const attention x = pith_attention_of(n);
     pith_graph *g = n->graph;
-    node *kv = n->in[x.pooled],
-         *segment = CAST(pith_segments_(NULL, n->in[x.pooled + 1], x.rows), PITH_F32);
+    node *kv = n->in[x.pooled], *segment = pith_segments_(NULL, n->in[x.pooled + 1], x.rows);
+    node *row = pith_arange_(NULL, g, x.rows);
     const int parts = kv->dim[1];
     meaning m = { .k = part(kv, parts - 2),
                   .v = part(kv, parts - 1),
                   .scale = 1 / sqrt((double)x.width) };
     m.q = x.pooled ? pith_permute_(NULL, n->in[0], 1, 0, 2, PITH_END) : part(kv, 0);
-    m.mask = EQUAL(KEEP(x.pooled ? numbers(g, x.queries) : segment, -1), segment);
-    m.mask = MUL(m.mask, LESS(pith_const_(NULL, g, -0.5), segment));
-    if (x.causal)
-        m.mask = MUL(m.mask, LESS(numbers(g, x.rows), SHIFT(KEEP(numbers(g, x.rows), -1), 0.5)));
+    m.mask = EQUAL(KEEP(x.pooled ? pith_arange_(NULL, g, x.queries) : segment, -1), segment);
+    m.mask = MUL(m.mask, LESS(pith_const_scalar(NULL, g, PITH_I32, -1), segment));
+    if (x.causal) m.mask = MUL(m.mask, LESS(row, SHIFT(KEEP(row, -1), 1))); /* row <= own row */
     m.scores = SCALE(MATMUL_NT(m.q, m.k), m.scale);
     return m;
 }

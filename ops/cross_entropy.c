@@ -30,7 +30,7 @@ static bool cross_entropy_shape(node *n)
 static node *one_hot(node *logits, node *labels)
 {
     node *classes = pith_arange_(labels->at, labels->graph, logits->dim[1]);
-    return EQUAL(KEEP(CAST(labels, PITH_F32), -1), CAST(classes, PITH_F32));
+    return EQUAL(KEEP(labels, -1), classes);
 }
 
 static bool cross_entropy_grad(node *n, node *const *dy, node **dx)

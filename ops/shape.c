@@ -335,30 +335,19 @@ static bool cast_shape(node *n)
     return pith_shape(n, ((const cast_attr *)n->attr)->to, n->in[0]->ndim, n->in[0]->dim);
 }
 
-static inline double load(const void *x, pith_dtype type, size_t i)
-{
-    return type == PITH_F32   ? (double)((const real *)x)[i]
-           : type == PITH_I32 ? ((const int *)x)[i]
-                              : ((const unsigned char *)x)[i];
-}
-
-/* Towards zero; what does not fit becomes the nearest that does, NaN the least. */
-static inline int whole(double x, double low, double high)
-{
-    return (int)(x > low ? x < high ? x : high : low);
-}
-
+/* A block at a time by way of double, which holds every number of every dtype. */
 static bool cast_cpu(const pith_call *call)
 {
+    enum { BLOCK = 512 };
     const node *n = call->n;
-    const pith_dtype from = n->in[0]->dtype, to = n->dtype;
+    const pith_dtype_info *from = pith_dtype_find(n->in[0]->dtype), *to = pith_dtype_find(n->dtype);
     const size_t size = pith_size(n);
 #pragma omp parallel for schedule(static) if (size > PITH_SMALL)
-    for (size_t i = 0; i < size; i++) {
-        const double x = load(call->in[0], from, i);
-        if (to == PITH_F32) ((real *)call->out[0])[i] = (real)x;
-        else if (to == PITH_I32) ((int *)call->out[0])[i] = whole(x, INT32_MIN, INT32_MAX);
-        else ((unsigned char *)call->out[0])[i] = (unsigned char)whole(x, 0, 255);
+    for (size_t start = 0; start < size; start += BLOCK) {
+        const size_t count = size - start < BLOCK ? size - start : BLOCK;
+        double x[BLOCK];
+        from->load((const char *)call->in[0] + start * from->bytes, x, count);
+        to->store(x, (char *)call->out[0] + start * to->bytes, count);
     }
     return true;
 }

@@ -104,6 +104,21 @@ static void assigns_keep_order(void **state)
     pith_plan_free(plain);
 }
 
+/* Every row reads row 0 of the leaf that is written: row 0 must not be new before the last one has
+ * read it. */
+static void assigns_from_an_own_row(void **state)
+{
+    enum { ROWS = 40, COLUMNS = 50 };
+    world *w = *state;
+    node *a = pith_state(w->g, "a", PITH_F32, PITH_CONSTANT, 1, ROWS, COLUMNS);
+    node *next = pith_assign(a, pith_add(a, pith_slice(a, 0, 0, 1)));
+    pith_plan *p = pith_plan_new(w->g, 1, &next, NULL);
+    assert_true(pith_run(p));
+    const real *data = pith_value(p, next);
+    for (int i = 0; i < ROWS * COLUMNS; i++) assert_true(data[i] == 2);
+    pith_plan_free(p);
+}
+
 /* ---- optimizers ---- */
 
 static void adamw_by_hand(void **state)
@@ -237,10 +252,15 @@ static void large_graphs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(scopes_and_stores), WITH_WORLD(initial_values),
-        WITH_WORLD(assigns),           WITH_WORLD(assigns_keep_order),
-        WITH_WORLD(adamw_by_hand),     WITH_WORLD(guard_keeps_everything),
-        WITH_WORLD(reached_params),    WITH_WORLD(formulas),
+        WITH_WORLD(scopes_and_stores),
+        WITH_WORLD(initial_values),
+        WITH_WORLD(assigns),
+        WITH_WORLD(assigns_keep_order),
+        WITH_WORLD(assigns_from_an_own_row),
+        WITH_WORLD(adamw_by_hand),
+        WITH_WORLD(guard_keeps_everything),
+        WITH_WORLD(reached_params),
+        WITH_WORLD(formulas),
         WITH_WORLD(large_graphs),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);

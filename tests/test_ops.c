@@ -70,9 +70,10 @@ static void end(instance *t)
 
 static void copy_value(const pith_plan *p, const node *n, double *to)
 {
-    const real *x = pith_value(p, n);
+    const char *x = pith_value(p, n);
     assert_non_null(x);
-    for (size_t i = 0; i < pith_size(n); i++) to[i] = (double)x[i];
+    for (size_t i = 0; i < pith_size(n); i++)
+        to[i] = pith_dtype_read(n->dtype, x + i * pith_width(n->dtype));
 }
 
 #ifdef PITH_DOUBLE
@@ -247,8 +248,7 @@ static void float_is_double(void **state)
         for (int i = 0; (*op)->example && begin(&t, *op, i); i++, end(&t)) {
             node *out[MOST + 8];
             int n = 0;
-            for (int k = 0; k < pith_results_of(t.y->op); k++)
-                if (pith_result(t.y, k)->dtype == PITH_F32) out[n++] = pith_result(t.y, k);
+            for (int k = 0; k < pith_results_of(t.y->op); k++) out[n++] = pith_result(t.y, k);
             for (int k = 0; t.loss && !(*op)->no_grad && k < t.n; k++) out[n++] = t.gradient[k];
             if (!n) continue; /* whole numbers alone */
             pith_plan *p = pith_plan_new(t.g, n, out, NULL);

@@ -1,7 +1,7 @@
 /* test_rows.c: tables trained by the rows that were drawn. */
 #include "tests.h"
 
-enum { ROWS = 5, DRAWN = 4 };
+enum { ROWS = 5, WIDTH = 3, DRAWN = 4 };
 
 typedef struct {
     pith_store *s;
@@ -118,8 +118,8 @@ static void whole_reads_are_refused(void **state)
     node *rows = pith_gather_rows_("rows.c:3", table, pith_sample_ids(w->g, 5, 4));
     node *loss = pith_add(pith_sum(rows, PITH_ALL), pith_sum(pith_square(table), PITH_ALL));
     assert_false(pith_gradients(loss, 1, &table, &d));
-    said(
-        "table is trained by the rows that are drawn from it at rows.c:3, but it is also read whole");
+    said("table is trained by the rows that are drawn from it at rows.c:3, but it is also read "
+         "whole");
     assert_true(pith_gradients(pith_sum(rows, PITH_ALL), 1, &table, &d));
     assert_true(pith_poisoned(pith_gather_rows(rows, pith_sample_ids(w->g, 5, 4))));
     said("the table is no param");

@@ -18,12 +18,6 @@ struct pith_file {
     int n;
 };
 
-static const struct {
-    const char *name;
-    size_t width;
-} types[] = { { "F64", 8 }, { "F32", 4 }, { "F16", 2 }, { "BF16", 2 },
-              { "I64", 8 }, { "I32", 4 }, { "U8", 1 } };
-
 static bool read_shape(json_t *shape, uint64_t size, pith_entry *e)
 {
     e->ndim = (int)json_array_size(shape);
@@ -47,10 +41,8 @@ static bool read_entry(const char *path, const char *name, json_t *value, const 
     const json_t *last = json_array_get(offsets, 1);
     const json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     *e = (pith_entry){ .name = name, .type = json_string_value(json_object_get(value, "dtype")) };
-    size_t width = 0;
-    for (size_t k = 0; e->type && k < sizeof types / sizeof *types; k++)
-        if (strcmp(e->type, types[k].name) == 0) width = types[k].width;
-    if (!width)
+    const pith_file_type *type = e->type ? pith_file_type_find(e->type) : NULL;
+    if (!type)
         return pith_raise("%s: tensor %s has type %s, which is not read here", path, name,
                           e->type ? e->type : "(none)");
     if (!json_is_integer(first) || !json_is_integer(last) || json_array_size(offsets) != 2 ||
@@ -59,7 +51,7 @@ static bool read_entry(const char *path, const char *name, json_t *value, const 
                           size);
     e->data = data + begin;
     e->bytes = (size_t)(end - begin);
-    return read_shape(json_object_get(value, "shape"), width, e) ||
+    return read_shape(json_object_get(value, "shape"), type->bytes, e) ||
            pith_raise("%s: tensor %s: its shape does not fit its %zu bytes of %s", path, name,
                       e->bytes, e->type);
 }

@@ -5,60 +5,29 @@
 #include "core.h"
 #include "files.h"
 
-enum { F64, F32, F16, BF16, I64, I32, U8, TYPES };
-static const struct {
-    const char *name;
-    size_t width;
-    pith_dtype dtype;
-} types[TYPES] = {
-    [F64] = { "F64", 8, PITH_F32 }, [F32] = { "F32", 4, PITH_F32 },
-    [F16] = { "F16", 2, PITH_F32 }, [BF16] = { "BF16", 2, PITH_F32 },
-    [I64] = { "I64", 8, PITH_I32 }, [I32] = { "I32", 4, PITH_I32 },
-    [U8] = { "U8", 1, PITH_U8 },
-};
-
 /* ---- reading ---- */
 
-static pith_real half(uint16_t h)
+/* `size` elements as they stand in the file, into the store's dtype. False if an integer does not
+ * fit. */
+static bool convert(const pith_file_type *type, const uint8_t *from, void *to, size_t size)
 {
-    const int exponent = h >> 10 & 31, mantissa = h & 1023;
-    const double x = exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
-                     : exponent     ? ldexp(1024 + mantissa, exponent - 25)
-                                    : ldexp(mantissa, -24);
-    return (pith_real)(h >> 15 ? -x : x);
-}
-
-/* `size` elements as they stand in the file, into the store's type. False if an i64 does not fit.
- */
-static bool convert(int type, const uint8_t *from, void *to, size_t size)
-{
-    pith_real *x = to;
-    for (size_t i = 0; i < size; i++) {
-        union {
-            double d;
-            float f;
-            int64_t l;
-            uint16_t h;
-            uint32_t u;
-        } v = { 0 };
-        memcpy(&v, from + i * types[type].width, types[type].width);
-        switch (type) {
-        case F64: x[i] = (pith_real)v.d; break;
-        case F32: x[i] = (pith_real)v.f; break;
-        case F16: x[i] = half(v.h); break;
-        case BF16: v.u = (uint32_t)v.h << 16, x[i] = (pith_real)v.f; break;
-        case I64:
-            if (v.l < INT32_MIN || v.l > INT32_MAX) return false;
-            ((int32_t *)to)[i] = (int32_t)v.l;
-        }
+    const pith_dtype_info *dtype = pith_dtype_find(type->dtype);
+    enum { BLOCK = 512 };
+    double x[BLOCK];
+    for (size_t start = 0; start < size; start += BLOCK) {
+        const size_t count = size - start < BLOCK ? size - start : BLOCK;
+        type->load(from + start * type->bytes, x, count);
+        for (size_t i = 0; i < count; i++)
+            if (!pith_dtype_holds(type->dtype, x[i])) return false;
+        dtype->store(x, (char *)to + start * dtype->bytes, count);
     }
     return true;
 }
 
 static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pith_kind kind)
 {
-    int type = 0, dim[PITH_MAX_DIMS];
-    while (strcmp(e->type, types[type].name)) type++;
+    const pith_file_type *type = pith_file_type_find(e->type);
+    int dim[PITH_MAX_DIMS];
     for (int k = 0; k < e->ndim; k++) {
         if (e->dim[k] > INT32_MAX)
             return pith_raise("%s: tensor %s: an axis of %lld", path, e->name,
@@ -66,15 +35,14 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
         dim[k] = (int)e->dim[k];
     }
     pith_tensor *t = pith_store_find(s, e->name);
-    if (t && (t->dtype != types[type].dtype || t->ndim != e->ndim ||
+    if (t && (t->dtype != type->dtype || t->ndim != e->ndim ||
               memcmp(t->dim, dim, sizeof(int) * (size_t)e->ndim)))
         return pith_raise("%s: tensor %s has another shape or type than in the store", path,
                           e->name);
-    if (!t) t = pith_store_add(s, e->name, kind, types[type].dtype, e->ndim, dim);
+    if (!t) t = pith_store_add(s, e->name, kind, type->dtype, e->ndim, dim);
     if (!t) return false;
     t->loaded = true;
-    const bool direct = type == I32 || type == U8 || (type == F32 && sizeof(pith_real) == 4) ||
-                        (type == F64 && sizeof(pith_real) == 8);
+    const bool direct = strcmp(e->type, pith_dtype_find(t->dtype)->file) == 0;
     if (direct) memcpy(t->data, e->data, e->bytes);
     return direct || convert(type, e->data, t->data, pith_tensor_size(t)) ||
            pith_raise("%s: tensor %s holds an integer that does not fit 32 bits", path, e->name);
@@ -104,11 +72,6 @@ bool pith_store_load(pith_store *s, const char *path)
 
 /* ---- writing ---- */
 
-static size_t width(const pith_tensor *t)
-{
-    return t->dtype == PITH_F32 ? sizeof(pith_real) : t->dtype == PITH_I32 ? 4 : 1;
-}
-
 static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
 {
     json_t *header = json_object(), *meta = json_object();
@@ -122,11 +85,8 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
         if (!(t->kind & kinds)) continue;
         json_t *shape = json_array();
         for (int d = 0; d < t->ndim; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-        const uint64_t bytes = pith_tensor_size(t) * width(t);
-        const char *type = t->dtype == PITH_U8      ? "U8"
-                           : t->dtype == PITH_I32   ? "I32"
-                           : sizeof(pith_real) == 4 ? "F32"
-                                                    : "F64";
+        const uint64_t bytes = pith_tensor_size(t) * pith_width(t->dtype);
+        const char *type = pith_dtype_find(t->dtype)->file;
         json_object_set_new(header, t->name,
                             json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape,
                                       "data_offsets", (json_int_t)place,
@@ -155,7 +115,7 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
     bool good = fwrite(head, 1, 8, f) == 8 && fwrite(header, 1, size, f) == size;
     for (int k = 0; good && k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        const size_t bytes = pith_tensor_size(t) * width(t);
+        const size_t bytes = pith_tensor_size(t) * pith_width(t->dtype);
         if (t->kind & kinds) good = fwrite(t->data, 1, bytes, f) == bytes;
     }
     return good;

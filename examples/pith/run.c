@@ -13,7 +13,7 @@ static const pith_tensor *tensor(pith_store *s, const char *path, const char *na
     if (!t) pith_raise("%s: no tensor %s: expected %s", path, name, wanted);
     if (t->dtype != dtype || t->ndim != ndim)
         pith_raise("%s: tensor %s has %d axes of %s, expected %s", path, name, t->ndim,
-                   t->dtype == PITH_F32 ? "floating-point numbers" : "integers", wanted);
+                   pith_dtype_name(t->dtype), wanted);
     return t;
 }
 
