@@ -1,0 +1,370 @@
+/* test_random.c: random graphs (random_graph.h). Of each seed's graph: gradients, first and second
+ * order, against central differences; the same bits unplanned, on 1, 2 and 4 threads, in several
+ * plans at once, built a second time in the same store, and without recomputation.
+ *
+ *     build/double/test_random [seeds [first seed [written-aliases]]]
+ *
+ * A failure names the seed and prints the graph. `written-aliases` also makes outputs of aliases of
+ * leaves that the plan writes. */
+#include <omp.h>
+#include "random_graph.h"
+
+enum { MOST_OUTPUTS = 40, RUNS = 2 };
+
+typedef struct {
+    random_graph r;
+    node *loss, *gradient[MOST_LEAVES], *loss2, *gradient2[MOST_LEAVES];
+    node *output[MOST_OUTPUTS]; /* the last one is the group of writes, which has no value */
+    int n_outputs;
+} subject;
+
+static int seeds = 60, first_seed = 1;
+static bool written_aliases;
+static double worst[2];
+
+/* ---- building ---- */
+
+static void draw_sizes(random_graph *r)
+{
+    const bool large = r->seed % 8 == 0; /* enough for several threads */
+    for (int k = 0; k < 4; k++) r->size[k] = 1 + draw(r, 5);
+    if (large) r->size[1] = 100 + draw(r, 60), r->size[2] = 150 + draw(r, 60);
+    r->most_elements = large ? 40000 : 400;
+}
+
+/* The dot product of each with constants, added. */
+static node *projected(random_graph *r, node *const *list, int n)
+{
+    node *sum = NULL;
+    for (int k = 0; k < n; k++) {
+        node *c = new_constant(r, list[k]->ndim, list[k]->dim);
+        node *term = pith_mul_scalar(pith_dot(list[k], c), 1 / sqrt((double)pith_size(list[k])));
+        sum = sum ? pith_add(sum, term) : term;
+    }
+    return sum;
+}
+
+static void output(subject *t, node *n)
+{
+    if (t->n_outputs < MOST_OUTPUTS - 1) t->output[t->n_outputs++] = n;
+}
+
+/* A new value for a state: its own numbers moved about, read through aliases, or an alias of
+ * something else, or a mixture. */
+static node *next_value(random_graph *r, node *s)
+{
+    const int kind = draw(r, 4);
+    if (kind == 0 && s->ndim > 0) return rolled(r, s, 0);
+    if (kind == 1 && s->ndim > 1)
+        return pith_reshape_dims(PITH_HERE, pith_transpose(pith_reshape(s, s->dim[0], -1)), s->ndim,
+                                 s->dim);
+    if (kind == 2)
+        for (int k = 0; k < 6; k++) {
+            node *other = pick(r);
+            if (pith_size(other) != pith_size(s)) continue;
+            bool of_state = false;
+            for (int i = 0; i < r->n_states; i++) of_state |= pith_root(other) == r->states[i];
+            if (!of_state) return pith_reshape_dims(PITH_HERE, other, s->ndim, s->dim);
+        }
+    node *mean = pith_mean(pick(r), PITH_ALL);
+    return pith_add(pith_mul_scalar(s, 0.9), pith_mul_scalar(mean, 0.1));
+}
+
+static void draw_writes(subject *t)
+{
+    random_graph *r = &t->r;
+    node *writes[MOST_STATES + 1], **params, *step[MOST_LEAVES], *value[MOST_STATES];
+    int n = 0;
+    const int n_params = pith_params(r->g, &params);
+    const bool train = n_params > 0 && draw(r, 3);
+    if (train && !pith_grad(t->loss, n_params, params, step)) bad(&t->r, NULL, "%s", pith_error());
+    for (int k = 0; k < r->n_states; k++) value[k] = next_value(r, r->states[k]);
+    for (int k = 0; k < r->n_states; k++) {
+        if (draw(r, 5) == 0) continue;
+        writes[n] = pith_assign(r->states[k], value[k]);
+        if (draw(r, 2)) output(t, writes[n]);
+        if (draw(r, 2)) output(t, pith_sum(pith_sin(writes[n]), PITH_ALL));
+        n++;
+    }
+    if (train) {
+        node *lr = pith_const(r->g, 0.01), *ok = draw(r, 2) ? pith_is_finite(t->loss) : NULL;
+        writes[n++] = draw(r, 2) ? pith_sgd(n_params, params, step, lr, 0.9, 0.1, ok)
+                                 : pith_adamw(n_params, params, step, lr,
+                                              (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.2 }, ok);
+    }
+    if (n == 0) writes[n++] = t->loss;
+    t->output[t->n_outputs++] = pith_group(n, writes);
+}
+
+/* Is n's memory that of a leaf that the graph writes? What such an output holds after a run is not
+ * promised. */
+static bool is_written(const node *n)
+{
+    const node *root = pith_root(n);
+    return pith_is_stored(root) && pith_leaf_of(root)->assigned;
+}
+
+static subject *build(uint64_t seed, bool recompute, pith_store *store, pith_store *other)
+{
+    subject *t = calloc(1, sizeof *t);
+    random_graph *r = &t->r;
+    *r = (random_graph){ .seed = seed, .recompute = recompute, .store = store, .other = other };
+    r->g = pith_graph_new(store, seed);
+    pith_set_training(r->g, true);
+    draw_sizes(r);
+    keep(r, new_input(r, 2, r->size));
+    for (int k = 1 + draw(r, 3); k > 0; k--) some_leaf(r, draw(r, 4));
+    for (int k = 4 + draw(r, 20); k > 0; k--)
+        additions[draw(r, (int)(sizeof additions / sizeof *additions))](r);
+    node *some[4];
+    for (int k = 0; k < 4; k++) some[k] = pick(r);
+    t->loss = projected(r, some, 4);
+    if (!pith_grad(t->loss, r->n_varied, r->varied, t->gradient))
+        bad(&t->r, NULL, "%s", pith_error());
+    t->loss2 = projected(r, t->gradient, r->n_varied);
+    if (!pith_grad(t->loss2, r->n_varied, r->varied, t->gradient2))
+        bad(&t->r, NULL, "%s", pith_error());
+    node *candidate[MOST_OUTPUTS];
+    int n = 0;
+    candidate[n++] = t->loss;
+    candidate[n++] = t->loss2;
+    for (int k = 0; k < 8; k++) candidate[n++] = pick(r);
+    for (int k = 0; k < 4; k++) candidate[n++] = reshaped(r, pick(r));
+    for (int k = 0; k < 4; k++) candidate[n++] = sliced(r, pick_axes(r, 1, 4));
+    for (int k = 0; k < 6 && k < r->n_varied; k++) {
+        candidate[n++] = t->gradient[draw(r, r->n_varied)];
+        candidate[n++] = t->gradient2[draw(r, r->n_varied)];
+    }
+    draw_writes(t);
+    node *writes = t->output[--t->n_outputs];
+    for (int k = 0; k < n; k++)
+        if (written_aliases || !is_written(candidate[k])) output(t, candidate[k]);
+    t->output[t->n_outputs++] = writes;
+    if (pith_graph_error(r->g)) bad(r, NULL, "%s", pith_graph_error(r->g));
+    return t;
+}
+
+static void end(subject *t)
+{
+    pith_graph_free(t->r.g);
+    free(t);
+}
+
+/* ---- central differences ---- */
+
+#ifdef PITH_DOUBLE
+/* Along one random direction of each leaf: the slope of `loss` against its gradient. */
+static void check_slopes(subject *t, node *loss, node *const *gradient, int order, double tolerance)
+{
+    random_graph *r = &t->r;
+    pith_plan *value = make_plan(r, 1, &loss, true);
+    pith_plan *rule = make_plan(r, r->n_varied, gradient, true);
+    feed_all(r, value);
+    feed_all(r, rule);
+    assert_true(pith_run(rule));
+    for (int k = 0; k < r->n_varied; k++) {
+        const size_t size = pith_size(r->varied[k]);
+        real *x = r->numbers[k], *old = malloc(size * sizeof *old), *v = malloc(size * sizeof *v);
+        memcpy(old, x, size * sizeof *old);
+        fill(r, v, size);
+        double along = 0, f[4];
+        const real *d = pith_value(rule, gradient[k]);
+        for (size_t i = 0; i < size; i++) along += d[i] * v[i];
+        static const double step[4] = { 1, -1, 2, -2 };
+        const double h = 1e-4 / sqrt((double)size);
+        for (int s = 0; s < 4; s++) {
+            for (size_t i = 0; i < size; i++) x[i] = old[i] + step[s] * h * v[i];
+            assert_true(pith_run(value));
+            f[s] = pith_scalar(value, loss);
+        }
+        memcpy(x, old, size * sizeof *old);
+        assert_true(pith_run(rule)); /* the plans share an arena */
+        const double slope = (8 * (f[0] - f[1]) - (f[2] - f[3])) / (12 * h);
+        const double error = fabs(slope - along) / fmax(1, fabs(slope));
+        worst[order - 1] = fmax(worst[order - 1], error);
+        if (!(error <= tolerance))
+            bad(&t->r, gradient[k], "gradient %d by %s is %.12g, the slope is %.12g",
+                (unsigned long long)r->seed, order, r->varied[k]->name, along, slope);
+        free(old);
+        free(v);
+    }
+    pith_plan_free(value);
+    pith_plan_free(rule);
+}
+#endif
+
+/* ---- the same bits ---- */
+
+typedef struct {
+    char *bytes;
+    size_t size;
+} bytes;
+
+static void append(bytes *b, const void *data, size_t size)
+{
+    b->bytes = realloc(b->bytes, b->size + size + 1);
+    memcpy(b->bytes + b->size, data, size);
+    b->size += size;
+}
+
+static size_t tensor_bytes(const pith_tensor *x)
+{
+    return pith_tensor_size(x) * pith_width(x->dtype);
+}
+
+/* Everything in both stores. */
+static void append_stores(bytes *b, const subject *t)
+{
+    pith_store *stores[2] = { t->r.store, t->r.other };
+    for (int s = 0; s < 2; s++)
+        for (int k = 0; k < pith_store_count(stores[s]); k++) {
+            const pith_tensor *x = pith_store_at(stores[s], k);
+            append(b, x->data, tensor_bytes(x));
+        }
+}
+
+static void restore(const subject *t, const bytes *b)
+{
+    pith_store *stores[2] = { t->r.store, t->r.other };
+    size_t at = 0;
+    for (int s = 0; s < 2; s++)
+        for (int k = 0; k < pith_store_count(stores[s]); k++) {
+            pith_tensor *x = pith_store_at(stores[s], k);
+            memcpy(x->data, b->bytes + at, tensor_bytes(x));
+            at += tensor_bytes(x);
+        }
+}
+
+/* The outputs of a few runs one after another, and what the stores hold then; the stores are as
+ * before afterwards. A second plan, if given, runs in between. */
+static bytes trace(const subject *t, bool planned, int threads, pith_plan *between)
+{
+    bytes before = { NULL, 0 }, b = { NULL, 0 };
+    append_stores(&before, t);
+    omp_set_num_threads(threads);
+    pith_plan *p = make_plan(&t->r, t->n_outputs, t->output, planned);
+    feed_all(&t->r, p);
+    for (int run = 0; run < RUNS; run++) {
+        if (between) assert_true(pith_run(between));
+        assert_true(pith_run(p));
+        for (int k = 0; k + 1 < t->n_outputs; k++) {
+            const void *x = pith_value(p, t->output[k]);
+            if (!x) bad(&t->r, t->output[k], "output %d: %s", k, pith_error());
+            append(&b, x, pith_bytes(t->output[k]));
+        }
+    }
+    pith_plan_free(p);
+    omp_set_num_threads(2);
+    append_stores(&b, t);
+    restore(t, &before);
+    free(before.bytes);
+    return b;
+}
+
+static void compare(const subject *t, const bytes *a, const bytes *b, const char *what)
+{
+    if (a->size == b->size && !memcmp(a->bytes, b->bytes, a->size)) return;
+    size_t at = 0;
+    while (at < a->size && at < b->size && a->bytes[at] == b->bytes[at]) at++;
+    size_t end_of = 0;
+    for (int run = 0; run < RUNS; run++)
+        for (int k = 0; k + 1 < t->n_outputs; k++) {
+            end_of += pith_bytes(t->output[k]);
+            if (at < end_of)
+                bad(&t->r, t->output[k], "%s gives other bits in run %d of output %d, #%d", what,
+                    run, k, t->output[k]->id);
+        }
+    bad(&t->r, NULL, "%s leaves other bits in the store", what);
+}
+
+static void other_trace(const subject *t, const bytes *expected, const subject *by, bool planned,
+                        int threads, pith_plan *between, const char *what)
+{
+    bytes b = trace(by, planned, threads, between);
+    compare(t, expected, &b, what);
+    free(b.bytes);
+}
+
+static void check_bits(subject *t, uint64_t seed)
+{
+    bytes expected = trace(t, true, 1, NULL);
+    other_trace(t, &expected, t, false, 1, NULL, "the graph unplanned");
+    other_trace(t, &expected, t, true, 2, NULL, "running on 2 threads");
+    other_trace(t, &expected, t, true, 4, NULL, "running on 4 threads");
+
+    subject *again = build(seed, true, t->r.store, t->r.other);
+    node *losses[2] = { again->loss2, again->loss }; /* nothing that writes */
+    pith_plan *some = make_plan(&again->r, 2, losses, true);
+    feed_all(&again->r, some);
+    other_trace(t, &expected, again, true, 1, NULL, "the graph built again");
+    other_trace(t, &expected, t, true, 1, some, "another plan of the store in between");
+    pith_plan_free(some);
+    end(again);
+
+    free(expected.bytes);
+}
+
+/* Against the same graph without recomputation: the same bits for the loss and its gradient. In
+ * second order sums may be added in another order, so there numbers are close only. */
+static void check_recomputation(subject *t, uint64_t seed)
+{
+    pith_store *store = pith_store_new(), *other = pith_store_new();
+    subject *kept = build(seed, false, store, other), *both[2] = { t, kept };
+    pith_plan *p[2];
+    const int n = t->r.n_varied;
+    node *out[2][2 * MOST_LEAVES + 1];
+    for (int s = 0; s < 2; s++) {
+        out[s][0] = both[s]->loss;
+        memcpy(out[s] + 1, both[s]->gradient, sizeof(node *) * (size_t)n);
+        memcpy(out[s] + 1 + n, both[s]->gradient2, sizeof(node *) * (size_t)n);
+        p[s] = make_plan(&both[s]->r, 2 * n + 1, out[s], true);
+        feed_all(&both[s]->r, p[s]);
+        assert_true(pith_run(p[s]));
+    }
+    for (int k = 0; k < 2 * n + 1; k++) {
+        const real *x = pith_value(p[0], out[0][k]), *y = pith_value(p[1], out[1][k]);
+        const bool exact = k <= n && !t->r.second_order;
+        const double tolerance = sizeof(real) == 8 ? 1e-10 : 1e-3;
+        for (size_t i = 0; i < pith_size(out[0][k]); i++) {
+            const double a = (double)x[i], b = (double)y[i];
+            if (exact ? a != b : !(fabs(a - b) <= tolerance * fmax(1, fabs(b))))
+                bad(&t->r, out[0][k], "output %d, element %zu is %.17g recomputed, %.17g otherwise",
+                    k, i, a, b);
+        }
+    }
+    pith_plan_free(p[0]);
+    pith_plan_free(p[1]);
+    end(kept);
+    pith_store_free(store);
+    pith_store_free(other);
+}
+
+static void random_graphs(void **state)
+{
+    (void)state;
+    for (int k = 0; k < seeds; k++) {
+        const uint64_t seed = (uint64_t)(first_seed + k);
+        pith_store *store = pith_store_new(), *other = pith_store_new();
+        subject *t = build(seed, true, store, other);
+#ifdef PITH_DOUBLE
+        check_slopes(t, t->loss, t->gradient, 1, 1e-7);
+        check_slopes(t, t->loss2, t->gradient2, 2, 1e-6);
+#endif
+        check_bits(t, seed);
+        check_recomputation(t, seed);
+        end(t);
+        pith_store_free(store);
+        pith_store_free(other);
+    }
+    print_message("worst error of %d graphs: first order %.1e, second order %.1e\n", seeds,
+                  worst[0], worst[1]);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(random_graphs) };
+    if (argc > 1) seeds = atoi(argv[1]);
+    if (argc > 2) first_seed = atoi(argv[2]);
+    if (argc > 3) written_aliases = strcmp(argv[3], "written-aliases") == 0;
+    return cmocka_run_group_tests(tests, quiet, NULL);
+}
