@@ -14,8 +14,10 @@ enum { MOST_OUTPUTS = 40, RUNS = 2 };
 typedef struct {
     random_graph r;
     node *loss, *gradient[MOST_LEAVES], *loss2, *gradient2[MOST_LEAVES];
-    node *output[MOST_OUTPUTS]; /* the last one is the group of writes, which has no value */
-    int n_outputs;
+    /* First what reads what was written, then `n_old` that read leaves as they were before; last
+     * the group of writes, which has no value. */
+    node *output[MOST_OUTPUTS];
+    int n_outputs, n_old;
 } subject;
 
 static int seeds = 60, first_seed = 1;
@@ -137,8 +139,10 @@ static subject *build(uint64_t seed, bool recompute, pith_store *store, pith_sto
     }
     draw_writes(t);
     node *writes = t->output[--t->n_outputs];
+    const int n_new = t->n_outputs;
     for (int k = 0; k < n; k++)
         if (written_aliases || !is_written(candidate[k])) output(t, candidate[k]);
+    t->n_old = t->n_outputs - n_new;
     t->output[t->n_outputs++] = writes;
     if (pith_graph_error(r->g)) bad(r, NULL, "%s", pith_graph_error(r->g));
     return t;
@@ -285,12 +289,33 @@ static void other_trace(const subject *t, const bytes *expected, const subject *
     free(b.bytes);
 }
 
+/* Reads made before a write see the old value: a plan without the writes gives the same. */
+static void check_old_values(const subject *t, const bytes *expected)
+{
+    const int first = t->n_outputs - 1 - t->n_old;
+    size_t at = 0;
+    for (int k = 0; k < first; k++) at += pith_bytes(t->output[k]);
+    pith_plan *p = make_plan(&t->r, t->n_old, t->output + first, true);
+    feed_all(&t->r, p);
+    assert_true(pith_run(p));
+    for (int k = first; k < first + t->n_old; k++) {
+        const size_t size = pith_bytes(t->output[k]);
+        if (memcmp(pith_value(p, t->output[k]), expected->bytes + at, size))
+            bad(&t->r, t->output[k], "output %d, #%d, is another one in a plan without writes", k,
+                t->output[k]->id);
+        at += size;
+    }
+    pith_plan_free(p);
+}
+
 static void check_bits(subject *t, uint64_t seed)
 {
     bytes expected = trace(t, true, 1, NULL);
     other_trace(t, &expected, t, false, 1, NULL, "the graph unplanned");
     other_trace(t, &expected, t, true, 2, NULL, "running on 2 threads");
     other_trace(t, &expected, t, true, 4, NULL, "running on 4 threads");
+
+    check_old_values(t, &expected);
 
     subject *again = build(seed, true, t->r.store, t->r.other);
     node *losses[2] = { again->loss2, again->loss }; /* nothing that writes */
