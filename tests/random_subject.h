@@ -19,9 +19,12 @@ static bool written_aliases; /* outputs may be aliases of leaves that the plan w
 
 /* ---- building ---- */
 
+/* Enough for several threads, and for more than one tile of a chain. */
+static bool is_large(const random_graph *r) { return r->seed % 6 == 0; }
+
 static void draw_sizes(random_graph *r)
 {
-    const bool large = r->seed % 8 == 0; /* enough for several threads */
+    const bool large = is_large(r);
     for (int k = 0; k < 4; k++) r->size[k] = 1 + draw(r, 5);
     if (large) r->size[1] = 100 + draw(r, 60), r->size[2] = 150 + draw(r, 60);
     r->most_elements = large ? 40000 : 400;
@@ -48,7 +51,7 @@ static void output(subject *t, node *n)
  * something else, or a mixture. */
 static node *next_value(random_graph *r, node *s)
 {
-    const int kind = draw(r, 4);
+    const int kind = draw(r, 5), rows = s->ndim > 0 ? s->dim[0] : 1;
     if (kind == 0 && s->ndim > 0) return rolled(r, s, 0);
     if (kind == 1 && s->ndim > 1)
         return pith_reshape_dims(PITH_HERE, pith_transpose(pith_reshape(s, s->dim[0], -1)), s->ndim,
@@ -61,6 +64,10 @@ static node *next_value(random_graph *r, node *s)
             for (int i = 0; i < r->n_states; i++) of_state |= pith_root(other) == r->states[i];
             if (!of_state) return pith_reshape_dims(PITH_HERE, other, s->ndim, s->dim);
         }
+    if (kind == 3 && s->ndim > 0) { /* all rows with one of them, which is overwritten too */
+        const int k = draw(r, rows);
+        return pith_tanh(pith_add(s, pith_slice(s, 0, k, k + 1)));
+    }
     node *mean = pith_mean(pick(r), PITH_ALL);
     return pith_add(pith_mul_scalar(s, 0.9), pith_mul_scalar(mean, 0.1));
 }
@@ -108,6 +115,7 @@ static subject *build(uint64_t seed, bool recompute, pith_store *store, pith_sto
     pith_set_training(r->g, true);
     draw_sizes(r);
     keep(r, new_input(r, 2, r->size));
+    if (is_large(r)) keep(r, new_state(r, 2, r->size + 1));
     for (int k = 1 + draw(r, 3); k > 0; k--) some_leaf(r, draw(r, 4));
     for (int k = 4 + draw(r, 20); k > 0; k--)
         additions[draw(r, (int)(sizeof additions / sizeof *additions))](r);
