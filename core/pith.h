@@ -6,8 +6,8 @@
  *
  *     pith_store *weights = pith_store_new();
  *     pith_graph *g = pith_graph_new(weights, 0);
- *     pith_node *x = pith_input(g, "x", PITH_F32, 8, 4);                          (8, 4)
- *     pith_node *w = pith_param(g, "w", PITH_NORMAL, 0.1, 3, 4);                  (3, 4)
+ *     pith_node *x = pith_input(g, "x", PITH_F32, 8, 4);                       // (8, 4)
+ *     pith_node *w = pith_param(g, "w", PITH_NORMAL, 0.1, 3, 4);               // (3, 4)
  *     pith_node *loss = pith_mean(pith_square(pith_matmul_nt(x, w)), PITH_ALL);
  *     pith_node *gradient;
  *     pith_grad(loss, 1, &w, &gradient);

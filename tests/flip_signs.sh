@@ -5,10 +5,12 @@
 #   - dx[k] = -(...) in place of what a rule fills in;
 #   - in pointwise.def, one dy of a gradient column negated, and + for - in the value of a *_grad line, which is a derivative too.
 # A mutant never touches the tree: the changed page is compiled in a folder of its own and linked with the others' objects.
+# Run over all of ops/, it also fails when it finds fewer mutants than LEAST: a sign that the pages' form has slipped past it.
 #   tests/flip_signs.sh [PAGE...]       default: all of ops/;  JOBS=2
 set -eu
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- ops/*.c ops/pointwise.def
+LEAST=1
+[ $# -gt 0 ] || { LEAST=110; set -- ops/*.c ops/pointwise.def; }
 export CC="${CC:-gcc}" OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 WORK=$(mktemp -d)
 export WORK
@@ -21,6 +23,22 @@ same='FLIPPED_SCALE(a, QUICK)'
 make --no-print-directory -s -j"${JOBS:-2}" V=double BUILD="$WORK/base" LIBRARY="$(echo core/*.c ops/*.c)" \
     NUMBERS="-O1 -ffp-contract=off -fopenmp" "$WORK/base/test_ops" >/dev/null
 (cd "$WORK" && base/test_ops) >"$WORK/log" 2>&1 || { cat "$WORK/log"; echo "test_ops fails as it is"; exit 1; }
+
+# Copies of the pages in which whatever is given to dx[k] stands on one line; empty lines keep the numbers of the others.
+for page in "$@"; do
+    mkdir -p "$WORK/pages/${page%/*}"
+    awk '
+    /^ *dx\[[^]]*\] =[^;]*$/ {
+        for (more = 0; $0 !~ /;/ && (getline next_line) > 0; more++) {
+            sub(/^ +/, "", next_line)
+            $0 = $0 " " next_line
+        }
+        print
+        while (more-- > 0) print ""
+        next
+    }
+    { print }' "$page" >"$WORK/pages/$page"
+done
 
 # file <tab> line <tab> the line as it shall read; definitions of macros and comments are left alone
 for page in "$@"; do
@@ -45,7 +63,7 @@ for page in "$@"; do
     page ~ /c$/ && match($0, /dx\[[^]]*\] = [^;]*;/) {
         at = index(substr($0, RSTART), " = ") + RSTART + 2
         put(substr($0, 1, at - 1) "NEG(" substr($0, at, RSTART + RLENGTH - 1 - at) ")" substr($0, RSTART + RLENGTH - 1))
-    }' "$page"
+    }' "$WORK/pages/$page"
 done | grep -vF "$same" >"$WORK/mutants" || true
 
 cat >"$WORK/try" <<'END'
@@ -57,7 +75,8 @@ $(sed -n "$1p" "$WORK/mutants")
 LINE
 case $page in *.def) source=ops/pointwise.c ;; *) source=$page ;; esac
 cp ops/*.def "$source" "$home"
-LINE=$line TEXT=$text awk 'NR == ENVIRON["LINE"] { print ENVIRON["TEXT"]; next } { print }' "$page" >"$home/${page##*/}"
+LINE=$line TEXT=$text awk 'NR == ENVIRON["LINE"] { print ENVIRON["TEXT"]; next } { print }' \
+    "$WORK/pages/$page" >"$home/${page##*/}"
 object=$(basename "$source" .c).o
 others=$(ls "$WORK"/base/core/*.o "$WORK"/base/ops/*.o | grep -v "/ops/$object")
 if $CC -std=gnu11 -O1 -w -DPITH_DOUBLE -I. -Icore -Iops '-DFLIPPED_SCALE(a,c)=SCALE(a,-(c))' \
@@ -73,7 +92,8 @@ printf '%-15s %s:%s:%s\n' "$result" "$page" "$line" "$(echo "$text" | tr -s ' ')
 rm -rf "$home"
 END
 count=$(wc -l <"$WORK/mutants")
-[ "$count" -gt 0 ] || { echo "nothing to flip"; exit 1; }
+echo "$count mutants made of $# pages"
+[ "$count" -ge "$LEAST" ] || { echo "at least $LEAST were expected"; exit 1; }
 seq "$count" | xargs -P "${JOBS:-2}" -n 1 sh "$WORK/try" | tee "$WORK/results"
 caught=$(grep -c '^caught' "$WORK/results" || true)
 echo "$caught of $count mutants caught"

@@ -45,11 +45,15 @@ for f in run.json metrics.jsonl latest best open_clip_config.json open_clip_mode
 done
 says 0 "12 steps" "$pith" train shapes.pack $run --out one --threads 1
 same whole/open_clip_model.safetensors one/open_clip_model.safetensors
-for pause in 0.2 0.4; do
+for sign in run.json latest; do # the run has begun; it has saved its first checkpoint
     "$pith" train shapes.pack $run --out killed >out 2>&1 & pid=$!
-    sleep $pause; kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null
-    if [ -e killed/run.json ]; then says 0 "12 steps" "$pith" train --resume killed
-    else says 0 "12 steps" "$pith" train shapes.pack $run --out killed; fi
+    while [ ! -e killed/$sign ] && kill -0 $pid 2>/dev/null; do :; done
+    kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null; got=$?
+    [ $got = 137 ] || bad "a run to be killed was over, with status $got"
+    [ -e killed/$sign ] || bad "the kill came before killed/$sign"
+    [ ! -e killed/open_clip_model.safetensors ] || bad "the kill came after the last step"
+    [ $sign = latest ] || [ ! -e killed/latest ] || bad "the kill came after the first checkpoint"
+    says 0 "12 steps" "$pith" train --resume killed
     same whole/open_clip_model.safetensors killed/open_clip_model.safetensors
     rm -rf killed
 done

@@ -231,52 +231,133 @@ static void plans_agree(void **state)
     }
 }
 
+/* ---- the float build against the double build ---- */
+
 /* The double build writes values and gradients of every example; the float build holds its own
- * against them. */
+ * against them. The file is a header and then, for each value, an entry and its numbers. */
+#define EXAMPLES "build/examples.bin"
+#define MAKE_EXAMPLES "make V=double build/double/test_ops && build/double/test_ops"
+enum { EXAMPLES_VERSION = 1 };
+typedef struct {
+    char magic[8], build[16];
+    int32_t version, entries; /* entries: 0 while the file is being written */
+} examples_header;
+typedef struct {
+    char op[48];
+    int32_t example, value;
+    uint64_t size;
+} examples_entry;
+
+static examples_header header_of(int entries)
+{
+    return (examples_header){ "pith-ex", "double", EXAMPLES_VERSION, entries };
+}
+
+/* NULL after a message where there is no file; fails where it is of another kind. */
+static FILE *open_examples(bool writing, int *entries)
+{
+    examples_header expected = header_of(0), found = { .version = 0 };
+    FILE *f = fopen(EXAMPLES, writing ? "wb" : "rb");
+    if (!f) {
+        print_message("skipped: " EXAMPLES " %s\n",
+                      writing ? "cannot be written: there is no folder build here"
+                              : "is missing; to make it: " MAKE_EXAMPLES);
+        return NULL;
+    }
+    if (writing) {
+        assert_int_equal(fwrite(&expected, sizeof expected, 1, f), 1);
+        return f;
+    }
+    if (fread(&found, sizeof found, 1, f) != 1 || memcmp(found.magic, expected.magic, 8))
+        fail_msg(EXAMPLES " does not begin as a file of examples; to make it: " MAKE_EXAMPLES);
+    if (found.version != EXAMPLES_VERSION)
+        fail_msg(EXAMPLES " has version %d, expected %d; to make it: " MAKE_EXAMPLES, found.version,
+                 EXAMPLES_VERSION);
+    if (memcmp(found.build, expected.build, sizeof found.build))
+        fail_msg(EXAMPLES " is by the build \"%.16s\", expected \"%s\"; to make it: " MAKE_EXAMPLES,
+                 found.build, expected.build);
+    if (found.entries < 1)
+        fail_msg(EXAMPLES " was not written to its end; to make it: " MAKE_EXAMPLES);
+    *entries = found.entries;
+    return f;
+}
+
+/* Writes the numbers of an entry, or reads those that the double build wrote. */
+static void pass_entry(FILE *f, bool writing, const pith_op *op, int example, int value,
+                       double *numbers, size_t size)
+{
+    examples_entry entry, found = { .size = 0 };
+    memset(&entry, 0, sizeof entry);
+    snprintf(entry.op, sizeof entry.op, "%s", op->name);
+    entry.example = example, entry.value = value, entry.size = size;
+    if (writing) {
+        assert_int_equal(fwrite(&entry, sizeof entry, 1, f), 1);
+        assert_int_equal(fwrite(numbers, sizeof *numbers, size, f), size);
+        return;
+    }
+    if (fread(&found, sizeof found, 1, f) != 1 || memcmp(&entry, &found, sizeof entry))
+        fail_msg(EXAMPLES " has value %d of example %d of %.48s (%llu numbers), expected value %d "
+                          "of example %d of %s (%zu numbers); to make it: " MAKE_EXAMPLES,
+                 found.value, found.example, found.op, (unsigned long long)found.size, value,
+                 example, op->name, size);
+    if (fread(numbers, sizeof *numbers, size, f) != size)
+        fail_msg(EXAMPLES " ends too early; to make it: " MAKE_EXAMPLES);
+}
+
+/* Passes values and gradients of one instance; returns how many. */
+static int pass_instance(FILE *f, bool writing, instance *t, const pith_op *op, int example,
+                         double *most)
+{
+    node *out[MOST + 8];
+    int n = 0;
+    for (int k = 0; k < pith_results_of(t->y->op); k++) out[n++] = pith_result(t->y, k);
+    for (int k = 0; t->loss && !op->no_grad && k < t->n; k++) out[n++] = t->gradient[k];
+    pith_plan *p = pith_plan_new(t->g, n, out, NULL);
+    assert_non_null(p);
+    assert_true(pith_run(p));
+    for (int k = 0; k < n; k++) {
+        const size_t size = pith_size(out[k]);
+        double *mine = malloc(sizeof *mine * size), *theirs = malloc(sizeof *theirs * size);
+        copy_value(p, out[k], mine);
+        pass_entry(f, writing, op, example, k, writing ? mine : theirs, size);
+        double error = 0, largest = 1;
+        for (size_t e = 0; e < size && !writing; e++) {
+            error = fmax(error, fabs(mine[e] - theirs[e]));
+            largest = fmax(largest, fabs(theirs[e]));
+        }
+        *most = fmax(*most, error / largest);
+        if (!(error / largest <= 1e-5))
+            fail_msg("%s: value or gradient %d: float is off by %g (largest %g)", op->name, k,
+                     error, largest);
+        free(mine);
+        free(theirs);
+    }
+    pith_plan_free(p);
+    return n;
+}
+
 static void float_is_double(void **state)
 {
     (void)state;
     const bool writing = sizeof(real) == 8;
-    FILE *f = fopen("build/examples.bin", writing ? "wb" : "rb");
-    if (!f) {
-        print_message("skipped: build/examples.bin is written by the double build's run\n");
-        skip();
-    }
+    int expected = 0, entries = 0;
     double most = 0;
+    FILE *f = open_examples(writing, &expected);
+    if (!f) skip();
     for (const pith_op *const *op = every_op; *op; op++) {
         instance t;
-        for (int i = 0; (*op)->example && begin(&t, *op, i); i++, end(&t)) {
-            node *out[MOST + 8];
-            int n = 0;
-            for (int k = 0; k < pith_results_of(t.y->op); k++) out[n++] = pith_result(t.y, k);
-            for (int k = 0; t.loss && !(*op)->no_grad && k < t.n; k++) out[n++] = t.gradient[k];
-            if (!n) continue; /* whole numbers alone */
-            pith_plan *p = pith_plan_new(t.g, n, out, NULL);
-            assert_non_null(p);
-            assert_true(pith_run(p));
-            for (int k = 0; k < n; k++) {
-                const size_t size = pith_size(out[k]);
-                double *mine = malloc(sizeof *mine * size), *theirs = malloc(sizeof *theirs * size);
-                copy_value(p, out[k], mine);
-                if (writing) assert_int_equal(fwrite(mine, sizeof *mine, size, f), size);
-                else assert_int_equal(fread(theirs, sizeof *theirs, size, f), size);
-                double error = 0, largest = 1;
-                for (size_t e = 0; e < size && !writing; e++) {
-                    error = fmax(error, fabs(mine[e] - theirs[e]));
-                    largest = fmax(largest, fabs(theirs[e]));
-                }
-                most = fmax(most, error / largest);
-                if (!(error / largest <= 1e-5))
-                    fail_msg("%s: value or gradient %d: float is off by %g (largest %g)",
-                             (*op)->name, k, error, largest);
-                free(mine);
-                free(theirs);
-            }
-            pith_plan_free(p);
-        }
+        for (int i = 0; (*op)->example && begin(&t, *op, i); i++, end(&t))
+            entries += pass_instance(f, writing, &t, *op, i, &most);
         if ((*op)->example) end(&t);
     }
-    fclose(f);
+    if (writing) {
+        const examples_header header = header_of(entries);
+        rewind(f);
+        assert_int_equal(fwrite(&header, sizeof header, 1, f), 1);
+    } else if (entries != expected)
+        fail_msg(EXAMPLES " has %d entries, expected %d; to make it: " MAKE_EXAMPLES, expected,
+                 entries);
+    assert_int_equal(fclose(f), 0);
     if (!writing) print_message("worst error of float against double: %.1e\n", most);
 }
 
