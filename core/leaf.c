@@ -38,7 +38,7 @@ static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
 {
     const uint64_t key = pith_hash(t->name, seed);
     const size_t size = pith_tensor_size(t);
-    real *x = t->data;
+    real *x = pith_data(t);
     for (size_t i = 0; i < size; i++)
         x[i] = (real)(init == PITH_CONSTANT ? a
                       : init == PITH_NORMAL ? a * pith_normal_at(key, 0, i)
@@ -69,9 +69,9 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
         t = pith_store_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim);
         if (!t) return pith_fail(n, "%s", pith_error()), pith_poison(n);
         if (dtype == PITH_F32) draw(t, g->seed, init, a);
-        else if (dtype == PITH_U8) memset(t->data, (int)a, pith_tensor_size(t));
+        else if (dtype == PITH_U8) memset(pith_data(t), (int)a, pith_tensor_size(t));
         else
-            for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)t->data)[i] = (int)a;
+            for (size_t i = 0; i < pith_tensor_size(t); i++) ((int *)pith_data(t))[i] = (int)a;
     }
     const node found = { .dtype = t->dtype,
                          .ndim = t->ndim,

@@ -52,6 +52,13 @@ static void run(const program *p, const pith_host_batch *b)
     pith_run(p->plan);
 }
 
+static pith_real *copy_value(const pith_plan *plan, const pith_node *n)
+{
+    pith_real *copy = malloc(sizeof *copy * pith_size(n));
+    pith_value(plan, n, copy);
+    return copy;
+}
+
 /* Pictures and captions never trained on, all of them at once. `o` is a copy. */
 static void evaluate(pith_store *store, const clip_config *c, pith_loader_options o, int shown)
 {
@@ -61,19 +68,21 @@ static void evaluate(pith_store *store, const clip_config *c, pith_loader_option
     const pith_host_batch *b = pith_loader_next(loader, &(double){ 0 });
     program p = build(store, c, b->pairs, b->tokens, false);
     run(&p, b);
-    const pith_real *image = pith_value(p.plan, p.towers.image);
-    const pith_real *text = pith_value(p.plan, p.towers.text);
+    pith_real *image = copy_value(p.plan, p.towers.image);
+    pith_real *text = copy_value(p.plan, p.towers.text);
+    pith_real *cosines = copy_value(p.plan, p.cosines);
     const pith_retrieval r = pith_measure_retrieval(b->pairs, c->embed, image, text, b->caption_id);
     printf("of %d pictures a caption's own is first: %.1f %% (chance %.1f), in five: %.1f (%.1f)\n",
            r.pictures, 100 * r.recall[0][0], 100 * r.chance[0][0], 100 * r.recall[0][1],
            100 * r.chance[0][1]);
     for (int i = 0; i < shown; i++) {
-        const pith_real *row = (const pith_real *)pith_value(p.plan, p.cosines) + i * b->pairs;
+        const pith_real *row = cosines + i * b->pairs;
         int best = 0;
         for (int j = 1; j < b->pairs; j++) best = row[j] > row[best] ? j : best;
         printf("    %-40s looks like: %s\n", o.pack->caption[b->index[i]],
                o.pack->caption[b->index[best]]);
     }
+    free(image), free(text), free(cosines);
     pith_plan_free(p.plan);
     pith_graph_free(p.g);
     pith_loader_free(loader);

@@ -55,6 +55,25 @@ static bool convert(int type, const uint8_t *from, void *to, size_t size)
     return true;
 }
 
+/* Elements that go between a file and a tensor at a time: a small buffer does for any size. */
+enum { PART = 1 << 14 };
+
+/* The tensor's elements from the file's: straight from there where the store's type is the same. */
+static bool fill(pith_tensor *t, int type, const uint8_t *from)
+{
+    const size_t size = pith_tensor_size(t);
+    pith_real part[PART];
+    if (type == I32 || type == U8 || (type == F32 && sizeof(pith_real) == 4) ||
+        (type == F64 && sizeof(pith_real) == 8))
+        return pith_tensor_write(t, from);
+    for (size_t i = 0; i < size; i += PART) {
+        const size_t count = size - i < PART ? size - i : PART;
+        if (!convert(type, from + i * types[type].width, part, count)) return false;
+        pith_tensor_write_part(t, i, count, part);
+    }
+    return true;
+}
+
 static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pith_kind kind)
 {
     int type = 0, dim[PITH_MAX_DIMS];
@@ -73,10 +92,7 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
     if (!t) t = pith_store_add(s, e->name, kind, types[type].dtype, e->ndim, dim);
     if (!t) return false;
     t->loaded = true;
-    const bool direct = type == I32 || type == U8 || (type == F32 && sizeof(pith_real) == 4) ||
-                        (type == F64 && sizeof(pith_real) == 8);
-    if (direct) memcpy(t->data, e->data, e->bytes);
-    return direct || convert(type, e->data, t->data, pith_tensor_size(t)) ||
+    return fill(t, type, e->data) ||
            pith_raise("%s: tensor %s holds an integer that does not fit 32 bits", path, e->name);
 }
 
@@ -104,11 +120,6 @@ bool pith_store_load(pith_store *s, const char *path)
 
 /* ---- writing ---- */
 
-static size_t width(const pith_tensor *t)
-{
-    return t->dtype == PITH_F32 ? sizeof(pith_real) : t->dtype == PITH_I32 ? 4 : 1;
-}
-
 static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
 {
     json_t *header = json_object(), *meta = json_object();
@@ -122,7 +133,7 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
         if (!(t->kind & kinds)) continue;
         json_t *shape = json_array();
         for (int d = 0; d < t->ndim; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-        const uint64_t bytes = pith_tensor_size(t) * width(t);
+        const uint64_t bytes = pith_tensor_bytes(t);
         const char *type = t->dtype == PITH_U8      ? "U8"
                            : t->dtype == PITH_I32   ? "I32"
                            : sizeof(pith_real) == 4 ? "F32"
@@ -147,6 +158,18 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
     return padded;
 }
 
+static bool write_tensor(FILE *f, const pith_tensor *t)
+{
+    const size_t size = pith_tensor_size(t), width = pith_width(t->dtype);
+    pith_real part[PART];
+    for (size_t i = 0; i < size; i += PART) {
+        const size_t count = size - i < PART ? size - i : PART;
+        pith_tensor_read_part(t, i, count, part);
+        if (fwrite(part, width, count, f) != count) return false;
+    }
+    return true;
+}
+
 static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char *header,
                       size_t size)
 {
@@ -155,8 +178,7 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
     bool good = fwrite(head, 1, 8, f) == 8 && fwrite(header, 1, size, f) == size;
     for (int k = 0; good && k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        const size_t bytes = pith_tensor_size(t) * width(t);
-        if (t->kind & kinds) good = fwrite(t->data, 1, bytes, f) == bytes;
+        if (t->kind & kinds) good = write_tensor(f, t);
     }
     return good;
 }

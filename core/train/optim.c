@@ -148,10 +148,10 @@ static node *ema(node *updated, double keep, node *ok)
         const int before = pith_store_count(store);
         node *mean = pith_state_like(param->graph, name, param);
         const bool fresh = pith_store_count(store) > before;
-        const pith_tensor *weights = pith_store_find(store, param->name),
-                          *average = pith_store_find(store, mean->name);
+        const pith_tensor *weights = pith_store_find(store, param->name);
+        pith_tensor *average = pith_store_find(store, mean->name);
         if (fresh && weights && average) /* the average starts at the weights as they are */
-            memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
+            pith_tensor_copy(average, weights);
         writes[w++] = write(mean, blend(mean, assigned, 1 - keep), ok);
     }
     writes[w++] = updated;
