@@ -71,10 +71,9 @@ static bool colour_feed(void *context, pith_plan *plan, const pith_graph *g,
 static int colour_evaluate(void *context, pith_metric *m)
 {
     scene *w = context;
-    const real *bias = pith_store_find(w->store, "bias")->data;
+    const real *bias = stored(w->store, "bias");
     m[0] = (pith_metric){ "figure", fabs((double)bias[0]) };
-    m[1] = (pith_metric){ "average",
-                          (double)*(const real *)pith_store_find(w->store, "ema/bias")->data };
+    m[1] = (pith_metric){ "average", (double)*(const real *)stored(w->store, "ema/bias") };
     return 2;
 }
 

@@ -191,8 +191,7 @@ static node *look_through(node *y, const pith_op *op, leaves *l)
     seen[y->id] = true;
     for (stack[depth++] = y; depth;) {
         node *m = stack[--depth];
-        if (m->op == &pith_op_input && m->attr && m->dtype == PITH_F32)
-            vary(l, m, NULL, m->name);
+        if (m->op == &pith_op_input && m->attr && m->dtype == PITH_F32) vary(l, m, NULL, m->name);
         if (m->op == op && (!found || m->id > found->id)) found = m;
         for (int k = 0; k < m->n_in; k++) {
             if (seen[m->in[k]->id]) continue;

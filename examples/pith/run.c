@@ -53,11 +53,9 @@ static batch pack_rows(const pith_tensor *ids, const int *values, const pith_rea
     const size_t n = (size_t)B * (size_t)T;
     int *memory = calloc(2 * n + 4 * (size_t)B + 1, sizeof *memory);
     if (!memory) pith_raise("no memory for %d captions", B);
-    batch b = { .pairs = B,
-                .pixels = pixels,
-                .ids = memory,
-                .positions = memory + n,
-                .last = memory + 2 * n };
+    batch b = {
+        .pairs = B, .pixels = pixels, .ids = memory, .positions = memory + n, .last = memory + 2 * n
+    };
     b.caption_id = b.last + B;
     b.label = b.caption_id + B;
     b.offsets = b.label + B;
