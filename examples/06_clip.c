@@ -52,6 +52,7 @@ static void run(const program *p, const pith_host_batch *b)
     pith_run(p->plan);
 }
 
+/* A value of the plan, in memory of our own. */
 static pith_real *copy_value(const pith_plan *plan, const pith_node *n)
 {
     pith_real *copy = malloc(sizeof *copy * pith_size(n));
