@@ -83,13 +83,16 @@ static inline bool pith_is_stored(const node *n)
 
 /* ---- store.c ---- */
 
-/* A tensor with what its users do not see. */
+/* A tensor with what its users do not see. Every pith_tensor is the first member of one. */
 typedef struct {
     pith_tensor tensor;
     pith_store *store;
+    void *data; /* in memory of the store's device */
 } pith_stored;
+static inline void *pith_data(const pith_tensor *t) { return ((const pith_stored *)t)->data; }
 
 struct pith_store {
+    pith_device device;
     pith_tensor **tensors;
     int n, capacity;
     int *table, table_size; /* open addressing by name */
@@ -104,6 +107,8 @@ struct pith_store {
 bool pith_store_is_frozen(const pith_store *s, const char *name);
 bool pith_store_reserve(pith_store *s, size_t bytes); /* makes the arena at least so large */
 bool pith_torn(const pith_plan *p);                   /* and says so */
+/* the first of `size` elements that is NaN or infinite, or -1 */
+int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data);
 void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error when there is none */
 
 /* ---- plan.c, fuse.c, layout.c, run.c ---- */

@@ -25,16 +25,16 @@ static void place_leaves(pith_plan *p)
             x->pointer = p->folded[id] ? p->folded[id] : n->attr;
         } else if (pith_is_stored(n)) {
             x->kind = PITH_FIXED;
-            x->pointer = pith_leaf_of(n)->tensor->data;
+            x->pointer = pith_data(pith_leaf_of(n)->tensor);
         } else if (n->op->flags & PITH_WRITE) {
             x->kind = PITH_FIXED;
-            x->pointer = pith_leaf_of(pith_written_leaf(n))->tensor->data;
+            x->pointer = pith_data(pith_leaf_of(pith_written_leaf(n))->tensor);
         } else if (n->op == &pith_op_input) {
             x->kind = PITH_FED;
             x->source = id;
         } else if (p->store_to[id] >= 0) {
             x->kind = PITH_FIXED;
-            x->pointer = pith_leaf_of(p->graph->nodes[p->store_to[id]]->in[0])->tensor->data;
+            x->pointer = pith_data(pith_leaf_of(p->graph->nodes[p->store_to[id]]->in[0])->tensor);
         }
     }
 }

@@ -42,7 +42,7 @@ static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
             x[i] = init == PITH_CONSTANT ? a
                    : init == PITH_NORMAL ? a * pith_normal_at(key, 0, start + i)
                                          : a * (2 * pith_uniform_at(key, 0, start + i) - 1);
-        type->store(x, (char *)t->data + start * type->bytes, count);
+        type->store(x, (char *)pith_data(t) + start * type->bytes, count);
     }
 }
 

@@ -281,7 +281,9 @@ void pith_plan_free(pith_plan *p);
 /* The library of matrix products, for the whole process: "onednn" (the default, where it was built
  * in) or "blas". Not while a plan runs. */
 bool pith_use_gemm(const char *library);
-/* not copied: must live until the runs are over */
+/* Every run from now on reads `data` for the input, until something else is fed. `data` lies in
+ * host memory, whatever the plan's device, and is not copied: it must live until the last of those
+ * runs is over, and a run sees what it holds then. */
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
 /* The inputs that the plan reads, in order of creation; those that nothing needs are not among
  * them, nor are samples, which feed themselves. *inputs lives as long as the graph. */
@@ -289,8 +291,11 @@ int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
 /* the one of that name; NULL if the plan reads none */
 const pith_node *pith_plan_input(const pith_plan *p, const char *name);
 bool pith_run(pith_plan *p);
-/* valid until the store's next run or plan */
-const void *pith_value(const pith_plan *p, const pith_node *output);
+/* Copies what the latest run made of `output` to `to` in host memory: pith_size(output) elements of
+ * the output's type, in order. False, with nothing copied, where the plan has not run, where the
+ * node is no output of it, and where another plan of the store has run since. */
+bool pith_value(const pith_plan *p, const pith_node *output, void *to);
+/* The same of an output of one element, as a number; NaN after an error. */
 double pith_scalar(const pith_plan *p, const pith_node *output);
 
 typedef struct {
@@ -317,19 +322,23 @@ double pith_gemm_share(const pith_plan *p);         /* of the measured time, in 
 
 /* ---- stores ---------------------------------------------------------------------------------- */
 
+/* Where the memory of a store's tensors, and of the plans that use them, lies. */
+typedef enum { PITH_CPU } pith_device;
 typedef enum { PITH_WEIGHT = 1, PITH_STATE = 2, PITH_ANY = 3 } pith_kind;
+/* Fields may be read, not written. The elements lie on the store's device: they are read and
+ * written by the functions below. */
 typedef struct {
     const char *name;
     pith_kind kind;
     pith_dtype dtype;
     int ndim, dim[PITH_MAX_DIMS];
-    void *data;
     bool loaded, used; /* came from a file; named by a graph */
     uint64_t version;  /* raised by every write, of a run, a load or by hand */
 } pith_tensor;
 
 pith_store *pith_store_new(void);
 void pith_store_free(pith_store *s);
+pith_device pith_store_device(const pith_store *s);
 int pith_store_count(const pith_store *s);
 pith_tensor *pith_store_at(const pith_store *s, int i);        /* in order of creation */
 pith_tensor *pith_store_find(pith_store *s, const char *name); /* NULL if there is none */
@@ -342,7 +351,20 @@ bool pith_store_freeze(pith_store *s, const char *pattern);
  * "state" metadata. */
 bool pith_store_load(pith_store *s, const char *path);
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds);
-size_t pith_tensor_size(const pith_tensor *t);
+
+size_t pith_tensor_size(const pith_tensor *t);  /* number of elements */
+size_t pith_tensor_bytes(const pith_tensor *t); /* that many elements of its type */
+/* All elements, in order, to or from host memory. False where `t` or the memory is NULL, so that
+ * what pith_store_find did not find is told here. */
+bool pith_tensor_read(const pith_tensor *t, void *to);
+bool pith_tensor_write(pith_tensor *t, const void *from);
+/* The same for `count` elements from element `first` on; an error if the tensor ends before. */
+bool pith_tensor_read_part(const pith_tensor *t, size_t first, size_t count, void *to);
+bool pith_tensor_write_part(pith_tensor *t, size_t first, size_t count, const void *from);
+/* All of `from`, which does not pass through host memory; an error if size or type differ. */
+bool pith_tensor_copy(pith_tensor *to, const pith_tensor *from);
+/* The first element that is NaN or infinite; -1 if none is. */
+int64_t pith_tensor_not_finite(const pith_tensor *t);
 /* Any file, written so that a crash leaves the old one or the new one. */
 bool pith_write_file(const char *path, const void *data, size_t size);
 

@@ -15,6 +15,7 @@ bool pith_feed(pith_plan *p, const node *input, const void *data)
 {
     if (!input || input->graph != p->graph || input->op != &pith_op_input)
         return pith_raise("pith_feed: this is not an input of the plan's graph");
+    if (!data) return pith_raise("pith_feed: the data of input %s is NULL", input->name);
     if (input->id < p->n) p->places[input->id].pointer = data;
     return true;
 }
@@ -46,11 +47,10 @@ const node *pith_plan_input(const pith_plan *p, const char *name)
     return NULL;
 }
 
-/* The first element that is not finite, or -1. */
-static int64_t not_finite(const node *n, const void *data)
+int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data)
 {
     const real *x = data;
-    for (size_t i = 0; n->dtype == PITH_F32 && i < pith_size(n); i++)
+    for (size_t i = 0; dtype == PITH_F32 && i < size; i++)
         if (!isfinite(x[i])) return (int64_t)i;
     return -1;
 }
@@ -60,7 +60,7 @@ static bool check_finite(const pith_plan *p, const pith_planned *s)
     char shape[96];
     for (int k = 0; k < s->n_out; k++) {
         const node *n = p->graph->nodes[s->out[k]];
-        const int64_t i = not_finite(n, memory_of(p, s->out[k]));
+        const int64_t i = pith_first_not_finite(n->dtype, pith_size(n), memory_of(p, s->out[k]));
         if (i >= 0)
             return pith_raise("%s: %s makes %g at element %lld of %s%s", n->at, n->op->name,
                               (double)((real *)memory_of(p, s->out[k]))[i], (long long)i,
@@ -181,26 +181,43 @@ static bool stays(const pith_plan *p, const node *n)
     return false;
 }
 
-const void *pith_value(const pith_plan *p, const node *output)
+/* Where the latest run left the value; NULL after an error, which names `function`. */
+static const void *find_value(const char *function, const pith_plan *p, const node *output)
 {
     if (!output || output->graph != p->graph || output->id >= p->n ||
         !p->live[p->canonical[output->id]])
-        return pith_raise("pith_value: this node is not part of the plan"), NULL;
-    if (!p->latest) return pith_raise("pith_value: the plan has not run"), NULL;
+        return pith_raise("%s: this node is not part of the plan", function), NULL;
+    if (!p->latest) return pith_raise("%s: the plan has not run", function), NULL;
     const int id = pith_source(p, output)->id;
     if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]))
-        return pith_raise("pith_value: this node is not an output of the plan"), NULL;
+        return pith_raise("%s: this node is not an output of the plan", function), NULL;
     if (p->places[id].kind == PITH_ARENA && p->latest != p->store->runs)
-        return pith_raise("pith_value: another plan of the store has run since, and its values lie "
-                          "where this one's did"),
+        return pith_raise("%s: another plan of the store has run since, and its values lie where "
+                          "this one's did",
+                          function),
                NULL;
     return memory_of(p, id);
 }
 
+bool pith_value(const pith_plan *p, const node *output, void *to)
+{
+    const void *x = find_value("pith_value", p, output);
+    if (!x) return false;
+    if (!to) return pith_raise("pith_value: the memory to copy to is NULL");
+    memcpy(to, x, pith_bytes(output));
+    return true;
+}
+
 double pith_scalar(const pith_plan *p, const node *output)
 {
-    const void *x = pith_value(p, output);
-    return x ? pith_dtype_read(output->dtype, x) : (double)NAN;
+    char shape[96];
+    const void *x = find_value("pith_scalar", p, output);
+    if (!x) return (double)NAN;
+    if (pith_size(output) != 1)
+        return pith_raise("pith_scalar: this node, made at %s, has shape %s, not one element",
+                          output->at, pith_shape_text(output, shape)),
+               (double)NAN;
+    return pith_dtype_read(output->dtype, x);
 }
 
 static bool evaluate_op(const node *n, const void *const *in, void *out)

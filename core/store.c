@@ -25,7 +25,7 @@ void pith_store_free(pith_store *s)
 {
     if (!s) return;
     for (int k = 0; k < s->n; k++) {
-        free(s->tensors[k]->data);
+        free(pith_data(s->tensors[k]));
         free((void *)(uintptr_t)s->tensors[k]->name);
         free(s->tensors[k]);
     }
@@ -58,6 +58,8 @@ bool pith_torn(const pith_plan *p)
 bool pith_store_is_whole(const pith_store *s) { return !s->torn || say_torn(); }
 void pith_store_mend(pith_store *s) { s->torn = false; }
 
+pith_device pith_store_device(const pith_store *s) { return s->device; }
+
 int pith_store_count(const pith_store *s) { return s->n; }
 pith_tensor *pith_store_at(const pith_store *s, int i) { return s->tensors[i]; }
 
@@ -66,6 +68,70 @@ size_t pith_tensor_size(const pith_tensor *t)
     size_t size = 1;
     for (int k = 0; k < t->ndim; k++) size *= (size_t)t->dim[k];
     return size;
+}
+
+size_t pith_tensor_bytes(const pith_tensor *t)
+{
+    return pith_tensor_size(t) * pith_width(t->dtype);
+}
+
+/* Whether elements first .. first+count-1 of the tensor and the host's memory are there. */
+static bool is_part(const char *function, const pith_tensor *t, size_t first, size_t count,
+                    const void *host)
+{
+    if (!t) return pith_raise("%s: the tensor is NULL", function);
+    if (!host) return pith_raise("%s: %s: the host's memory is NULL", function, t->name);
+    const size_t size = pith_tensor_size(t);
+    return (first <= size && count <= size - first) ||
+           pith_raise("%s: %s has %zu elements, asked for are %zu from element %zu on", function,
+                      t->name, size, count, first);
+}
+
+static char *element(const pith_tensor *t, size_t i)
+{
+    return (char *)pith_data(t) + i * pith_width(t->dtype);
+}
+
+bool pith_tensor_read_part(const pith_tensor *t, size_t first, size_t count, void *to)
+{
+    if (!is_part("pith_tensor_read_part", t, first, count, to)) return false;
+    memcpy(to, element(t, first), count * pith_width(t->dtype));
+    return true;
+}
+
+bool pith_tensor_write_part(pith_tensor *t, size_t first, size_t count, const void *from)
+{
+    if (!is_part("pith_tensor_write_part", t, first, count, from)) return false;
+    memcpy(element(t, first), from, count * pith_width(t->dtype));
+    t->version++;
+    return true;
+}
+
+bool pith_tensor_read(const pith_tensor *t, void *to)
+{
+    return is_part("pith_tensor_read", t, 0, 0, to) &&
+           pith_tensor_read_part(t, 0, pith_tensor_size(t), to);
+}
+
+bool pith_tensor_write(pith_tensor *t, const void *from)
+{
+    return is_part("pith_tensor_write", t, 0, 0, from) &&
+           pith_tensor_write_part(t, 0, pith_tensor_size(t), from);
+}
+
+bool pith_tensor_copy(pith_tensor *to, const pith_tensor *from)
+{
+    if (!to || !from)
+        return pith_raise("pith_tensor_copy: the tensor to copy %s is NULL", to ? "from" : "to");
+    if (to->dtype != from->dtype || pith_tensor_size(to) != pith_tensor_size(from))
+        return pith_raise("pith_tensor_copy: %s and %s differ in size or type", to->name,
+                          from->name);
+    return pith_tensor_write(to, pith_data(from));
+}
+
+int64_t pith_tensor_not_finite(const pith_tensor *t)
+{
+    return pith_first_not_finite(t->dtype, pith_tensor_size(t), pith_data(t));
 }
 
 /* The slot of a name: where it is, or where it would be. */
@@ -119,8 +185,8 @@ pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pit
     stored->store = s;
     *t = (pith_tensor){ .name = copy, .kind = kind, .dtype = dtype, .ndim = ndim };
     for (int k = 0; k < ndim; k++) t->dim[k] = dim[k];
-    t->data = pith_aligned(pith_tensor_size(t) * pith_width(dtype));
-    if (!t->data) return free(copy), free(t), NULL;
+    stored->data = pith_aligned(pith_tensor_bytes(t));
+    if (!stored->data) return free(copy), free(stored), NULL;
     s->tensors[s->n] = t;
     *slot(s, copy) = ++s->n;
     return t;

@@ -56,7 +56,7 @@ static void draw(const pith_real *logits, int side)
 static void show(pith_store *store)
 {
     enum { SIDE = 17 };
-    static pith_real grid[SIDE * 2 * SIDE * 2];
+    static pith_real grid[SIDE * 2 * SIDE * 2], values[SIDE * 2 * SIDE * 2];
     for (int k = 0; k < SIDE * 2 * SIDE; k++) {
         grid[2 * k] = (pith_real)(2. * (k % (2 * SIDE)) / (2 * SIDE - 1) - 1);
         grid[2 * k + 1] = (pith_real)(1 - 2. * (k / (2 * SIDE)) / (SIDE - 1));
@@ -67,7 +67,8 @@ static void show(pith_store *store)
     pith_plan *plan = pith_plan_new(g, 1, &logits, NULL);
     pith_feed(plan, x, grid);
     pith_run(plan);
-    draw(pith_value(plan, logits), SIDE);
+    pith_value(plan, logits, values); /* copied from the plan's memory to ours */
+    draw(values, SIDE);
     pith_plan_free(plan);
     pith_graph_free(g);
 }

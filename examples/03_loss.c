@@ -61,7 +61,8 @@ static void report(pith_store *store, const char *name, pith_loss *function, con
     pith_node *pull = pith_sqrt(pith_sum(pith_square(gradient), -1)); /* (B) */
     pith_plan *plan = pith_plan_new(g, 2, (pith_node *[]){ loss, pull }, NULL);
     pith_run(plan);
-    const pith_real *p = pith_value(plan, pull);
+    pith_real p[B];
+    pith_value(plan, pull, p);
     printf("%-16s %10.6f   ", name, pith_scalar(plan, loss));
     for (int i = 0; i < B; i++) printf("%8.4f", (double)p[i]);
     printf("\n");

@@ -104,20 +104,20 @@ static void check(int example)
     pith_print(stdout, loss, 9);
     printf("  gradient = ");
     pith_print(stdout, gradient, 9);
-    real values[16];
+    real values[16], rules[16];
     memcpy(values, pith_sample_data(x), pith_bytes(x));
     pith_plan *plan = pith_plan_new(g, 3, (node *[]){ apart, loss, gradient }, NULL);
     pith_feed(plan, x, values); /* `c` is a sample too, and feeds itself */
     for (size_t i = 0; i < pith_size(x); i++) {
         const real old = values[i], h = (real)0.0625;
         pith_run(plan);
-        const double rule = (double)((const real *)pith_value(plan, gradient))[i];
+        pith_value(plan, gradient, rules);
         values[i] = old + h, pith_run(plan);
         const double above = pith_scalar(plan, loss);
         values[i] = old - h, pith_run(plan);
         const double slope = (above - pith_scalar(plan, loss)) / (2 * (double)h);
         values[i] = old;
-        printf("  x[%zu]: rule %9.5f, differences %9.5f\n", i, rule, slope);
+        printf("  x[%zu]: rule %9.5f, differences %9.5f\n", i, (double)rules[i], slope);
     }
     printf("  kernel and meaning are at most %.1e apart\n", pith_scalar(plan, apart));
     pith_plan_free(plan);

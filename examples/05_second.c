@@ -60,7 +60,8 @@ static double dot(const double *a, const double *b)
 static void run(const problem *p, const pith_node *output, double *out)
 {
     pith_run(p->plan);
-    const pith_real *value = pith_value(p->plan, output);
+    pith_real value[D];
+    pith_value(p->plan, output, value);
     for (int k = 0; k < D; k++) out[k] = (double)value[k];
 }
 

@@ -41,6 +41,14 @@ static void show(const lesson *l, const pith_host_batch *b, const pith_real *cos
     }
 }
 
+/* A value of the plan, in memory of our own. */
+static pith_real *copy_value(const pith_plan *plan, const pith_node *n)
+{
+    pith_real *copy = malloc(sizeof *copy * pith_size(n));
+    pith_value(plan, n, copy);
+    return copy;
+}
+
 /* Both towers alone, over all of the valid pairs at once. */
 static pith_retrieval measure(const lesson *l, bool shown)
 {
@@ -51,14 +59,16 @@ static pith_retrieval measure(const lesson *l, bool shown)
     pith_graph *g = pith_graph_new(l->store, 1);
     const clip_inputs in = clip_inputs_new(g, l->config, b->pairs, b->tokens);
     const pith_batch rows = clip_batch(g, l->config, &in);
-    pith_node *cosines = pith_matmul_nt(rows.image, rows.text);
-    pith_plan *plan = pith_plan_new(g, 3, (pith_node *[]){ rows.image, rows.text, cosines }, NULL);
+    pith_node *out[3] = { rows.image, rows.text, pith_matmul_nt(rows.image, rows.text) };
+    pith_plan *plan = pith_plan_new(g, 3, out, NULL);
     pith_feed_batch(plan, b); /* every input that the plan reads, from the array of its name */
     pith_run(plan);
-    const pith_retrieval r = pith_measure_retrieval(b->pairs, l->config->embed,
-                                                    pith_value(plan, rows.image),
-                                                    pith_value(plan, rows.text), b->caption_id);
-    if (shown) show(l, b, pith_value(plan, cosines));
+    pith_real *value[3];
+    for (int k = 0; k < 3; k++) value[k] = copy_value(plan, out[k]);
+    const pith_retrieval r = pith_measure_retrieval(b->pairs, l->config->embed, value[0], value[1],
+                                                    b->caption_id);
+    if (shown) show(l, b, value[2]);
+    for (int k = 0; k < 3; k++) free(value[k]);
     pith_plan_free(plan);
     pith_graph_free(g);
     pith_loader_free(loader);

@@ -45,19 +45,32 @@ static int split(const char *name, int ndim, const int *dim, int out[5])
     return ndim + in_proj;
 }
 
-static void copy_front(pith_real *to, const int *to_dim, const pith_real *from, const int *from_dim,
-                       int ndim)
+/* A tensor from one element on, with the axes that are left. */
+typedef struct {
+    pith_tensor *tensor;
+    size_t first;
+    const int *dim;
+} slice;
+
+static slice next_axis(slice s, int ndim, int i)
 {
+    size_t stride = 1;
+    for (int k = 1; k < ndim; k++) stride *= (size_t)s.dim[k];
+    return (slice){ s.tensor, s.first + (size_t)i * stride, s.dim + 1 };
+}
+
+/* `row` has room for one row of `to`. */
+static bool copy_front(slice to, slice from, int ndim, pith_real *row)
+{
+    bool good = true;
     if (ndim <= 1) {
-        memcpy(to, from, sizeof *to * (size_t)(ndim ? to_dim[0] : 1));
-        return;
+        const size_t count = ndim ? (size_t)to.dim[0] : 1;
+        return pith_tensor_read_part(from.tensor, from.first, count, row) &&
+               pith_tensor_write_part(to.tensor, to.first, count, row);
     }
-    size_t to_stride = 1, from_stride = 1;
-    for (int k = 1; k < ndim; k++)
-        to_stride *= (size_t)to_dim[k], from_stride *= (size_t)from_dim[k];
-    for (int i = 0; i < to_dim[0]; i++)
-        copy_front(to + (size_t)i * to_stride, to_dim + 1, from + (size_t)i * from_stride,
-                   from_dim + 1, ndim - 1);
+    for (int i = 0; good && i < to.dim[0]; i++)
+        good = copy_front(next_axis(to, ndim, i), next_axis(from, ndim, i), ndim - 1, row);
+    return good;
 }
 
 static bool inherit(const clip_tensor *tensor, int step, pith_store *s, pith_store *t)
@@ -68,7 +81,7 @@ static bool inherit(const clip_tensor *tensor, int step, pith_store *s, pith_sto
     if (block)
         snprintf(source, sizeof source, "%.*s.%d%s", (int)(block - tensor->name) + 9, tensor->name,
                  tensor->layer * step, strchr(block + 10, '.'));
-    const pith_tensor *from = pith_store_find(t, source);
+    pith_tensor *from = pith_store_find(t, source);
     if (!from || from->ndim != tensor->ndim)
         return pith_raise("cannot inherit: the teacher has no %s for the student's %s", source,
                           tensor->name);
@@ -87,8 +100,11 @@ static bool inherit(const clip_tensor *tensor, int step, pith_store *s, pith_sto
     int to_dim[5], from_dim[5];
     const int ndim = split(tensor->name, tensor->ndim, tensor->dim, to_dim);
     split(source, from->ndim, from->dim, from_dim);
-    copy_front(to->data, to_dim, from->data, from_dim, ndim);
-    return true;
+    pith_real *row = malloc(sizeof *row * (size_t)(ndim ? to_dim[ndim - 1] : 1));
+    if (!row) return pith_raise("cannot inherit: no memory for a row of %s", to->name);
+    const bool good = copy_front((slice){ to, 0, to_dim }, (slice){ from, 0, from_dim }, ndim, row);
+    free(row);
+    return good;
 }
 
 bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *teacher,

@@ -2,7 +2,6 @@
  * its config means, tensor by tensor, and every difference is named, with the nearest name where it
  * looks like a slip. */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -111,11 +110,8 @@ static bool check_tensor(const char *path, const clip_tensor *wanted, const pith
         return pith_raise("%s: tensor %s has shape %s, its config means %s", path, t->name,
                           shape_text(t->ndim, t->dim, there),
                           shape_text(wanted->ndim, wanted->dim, here));
-    const pith_real *x = t->data;
-    const size_t size = pith_tensor_size(t);
-    int bad = 0;
-    for (size_t i = 0; i < size; i++) bad |= !isfinite(x[i]);
-    return !bad || pith_raise("%s: tensor %s holds NaN or infinity", path, t->name);
+    return pith_tensor_not_finite(t) < 0 ||
+           pith_raise("%s: tensor %s holds NaN or infinity", path, t->name);
 }
 
 bool clip_load(clip_config *c, pith_store *s, const char *directory)
@@ -146,8 +142,7 @@ static pith_store *exports(const clip_config *c, pith_store *s)
         pith_tensor *to = good ? pith_store_add(out, from->name, PITH_WEIGHT, PITH_F32, from->ndim,
                                                 from->dim)
                                : NULL;
-        good = to != NULL;
-        if (good) memcpy(to->data, from->data, sizeof(pith_real) * pith_tensor_size(from));
+        good = to && pith_tensor_copy(to, from);
     }
     free(list);
     if (good || !out) return out;

@@ -21,6 +21,7 @@ out=$(
     may "$(ls losses/*.[ch])" "(core/)?pith\.h|(losses/)?(loss|losses|parts)\.h"
     grep -lE '[<"](core/)?(core|inside)\.h[>"]' models/*.[ch] losses/*.[ch] core/train/*.[ch] $(ls examples/*.c | grep -v 04_op.c) | sed 's/^/may know pith.h only: /'
     grep -nE '#include "(.*/)?(data|train|models|losses)\.h"' core/*.[ch] ops/*.[ch] 2>/dev/null | sed 's/^/arrow: /'
+    grep -rnE 'getenv' core ops | sed 's/^/the environment is the business of the program: /'
     grep -nE 'static const pith_op ' ops/*.c | sed 's/^/an op the tests cannot see: /'
 )
 [ -z "$out" ] || { echo "$out"; bad=1; }

@@ -67,10 +67,9 @@ static const void *colour_fetch(void *context, const char *name, const pith_host
 static int colour_evaluate(void *context, pith_metric *m)
 {
     scene *w = context;
-    const real *bias = pith_store_find(w->store, "bias")->data;
+    const real *bias = stored(w->store, "bias");
     m[0] = (pith_metric){ "figure", fabs((double)bias[0]) };
-    m[1] = (pith_metric){ "average",
-                          (double)*(const real *)pith_store_find(w->store, "ema/bias")->data };
+    m[1] = (pith_metric){ "average", (double)*(const real *)stored(w->store, "ema/bias") };
     return 2;
 }
 

@@ -86,7 +86,7 @@ static bool range(const random_graph *r, node *n, double *low, double *high)
     pith_plan *p = make_plan(r, 1, &n, false);
     feed_all(r, p);
     assert_true(pith_run(p));
-    const real *x = pith_value(p, n);
+    const real *x = value_of(p, n);
     bool finite = true;
     *low = *high = (double)x[0];
     for (size_t i = 0; i < pith_size(n); i++) {
@@ -168,7 +168,7 @@ static node *new_ids(random_graph *r, int n, int below)
 
 static real *stored_numbers(pith_store *s, const char *name)
 {
-    return pith_store_find(s, name)->data;
+    return pith_data(pith_store_find(s, name));
 }
 
 static node *new_param(random_graph *r, int n, const int *d)

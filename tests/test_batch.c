@@ -220,8 +220,7 @@ static void features_are_before_the_projection(void **state)
     node *out[4] = { image, b.image_raw, text, b.text_raw };
     pith_plan *p = run(&m, w->g, 4, out);
     for (int k = 0; k < 4; k += 2)
-        assert_memory_equal(pith_value(p, out[k]), pith_value(p, out[k + 1]),
-                            sizeof(real) * B * 10);
+        assert_memory_equal(value_of(p, out[k]), value_of(p, out[k + 1]), sizeof(real) * B * 10);
     const int tensors = pith_store_count(w->s);
     clip_tensor *list;
     assert_int_equal(clip_tensors(&m.config, &list), tensors);
@@ -262,8 +261,7 @@ static void a_second_view_is_made_when_asked_for(void **state)
     pith_plan *p = run(&m, w->g, 6, out);
     assert_true(fabs(pith_scalar(p, a) - B) < 1e-5 && pith_scalar(p, a) == pith_scalar(p, again));
     for (int k = 2; k < 6; k += 2) /* the same pixels, the same bits */
-        assert_memory_equal(pith_value(p, out[k]), pith_value(p, out[k + 1]),
-                            sizeof(real) * B * 10);
+        assert_memory_equal(value_of(p, out[k]), value_of(p, out[k + 1]), sizeof(real) * B * 10);
     pith_plan_free(p);
 }
 

@@ -54,7 +54,7 @@ static void reads_every_png(void **state)
         assert_int_equal(p.height, t->dim[0]);
         assert_int_equal(p.width, t->dim[1]);
         const size_t size = 4 * (size_t)p.width * (size_t)p.height;
-        assert_memory_equal(p.rgba, t->data, size);
+        assert_memory_equal(p.rgba, elements(t), size);
         assert_true(pith_picture_write(&p, in_folder("again.png", path)));
         assert_true(pith_picture_read(&q, path));
         assert_memory_equal(p.rgba, q.rgba, size);
@@ -81,8 +81,8 @@ static void resizes_as_pillow(void **state)
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
         snprintf(name, sizeof name, "resize.%dx%d", sizes[k][0], sizes[k][1]);
         assert_true(pith_resize(rgb, p.width, p.height, out, sizes[k][0], sizes[k][1]));
-        assert_in_range(apart(out, golden(s, name)->data, 3 * (size_t)(sizes[k][0] * sizes[k][1])),
-                        0, 1);
+        assert_in_range(
+            apart(out, elements(golden(s, name)), 3 * (size_t)(sizes[k][0] * sizes[k][1])), 0, 1);
     }
     pith_picture_free(&p);
     for (size_t k = 0; k < sizeof views / sizeof *views; k++) {
@@ -90,8 +90,9 @@ static void resizes_as_pillow(void **state)
         snprintf(name, sizeof name, "view.%s.%d", views[k].name, views[k].size);
         assert_true(pith_picture_read(&p, path));
         assert_true(pith_preprocess(&p, views[k].size, out));
-        assert_in_range(
-            apart(out, golden(s, name)->data, 3 * (size_t)(views[k].size * views[k].size)), 0, 1);
+        assert_in_range(apart(out, elements(golden(s, name)),
+                              3 * (size_t)(views[k].size * views[k].size)),
+                        0, 1);
         pith_picture_free(&p);
     }
     free(out);

@@ -240,7 +240,7 @@ static void inputs_are_fed_by_name(void **state)
     assert_true(pith_run(p));
     assert_int_equal(pith_scalar(p, out[1]), 4 / (COUNT / BATCH));
     for (int k = 0; k < BATCH; k++)
-        assert_true(((const pith_real *)pith_value(p, out[0]))[k] == (pith_real)b->index[k]);
+        assert_true(((const pith_real *)value_of(p, out[0]))[k] == (pith_real)b->index[k]);
     double expected = 2;
     for (int k = 0; k < BATCH * PICTURE; k++) expected += (double)b->pixels[k];
     assert_true(fabs(pith_scalar(p, sum) - expected) < 1e-3);

@@ -13,7 +13,7 @@ static int value_i32(pith_graph *g, node *y)
     pith_plan *p = pith_plan_new(g, 1, &y, NULL);
     assert_non_null(p);
     assert_true(pith_run(p));
-    const int x = *(const int *)pith_value(p, y);
+    const int x = *(const int *)value_of(p, y);
     pith_plan_free(p);
     return x;
 }
@@ -58,7 +58,7 @@ static void exact_beyond_f32(void **state)
     node *rows = pith_expand(b, 2, 3), *out = pith_reshape(rows, 6);
     pith_plan *p = pith_plan_new(w->g, 1, &out, NULL);
     assert_true(pith_run(p));
-    for (int i = 0; i < 6; i++) assert_int_equal(((const int *)pith_value(p, out))[i], BIG + 1);
+    for (int i = 0; i < 6; i++) assert_int_equal(((const int *)value_of(p, out))[i], BIG + 1);
     pith_plan_free(p);
 }
 
@@ -92,9 +92,9 @@ static void casts(void **state)
     pith_plan *p = pith_plan_new(w->g, 2, out, NULL);
     pith_feed(p, a, x);
     assert_true(pith_run(p));
-    assert_memory_equal(pith_value(p, out[0]), whole, sizeof whole);
-    assert_memory_equal(pith_value(p, out[1]), bytes, sizeof bytes);
-    assert_true(pith_scalar(p, out[1]) == 2);
+    assert_memory_equal(value_of(p, out[0]), whole, sizeof whole);
+    assert_memory_equal(value_of(p, out[1]), bytes, sizeof bytes);
+    assert_true(*(const int *)value_of(p, out[1]) == 2);
     pith_plan_free(p);
 }
 
@@ -124,7 +124,7 @@ static void fused_chains(void **state)
     for (int c = 0; c < COLUMNS; c++) row_data[c] = c % 7 - 3;
     for (int r = 0; r < ROWS; r++) column_data[r] = r % 5 == 4 ? INT32_MAX / 2 : r % 5;
 
-    int *leaf = pith_store_find(w->s, "count")->data;
+    int *leaf = pith_data(pith_store_find(w->s, "count"));
     for (int unplanned = 0; unplanned < 2; unplanned++) {
         pith_plan *p = pith_plan_new(w->g, 4, out, &(pith_plan_options){ .unplanned = unplanned });
         assert_non_null(p);
@@ -135,6 +135,8 @@ static void fused_chains(void **state)
         pith_feed(p, column, column_data);
         for (int i = 0; i < SIZE; i++) leaf[i] = BIG + i;
         assert_true(pith_run(p));
+        const real *shown = value_of(p, out[0]), *last = value_of(p, out[3]);
+        const int *five_times = value_of(p, out[2]);
         for (int i = 0; i < SIZE; i++) {
             const int a = row_data[i % COLUMNS], b = column_data[i / COLUMNS], old = BIG + i;
             const bool same = a * a == b;
@@ -142,9 +144,9 @@ static void fused_chains(void **state)
             const int five = (int)(5 * (uint32_t)new - (uint32_t)old);
             const real kept = same ? data[i] : 0;
             assert_int_equal(leaf[i], new);
-            assert_int_equal(((const int *)pith_value(p, out[2]))[i], five);
-            assert_true(((const real *)pith_value(p, out[0]))[i] == kept);
-            assert_true(((const real *)pith_value(p, out[3]))[i] == (five < new ? kept : -kept));
+            assert_int_equal(five_times[i], five);
+            assert_true(shown[i] == kept);
+            assert_true(last[i] == (five < new ? kept : -kept));
         }
         pith_plan_free(p);
     }
@@ -165,7 +167,7 @@ static void widths_in_a_chain(void **state)
     assert_true(pith_run(p));
     for (int i = 0; i < SIZE; i++) {
         const int x = 9 - data[i];
-        assert_true(((const real *)pith_value(p, y))[i] == (x < x * x) + (x == x * x));
+        assert_true(((const real *)value_of(p, y))[i] == (x < x * x) + (x == x * x));
     }
     pith_plan_free(p);
 }
@@ -184,7 +186,7 @@ static void labels_in_a_loss(void **state)
     pith_plan *p = pith_plan_new(w->g, 1, &d, NULL);
     assert_true(pith_run(p));
     for (int i = 0; i < 16; i++)
-        assert_true(((const real *)pith_value(p, d))[i] == (labels[i / 4] == labels[i % 4]) * 4);
+        assert_true(((const real *)value_of(p, d))[i] == (labels[i / 4] == labels[i % 4]) * 4);
     pith_plan_free(p);
 }
 
@@ -201,9 +203,9 @@ static void through_where(void **state)
     pith_plan *p = pith_plan_new(w->g, 3, d, NULL);
     assert_true(pith_run(p));
     for (int i = 0; i < 3; i++) {
-        assert_true(((const real *)pith_value(p, d[0]))[i] == (condition[i] ? 6 : 0));
-        assert_true(((const real *)pith_value(p, d[1]))[i] == (condition[i] ? 0 : 10));
-        assert_true(((const real *)pith_value(p, d[2]))[i] == 0); /* i32 carries none */
+        assert_true(((const real *)value_of(p, d[0]))[i] == (condition[i] ? 6 : 0));
+        assert_true(((const real *)value_of(p, d[1]))[i] == (condition[i] ? 0 : 10));
+        assert_true(((const real *)value_of(p, d[2]))[i] == 0); /* i32 carries none */
     }
     pith_plan_free(p);
 }
@@ -260,7 +262,7 @@ static void numbers_an_i32_cannot_be(void **state)
          "256 cannot be u8, expected a whole number from 0 to 255");
     assert_null(pith_store_find(w->s, "half"));
     assert_false(pith_poisoned(pith_state(w->g, "all", PITH_U8, PITH_CONSTANT, 255, 700)));
-    const uint8_t *all = pith_store_find(w->s, "all")->data;
+    const uint8_t *all = stored(w->s, "all");
     for (int i = 0; i < 700; i++) assert_int_equal(all[i], 255);
 }
 

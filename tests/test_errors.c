@@ -124,12 +124,70 @@ static void misuse(void **state)
          *last = pith_matmul(inner, inner);
     pith_plan *plan = pith_plan_new(g, 1, &last, NULL);
     static const real numbers[16];
+    real values[16];
     assert_true(pith_feed(plan, in, numbers) && pith_run(plan));
-    assert_null(pith_value(plan, inner));
+    assert_false(pith_value(plan, inner, values));
     said("not an output of the plan");
-    assert_non_null(pith_value(plan, last));
+    assert_true(pith_value(plan, last, values));
     pith_plan_free(plan);
     pith_graph_free(g);
+}
+
+/* Reading what is not there says why and copies nothing. */
+static void values_too_early_and_too_late(void **state)
+{
+    world *w = *state;
+    node *x = pith_input(w->g, "x", PITH_F32, 2, 2), *y = pith_matmul(x, x),
+         *sum = pith_sum(y, PITH_ALL);
+    node *out[2] = { y, sum };
+    pith_plan *p = pith_plan_new(w->g, 2, out, NULL), *other = pith_plan_new(w->g, 1, &y, NULL);
+    static const real numbers[4] = { 1, 2, 3, 4 };
+    real got[5] = { 7, 7, 7, 7, 7 };
+    assert_false(pith_value(p, y, got));
+    said("pith_value: the plan has not run");
+    assert_true(isnan(pith_scalar(p, sum)));
+    said("pith_scalar: the plan has not run");
+    assert_false(pith_feed(p, x, NULL));
+    said("pith_feed: the data of input x is NULL");
+    assert_false(pith_feed(p, y, numbers));
+    said("pith_feed: this is not an input of the plan's graph");
+    assert_true(pith_feed(p, x, numbers) && pith_run(p));
+    assert_true(pith_scalar(p, sum) == 7 + 10 + 15 + 22);
+    assert_true(isnan(pith_scalar(p, y)));
+    said("pith_scalar: this node, made at tests/test_errors.c:");
+    said("has shape (2, 2), not one element");
+    assert_false(pith_value(p, y, NULL));
+    said("pith_value: the memory to copy to is NULL");
+    assert_false(pith_value(p, pith_neg(y), got));
+    said("pith_value: this node is not part of the plan");
+    assert_true(got[0] == 7 && pith_value(p, y, got));
+    assert_true(got[0] == 7 && got[1] == 10 && got[2] == 15 && got[3] == 22 && got[4] == 7);
+    got[0] = -1;
+    assert_true(pith_feed(other, x, numbers) && pith_run(other));
+    assert_false(pith_value(p, y, got));
+    said("pith_value: another plan of the store has run since");
+    assert_true(isnan(pith_scalar(p, sum)) && got[0] == -1);
+    pith_plan_free(p);
+    pith_plan_free(other);
+}
+
+/* Each value has the bytes of its type. */
+static void values_of_other_types(void **state)
+{
+    world *w = *state;
+    static const int offsets[3] = { 0, 1, 3 };
+    node *bytes = pith_state(w->g, "bytes", PITH_U8, PITH_CONSTANT, 9, 5),
+         *ids = pith_segments(pith_const_array(w->g, PITH_I32, offsets, 3), 3),
+         *count = pith_state(w->g, "count", PITH_I32, PITH_CONSTANT, -4);
+    node *out[3] = { bytes, ids, count };
+    pith_plan *p = pith_plan_new(w->g, 3, out, NULL);
+    uint8_t u[6] = { [5] = 1 };
+    int i[4] = { [3] = -7 };
+    assert_true(p && pith_run(p) && pith_value(p, bytes, u) && pith_value(p, ids, i));
+    assert_memory_equal(u, ((const uint8_t[6]){ 9, 9, 9, 9, 9, 1 }), 6);
+    assert_memory_equal(i, ((const int[4]){ 0, 1, 1, -7 }), sizeof i);
+    assert_true(pith_scalar(p, count) == -4);
+    pith_plan_free(p);
 }
 
 static void unfed_input(void **state)
@@ -166,8 +224,13 @@ static void first_nan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(error_text),  WITH_WORLD(more_errors), WITH_WORLD(misuse),
-        WITH_WORLD(unfed_input), WITH_WORLD(first_nan),
+        WITH_WORLD(error_text),
+        WITH_WORLD(more_errors),
+        WITH_WORLD(misuse),
+        WITH_WORLD(values_too_early_and_too_late),
+        WITH_WORLD(values_of_other_types),
+        WITH_WORLD(unfed_input),
+        WITH_WORLD(first_nan),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

@@ -17,6 +17,7 @@ typedef struct {
     pith_batch batch;
     node *loss, **params, **gradients;
     int n;
+    real pixels[B * 3 * 16 * 16];
     int ids[B * T], positions[B * T], offsets[B + 1], last[B];
 } golden;
 
@@ -48,7 +49,7 @@ static pith_store *load(const char *name)
 /* Each caption is cut after its largest id, and the captions laid one after another. */
 static int pack(golden *t)
 {
-    const int *ids = pith_store_find(t->in, "input_ids")->data;
+    const int *ids = stored(t->in, "input_ids");
     int n = 0;
     for (int b = 0; b < B; b++) {
         int end = 0;
@@ -63,7 +64,7 @@ static int pack(golden *t)
 
 static void feed(const golden *t, pith_plan *p)
 {
-    pith_feed(p, t->inputs.pixels, pith_store_find(t->in, "pixel_values")->data);
+    pith_feed(p, t->inputs.pixels, t->pixels);
     pith_feed(p, t->inputs.ids, t->ids);
     pith_feed(p, t->inputs.positions, t->positions);
     pith_feed(p, t->inputs.offsets, t->offsets);
@@ -78,6 +79,9 @@ static golden begin(const char *expected, const char *spec, bool quick_gelu)
                  .in = load("inputs"),
                  .want = load(expected),
                  .config = student_config(quick_gelu) };
+    const pith_tensor *pixels = pith_store_find(t.in, "pixel_values");
+    assert_int_equal(pith_tensor_bytes(pixels), sizeof t.pixels);
+    assert_true(pith_tensor_read(pixels, t.pixels));
     t.g = pith_graph_new(t.weights, 0);
     t.inputs = clip_inputs_new(t.g, &t.config, B, pack(&t));
     t.batch = clip_batch(t.g, &t.config, &t.inputs);
@@ -133,8 +137,8 @@ static void check_outputs(golden *t, pith_plan *p, node *const *out, const char 
     for (int k = 0; k < n; k++) {
         const pith_tensor *want = pith_store_find(t->want, names[k]);
         assert_non_null(want);
-        close_to(names[k], pith_value(p, out[k]), want->data, pith_tensor_size(want),
-                 fmax(1, largest(want->data, pith_tensor_size(want))), is_double ? 1e-8 : 1e-4);
+        close_to(names[k], value_of(p, out[k]), elements(want), pith_tensor_size(want),
+                 fmax(1, largest(elements(want), pith_tensor_size(want))), is_double ? 1e-8 : 1e-4);
     }
 }
 
@@ -147,7 +151,7 @@ static void check_gradients(golden *t, pith_plan *p)
     for (int k = 0; k < pith_store_count(t->want); k++) {
         const pith_tensor *x = pith_store_at(t->want, k);
         if (strncmp(x->name, "grad.", 5) == 0)
-            model = fmax(model, largest(x->data, pith_tensor_size(x)));
+            model = fmax(model, largest(elements(x), pith_tensor_size(x)));
     }
     int seen = 0;
     for (int k = 0; k < t->n; k++) {
@@ -155,8 +159,8 @@ static void check_gradients(golden *t, pith_plan *p)
         const pith_tensor *want = pith_store_find(t->want, name);
         if (!want) fail_msg("%s has no golden gradient", name);
         assert_int_equal(pith_tensor_size(want), pith_size(t->gradients[k]));
-        const double scale = fmax(largest(want->data, pith_tensor_size(want)), model / 1000);
-        close_to(name, pith_value(p, t->gradients[k]), want->data, pith_tensor_size(want), scale,
+        const double scale = fmax(largest(elements(want), pith_tensor_size(want)), model / 1000);
+        close_to(name, value_of(p, t->gradients[k]), elements(want), pith_tensor_size(want), scale,
                  is_double ? 1e-8 : 1e-4);
         seen++;
     }
@@ -204,7 +208,7 @@ static void train(const char *expected, const char *spec)
     pith_plan *p = pith_plan_new(t.g, 2, out, NULL);
     assert_non_null(p);
     feed(&t, p);
-    const real *losses = pith_store_find(t.want, "step_losses")->data;
+    const real *losses = stored(t.want, "step_losses");
     for (int k = 0; k < 10; k++) {
         assert_true(pith_run(p));
         const real loss = (real)pith_scalar(p, t.loss);
@@ -216,7 +220,7 @@ static void train(const char *expected, const char *spec)
         const pith_tensor *want = pith_store_find(t.want, name),
                           *have = pith_store_find(t.weights, t.params[k]->name);
         assert_non_null(want);
-        close_to(name, have->data, want->data, pith_tensor_size(want), 1, 1e-8);
+        close_to(name, elements(have), elements(want), pith_tensor_size(want), 1, 1e-8);
     }
     pith_plan_free(p);
     end(&t);
@@ -244,7 +248,7 @@ static void run_command(const char *loss, const char *options)
     for (int k = 0; k < pith_store_count(want); k++) {
         const pith_tensor *x = pith_store_at(want, k);
         if (strstr(x->name, loss) == x->name && strstr(x->name, ".grad."))
-            model = fmax(model, largest(x->data, pith_tensor_size(x)));
+            model = fmax(model, largest(elements(x), pith_tensor_size(x)));
     }
     for (int k = 0; k < pith_store_count(have); k++) {
         const pith_tensor *x = pith_store_at(have, k);
@@ -255,9 +259,9 @@ static void run_command(const char *loss, const char *options)
         if (!y) fail_msg("OpenCLIP has no %s", name);
         const size_t n = pith_tensor_size(y);
         assert_int_equal(pith_tensor_size(x), n);
-        const double own = largest(y->data, n);
-        close_to(name, x->data, y->data, n, gradient ? fmax(own, model / 1000) : fmax(own, 1),
-                 1e-4);
+        const double own = largest(elements(y), n);
+        close_to(name, elements(x), elements(y), n,
+                 gradient ? fmax(own, model / 1000) : fmax(own, 1), 1e-4);
         gradients += gradient;
     }
     for (int k = 0; k < pith_store_count(want); k++) {

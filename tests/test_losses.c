@@ -214,11 +214,12 @@ static double next(void)
 static pith_node *filled(pith_graph *g, pith_store *s, const char *name, int width, bool normal)
 {
     pith_node *n = pith_param(g, name, PITH_CONSTANT, 0, B, width);
-    pith_real *x = pith_store_find(s, name)->data;
+    pith_real x[B * 64];
     double raw[64] = { 0 }, out[64] = { 0 };
     for (int k = 0; k < B * width; k++) out[k] = raw[k] = next();
     if (normal) unit(width, raw, out);
     for (int k = 0; k < B * width; k++) x[k] = (pith_real)out[k];
+    assert_true(pith_tensor_write(pith_store_find(s, name), x));
     return n;
 }
 
@@ -260,13 +261,14 @@ static void compare(const char *spec, int teacher_width, double (*reference)(con
         const pith_tensor *t = pith_store_find(s, params[k]->name);
         v.at[k].name = params[k]->name;
         v.at[k].n = (int)pith_tensor_size(t);
-        for (int i = 0; i < v.at[k].n; i++) v.at[k].x[i] = (double)((pith_real *)t->data)[i];
+        const pith_real *x = elements(t);
+        for (int i = 0; i < v.at[k].n; i++) v.at[k].x[i] = (double)x[i];
     }
     const double wanted = reference(&v), found = pith_scalar(plan, outputs[0]);
     if (!(fabs(wanted - found) <= TOLERANCE * fmax(1, fabs(wanted))))
         fail_msg("%s: %.12g, loops %.12g", spec, found, wanted);
     for (int k = 0; k < v.n; k++) {
-        const pith_real *gradient = pith_value(plan, outputs[k + 1]);
+        const pith_real *gradient = value_of(plan, outputs[k + 1]);
         const bool teacher = strstr(params[k]->name, "teacher") != NULL; /* detached */
         for (int i = 0; i < v.at[k].n; i++) {
             const double x = v.at[k].x[i], h = 1e-5;

@@ -48,7 +48,7 @@ static const pith_real *weight(pith_store *s, const char *prefix, const char *na
     snprintf(full, sizeof full, "%.99s%.99s", prefix, name);
     const pith_tensor *t = pith_store_find(s, full);
     if (!t) fail_msg("no tensor %s", full);
-    return t->data;
+    return elements(t);
 }
 
 static void norm(pith_store *s, const char *prefix, const char *name, int D, const double *x,
@@ -173,9 +173,11 @@ static void loop_image(pith_store *s, const clip_config *c, const sample *in, in
 static void stir(pith_store *s)
 {
     for (int k = 0; k < pith_store_count(s); k++) {
-        const pith_tensor *t = pith_store_at(s, k);
+        pith_tensor *t = pith_store_at(s, k);
+        pith_real *x = elements(t);
         for (size_t i = 0; t->ndim && i < pith_tensor_size(t); i++)
-            ((pith_real *)t->data)[i] += (pith_real)(0.3 * sin((double)(i + 7 * (size_t)k)));
+            x[i] += (pith_real)(0.3 * sin((double)(i + 7 * (size_t)k)));
+        assert_true(pith_tensor_write(t, x));
     }
 }
 
@@ -199,9 +201,9 @@ static void towers_equal_loops(void **state)
             loop_text(s, &c, &x, row, text);
             for (int e = 0; e < c.embed; e++) {
                 const double i =
-                    (double)((const pith_real *)pith_value(p, b.image_raw))[row * c.embed + e];
+                    (double)((const pith_real *)value_of(p, b.image_raw))[row * c.embed + e];
                 const double t =
-                    (double)((const pith_real *)pith_value(p, b.text_raw))[row * c.embed + e];
+                    (double)((const pith_real *)value_of(p, b.text_raw))[row * c.embed + e];
                 if (!(fabs(i - image[e]) < TOLERANCE))
                     fail_msg("image %d.%d: %.12g, loops %.12g", row, e, i, image[e]);
                 if (!(fabs(t - text[e]) < TOLERANCE))
@@ -232,10 +234,10 @@ static void a_caption_is_itself_in_any_batch(void **state)
     pith_batch a, b;
     pith_plan *p = plan_batch(g, &c, &whole, &a);
     pith_real in_batch[5];
-    memcpy(in_batch, (const pith_real *)pith_value(p, a.text_raw) + 2 * c.embed, sizeof in_batch);
+    memcpy(in_batch, (const pith_real *)value_of(p, a.text_raw) + 2 * c.embed, sizeof in_batch);
     pith_plan *q = plan_batch(h, &c, &one, &b);
     for (int e = 0; e < c.embed; e++) {
-        const double alone = (double)((const pith_real *)pith_value(q, b.text_raw))[e];
+        const double alone = (double)((const pith_real *)value_of(q, b.text_raw))[e];
         if (!(fabs(alone - (double)in_batch[e]) < TOLERANCE))
             fail_msg("%d: %.12g in a batch, %.12g alone", e, (double)in_batch[e], alone);
     }

@@ -70,7 +70,7 @@ static void end(instance *t)
 
 static void copy_value(const pith_plan *p, const node *n, double *to)
 {
-    const char *x = pith_value(p, n);
+    const char *x = value_of(p, n);
     assert_non_null(x);
     for (size_t i = 0; i < pith_size(n); i++)
         to[i] = pith_dtype_read(n->dtype, x + i * pith_width(n->dtype));
@@ -164,7 +164,7 @@ static void lowerings(void **state)
             assert_non_null(p);
             assert_true(pith_run(p));
             for (int k = 0; k < n; k++) {
-                const real *a = pith_value(p, both[n + k]), *b = pith_value(p, both[k]);
+                const real *a = value_of(p, both[n + k]), *b = value_of(p, both[k]);
                 double error = 0, largest = 1;
                 for (size_t e = 0; e < pith_size(out[k]); e++) {
                     error = fmax(error, fabs(a[e] - b[e]));
@@ -218,9 +218,9 @@ static void plans_agree(void **state)
             for (int k = 0; k < n; k++) {
                 assert_true(pith_run(planned));
                 void *copy = malloc(pith_bytes(out[k]));
-                memcpy(copy, pith_value(planned, out[k]), pith_bytes(out[k]));
+                memcpy(copy, value_of(planned, out[k]), pith_bytes(out[k]));
                 assert_true(pith_run(plain));
-                if (memcmp(copy, pith_value(plain, out[k]), pith_bytes(out[k])))
+                if (memcmp(copy, value_of(plain, out[k]), pith_bytes(out[k])))
                     fail_msg("%s: unplanned gives other bits", (*op)->name);
                 free(copy);
             }

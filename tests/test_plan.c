@@ -142,7 +142,7 @@ static real *trained(training t, bool planned, int threads, size_t *size)
     }
     for (int k = 0; k < pith_store_count(t.s); k++) {
         const pith_tensor *x = pith_store_at(t.s, k);
-        memcpy(at, x->data, pith_tensor_size(x) * sizeof *at);
+        assert_true(pith_tensor_read(x, at));
         at += pith_tensor_size(x);
     }
     assert_true(isfinite(all[2]) && all[2] != all[0]);
@@ -211,7 +211,7 @@ static size_t recomputed(bool checkpoint, real *values)
     assert_true(pith_run(p));
     *values++ = (real)pith_scalar(p, out[0]);
     for (int k = 0; k < n; k++, values += 64 * 64)
-        memcpy(values, pith_value(p, d[k]), 64 * 64 * sizeof *values);
+        memcpy(values, value_of(p, d[k]), 64 * 64 * sizeof *values);
     const size_t bytes = pith_plan_statistics(p).arena;
     pith_plan_free(p);
     pith_graph_free(g);

@@ -31,7 +31,7 @@ static void check_slopes(subject *t, node *loss, node *const *gradient, int orde
         memcpy(old, x, size * sizeof *old);
         fill(r, v, size);
         double along = 0, f[4];
-        const real *d = pith_value(rule, gradient[k]);
+        const real *d = value_of(rule, gradient[k]);
         for (size_t i = 0; i < size; i++) along += d[i] * v[i];
         static const double step[4] = { 1, -1, 2, -2 };
         const double h = 1e-4 / sqrt((double)size);
@@ -82,7 +82,7 @@ static void append_stores(bytes *b, const subject *t)
     for (int s = 0; s < 2; s++)
         for (int k = 0; k < pith_store_count(stores[s]); k++) {
             const pith_tensor *x = pith_store_at(stores[s], k);
-            append(b, x->data, tensor_bytes(x));
+            append(b, pith_data(x), tensor_bytes(x));
         }
 }
 
@@ -93,7 +93,7 @@ static void restore(const subject *t, const bytes *b)
     for (int s = 0; s < 2; s++)
         for (int k = 0; k < pith_store_count(stores[s]); k++) {
             pith_tensor *x = pith_store_at(stores[s], k);
-            memcpy(x->data, b->bytes + at, tensor_bytes(x));
+            memcpy(pith_data(x), b->bytes + at, tensor_bytes(x));
             at += tensor_bytes(x);
         }
 }
@@ -111,7 +111,7 @@ static bytes trace(const subject *t, bool planned, int threads, pith_plan *betwe
         if (between) assert_true(pith_run(between));
         assert_true(pith_run(p));
         for (int k = 0; k + 1 < t->n_outputs; k++) {
-            const void *x = pith_value(p, t->output[k]);
+            const void *x = value_of(p, t->output[k]);
             if (!x) bad(&t->r, t->output[k], "output %d: %s", k, pith_error());
             append(&b, x, pith_bytes(t->output[k]));
         }
@@ -159,7 +159,7 @@ static void check_old_values(const subject *t, const bytes *expected)
     assert_true(pith_run(p));
     for (int k = first; k < first + t->n_old; k++) {
         const size_t size = pith_bytes(t->output[k]);
-        if (memcmp(pith_value(p, t->output[k]), expected->bytes + at, size))
+        if (memcmp(value_of(p, t->output[k]), expected->bytes + at, size))
             bad(&t->r, t->output[k], "output %d, #%d, is another one in a plan without writes", k,
                 t->output[k]->id);
         at += size;
@@ -206,7 +206,7 @@ static void check_recomputation(subject *t, uint64_t seed)
         assert_true(pith_run(p[s]));
     }
     for (int k = 0; k < 2 * n + 1; k++) {
-        const real *x = pith_value(p[0], out[0][k]), *y = pith_value(p[1], out[1][k]);
+        const real *x = value_of(p[0], out[0][k]), *y = value_of(p[1], out[1][k]);
         const bool exact = k <= n && !t->r.second_order;
         const double tolerance = sizeof(real) == 8 ? 1e-10 : 1e-3;
         for (size_t i = 0; i < pith_size(out[0][k]); i++) {

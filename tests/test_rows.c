@@ -67,8 +67,7 @@ static void all_rows_are_dense(void **state)
         const double x = pith_scalar(a.p, a.norm), y = pith_scalar(b.p, b.norm);
         assert_true(fabs(x - y) <= (sizeof(real) == 8 ? 1e-13 : 1e-5) * y);
         for (int k = 0; k < 4; k++) {
-            const real *mine = pith_store_find(a.s, names[k])->data,
-                       *theirs = pith_store_find(b.s, names[k])->data;
+            const real *mine = stored(a.s, names[k]), *theirs = stored(b.s, names[k]);
             for (int i = 0; i < ROWS * WIDTH; i++)
                 assert_true(fabs((double)(mine[i] - theirs[i])) <=
                             (sizeof(real) == 8 ? 1e-13 : 1e-5));
@@ -86,11 +85,10 @@ static void other_rows_stay(void **state)
     table_training t = begin_table(true, ROWS);
     run_table(&t, first);
     real before[4][ROWS * WIDTH];
-    for (int k = 0; k < 4; k++)
-        memcpy(before[k], pith_store_find(t.s, names[k])->data, sizeof before[k]);
+    for (int k = 0; k < 4; k++) memcpy(before[k], stored(t.s, names[k]), sizeof before[k]);
     run_table(&t, then);
     for (int k = 0; k < 4; k++) {
-        const real *now = pith_store_find(t.s, names[k])->data;
+        const real *now = stored(t.s, names[k]);
         for (int row = 0; row < ROWS; row++) {
             const bool same = !memcmp(now + row * WIDTH, before[k] + row * WIDTH,
                                       WIDTH * sizeof *now);

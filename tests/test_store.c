@@ -25,16 +25,17 @@ static void round_trip(void **state)
     (void)state;
     pith_store *a = pith_store_new(), *b = pith_store_new();
     const int dim[2] = { 3, 5 };
-    real *x = pith_store_add(a, "w", PITH_WEIGHT, PITH_F32, 2, dim)->data;
-    int *n = pith_store_add(a, "count", PITH_STATE, PITH_I32, 0, NULL)->data;
+    const int n = -9;
+    real x[15];
     pith_store_add(a, "countdown", PITH_WEIGHT, PITH_U8, 1, dim);
     for (int i = 0; i < 15; i++) x[i] = (real)(i / 7.0);
-    *n = -9;
+    assert_true(pith_tensor_write(pith_store_add(a, "w", PITH_WEIGHT, PITH_F32, 2, dim), x));
+    assert_true(pith_tensor_write(pith_store_add(a, "count", PITH_STATE, PITH_I32, 0, NULL), &n));
     assert_true(pith_store_save(a, path, PITH_ANY));
     assert_true(pith_store_load(b, path));
     assert_int_equal(pith_store_count(b), 3);
-    assert_memory_equal(pith_store_find(b, "w")->data, x, 15 * sizeof *x);
-    assert_int_equal(*(int *)pith_store_find(b, "count")->data, -9);
+    assert_memory_equal(stored(b, "w"), x, 15 * sizeof *x);
+    assert_int_equal(*(int *)stored(b, "count"), -9);
     assert_int_equal(pith_store_find(b, "count")->kind, PITH_STATE);
     assert_int_equal(pith_store_find(b, "countdown")->kind, PITH_WEIGHT);
     pith_store_free(b);
@@ -44,6 +45,100 @@ static void round_trip(void **state)
     assert_null(pith_store_find(b, "count"));
     pith_store_free(a);
     pith_store_free(b);
+}
+
+/* Sizes that are no multiple of the buffer that files are converted and written through. */
+static void large_tensors(void **state)
+{
+    (void)state;
+    enum { SIZE = 40001 };
+    static const int dim = SIZE;
+    static real x[SIZE];
+    static uint16_t brain[SIZE];
+    static int64_t wide[SIZE];
+    pith_store *a = pith_store_new(), *b = pith_store_new();
+    for (int i = 0; i < SIZE; i++) {
+        const float f = (float)(i % 251);
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        x[i] = (real)f;
+        brain[i] = (uint16_t)(bits >> 16);
+        wide[i] = i;
+    }
+    assert_true(pith_tensor_write(pith_store_add(a, "w", PITH_WEIGHT, PITH_F32, 1, &dim), x));
+    assert_true(pith_store_save(a, path, PITH_ANY) && pith_store_load(b, path));
+    assert_memory_equal(stored(b, "w"), x, sizeof x);
+    write_file("{\"w\":{\"dtype\":\"BF16\",\"shape\":[40001],\"data_offsets\":[0,80002]}}", brain,
+               sizeof brain);
+    memset(x, 0, sizeof x);
+    assert_true(pith_tensor_write(pith_store_find(b, "w"), x) && pith_store_load(b, path));
+    assert_memory_equal(stored(b, "w"), stored(a, "w"), sizeof x);
+    const char *header =
+        "{\"n\":{\"dtype\":\"I64\",\"shape\":[40001],\"data_offsets\":[0,320008]}}";
+    write_file(header, wide, sizeof wide);
+    assert_true(pith_store_load(b, path));
+    const int *n = stored(b, "n");
+    for (int i = 0; i < SIZE; i++) assert_int_equal(n[i], i);
+    wide[SIZE - 1] = (int64_t)1 << 40;
+    write_file(header, wide, sizeof wide);
+    assert_false(pith_store_load(b, path));
+    said("tensor n holds an integer that does not fit 32 bits");
+    pith_store_free(a);
+    pith_store_free(b);
+}
+
+static void elements_in_and_out(void **state)
+{
+    (void)state;
+    static const int dim[2] = { 2, 3 };
+    static const uint8_t bytes[6] = { 1, 2, 3, 4, 5, 6 };
+    uint8_t back[8] = { [5] = 70, [6] = 77, [7] = 78 };
+    real x[6] = { 0, 1, 2, 3, 4, 5 }, part[2] = { 9, 9 };
+    pith_store *s = pith_store_new();
+    assert_int_equal(pith_store_device(s), PITH_CPU);
+    pith_tensor *w = pith_store_add(s, "w", PITH_WEIGHT, PITH_F32, 2, dim),
+                *u = pith_store_add(s, "u", PITH_STATE, PITH_U8, 2, dim),
+                *v = pith_store_add(s, "v", PITH_WEIGHT, PITH_F32, 1, &dim[1]);
+    assert_int_equal(pith_tensor_bytes(w), 6 * sizeof(real));
+    assert_int_equal(pith_tensor_bytes(u), 6);
+    const uint64_t first = w->version;
+    assert_true(pith_tensor_write(w, x) && w->version == first + 1);
+    assert_true(pith_tensor_write_part(w, 4, 2, part) && w->version == first + 2);
+    assert_true(pith_tensor_read(w, x) && pith_tensor_read_part(w, 3, 2, part));
+    assert_true(x[3] == 3 && x[4] == 9 && x[5] == 9 && part[0] == 3 && part[1] == 9);
+    assert_true(pith_tensor_write(u, bytes) && pith_tensor_read(u, back));
+    assert_memory_equal(back, ((const uint8_t[8]){ 1, 2, 3, 4, 5, 6, 77, 78 }), 8);
+    assert_true(pith_tensor_read_part(u, 2, 3, back) && back[0] == 3 && back[2] == 5);
+    assert_true(pith_tensor_read_part(u, 6, 0, back));
+
+    assert_false(pith_tensor_read_part(w, 5, 2, part));
+    said("pith_tensor_read_part: w has 6 elements, asked for are 2 from element 5 on");
+    assert_false(pith_tensor_write_part(w, 1, SIZE_MAX, part));
+    said("pith_tensor_write_part: w has 6 elements");
+    assert_false(pith_tensor_read(pith_store_find(s, "none"), x));
+    said("pith_tensor_read: the tensor is NULL");
+    assert_false(pith_tensor_write(w, NULL));
+    said("pith_tensor_write: w: the host's memory is NULL");
+    assert_false(pith_tensor_copy(w, u));
+    said("pith_tensor_copy: w and u differ in size or type");
+    assert_false(pith_tensor_copy(w, v));
+    said("w and v differ in size or type");
+    assert_false(pith_tensor_copy(NULL, v));
+    said("the tensor to copy to is NULL");
+    assert_true(w->version == first + 2);
+
+    assert_int_equal(pith_tensor_not_finite(w), -1);
+    assert_int_equal(pith_tensor_not_finite(u), -1);
+    part[0] = (real)-INFINITY;
+    assert_true(pith_tensor_write_part(v, 1, 1, part));
+    assert_int_equal(pith_tensor_not_finite(v), 1);
+    pith_tensor *to = pith_store_add(s, "to", PITH_WEIGHT, PITH_F32, 1, &dim[1]);
+    assert_true(pith_tensor_copy(to, v) && to->version == 1);
+    assert_memory_equal(elements(to), elements(v), 3 * sizeof(real));
+    assert_true(pith_store_save(s, path, PITH_ANY));
+    const uint64_t before = w->version;
+    assert_true(pith_store_load(s, path) && w->version == before + 1);
+    pith_store_free(s);
 }
 
 static void other_types(void **state)
@@ -58,11 +153,11 @@ static void other_types(void **state)
                data, sizeof data);
     pith_store *s = pith_store_new();
     assert_true(pith_store_load(s, path));
-    const real *h = pith_store_find(s, "h")->data;
+    const real *h = stored(s, "h");
     assert_true(h[0] == 1 && h[1] == -2);
-    assert_true(*(real *)pith_store_find(s, "b")->data == 1);
-    assert_true(*(real *)pith_store_find(s, "d")->data == (real)1.5);
-    assert_int_equal(*(int *)pith_store_find(s, "l")->data, 7);
+    assert_true(*(real *)stored(s, "b") == 1);
+    assert_true(*(real *)stored(s, "d") == (real)1.5);
+    assert_int_equal(*(int *)stored(s, "l"), 7);
     pith_store_free(s);
 }
 
@@ -132,6 +227,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(round_trip, setup, remove_place),
+        cmocka_unit_test_setup_teardown(large_tensors, setup, remove_place),
+        cmocka_unit_test_setup_teardown(elements_in_and_out, setup, remove_place),
         cmocka_unit_test_setup_teardown(other_types, setup, remove_place),
         cmocka_unit_test_setup_teardown(lying_files, setup, remove_place),
         cmocka_unit_test_setup_teardown(failed_save_leaves_the_old, setup, remove_place),

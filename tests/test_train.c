@@ -145,7 +145,7 @@ static void learns(void **state)
     assert_non_null(strstr(log, "not trained, since the loss does not reach it: idle\n"));
     assert_null(strstr(strstr(log, "idle") + 1, "idle"));
     assert_non_null(strstr(log, "10/40  loss"));
-    const real *idle = pith_store_find(w.store, "idle")->data;
+    const real *idle = stored(w.store, "idle");
     assert_true(idle[0] == 1 && idle[1] == 1);
     char *lines = timeless("whole");
     assert_non_null(strstr(lines, "\"activity\":"));
@@ -254,7 +254,7 @@ static void skips_what_is_not_finite(void **state)
     h.steps = 10;
     assert_true(train("some-bad", h, &w, &r));
     assert_int_equal(r.skipped, 7);
-    near((double)*(const real *)pith_store_find(w.store, "adamw.count")->data, 3);
+    near((double)*(const real *)stored(w.store, "adamw.count"), 3);
     h.steps = 200;
     assert_false(train("all-bad", h, &w, &r));
     said("step 103: 100 steps in a row had no finite gradient");

@@ -32,9 +32,12 @@ static pith_store *store_of(double value)
 {
     static const int dim = SIZE;
     pith_store *s = pith_store_new();
-    real *w = pith_store_add(s, "w", PITH_WEIGHT, PITH_F32, 1, &dim)->data;
+    const int count = (int)value;
+    real w[SIZE];
     for (int i = 0; i < SIZE; i++) w[i] = (real)(value + i);
-    *(int *)pith_store_add(s, "count", PITH_STATE, PITH_I32, 0, NULL)->data = (int)value;
+    assert_true(pith_tensor_write(pith_store_add(s, "w", PITH_WEIGHT, PITH_F32, 1, &dim), w));
+    assert_true(
+        pith_tensor_write(pith_store_add(s, "count", PITH_STATE, PITH_I32, 0, NULL), &count));
     return s;
 }
 
@@ -59,8 +62,8 @@ static int64_t load(char **log)
     *log = text;
     if (good) {
         assert_non_null(strstr(json, "\"name\": \"value\""));
-        assert_true(((real *)pith_store_find(s, "w")->data)[7] == (real)(step + 7));
-        assert_int_equal(*(int *)pith_store_find(s, "count")->data, step);
+        assert_true(((real *)stored(s, "w"))[7] == (real)(step + 7));
+        assert_int_equal(*(int *)stored(s, "count"), step);
         assert_int_equal(pith_store_find(s, "count")->kind, PITH_STATE);
         free(json);
     } else assert_null(json);
@@ -156,7 +159,7 @@ static void not_finite(void **state)
     const real nan = (real)NAN;
     pith_store *s = store_of(7);
     assert_true(save(6, "{\"name\": \"value\"}"));
-    ((real *)pith_store_find(s, "w")->data)[40] = nan;
+    assert_true(pith_tensor_write_part(pith_store_find(s, "w"), 40, 1, &nan));
     assert_false(pith_checkpoint_save(place, 7, 2, s, "{}"));
     said("step-7: tensor w holds nan at element 40");
     assert_int_equal(load(&log), 6);

@@ -18,6 +18,38 @@ static inline void near(double a, double b)
     if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
 }
 
+/* ---- copies of what lies in a store or plan: the latest 64 live ---- */
+
+static inline void *copy_room(size_t bytes)
+{
+    static void *rooms[64];
+    static int next;
+    void **room = &rooms[next++ % 64];
+    free(*room);
+    return *room = malloc(bytes);
+}
+
+static inline void *elements(const pith_tensor *t)
+{
+    void *copy = copy_room(pith_tensor_bytes(t));
+    if (!pith_tensor_read(t, copy)) fail_msg("%s", pith_error());
+    return copy;
+}
+
+static inline void *stored(pith_store *s, const char *name)
+{
+    const pith_tensor *t = pith_store_find(s, name);
+    if (!t) fail_msg("no tensor %s", name);
+    return elements(t);
+}
+
+static inline void *value_of(const pith_plan *p, const node *n)
+{
+    void *copy = copy_room(pith_bytes(n));
+    if (!pith_value(p, n, copy)) fail_msg("%s", pith_error());
+    return copy;
+}
+
 /* ---- errors: kept for pith_error(), not printed ---- */
 
 static inline void test_handler(const char *message, void *context)

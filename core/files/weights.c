@@ -24,6 +24,23 @@ static bool convert(const pith_file_type *type, const uint8_t *from, void *to, s
     return true;
 }
 
+/* Elements that go between a file and a tensor at a time: a small buffer does for any size. */
+enum { PART = 1 << 14 };
+
+/* The tensor's elements from the file's: straight from there where the types are the same. */
+static bool fill(pith_tensor *t, const pith_file_type *type, const uint8_t *from)
+{
+    const size_t size = pith_tensor_size(t);
+    pith_real part[PART];
+    if (strcmp(type->name, pith_dtype_find(t->dtype)->file) == 0) return pith_tensor_write(t, from);
+    for (size_t i = 0; i < size; i += PART) {
+        const size_t count = size - i < PART ? size - i : PART;
+        if (!convert(type, from + i * type->bytes, part, count)) return false;
+        pith_tensor_write_part(t, i, count, part);
+    }
+    return true;
+}
+
 static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pith_kind kind)
 {
     const pith_file_type *type = pith_file_type_find(e->type);
@@ -42,9 +59,7 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
     if (!t) t = pith_store_add(s, e->name, kind, type->dtype, e->ndim, dim);
     if (!t) return false;
     t->loaded = true;
-    const bool direct = strcmp(e->type, pith_dtype_find(t->dtype)->file) == 0;
-    if (direct) memcpy(t->data, e->data, e->bytes);
-    return direct || convert(type, e->data, t->data, pith_tensor_size(t)) ||
+    return fill(t, type, e->data) ||
            pith_raise("%s: tensor %s holds an integer that does not fit 32 bits", path, e->name);
 }
 
@@ -85,7 +100,7 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
         if (!(t->kind & kinds)) continue;
         json_t *shape = json_array();
         for (int d = 0; d < t->ndim; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-        const uint64_t bytes = pith_tensor_size(t) * pith_width(t->dtype);
+        const uint64_t bytes = pith_tensor_bytes(t);
         const char *type = pith_dtype_find(t->dtype)->file;
         json_object_set_new(header, t->name,
                             json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape,
@@ -107,6 +122,18 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
     return padded;
 }
 
+static bool write_tensor(FILE *f, const pith_tensor *t)
+{
+    const size_t size = pith_tensor_size(t), width = pith_width(t->dtype);
+    pith_real part[PART];
+    for (size_t i = 0; i < size; i += PART) {
+        const size_t count = size - i < PART ? size - i : PART;
+        pith_tensor_read_part(t, i, count, part);
+        if (fwrite(part, width, count, f) != count) return false;
+    }
+    return true;
+}
+
 static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char *header,
                       size_t size)
 {
@@ -115,8 +142,7 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
     bool good = fwrite(head, 1, 8, f) == 8 && fwrite(header, 1, size, f) == size;
     for (int k = 0; good && k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        const size_t bytes = pith_tensor_size(t) * pith_width(t->dtype);
-        if (t->kind & kinds) good = fwrite(t->data, 1, bytes, f) == bytes;
+        if (t->kind & kinds) good = write_tensor(f, t);
     }
     return good;
 }

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,11 +57,12 @@ static bool check_finite(const char *directory, int64_t step, pith_store *s)
 {
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        const pith_real *x = t->data;
-        for (size_t i = 0; t->dtype == PITH_F32 && i < pith_tensor_size(t); i++)
-            if (!isfinite(x[i]))
-                return pith_raise("%s/step-%" PRId64 ": tensor %s holds %g at element %zu",
-                                  directory, step, t->name, (double)x[i], i);
+        const int64_t i = pith_tensor_not_finite(t);
+        pith_real x = 0;
+        if (i < 0) continue;
+        pith_tensor_read_part(t, (size_t)i, 1, &x);
+        return pith_raise("%s/step-%" PRId64 ": tensor %s holds %g at element %" PRId64, directory,
+                          step, t->name, (double)x, i);
     }
     return true;
 }

@@ -181,10 +181,9 @@ static node *average_of(node *param)
     const int before = pith_store_count(store);
     node *mean = pith_state_like(param->graph, name, param);
     const bool fresh = pith_store_count(store) > before;
-    const pith_tensor *weights = pith_store_find(store, param->name),
-                      *average = pith_store_find(store, mean->name);
-    if (fresh && weights && average)
-        memcpy(average->data, weights->data, pith_size(param) * sizeof(pith_real));
+    const pith_tensor *weights = pith_store_find(store, param->name);
+    pith_tensor *average = pith_store_find(store, mean->name);
+    if (fresh && weights && average) pith_tensor_copy(average, weights);
     return mean;
 }
 

@@ -21,36 +21,56 @@ static const bool is_double = sizeof(real) == 8;
 #define ALLOWED_SECOND (is_double ? 1e-6 : 1e-2)
 #define ALLOWED_LOWERED (is_double ? 1e-12 : 1e-5)
 
-/* What is varied, and where its numbers lie. */
+/* What is varied: samples, whose numbers lie in the graph, and params, a tensor of the store each.
+ */
 typedef struct {
     int n;
     node *leaf[MOST];
-    real *data[MOST];
+    pith_tensor *tensor[MOST]; /* NULL for a sample */
     const char *name[MOST];
 } leaves;
 
-static void vary(leaves *l, node *leaf, const void *data, const char *name)
+static void vary(leaves *l, node *leaf, pith_tensor *tensor, const char *name)
 {
     if (l->n == MOST) pith_raise("more than %d leaves to vary", MOST);
     l->leaf[l->n] = leaf;
-    l->data[l->n] = (real *)(uintptr_t)data;
+    l->tensor[l->n] = tensor;
     l->name[l->n++] = name;
 }
 
-/* d y / d leaf by differences of the plan's value, against `rule`, element by element. */
-static double leaf_error(pith_plan *value, const node *y, const node *leaf, real *x,
+static real *sample_values(const node *sample)
+{
+    return (real *)(uintptr_t)pith_sample_data(sample);
+}
+
+static real get_element(const leaves *l, int k, size_t i)
+{
+    real x = 0;
+    if (!l->tensor[k]) return sample_values(l->leaf[k])[i];
+    pith_tensor_read_part(l->tensor[k], i, 1, &x);
+    return x;
+}
+
+static void set_element(const leaves *l, int k, size_t i, real x)
+{
+    if (l->tensor[k]) pith_tensor_write_part(l->tensor[k], i, 1, &x);
+    else sample_values(l->leaf[k])[i] = x;
+}
+
+/* d y / d leaf k by differences of the plan's value, against `rule`, element by element. */
+static double leaf_error(pith_plan *value, const node *y, const leaves *l, int leaf,
                          const real *rule)
 {
     static const double side[4] = { 1, -1, 2, -2 };
     double error = 0, largest = 1e-30, f[4];
-    for (size_t i = 0; i < pith_size(leaf); i++) {
-        const real old = x[i];
+    for (size_t i = 0; i < pith_size(l->leaf[leaf]); i++) {
+        const real old = get_element(l, leaf, i);
         for (int k = 0; k < 4; k++) {
-            x[i] = (real)((double)old + side[k] * STEP);
+            set_element(l, leaf, i, (real)((double)old + side[k] * STEP));
             pith_run(value);
             f[k] = pith_scalar(value, y);
         }
-        x[i] = old;
+        set_element(l, leaf, i, old);
         const double slope = (8 * (f[0] - f[1]) - (f[2] - f[3])) / (12 * STEP),
                      off = fabs(slope - (double)rule[i]);
         if (!(off <= error)) error = off; /* a NaN stays */
@@ -62,8 +82,8 @@ static double leaf_error(pith_plan *value, const node *y, const node *leaf, real
 static real *copy_value(const pith_plan *p, const node *n)
 {
     real *copy = malloc(sizeof *copy * pith_size(n));
-    if (!copy) pith_raise("no memory for a gradient");
-    return memcpy(copy, pith_value(p, n), sizeof *copy * pith_size(n));
+    pith_value(p, n, copy); /* which tells where there is no memory */
+    return copy;
 }
 
 /* The worst over all leaves; `each`, if given, gets the errors one by one. */
@@ -77,7 +97,7 @@ static double gradient_error(pith_graph *g, node *y, const leaves *l, node *cons
     pith_run(rules);
     for (int k = 0; k < l->n; k++) rule[k] = copy_value(rules, gradient[k]);
     for (int k = 0; k < l->n; k++) {
-        const double error = leaf_error(value, y, l->leaf[k], l->data[k], rule[k]);
+        const double error = leaf_error(value, y, l, k, rule[k]);
         if (!(error <= worst)) worst = error;
         if (each) each[k] = error;
         free(rule[k]);
@@ -95,7 +115,7 @@ enum { B = 6, D = 8, WIDE = 10, N = 9 }; /* pairs, their width, the towers', sam
 static node *rows(pith_graph *g, leaves *l, int width, const char *name)
 {
     node *n = pith_sample(g, -1, 1, B, width);
-    vary(l, n, pith_sample_data(n), name);
+    vary(l, n, NULL, name);
     return n;
 }
 
@@ -116,7 +136,7 @@ static pith_batch make_batch(pith_graph *g, leaves *l)
     b.image = pith_normalize(b.image_raw = rows(g, l, D, "image"));
     b.text = pith_normalize(b.text_raw = rows(g, l, D, "text"));
     node *logit_scale = pith_sample(g, 1, 2);
-    vary(l, logit_scale, pith_sample_data(logit_scale), "ln scale");
+    vary(l, logit_scale, NULL, "ln scale");
     b.scale = pith_exp(logit_scale);
     b.image_features = rows(g, l, WIDE, "image features");
     b.text_features = rows(g, l, WIDE, "text features");
@@ -144,7 +164,7 @@ static void drop_unread(leaves *l, const node *loss, int always)
     pith_depends_on(loss, n, l->leaf, reached);
     l->n = 0;
     for (int k = 0; k < n; k++)
-        if (k < always || reached[k]) vary(l, l->leaf[k], l->data[k], l->name[k]);
+        if (k < always || reached[k]) vary(l, l->leaf[k], l->tensor[k], l->name[k]);
 }
 
 static bool check_loss(const char *text)
@@ -162,7 +182,7 @@ static bool check_loss(const char *text)
     drop_unread(&l, loss, 3);
     const int n = pith_params(g, &params);
     for (int k = 0; k < n; k++)
-        vary(&l, params[k], pith_store_find(s, params[k]->name)->data, params[k]->name);
+        vary(&l, params[k], pith_store_find(s, params[k]->name), params[k]->name);
     pith_grad(loss, l.n, l.leaf, gradient);
     pith_depends_on(loss, l.n, l.leaf, reached);
     gradient_error(g, loss, &l, gradient, error);
@@ -206,8 +226,7 @@ static node *look_through(node *y, const pith_op *op, leaves *l)
     seen[y->id] = true;
     for (stack[depth++] = y; depth;) {
         node *m = stack[--depth];
-        if (m->op == &pith_op_input && m->attr && m->dtype == PITH_F32)
-            vary(l, m, pith_sample_data(m), m->name);
+        if (m->op == &pith_op_input && m->attr && m->dtype == PITH_F32) vary(l, m, NULL, m->name);
         if (m->op == op && (!found || m->id > found->id)) found = m;
         for (int k = 0; k < m->n_in; k++) {
             if (seen[m->in[k]->id]) continue;
@@ -231,13 +250,15 @@ static double lowering_error(pith_graph *g, node *self)
     pith_run(p);
     for (int k = 0; k < n; k++) {
         double error = 0, largest = 1;
-        const real *a = pith_value(p, both[k]), *b = pith_value(p, both[n + k]);
+        real *a = copy_value(p, both[k]), *b = copy_value(p, both[n + k]);
         for (size_t i = 0; i < pith_size(both[k]); i++) {
             const double off = fabs((double)a[i] - (double)b[i]);
             if (!(off <= error)) error = off;
             largest = fmax(largest, fabs((double)a[i]));
         }
         if (!(error / largest <= worst)) worst = error / largest;
+        free(a);
+        free(b);
     }
     pith_plan_free(p);
     return worst;

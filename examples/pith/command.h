@@ -68,6 +68,9 @@ void close_model(model *m);
 void save_model(const model *m, const char *directory); /* config, weights, tokenizer */
 double model_scale(const model *m);                     /* the multiplier of cosines */
 
+/* All elements of a tensor, copied; the caller's to free. */
+void *tensor_values(const pith_tensor *t);
+
 /* DATA: a packed file, a folder with captions or a manifest. The last two are packed as size x size
  * pictures into `pack`, or, where that is NULL, into a temporary file that is gone when the set is
  * closed; what was bad in them is told on stderr. valid: see pith_pack_folder. */

@@ -7,7 +7,6 @@
 typedef struct {
     int n;
     char **line;
-    size_t bytes;
 } lines;
 
 static void add_lines(lines *l, const char *path)
@@ -21,7 +20,6 @@ static void add_lines(lines *l, const char *path)
         l->line = realloc(l->line, sizeof *l->line * (size_t)(l->n + 1));
         if (!l->line || !(l->line[l->n++] = strdup(line)))
             pith_raise("%s: no memory for its lines", path);
-        l->bytes += strlen(line) + 1;
     }
     free(line);
     fclose(f);
@@ -30,18 +28,14 @@ static void add_lines(lines *l, const char *path)
 /* text_embeds (n, width) and text_lines, the lines themselves. */
 static void put_lines(const lines *l, const model *m, pith_store *s)
 {
-    const int dim[2] = { l->n, m->config.embed }, bytes = (int)l->bytes;
+    const int dim[2] = { l->n, m->config.embed };
     if (!l->n) return;
-    if (l->bytes > INT32_MAX) pith_raise("%zu bytes of text are too many for one file", l->bytes);
-    encode_texts(&m->config, m->store, m->tokenizer, l->n, (const char *const *)l->line,
-                 pith_store_add(s, "text_embeds", PITH_WEIGHT, PITH_F32, 2, dim)->data);
-    char *text = pith_store_add(s, "text_lines", PITH_WEIGHT, PITH_U8, 1, &bytes)->data;
-    for (int k = 0; k < l->n; k++) {
-        const size_t size = strlen(l->line[k]);
-        memcpy(text, l->line[k], size);
-        text[size] = '\n';
-        text += size + 1;
-    }
+    pith_real *rows = malloc(sizeof *rows * (size_t)l->n * (size_t)dim[1]);
+    if (!rows) pith_raise("no memory for %d rows", l->n);
+    encode_texts(&m->config, m->store, m->tokenizer, l->n, (const char *const *)l->line, rows);
+    pith_tensor_write(pith_store_add(s, "text_embeds", PITH_WEIGHT, PITH_F32, 2, dim), rows);
+    free(rows);
+    index_put_lines(s, "text_lines", l->n, l->line);
 }
 
 int command_embed(int argc, char **argv)

@@ -54,7 +54,17 @@ void save_model(const model *m, const char *directory)
 
 double model_scale(const model *m)
 {
-    return exp((double)*(const pith_real *)pith_store_find(m->store, "logit_scale")->data);
+    pith_real logarithm = 0;
+    pith_tensor_read(pith_store_find(m->store, "logit_scale"), &logarithm);
+    return exp((double)logarithm);
+}
+
+void *tensor_values(const pith_tensor *t)
+{
+    void *copy = malloc(pith_tensor_bytes(t));
+    if (!copy) pith_raise("no memory for the elements of %s", t->name);
+    pith_tensor_read(t, copy);
+    return copy;
 }
 
 pith_pack *open_data(const char *data, int size, double valid, const char *pack)
@@ -83,6 +93,8 @@ image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
     e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size);
     e.rows = pith_normalize(clip_image(e.graph, c, e.pixels));
     e.plan = pith_plan_new(e.graph, 1, &e.rows, &common_plan);
+    e.values = malloc(sizeof *e.values * pith_size(e.rows));
+    if (!e.values) pith_raise("no memory for %d rows", batch);
     return e;
 }
 
@@ -90,11 +102,13 @@ void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, p
 {
     pith_feed(e->plan, e->pixels, pixels);
     pith_run(e->plan);
-    memcpy(rows, pith_value(e->plan, e->rows), sizeof *rows * (size_t)n * (size_t)e->width);
+    pith_value(e->plan, e->rows, e->values);
+    memcpy(rows, e->values, sizeof *rows * (size_t)n * (size_t)e->width);
 }
 
 void image_encoder_free(image_encoder *e)
 {
+    free(e->values);
     pith_plan_free(e->plan);
     pith_graph_free(e->graph);
 }
@@ -194,6 +208,7 @@ void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, 
     const clip_inputs in = clip_inputs_new(g, c, batch, tokens);
     pith_node *row = pith_normalize(clip_text(g, c, &in));
     pith_plan *plan = pith_plan_new(g, 1, &row, &common_plan);
+    pith_real *values = malloc(sizeof *values * pith_size(row));
     int *laid = malloc(sizeof *laid * (size_t)(2 * tokens + 2 * batch + 1));
     int *positions = laid + tokens, *offsets = positions + tokens, *last = offsets + batch + 1;
     for (int start = 0; start < n; start += batch) {
@@ -205,11 +220,13 @@ void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, 
         pith_feed(plan, in.offsets, offsets);
         pith_feed(plan, in.last, last);
         pith_run(plan);
-        memcpy(rows + (size_t)start * (size_t)c->embed, pith_value(plan, row),
+        pith_value(plan, row, values);
+        memcpy(rows + (size_t)start * (size_t)c->embed, values,
                sizeof *rows * (size_t)count * (size_t)c->embed);
     }
     pith_plan_free(plan);
     pith_graph_free(g);
+    free(values);
     free(laid);
     free(lengths);
     free(ids);

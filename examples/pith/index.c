@@ -74,28 +74,38 @@ static int by_stamp(const void *a, const void *b)
     return order ? order : (x->size > y->size) - (x->size < y->size);
 }
 
-/* The rows of an index file by stamp, sorted; none if the file does not fit. Their memory is the
- * store's. */
-static kept *read_kept(pith_store *s, const char *cache, int width, int *n)
+/* The rows of an index file, sorted by stamp; none if the file does not fit. */
+typedef struct {
+    int n;
+    kept *list;
+    char *stamps;
+    pith_real *rows;
+} kept_index;
+
+static kept_index read_kept(const char *cache, int width)
 {
-    *n = 0;
-    if (!cache || access(cache, F_OK)) return NULL;
+    kept_index x = { 0 };
+    if (!cache || access(cache, F_OK)) return x;
+    pith_store *s = pith_store_new();
     pith_store_load(s, cache);
-    const pith_tensor *rows = pith_store_find(s, "image_embeds"), *files = pith_store_find(s, "imag"
-                                                                                              "e_"
-                                                                                              "file"
-                                                                                              "s");
-    if (!rows || !files || rows->ndim != 2 || rows->dim[1] != width || files->dtype != PITH_U8)
-        return NULL;
-    kept *list = malloc(sizeof *list * (size_t)rows->dim[0]);
-    const char *text = files->data, *end = text + pith_tensor_size(files);
-    for (const char *line;
-         list && *n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text)));
-         text = line + 1, ++*n)
-        list[*n] = (kept){ text, (size_t)(line - text),
-                           (const pith_real *)rows->data + (size_t)*n * (size_t)width };
-    if (list) qsort(list, (size_t)*n, sizeof *list, by_stamp);
-    return list;
+    const pith_tensor *rows = pith_store_find(s, "image_embeds"),
+                      *files = pith_store_find(s, "image_files");
+    if (rows && files && rows->dtype == PITH_F32 && rows->ndim == 2 && rows->dim[1] == width &&
+        files->dtype == PITH_U8) {
+        x.list = malloc(sizeof *x.list * (size_t)rows->dim[0]);
+        x.rows = tensor_values(rows);
+        x.stamps = tensor_values(files);
+        if (!x.list) pith_raise("no memory for the %d rows of %s", rows->dim[0], cache);
+        const char *text = x.stamps, *end = text + pith_tensor_size(files);
+        for (const char *line;
+             x.n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text)));
+             text = line + 1, x.n++)
+            x.list[x.n] = (kept){ text, (size_t)(line - text),
+                                  x.rows + (size_t)x.n * (size_t)width };
+        qsort(x.list, (size_t)x.n, sizeof *x.list, by_stamp);
+    }
+    pith_store_free(s);
+    return x;
 }
 
 static void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
@@ -151,9 +161,8 @@ static void drop_nameless(picture_index *x)
 int index_encode(picture_index *x, const model *m, const char *cache, bool strict)
 {
     const size_t width = (size_t)m->config.embed, side = (size_t)m->config.image_size;
-    pith_store *s = pith_store_new();
-    int n_old, wanted = 0;
-    kept *old = read_kept(s, cache, (int)width, &n_old);
+    const kept_index old = read_kept(cache, (int)width);
+    int wanted = 0;
     x->width = (int)width;
     x->rows = calloc((size_t)x->n * width + 1, sizeof *x->rows);
     int *list = malloc(sizeof *list * ((size_t)x->n + 1));
@@ -162,35 +171,40 @@ int index_encode(picture_index *x, const model *m, const char *cache, bool stric
     if (!x->rows || !list || !pixels || !rows) pith_raise("no memory for %d pictures", x->n);
     for (int k = 0; k < x->n; k++) {
         const kept key = { x->stamp[k], strlen(x->stamp[k]), NULL };
-        const kept *found = n_old ? bsearch(&key, old, (size_t)n_old, sizeof *old, by_stamp) : NULL;
+        const kept *found = old.n ? bsearch(&key, old.list, (size_t)old.n, sizeof key, by_stamp)
+                                  : NULL;
         if (found) memcpy(x->rows + width * (size_t)k, found->row, sizeof *rows * width);
         else list[wanted++] = k;
     }
     for (int k = 0; k < wanted; k += BLOCK)
         encode_block(x, m, list + k, wanted - k < BLOCK ? wanted - k : BLOCK, pixels, rows, strict);
     drop_nameless(x);
-    free(old);
+    free(old.list);
+    free(old.stamps);
+    free(old.rows);
     free(list);
     free(pixels);
     free(rows);
-    pith_store_free(s);
     return wanted;
+}
+
+void index_put_lines(pith_store *s, const char *name, int n, char *const *line)
+{
+    size_t size = 0;
+    for (int k = 0; k < n; k++) size += strlen(line[k]) + 1;
+    const int bytes = (int)size;
+    if (size > INT32_MAX) pith_raise("%s: %zu bytes are too many for one tensor", name, size);
+    char *text = malloc(size + 1), *end = text;
+    if (!text) pith_raise("no memory for %d lines", n);
+    for (int k = 0; k < n; k++) end += sprintf(end, "%s\n", line[k]);
+    pith_tensor_write(pith_store_add(s, name, PITH_WEIGHT, PITH_U8, 1, &bytes), text);
+    free(text);
 }
 
 void index_put(const picture_index *x, pith_store *s)
 {
-    size_t size = 0;
-    for (int k = 0; k < x->n; k++) size += strlen(x->stamp[k]) + 1;
-    const int dim[2] = { x->n, x->width }, bytes = (int)size;
+    const int dim[2] = { x->n, x->width };
     if (!x->n) return;
-    if (size > INT32_MAX) pith_raise("%d file names are too many for one index", x->n);
-    memcpy(pith_store_add(s, "image_embeds", PITH_WEIGHT, PITH_F32, 2, dim)->data, x->rows,
-           sizeof *x->rows * (size_t)x->n * (size_t)x->width);
-    char *text = pith_store_add(s, "image_files", PITH_WEIGHT, PITH_U8, 1, &bytes)->data;
-    for (int k = 0; k < x->n; k++) {
-        const size_t length = strlen(x->stamp[k]);
-        memcpy(text, x->stamp[k], length);
-        text[length] = '\n';
-        text += length + 1;
-    }
+    pith_tensor_write(pith_store_add(s, "image_embeds", PITH_WEIGHT, PITH_F32, 2, dim), x->rows);
+    index_put_lines(s, "image_files", x->n, x->stamp);
 }

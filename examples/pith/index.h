@@ -16,6 +16,8 @@ void index_add(picture_index *x, const char *path);
  * stamp agree. cache may be NULL or missing. A picture that cannot be read is left out with a line
  * on stderr, unless `strict`. Returns how many were computed. */
 int index_encode(picture_index *x, const model *m, const char *cache, bool strict);
+/* n lines as one tensor of bytes, each with its newline */
+void index_put_lines(pith_store *s, const char *name, int n, char *const *line);
 /* image_embeds (n, width) and image_files, a stamp a line */
 void index_put(const picture_index *x, pith_store *s);
 void index_free(picture_index *x);

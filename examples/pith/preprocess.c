@@ -35,7 +35,8 @@ int command_preprocess(int argc, char **argv)
     const clip_config c = clip_config_uniform(32, 8, 64, 1, 64, 77, 514, 64, 1, 1, 64);
     const int side = (int)size, dim[3] = { 3, side, side };
     uint8_t *rgb = malloc(3 * (size_t)side * (size_t)side);
-    if (!rgb) pith_raise("no memory for a picture of side %d", side);
+    pith_real *values = malloc(sizeof *values * 3 * (size_t)side * (size_t)side);
+    if (!rgb || !values) pith_raise("no memory for a picture of side %d", side);
     pith_store *s = pith_store_new();
     for (int k = 1; k <= words; k++) {
         const char *name = strrchr(argv[k], '/') ? strrchr(argv[k], '/') + 1 : argv[k];
@@ -45,10 +46,12 @@ int command_preprocess(int argc, char **argv)
         pith_picture_free(&p);
         if (pith_store_find(s, name))
             pith_raise("%s: an earlier picture is called %s too", argv[k], name);
-        normalise(rgb, side, &c, pith_store_add(s, name, PITH_WEIGHT, PITH_F32, 3, dim)->data);
+        normalise(rgb, side, &c, values);
+        pith_tensor_write(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, 3, dim), values);
     }
     pith_store_save(s, out, PITH_WEIGHT);
     pith_store_free(s);
     free(rgb);
+    free(values);
     return 0;
 }

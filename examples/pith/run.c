@@ -25,10 +25,9 @@ static void check_pixels(const clip_config *c, const pith_tensor *t, const char 
                    t->dim[0], t->dim[1], t->dim[2], t->dim[3], whose, c->image_size, c->image_size);
 }
 
-static void check_ids(const clip_config *c, const pith_tensor *t, const char *path,
+static void check_ids(const clip_config *c, const pith_tensor *t, const int *ids, const char *path,
                       const char *whose)
 {
-    const int *ids = t->data;
     if (t->dim[1] > c->context)
         pith_raise("%s: input_ids has %d columns, the context of %s is %d", path, t->dim[1], whose,
                    c->context);
@@ -41,7 +40,8 @@ static void check_ids(const clip_config *c, const pith_tensor *t, const char *pa
 /* Captions cut at their end of text and laid one after another, as a loader has them; the pairs of
  * the file are all the data there are. OpenCLIP pools at the largest id of a row, its end of text;
  * nothing after it is seen. Equal captions share a number. */
-static pith_host_batch pack_rows(const pith_tensor *pixels, const pith_tensor *ids)
+static pith_host_batch pack_rows(const pith_tensor *ids, const int *values, int size,
+                                 pith_real *pixels)
 {
     const int B = ids->dim[0], T = ids->dim[1];
     const size_t n = (size_t)B * (size_t)T;
@@ -49,8 +49,8 @@ static pith_host_batch pack_rows(const pith_tensor *pixels, const pith_tensor *i
     if (!memory) pith_raise("no memory for %d captions", B);
     pith_host_batch b = { .rows = B,
                           .pairs = B,
-                          .size = pixels->dim[2],
-                          .pixels = pixels->data,
+                          .size = size,
+                          .pixels = pixels,
                           .ids = memory,
                           .positions = memory + n,
                           .last = memory + 2 * n };
@@ -59,7 +59,7 @@ static pith_host_batch pack_rows(const pith_tensor *pixels, const pith_tensor *i
     b.index = b.label + B;
     b.offsets = b.index + B;
     for (int i = 0; i < B; i++) {
-        const int *row = (const int *)ids->data + (size_t)i * (size_t)T;
+        const int *row = values + (size_t)i * (size_t)T;
         int end = 0;
         for (int k = 1; k < T; k++)
             if (row[k] > row[end]) end = k;
@@ -88,6 +88,8 @@ typedef struct {
     const char *in_path, *loss, *teacher;
     bool grad;
     const pith_tensor *pixels, *ids;
+    pith_real *pixel_values;
+    int *id_values;
 } request;
 typedef struct {
     int n;
@@ -111,7 +113,7 @@ static void add_teacher(pith_graph *g, const request *q, const model *teacher,
                         const clip_inputs *in, pith_batch *b)
 {
     check_pixels(&teacher->config, q->pixels, q->in_path, q->teacher);
-    check_ids(&teacher->config, q->ids, q->in_path, q->teacher);
+    check_ids(&teacher->config, q->ids, q->id_values, q->in_path, q->teacher);
     pith_use_store(g, teacher->store, "", true);
     const pith_batch t = clip_batch(g, &teacher->config, in);
     pith_leave_store(g);
@@ -142,8 +144,10 @@ static void save(const pith_plan *p, const outputs *o, const char *path)
         const pith_node *n = o->node[k];
         char name[256];
         snprintf(name, sizeof name, "%s%s", o->prefix[k], o->name[k]);
-        memcpy(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, n->ndim, n->dim)->data,
-               pith_value(p, n), sizeof(pith_real) * pith_size(n));
+        pith_real *values = malloc(sizeof *values * pith_size(n));
+        pith_value(p, n, values); /* which tells where there is no memory */
+        pith_tensor_write(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, n->ndim, n->dim), values);
+        free(values);
     }
     pith_store_save(s, path, PITH_WEIGHT);
     pith_store_free(s);
@@ -212,11 +216,15 @@ int command_run(int argc, char **argv)
         pith_raise("%s: pixel_values has %d rows, input_ids %d", argv[2], q.pixels->dim[0],
                    q.ids->dim[0]);
     check_pixels(&m.config, q.pixels, argv[2], argv[1]);
-    check_ids(&m.config, q.ids, argv[2], argv[1]);
-    pith_host_batch rows = pack_rows(q.pixels, q.ids);
+    q.pixel_values = tensor_values(q.pixels);
+    q.id_values = tensor_values(q.ids);
+    check_ids(&m.config, q.ids, q.id_values, argv[2], argv[1]);
+    pith_host_batch rows = pack_rows(q.ids, q.id_values, q.pixels->dim[2], q.pixel_values);
     run(&m, &q, &rows, argv[3]);
     close_model(&m);
     pith_store_free(in);
     free(rows.ids);
+    free(q.id_values);
+    free(q.pixel_values);
     return 0;
 }

@@ -12,9 +12,9 @@ static uint64_t model_hash(pith_store *s)
     uint64_t h = 0xcbf29ce484222325u;
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        const size_t words = pith_tensor_size(t) * pith_width(t->dtype) / 4;
-        const uint32_t *x = t->data;
-        for (size_t i = 0; i < words; i++) h = (h ^ x[i]) * 0x100000001b3u;
+        uint32_t *x = tensor_values(t);
+        for (size_t i = 0; i < pith_tensor_bytes(t) / 4; i++) h = (h ^ x[i]) * 0x100000001b3u;
+        free(x);
     }
     return h;
 }

@@ -57,7 +57,7 @@ static model current(const task *t)
         if (!from) from = pith_store_find(t->m->store, list[k].name); /* frozen */
         pith_tensor *to = pith_store_add(m.store, list[k].name, PITH_WEIGHT, PITH_F32, from->ndim,
                                          from->dim);
-        memcpy(to->data, from->data, sizeof(pith_real) * pith_tensor_size(from));
+        pith_tensor_copy(to, from);
     }
     free(list);
     return m;

@@ -15,6 +15,7 @@ typedef struct {
     pith_plan *plan;
     pith_node *pixels, *rows;
     int batch, width;
+    pith_real *values; /* of the rows, (batch, width) */
 } image_encoder;
 image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch);
 /* the first n of the batch */
