@@ -66,8 +66,10 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
         return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
     pith_tensor *t = pith_store_find(g->store, full);
     if (!t) {
-        t = pith_store_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim);
-        if (!t) return pith_fail(n, "%s", pith_error()), pith_poison(n);
+        char why[512];
+        t = pith_store_try_add(g->store, full, param ? PITH_WEIGHT : PITH_STATE, dtype, ndim, dim,
+                               why);
+        if (!t) return pith_fail(n, "%s", why), pith_poison(n);
         if (dtype == PITH_F32) draw(t, g->seed, init, a);
         else if (dtype == PITH_U8) memset(t->data, (int)a, pith_tensor_size(t));
         else
@@ -187,6 +189,8 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
 {
     node *n = leaf(at, g, &pith_op_const, NULL, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
+    if (pith_bytes(n) > pith_memory_size())
+        return pith_fail(n, "no memory for %zu bytes", pith_bytes(n)), pith_poison(n);
     void *copy = pith_alloc(g, pith_bytes(n));
     if (data) memcpy(copy, data, pith_bytes(n));
     n->attr = copy;

@@ -73,6 +73,7 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
     if (!t) t = pith_store_add(s, e->name, kind, types[type].dtype, e->ndim, dim);
     if (!t) return false;
     t->loaded = true;
+    t->version++;
     const bool direct = type == I32 || type == U8 || (type == F32 && sizeof(pith_real) == 4) ||
                         (type == F64 && sizeof(pith_real) == 8);
     if (direct) memcpy(t->data, e->data, e->bytes);
@@ -99,6 +100,7 @@ bool pith_store_load(pith_store *s, const char *path)
         good = read_tensor(path, e, s, is_state(states, e->name) ? PITH_STATE : PITH_WEIGHT);
     }
     pith_file_close(f);
+    if (good) pith_store_mend(s);
     return good;
 }
 
@@ -163,6 +165,7 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
 
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds)
 {
+    if (!pith_store_is_whole(s)) return false;
     size_t size = 0;
     char *header = make_header(s, kinds, &size);
     if (!header) return pith_raise("no memory to write %s", path);
