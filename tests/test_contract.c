@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include "tests.h"
+#include "train/train.h"
 
 /* ---- an op that prepares: it multiplies by the length of its input ---- */
 
@@ -136,12 +137,16 @@ static void torn_store(void **state)
     said(midway);
     assert_false(pith_store_save(w->s, file, PITH_ANY));
     said(midway);
+    assert_false(pith_checkpoint_save(place, 1, 1, w->s, "{}"));
+    said(midway);
+    assert_false(pith_checkpoint_exists(place));
     assert_false(pith_store_load(w->s, path_of("none.safetensors"))); /* mends nothing */
     assert_false(pith_run(p));
     said(midway);
     assert_true(pith_store_load(w->s, file));
     near((double)*(const real *)pith_store_find(w->s, "s")->data, 1);
     assert_true(pith_run(p) && pith_store_save(w->s, file, PITH_ANY));
+    assert_true(pith_checkpoint_save(place, 1, 1, w->s, "{}"));
     pith_plan_free(p);
     free(file);
 }
