@@ -104,6 +104,10 @@ struct pith_store {
     uint64_t runs;       /* how many there were: tells whose values lie there now */
     bool torn;           /* a run ended midway after it had written something */
 };
+/* pith_store_add, but that an error is written to `why` for the caller to tell with its place. */
+pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
+                                int ndim, const int *dim, char why[512]);
+size_t pith_memory_size(void); /* bytes of this machine's memory */
 bool pith_store_is_frozen(const pith_store *s, const char *name);
 bool pith_store_reserve(pith_store *s, size_t bytes); /* makes the arena at least so large */
 bool pith_torn(const pith_plan *p);                   /* and says so */

@@ -83,10 +83,11 @@ static pith_tensor *find_tensor(node *n, const pith_home *home, const char *name
                          : NULL;
     if (!t) t = pith_store_find(home->store, name);
     *made = !t && !home->averages;
-    if (*made) t = pith_store_add(home->store, name, kind, n->dtype, n->ndim, n->dim);
+    char why[512] = "";
+    if (*made) t = pith_store_try_add(home->store, name, kind, n->dtype, n->ndim, n->dim, why);
     if (!t && home->averages)
         pith_fail(n, "the store has neither an average nor a weight called %s", name);
-    else if (!t) pith_fail(n, "%s", pith_error());
+    else if (!t) pith_fail(n, "%s", why);
     return t;
 }
 
@@ -257,6 +258,8 @@ node *pith_const_dims(const char *at, pith_graph *g, pith_dtype dtype, const voi
 {
     node *n = leaf(at, g, &pith_op_const, NULL, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
+    if (pith_bytes(n) > pith_memory_size())
+        return pith_fail(n, "no memory for %zu bytes", pith_bytes(n)), pith_poison(n);
     void *copy = pith_alloc(g, pith_bytes(n));
     if (g->error) return pith_poison(n);
     if (data) memcpy(copy, data, pith_bytes(n));

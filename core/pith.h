@@ -348,7 +348,7 @@ pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pit
 /* fnmatch; of graphs made later; false if none fits */
 bool pith_store_freeze(pith_store *s, const char *pattern);
 /* safetensors. f16, bf16 and f64 become f32, i64 becomes i32 (an error out of range). States carry
- * "state" metadata. */
+ * "state" metadata. A store whose run ended midway is not saved; loading it again mends it. */
 bool pith_store_load(pith_store *s, const char *path);
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds);
 

@@ -99,10 +99,11 @@ pith_node *pith_scatter_add_(const char *at, pith_node *rows, pith_node *ids, in
 
 /* ---- reductions ------------------------------------------------------------------------------ */
 
-/* over the axes given, which go away; PITH_ALL */
+/* Over the axes given, which go away: of (2, 3, 4), axes 0 and -1 leave (3). PITH_ALL: every axis,
+ * leaving a scalar. */
 #define pith_sum(a, ...) pith_sum_(PITH_HERE, a, __VA_ARGS__, PITH_END)
 #define pith_mean(a, ...) pith_mean_(PITH_HERE, a, __VA_ARGS__, PITH_END)
-/* gradient to the first largest entry */
+/* NaN where a NaN is among them. The gradient goes to the first of equal entries. */
 #define pith_max(a, ...) pith_max_(PITH_HERE, a, __VA_ARGS__, PITH_END)
 /* sum of a b over everything: a scalar */
 #define pith_dot(a, b) pith_dot_(PITH_HERE, a, b)
@@ -125,12 +126,15 @@ pith_node *pith_matmul_nt_(const char *at, pith_node *a, pith_node *b);
 pith_node *pith_matmul_tn_(const char *at, pith_node *a, pith_node *b);
 pith_node *pith_linear_(const char *at, pith_node *x, pith_node *w, pith_node *b);
 
-#define pith_softmax(a) pith_softmax_(PITH_HERE, a)                 /* over the last axis */
-/* over the last axis, which goes away */
+/* Over the last axis; a's shape. */
+#define pith_softmax(a) pith_softmax_(PITH_HERE, a)
+/* log(sum(exp(a))) over the last axis, which goes away: (..., n) -> (...). Does not overflow. */
 #define pith_log_sum_exp(a) pith_log_sum_exp_(PITH_HERE, a)
-/* epsilon 1e-5; 1: mean, 2: 1/std */
+/* x (..., n), gain (n), bias (n): rows of mean 0 and variance 1 (with 1e-5 added under the root),
+ * times gain, plus bias; x's shape. Results 1 and 2: mean and 1/std of each row, (...). */
 #define pith_layer_norm(x, gain, bias) pith_layer_norm_(PITH_HERE, x, gain, bias)
-/* rows of unit length, over the last axis */
+/* Each row, along the last axis, divided by its length; a's shape. A row of zeros stays zeros, and
+ * its gradient is zeros. */
 #define pith_normalize(a) pith_normalize_(PITH_HERE, a)
 pith_node *pith_softmax_(const char *at, pith_node *a);
 pith_node *pith_log_sum_exp_(const char *at, pith_node *a);
@@ -151,8 +155,9 @@ pith_node *pith_pooled_attention_(const char *at, pith_node *q, pith_node *kv, p
 #define pith_segments(offsets, n) pith_segments_(PITH_HERE, offsets, n)
 pith_node *pith_segments_(const char *at, pith_node *offsets, int n);
 
-/* Cross-entropies a row, (B): logits (B, C) against labels i32 (B), or against the softmax of
- * target logits (B, C). */
+/* Cross-entropies a row, (B), not yet their mean: logits (B, C) against labels i32 (B), where
+ * a label outside [0, C) gives 0, or against the softmax of target logits (B, C). Result 1:
+ * log-sum-exp of the logits, (B); of soft, result 2: that of the targets. */
 #define pith_cross_entropy(logits, labels) pith_cross_entropy_(PITH_HERE, logits, labels)
 #define pith_soft_cross_entropy(logits, targets) \
     pith_soft_cross_entropy_(PITH_HERE, logits, targets)

@@ -1,14 +1,29 @@
 /* store.c: named weights and state, which outlive graphs, and the arena that the plans of one store
  * share. */
 #include <fnmatch.h>
+#include <sys/sysinfo.h>
 #include "inside.h"
+
+size_t pith_memory_size(void)
+{
+    struct sysinfo machine;
+    if (sysinfo(&machine)) return SIZE_MAX;
+    return ((size_t)machine.totalram + (size_t)machine.totalswap) * machine.mem_unit;
+}
+
+/* The system promises more memory than it has and ends the program when it is written to, so what
+ * is beyond the machine's is refused here. */
+static void *zeros(size_t bytes)
+{
+    const size_t size = (bytes ? bytes : 1) + 63;
+    void *p = bytes <= pith_memory_size() ? aligned_alloc(64, size / 64 * 64) : NULL;
+    return p ? memset(p, 0, bytes) : NULL;
+}
 
 void *pith_aligned(size_t bytes)
 {
-    const size_t size = (bytes ? bytes : 1) + 63;
-    void *p = bytes < SIZE_MAX / 2 ? aligned_alloc(64, size / 64 * 64) : NULL;
-    if (!p) return pith_raise("no memory: %zu bytes were asked for", bytes), NULL;
-    return memset(p, 0, bytes);
+    void *p = zeros(bytes);
+    return p ? p : (pith_raise("no memory: %zu bytes were asked for", bytes), NULL);
 }
 
 pith_store *pith_store_of(const pith_graph *g) { return g->home.store; }
@@ -157,39 +172,63 @@ static bool grow(pith_store *s)
     s->tensors = realloc(s->tensors, sizeof *s->tensors * (size_t)s->capacity);
     free(s->table);
     s->table = calloc((size_t)s->table_size, sizeof *s->table);
-    if (!s->tensors || !s->table) return pith_raise("no memory for a store");
+    if (!s->tensors || !s->table) return false;
     for (int k = 0; k < s->n; k++) *slot(s, s->tensors[k]->name) = k + 1;
     return true;
+}
+
+static void *refuse(char why[512], const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(why, 512, format, list);
+    va_end(list);
+    return NULL;
+}
+
+pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
+                                int ndim, const int *dim, char why[512])
+{
+    if (pith_store_find(s, name)) return refuse(why, "%s is in the store already", name);
+    if (!pith_dtype_find(dtype))
+        return refuse(why, "%s has dtype %d, expected a value of pith_dtype", name, (int)dtype);
+    if (ndim < 0 || ndim > PITH_MAX_DIMS)
+        return refuse(why, "%s has %d axes, at most %d are allowed", name, ndim, PITH_MAX_DIMS);
+    size_t bytes = pith_width(dtype);
+    bool fits = true;
+    for (int k = 0; k < ndim; k++) {
+        if (dim[k] < 1)
+            return refuse(why, "%s: axis %d has size %d, every size is at least 1", name, k,
+                          dim[k]);
+        fits = fits && !__builtin_mul_overflow(bytes, (size_t)dim[k], &bytes);
+    }
+    pith_stored *stored = fits && grow(s) ? calloc(1, sizeof *stored) : NULL;
+    char *copy = stored ? malloc(strlen(name) + 1) : NULL;
+    void *data = copy ? zeros(bytes) : NULL;
+    if (!data) {
+        free(copy);
+        free(stored);
+        if (!fits)
+            return refuse(why, "no memory for %s: it has more bytes than can be counted", name);
+        return refuse(why, "no memory for %s, which has %zu bytes", name, bytes);
+    }
+    strcpy(copy, name);
+    stored->store = s;
+    stored->data = data;
+    pith_tensor *t = &stored->tensor;
+    *t = (pith_tensor){ .name = copy, .kind = kind, .dtype = dtype, .ndim = ndim };
+    for (int k = 0; k < ndim; k++) t->dim[k] = dim[k];
+    s->tensors[s->n] = t;
+    *slot(s, copy) = ++s->n;
+    return t;
 }
 
 pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
                             int ndim, const int *dim)
 {
-    if (pith_store_find(s, name)) return pith_raise("%s is in the store already", name), NULL;
-    if (!pith_dtype_find(dtype))
-        return pith_raise("%s has dtype %d, expected a value of pith_dtype", name, (int)dtype),
-               NULL;
-    if (ndim < 0 || ndim > PITH_MAX_DIMS)
-        return pith_raise("%s has %d axes, at most %d are allowed", name, ndim, PITH_MAX_DIMS),
-               NULL;
-    for (int k = 0; k < ndim; k++)
-        if (dim[k] < 1)
-            return pith_raise("%s: axis %d has size %d, every size is at least 1", name, k, dim[k]),
-                   NULL;
-    if (!grow(s)) return NULL;
-    pith_stored *stored = calloc(1, sizeof *stored);
-    pith_tensor *t = stored ? &stored->tensor : NULL;
-    char *copy = t ? malloc(strlen(name) + 1) : NULL;
-    if (!copy) return free(stored), pith_raise("no memory for %s", name), NULL;
-    strcpy(copy, name);
-    stored->store = s;
-    *t = (pith_tensor){ .name = copy, .kind = kind, .dtype = dtype, .ndim = ndim };
-    for (int k = 0; k < ndim; k++) t->dim[k] = dim[k];
-    stored->data = pith_aligned(pith_tensor_bytes(t));
-    if (!stored->data) return free(copy), free(stored), NULL;
-    s->tensors[s->n] = t;
-    *slot(s, copy) = ++s->n;
-    return t;
+    char why[512];
+    pith_tensor *t = pith_store_try_add(s, name, kind, dtype, ndim, dim, why);
+    return t ? t : (pith_raise("%s", why), NULL);
 }
 
 bool pith_store_freeze(pith_store *s, const char *pattern)

@@ -56,39 +56,81 @@ static void merge_row(int width, const real *o, real sum, real own, bool first, 
         for (int c = 0; c < width; c++) y[c] = y[c] * keep + o[c] * take;
 }
 
-static void attend(const attention *x, pair p, const real *q, const real *kv, real *y, real *lse,
-                   real *scratch)
+/* Inputs and results; inside `attend`, from the pair's head on. */
+typedef struct {
+    const real *q, *kv;
+    real *y, *lse;
+} tensors;
+
+/* A block of keys, scaled and transposed, and its values in rows of whole vectors. */
+typedef struct {
+    int first, count;
+    bool opens; /* the first block of its segment */
+    const real *keys, *values;
+    size_t row_values;
+} key_block;
+
+/* `rows` queries from `query` on against a block of keys: scores, their softmax, the values weighed
+ * by it, and that merged into the result. */
+static void attend_block(const attention *x, const tensors *t, const key_block *b, int query,
+                         int rows, real *scores, real *out)
 {
-    real *keys = scratch, *values = keys + x->padded * STRIDE, *s = values + x->padded * KEYS,
-         *o = s + QUERIES * STRIDE;
-    const size_t in_row = (size_t)p.head * (size_t)x->width;
+    const int most = seen(x, query + rows - 1, b->first, b->count); /* the last row sees most */
+    const int columns = round_up(most, VECTOR);
+    if (most == 0) return;
+    real sum[QUERIES], max[QUERIES];
+    const tile products = { .a = t->q + (size_t)query * x->row_q,
+                            .row_a = x->row_q,
+                            .column_a = 1,
+                            .b = b->keys,
+                            .row_b = STRIDE,
+                            .c = scores,
+                            .row_c = STRIDE,
+                            .k = x->width };
+    tile_product(rows, columns, &products);
+    for (int r = 0; r < rows; r++)
+        sum[r] = exp_row(scores + r * STRIDE, seen(x, query + r, b->first, b->count), columns,
+                         &max[r]);
+    const tile weighted = { .a = scores,
+                            .row_a = STRIDE,
+                            .column_a = 1,
+                            .b = b->values,
+                            .row_b = b->row_values,
+                            .c = out,
+                            .row_c = (size_t)x->padded,
+                            .k = most };
+    tile_product(rows, x->padded, &weighted);
+    for (int r = 0; r < rows; r++) {
+        if (seen(x, query + r, b->first, b->count) == 0) continue;
+        const size_t row = (size_t)(query + r);
+        merge_row(x->width, out + r * x->padded, sum[r], max[r] + real_log(sum[r]), b->opens,
+                  t->y + row * x->row_out, t->lse + row * (size_t)x->heads);
+    }
+}
+
+/* One pair: blocks of keys outside, so that each is transposed once; blocks of queries inside. */
+static void attend(const attention *x, pair p, tensors t, real *scratch)
+{
+    if (p.key == p.key_end) return;
+    const size_t head = (size_t)p.head * (size_t)x->width;
+    t.q += head;
+    t.kv += head;
+    t.y += head;
+    t.lse += p.head;
+    real *keys = take(&scratch, x->padded, STRIDE), *values = take(&scratch, x->padded, KEYS);
+    real *scores = take(&scratch, QUERIES, STRIDE), *out = take(&scratch, QUERIES, x->padded);
     const real scale = 1 / real_sqrt((real)x->width);
-    const int step = p.key < p.key_end ? key_step(&p) : 1,
-              queries = x->causal ? CAUSAL_QUERIES : QUERIES;
+    const int step = key_step(&p), queries = x->causal ? CAUSAL_QUERIES : QUERIES;
     for (int key = p.key; key < p.key_end; key += step) {
         const int count = p.key_end - key < step ? p.key_end - key : step;
-        const real *from = kv + (size_t)key * x->row_kv + in_row;
-        size_t row_v = x->row_kv;
+        const real *from = t.kv + (size_t)key * x->row_kv;
+        key_block b = { key, count, key == p.key, keys, NULL, x->row_kv };
         transpose_rows(from + x->key, x->row_kv, count, round_up(count, VECTOR), x->width, scale,
                        keys);
-        const real *v = whole_vectors(x, from + x->value, &row_v, count, values);
-        for (int i = p.query; i < p.query_end; i += queries) {
-            const int rows = p.query_end - i < queries ? p.query_end - i : queries;
-            const int some = seen(x, i + rows - 1, key, count), columns = round_up(some, VECTOR);
-            if (!some) continue;
-            real sum[QUERIES], own[QUERIES];
-            tile_product(rows, columns,
-                         &(tile){ q + (size_t)i * x->row_q + in_row, x->row_q, 1, keys, STRIDE, s,
-                                  STRIDE, x->width, false });
-            for (int r = 0; r < rows; r++)
-                sum[r] = exp_row(s + r * STRIDE, seen(x, i + r, key, count), columns, &own[r]);
-            tile_product(rows, x->padded,
-                         &(tile){ s, STRIDE, 1, v, row_v, o, (size_t)x->padded, some, false });
-            for (int r = 0; r < rows; r++)
-                if (seen(x, i + r, key, count))
-                    merge_row(x->width, o + r * x->padded, sum[r], own[r] + real_log(sum[r]),
-                              key == p.key, y + (size_t)(i + r) * x->row_out + in_row,
-                              lse + (size_t)(i + r) * (size_t)x->heads + p.head);
+        b.values = whole_vectors(x, from + x->value, &b.row_values, count, values);
+        for (int query = p.query; query < p.query_end; query += queries) {
+            const int rows = p.query_end - query < queries ? p.query_end - query : queries;
+            attend_block(x, &t, &b, query, rows, scores, out);
         }
     }
 }
@@ -114,11 +156,11 @@ static bool attention_cpu(const pith_call *call)
         }
     const int64_t pairs = (int64_t)x.segments * x.heads;
     const size_t size = chunk_size(&x);
+    const tensors t = { call->in[0], call->in[n->n_in - 2], y, lse };
 #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (int c = 0; c < CHUNKS; c++)
         for (int64_t i = pairs * c / CHUNKS; i < pairs * (c + 1) / CHUNKS; i++)
-            attend(&x, pair_of(&x, bound, (int)i), call->in[0], call->in[n->n_in - 2], y, lse,
-                   room + (size_t)c * size);
+            attend(&x, pair_of(&x, bound, i), t, room + (size_t)c * size);
     return true;
 }
 
@@ -169,6 +211,12 @@ static bool offsets_shape(node *n, int input)
 static bool results_shape(node *n, int queries, int heads, int width)
 {
     const int dim[] = { queries, heads, width };
+    if (width > MOST_WIDTH)
+        return pith_fail(n, "heads have width %d, at most %d is allowed", width, MOST_WIDTH);
+    for (int k = 0; k < n->n_in - 1; k++) /* queries, keys */
+        if (n->in[k]->dim[0] > MOST_ROWS)
+            return pith_fail(n, "input %d has %d rows, at most %d are allowed", k, n->in[k]->dim[0],
+                             MOST_ROWS);
     return pith_shape(n, PITH_F32, 3, dim) && pith_more_result(n, 1, PITH_F32, 2, dim);
 }
 

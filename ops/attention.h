@@ -14,8 +14,12 @@ enum {
     CAUSAL_QUERIES = 24,
     /* of rows of keys: not a power of two, so that rows do not share cache sets */
     STRIDE = KEYS + 16,
-    CHUNKS = 16
-}; /* of the (segment, head) pairs, each with scratch of its own */
+    /* of the (segment, head) pairs, each with scratch of its own */
+    CHUNKS = 16,
+    /* With at most so many, products of these sizes are ints. */
+    MOST_ROWS = 1 << 30,
+    MOST_WIDTH = 1 << 20
+};
 
 extern const pith_op pith_op_attention, pith_op_attention_grad, pith_op_pooled_attention,
     pith_op_pooled_attention_grad;
@@ -50,11 +54,20 @@ typedef struct {
     int head, query, query_end, key, key_end;
 } pair;
 
-static inline pair pair_of(const attention *x, const int *bound, int index)
+static inline pair pair_of(const attention *x, const int *bound, int64_t index)
 {
-    const int s = index / x->heads, first = bound[s], end = bound[s + 1];
-    return x->pooled ? (pair){ index % x->heads, s, s + (end > first), first, end }
-                     : (pair){ index % x->heads, first, end, first, end };
+    const int head = (int)(index % x->heads), s = (int)(index / x->heads);
+    const int first = bound[s], end = bound[s + 1];
+    if (!x->pooled) return (pair){ head, first, end, first, end };
+    return (pair){ head, s, s + (end > first), first, end }; /* no query without a key */
+}
+
+/* The next rows of a scratch. */
+static inline real *take(real **scratch, int rows, int columns)
+{
+    real *taken = *scratch;
+    *scratch += (size_t)rows * (size_t)columns;
+    return taken;
 }
 
 /* Equal blocks of at most KEYS keys, of whole vectors. */
@@ -100,8 +113,8 @@ static inline const real *whole_vectors(const attention *x, const real *from, si
 /* How many of `count` keys from `key` on the query sees. */
 static inline int seen(const attention *x, int query, int key, int count)
 {
-    return !x->causal || query - key + 1 >= count ? count
-           : query - key + 1 > 0                  ? query - key + 1
-                                                  : 0;
+    const int up_to_itself = query - key + 1;
+    if (!x->causal || up_to_itself >= count) return count;
+    return up_to_itself > 0 ? up_to_itself : 0;
 }
 #endif

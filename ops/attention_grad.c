@@ -4,15 +4,39 @@
 #include "attention.h"
 #include "functions.h"
 
-/* Inputs: those of attention, then its two results, then the cotangent of the first. */
+/* Inputs: those of attention, then its two results, then the cotangent of the first. Inside
+ * `attend_back`, from the pair's head on. */
 typedef struct {
     const real *q, *kv, *y, *lse, *dy;
     real *dq, *dkv;
 } tensors;
 
+/* Scratch of a chunk. Where rows are whole vectors already, k, q and dy stay unused. */
+typedef struct {
+    real *keys, *values;        /* a block of keys and its values, transposed */
+    real *dk, *dv, *k;          /* their gradients, and its rows padded */
+    real *p, *ds, *q, *dy, *dq; /* of a block of queries */
+} workspace;
+
 static size_t chunk_size(const attention *x)
 {
     return (size_t)(x->padded * (2 * STRIDE + 3 * KEYS) + QUERIES * (2 * STRIDE + 3 * x->padded));
+}
+
+static workspace workspace_of(const attention *x, real *scratch)
+{
+    workspace r;
+    r.keys = take(&scratch, x->padded, STRIDE);
+    r.values = take(&scratch, x->padded, STRIDE);
+    r.dk = take(&scratch, x->padded, KEYS);
+    r.dv = take(&scratch, x->padded, KEYS);
+    r.k = take(&scratch, x->padded, KEYS);
+    r.p = take(&scratch, QUERIES, STRIDE);
+    r.ds = take(&scratch, QUERIES, STRIDE);
+    r.q = take(&scratch, QUERIES, x->padded);
+    r.dy = take(&scratch, QUERIES, x->padded);
+    r.dq = take(&scratch, QUERIES, x->padded);
+    return r;
 }
 
 static size_t attention_grad_scratch(const node *n)
@@ -55,55 +79,87 @@ static void add_rows(int rows, int width, const real *from, size_t row, real *to
             to[(size_t)i * to_row + (size_t)c] += from[(size_t)i * row + (size_t)c];
 }
 
-static void attend_back(const attention *x, pair p, const tensors *t, real *scratch)
+/* A block of keys whose transposes lie in the room, and its rows in whole vectors. */
+typedef struct {
+    int first, count;
+    bool opens; /* the first block of its segment */
+    const real *k;
+    size_t row_k;
+} key_block;
+
+/* Probabilities p and gradients ds of the scores of `rows` queries from `query` on, (rows,
+ * columns). q and dy are the queries and the cotangents of their results. */
+static void score_gradients(const attention *x, const tensors *t, const key_block *b,
+                            const workspace *room, int query, int rows, int columns, const real *q,
+                            size_t row_q, const real *dy, size_t row_dy)
 {
-    const int padded = x->padded, width = x->width, step = p.key < p.key_end ? key_step(&p) : 1;
-    const int queries = x->causal ? CAUSAL_QUERIES : QUERIES;
-    const size_t wide = (size_t)padded, in_row = (size_t)p.head * (size_t)width;
-    const real scale = 1 / real_sqrt((real)width);
-    real *keys = scratch, *values = keys + padded * STRIDE, *dk = values + padded * STRIDE,
-         *dv = dk + padded * KEYS;
-    real *k_room = dv + padded * KEYS, *s = k_room + padded * KEYS, *ds = s + QUERIES * STRIDE;
-    real *q_room = ds + QUERIES * STRIDE, *dy_room = q_room + QUERIES * padded,
-         *dq = dy_room + QUERIES * padded;
+    const real scale = 1 / real_sqrt((real)x->width);
+    const tile scores = { q, row_q, 1, room->keys, STRIDE, room->p, STRIDE, x->width, false };
+    const tile dp = { dy, row_dy, 1, room->values, STRIDE, room->ds, STRIDE, x->width, false };
+    tile_product(rows, columns, &scores);
+    tile_product(rows, columns, &dp);
+    for (int r = 0; r < rows; r++) {
+        const size_t row = (size_t)(query + r);
+        const real *y = t->y + row * x->row_out, *dy_row = t->dy + row * x->row_out;
+        gradient_row(room->p + r * STRIDE, room->ds + r * STRIDE,
+                     seen(x, query + r, b->first, b->count), columns,
+                     t->lse[row * (size_t)x->heads], dot(y, dy_row, x->width), scale);
+    }
+}
+
+/* What `rows` queries from `query` on give a block of keys and its values, and get from it. */
+static void attend_block_back(const attention *x, const tensors *t, const key_block *b,
+                              const workspace *room, int query, int rows)
+{
+    const int most = seen(x, query + rows - 1, b->first, b->count); /* the last row sees most */
+    if (most == 0) return;
+    const size_t wide = (size_t)x->padded, first = (size_t)query;
+    size_t row_q = x->row_q, row_dy = x->row_out;
+    const real *q = whole_vectors(x, t->q + first * x->row_q, &row_q, rows, room->q);
+    const real *dy = whole_vectors(x, t->dy + first * x->row_out, &row_dy, rows, room->dy);
+    score_gradients(x, t, b, room, query, rows, round_up(most, VECTOR), q, row_q, dy, row_dy);
+    const tile dv = { room->p, 1, STRIDE, dy, row_dy, room->dv, wide, rows, true };
+    const tile dk = { room->ds, 1, STRIDE, q, row_q, room->dk, wide, rows, true };
+    const tile dq = { room->ds, STRIDE, 1, b->k, b->row_k, room->dq, wide, most, false };
+    tile_product(most, x->padded, &dv);
+    tile_product(most, x->padded, &dk);
+    tile_product(rows, x->padded, &dq);
+    real *to = t->dq + first * x->row_q;
+    if (b->opens) copy_rows(rows, x->width, room->dq, wide, to, x->row_q);
+    else add_rows(rows, x->width, room->dq, wide, to, x->row_q);
+}
+
+static void attend_back(const attention *x, pair p, tensors t, real *scratch)
+{
+    if (p.key == p.key_end) return;
+    const workspace room = workspace_of(x, scratch);
+    const size_t wide = (size_t)x->padded, head = (size_t)p.head * (size_t)x->width;
+    t.q += head;
+    t.kv += head;
+    t.y += head;
+    t.lse += p.head;
+    t.dy += head;
+    t.dq += head;
+    t.dkv += head;
+    const real scale = 1 / real_sqrt((real)x->width);
+    const int step = key_step(&p), queries = x->causal ? CAUSAL_QUERIES : QUERIES;
     for (int key = p.key; key < p.key_end; key += step) {
-        const int count = p.key_end - key < step ? p.key_end - key : step,
-                  all = round_up(count, VECTOR);
-        const real *from = t->kv + (size_t)key * x->row_kv + in_row;
-        size_t row_k = x->row_kv;
-        transpose_rows(from + x->key, x->row_kv, count, all, width, scale, keys);
-        transpose_rows(from + x->value, x->row_kv, count, all, width, 1, values);
-        const real *k = whole_vectors(x, from + x->key, &row_k, count, k_room);
-        memset(dk, 0, (size_t)count * wide * sizeof *dk);
-        memset(dv, 0, (size_t)count * wide * sizeof *dv);
-        for (int i = p.query; i < p.query_end; i += queries) {
-            const int rows = p.query_end - i < queries ? p.query_end - i : queries;
-            const int some = seen(x, i + rows - 1, key, count), columns = round_up(some, VECTOR);
-            if (!some) continue;
-            const size_t at = (size_t)i * x->row_out + in_row;
-            size_t row_q = x->row_q, row_dy = x->row_out;
-            const real *q = whole_vectors(x, t->q + (size_t)i * x->row_q + in_row, &row_q, rows,
-                                          q_room);
-            const real *dy = whole_vectors(x, t->dy + at, &row_dy, rows, dy_room);
-            tile_product(rows, columns,
-                         &(tile){ q, row_q, 1, keys, STRIDE, s, STRIDE, width, false });
-            tile_product(rows, columns,
-                         &(tile){ dy, row_dy, 1, values, STRIDE, ds, STRIDE, width, false });
-            for (int r = 0; r < rows; r++)
-                gradient_row(s + r * STRIDE, ds + r * STRIDE, seen(x, i + r, key, count), columns,
-                             t->lse[(size_t)(i + r) * (size_t)x->heads + (size_t)p.head],
-                             dot(t->y + at + (size_t)r * x->row_out,
-                                 t->dy + at + (size_t)r * x->row_out, width),
-                             scale);
-            tile_product(some, padded, &(tile){ s, 1, STRIDE, dy, row_dy, dv, wide, rows, true });
-            tile_product(some, padded, &(tile){ ds, 1, STRIDE, q, row_q, dk, wide, rows, true });
-            tile_product(rows, padded, &(tile){ ds, STRIDE, 1, k, row_k, dq, wide, some, false });
-            (key == p.key ? copy_rows : add_rows)(rows, width, dq, wide,
-                                                  t->dq + (size_t)i * x->row_q + in_row, x->row_q);
+        const int count = p.key_end - key < step ? p.key_end - key : step;
+        const int columns = round_up(count, VECTOR);
+        const real *from = t.kv + (size_t)key * x->row_kv;
+        key_block b = { key, count, key == p.key, NULL, x->row_kv };
+        transpose_rows(from + x->key, x->row_kv, count, columns, x->width, scale, room.keys);
+        transpose_rows(from + x->value, x->row_kv, count, columns, x->width, 1, room.values);
+        b.k = whole_vectors(x, from + x->key, &b.row_k, count, room.k);
+        memset(room.dk, 0, (size_t)count * wide * sizeof(real));
+        memset(room.dv, 0, (size_t)count * wide * sizeof(real));
+        for (int query = p.query; query < p.query_end; query += queries) {
+            const int rows = p.query_end - query < queries ? p.query_end - query : queries;
+            attend_block_back(x, &t, &b, &room, query, rows);
         }
-        real *to = t->dkv + (size_t)key * x->row_kv + in_row;
-        copy_rows(count, width, dk, wide, to + x->key, x->row_kv);
-        copy_rows(count, width, dv, wide, to + x->value, x->row_kv);
+        real *to = t.dkv + (size_t)key * x->row_kv;
+        copy_rows(count, x->width, room.dk, wide, to + x->key, x->row_kv);
+        copy_rows(count, x->width, room.dv, wide, to + x->value, x->row_kv);
     }
 }
 
@@ -114,7 +170,7 @@ static bool attention_grad_cpu(const pith_call *call)
     /* of packed (N, 3, ...) the queries' gradient lies in the same tensor */
     const int kv = x.pooled;
     int *bound = call->scratch;
-    real *room = (real *)((char *)call->scratch + bounds_bytes(&x));
+    real *chunks = (real *)((char *)call->scratch + bounds_bytes(&x));
     const tensors t = { call->in[0],      call->in[kv], call->in[kv + 2], call->in[kv + 3],
                         call->in[kv + 4], call->out[0], call->out[kv] };
     pith_attention_bounds(&x, call->in[kv + 1], bound);
@@ -128,7 +184,7 @@ static bool attention_grad_cpu(const pith_call *call)
 #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
     for (int c = 0; c < CHUNKS; c++)
         for (int64_t i = pairs * c / CHUNKS; i < pairs * (c + 1) / CHUNKS; i++)
-            attend_back(&x, pair_of(&x, bound, (int)i), &t, room + (size_t)c * size);
+            attend_back(&x, pair_of(&x, bound, i), t, chunks + (size_t)c * size);
     return true;
 }
 

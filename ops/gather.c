@@ -47,6 +47,9 @@ static bool gather_cpu(const pith_call *call)
     return true;
 }
 
+/* The rows named, whatever the size of the table. */
+static size_t gather_moved(const node *n) { return 2 * pith_bytes(n) + pith_bytes(n->in[1]); }
+
 static node *gather_example(pith_graph *g, int i)
 {
     if (i == 0) return pith_gather(pith_sample(g, PITH_AWAY, 0, 4, 3), pith_sample_ids(g, 4, 2, 3));
@@ -55,8 +58,10 @@ static node *gather_example(pith_graph *g, int i)
     return NULL;
 }
 
-const pith_op pith_op_gather = { "gather", .shape = gather_shape, .grad = gather_grad,
-                                 .cpu = gather_cpu, .example = gather_example };
+const pith_op pith_op_gather = {
+    "gather",          .shape = gather_shape, .grad = gather_grad,
+    .cpu = gather_cpu, .moved = gather_moved, .example = gather_example
+};
 
 node *pith_gather_(const char *at, node *table, node *ids)
 {
@@ -114,6 +119,12 @@ static bool scatter_add_cpu(const pith_call *call)
     return true;
 }
 
+/* The result is zeroed; then a row is read, and its destination read and written. */
+static size_t scatter_add_moved(const node *n)
+{
+    return pith_bytes(n) + 3 * pith_bytes(n->in[0]) + pith_bytes(n->in[1]);
+}
+
 static node *scatter_add_example(pith_graph *g, int i)
 {
     if (i == 0)
@@ -129,6 +140,7 @@ const pith_op pith_op_scatter_add = { "scatter_add",
                                       .grad = scatter_add_grad,
                                       .attr_size = sizeof(rows_attr),
                                       .cpu = scatter_add_cpu,
+                                      .moved = scatter_add_moved,
                                       .example = scatter_add_example };
 
 node *pith_scatter_add_(const char *at, node *rows, node *ids, int count)

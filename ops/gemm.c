@@ -81,7 +81,7 @@ void pith_gemm(bool ta, bool tb, int m, int n, int k, const real *a, int lda, co
     const int larger = m > n ? m : n;
     int panels = larger < 32 || (double)m * n * k < SERIAL ? 1 : 2;
     while (panels > 1 && panels < 8 && larger / panels >= 1024) panels *= 2;
-    const int size = (larger + panels - 1) / panels,
+    const int size = larger / panels + (larger % panels != 0),
               step = panels > 1 ? (size + 15) / 16 * 16 : size;
 #pragma omp parallel for schedule(static) if (panels > 1)
     for (int p = 0; p < panels; p++) {

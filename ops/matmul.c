@@ -1,5 +1,6 @@
 /* ops/matmul.c: matrix products, alone or one a batch, with transpose flags; and linear, a product
  * with a bias that is added while the panel is in cache. */
+#include <limits.h>
 #include "core.h"
 
 extern const pith_op pith_op_matmul;
@@ -10,8 +11,8 @@ PITH_ATTRIBUTES(matmul_attr, int ta, tb;)
 /* One or many products op(a) (m, k) times op(b) (k, n); steps between products in elements. */
 typedef struct {
     bool ta, tb;
-    int batch, m, n, k, lda, ldb;
-    size_t step_a, step_b;
+    int m, n, k, lda, ldb;
+    size_t batch, step_a, step_b;
 } product;
 
 static product product_of(const node *y)
@@ -22,7 +23,7 @@ static product product_of(const node *y)
     const matmul_attr *attr = y->attr;
     product p = { .ta = attr->ta,
                   .tb = attr->tb,
-                  .batch = (int)(pith_size(a) / size_a),
+                  .batch = pith_size(a) / size_a,
                   .lda = da[1],
                   .ldb = db[1],
                   .step_a = size_a };
@@ -30,7 +31,9 @@ static product product_of(const node *y)
     p.k = da[!p.ta];
     p.n = db[!p.tb];
     if (b->ndim > 2) p.step_b = (size_t)db[0] * (size_t)db[1];
-    else if (!p.ta) p.m *= p.batch, p.batch = 1; /* b is shared by all rows */
+    else if (!p.ta) { /* b is shared by all rows: rows_fit */ p.m = (int)pith_rows(a);
+        p.batch = 1;
+    }
     return p;
 }
 
@@ -39,8 +42,9 @@ static product product_of(const node *y)
 static int parts_of(const product *p)
 {
     const int larger = p->m > p->n ? p->m : p->n;
-    if (p->batch > 1 || !p->ta || p->tb || p->k < 2048 || p->k < 2 * larger) return 1;
-    return p->k < 4096 ? 2 : p->k < 8192 ? 4 : 8;
+    if (p->batch > 1 || !p->ta || p->tb || p->k < 2048 || p->k / 2 < larger) return 1;
+    if (p->k < 4096) return 2;
+    return p->k < 8192 ? 4 : 8;
 }
 
 static void sum_of_parts(const product *p, int parts, const real *a, const real *b, real *c,
@@ -82,9 +86,9 @@ static bool matmul_cpu(const pith_call *call)
     else {
         const size_t step_c = (size_t)p.m * (size_t)p.n;
 #pragma omp parallel for schedule(static) if ((double)p.batch * p.m * p.n * p.k > PITH_SMALL)
-        for (int i = 0; i < p.batch; i++)
-            pith_gemm_block(p.ta, p.tb, p.m, p.n, p.k, a + (size_t)i * p.step_a, p.lda,
-                            b + (size_t)i * p.step_b, p.ldb, c + (size_t)i * step_c, p.n, false);
+        for (size_t i = 0; i < p.batch; i++)
+            pith_gemm_block(p.ta, p.tb, p.m, p.n, p.k, a + i * p.step_a, p.lda, b + i * p.step_b,
+                            p.ldb, c + i * step_c, p.n, false);
     }
     return true;
 }
@@ -92,10 +96,18 @@ static bool matmul_cpu(const pith_call *call)
 static double matmul_flops(const node *n)
 {
     const product p = product_of(n);
-    return 2. * p.batch * p.m * p.n * p.k;
+    return 2. * (double)p.batch * p.m * p.n * p.k;
 }
 
 /* ---- shape and gradient ---- */
+
+/* All rows of input 0 become one matrix, whose rows the libraries count in an int. */
+static bool rows_fit(node *y)
+{
+    const size_t rows = pith_rows(y->in[0]);
+    return rows <= INT_MAX ||
+           pith_fail(y, "input 0 has %zu rows in all, at most %d are allowed", rows, INT_MAX);
+}
 
 static bool matmul_shape(node *y)
 {
@@ -113,6 +125,7 @@ static bool matmul_shape(node *y)
     if (!same)
         return pith_fail(y, "the axes before the last two differ: expected equal ones, "
                             "or a right side of two axes");
+    if (b->ndim == 2 && !ta && !rows_fit(y)) return false;
     dim[last - 1] = a->dim[ta ? last : last - 1];
     dim[last] = b->dim[tb ? last_b - 1 : last_b];
     return pith_shape(y, PITH_F32, a->ndim, dim);
@@ -123,7 +136,7 @@ static node *matmul(const char *at, node *a, node *b, bool ta, bool tb)
     return pith_make2(at, &pith_op_matmul, a, b, &(matmul_attr){ ta, tb });
 }
 
-/* (..., k) -> (rows, k) */
+/* (..., k) -> (rows, k): of what rows_fit has let pass */
 static node *fold(node *n)
 {
     const int dim[2] = { (int)pith_rows(n), (int)pith_columns(n) };
@@ -138,7 +151,10 @@ static bool matmul_grad(node *y, node *const *dys, node **dx)
     if (!ta) dx[0] = matmul(NULL, dy, b, false, !tb);
     else if (b->ndim == a->ndim) dx[0] = matmul(NULL, b, dy, tb, true);
     else dx[0] = pith_transpose_(NULL, matmul(NULL, dy, b, false, !tb));
-    if (b->ndim == 2 && !ta) a = fold(a), dy = fold(dy);
+    if (b->ndim == 2 && !ta) {
+        a = fold(a);
+        dy = fold(dy);
+    }
     dx[1] = tb ? matmul(NULL, dy, a, true, ta) : matmul(NULL, a, dy, !ta, false);
     return true;
 }
@@ -187,7 +203,7 @@ static bool linear_shape(node *y)
     if (k != w->dim[1]) return pith_fail(y, "inner sizes differ: %d against %d", k, w->dim[1]);
     if (n != b->dim[0])
         return pith_fail(y, "%d biases, expected %d, one a row of the weight", b->dim[0], n);
-    return pith_shape(y, PITH_F32, x->ndim, dim);
+    return rows_fit(y) && pith_shape(y, PITH_F32, x->ndim, dim);
 }
 
 static bool linear_grad(node *y, node *const *dy, node **dx)
@@ -209,28 +225,39 @@ static void add_bias(real *y, const real *bias, int rows, int n)
         for (int j = 0; j < n; j++) y[j] += bias[j];
 }
 
-/* Panels of rows whose results fit into the second-level cache, an even number of them; with few
- * rows and many columns the product has its own panels and the bias is cheap. */
+static size_t divide_up(size_t a, size_t b) { return a / b + (a % b != 0); }
+
+/* Rows of a panel: an even number of panels, whose results fit into the second-level cache. With
+ * few rows and many columns the product has its own panels and the bias is cheap: one of all m. */
+static size_t panel_rows(size_t m, size_t n)
+{
+    if (m < 2 * n) return m;
+    size_t most = ((size_t)1 << 17) / n;
+    if (most < 256) most = 256;
+    if (most > 1024) most = 1024;
+    const size_t pairs = divide_up(divide_up(m, most), 2);
+    return divide_up(m, 2 * pairs);
+}
+
 static bool linear_cpu(const pith_call *call)
 {
     const node *result = call->n;
-    const int m = (int)pith_rows(result), n = (int)pith_columns(result), k = result->in[1]->dim[1];
+    const size_t m = pith_rows(result), n = pith_columns(result);
+    const int columns = (int)n, k = result->in[1]->dim[1];
     const real *x = call->in[0], *w = call->in[1], *bias = call->in[2];
     real *y = call->out[0];
-    const int fit = (1 << 17) / n, most = fit < 256 ? 256 : fit > 1024 ? 1024 : fit;
-    const int panels = m < 2 * n ? 1 : ((m + most - 1) / most + 1) / 2 * 2,
-              step = (m + panels - 1) / panels;
-    if (panels == 1) pith_gemm(false, true, m, n, k, x, k, w, k, y, n, false);
-    const int blocks = panels == 1 ? (m + 31) / 32 : panels, rows = panels == 1 ? 32 : step;
-#pragma omp parallel for schedule(static) if ((double)m * n * k > PITH_SMALL)
-    for (int p = 0; p < blocks; p++) {
-        const size_t first = (size_t)p * (size_t)rows;
-        const int count = m - p * rows < rows ? m - p * rows : rows;
-        real *to = y + first * (size_t)n;
-        if (count <= 0) continue;
-        if (panels > 1)
-            pith_gemm_block(false, true, count, n, k, x + first * (size_t)k, k, w, k, to, n, false);
-        add_bias(to, bias, count, n);
+    const size_t panel = panel_rows(m, n);
+    const bool whole = panel == m;
+    const size_t rows = whole ? 32 : panel;
+    if (whole) pith_gemm(false, true, (int)m, columns, k, x, k, w, k, y, columns, false);
+#pragma omp parallel for schedule(static) if ((double)m * (double)n * k > PITH_SMALL)
+    for (size_t first = 0; first < m; first += rows) {
+        const int count = (int)(m - first < rows ? m - first : rows);
+        const real *from = x + first * (size_t)k;
+        real *to = y + first * n;
+        if (!whole)
+            pith_gemm_block(false, true, count, columns, k, from, k, w, k, to, columns, false);
+        add_bias(to, bias, count, columns);
     }
     return true;
 }

@@ -45,28 +45,42 @@ static bool permute_grad(node *n, node *const *dy, node **dx)
     return true;
 }
 
-/* The result's axes with their strides in the input and in the result, neighbours joined. */
+/* The result's axes with their strides in the input and in the result. Axes of size 1 are left out,
+ * neighbours are joined. */
 typedef struct {
     int n;
+    int inner; /* the axis along which the input is contiguous */
     size_t dim[PITH_MAX_DIMS], from[PITH_MAX_DIMS], to[PITH_MAX_DIMS];
 } axes;
 
 static axes joined(const node *n)
 {
     const node *a = n->in[0];
+    const permute_attr *attr = n->attr;
     size_t stride[PITH_MAX_DIMS], step = 1;
-    for (int k = a->ndim - 1; k >= 0; k--) stride[k] = step, step *= (size_t)a->dim[k];
+    for (int k = a->ndim - 1; k >= 0; k--) {
+        stride[k] = step;
+        step *= (size_t)a->dim[k];
+    }
     axes x = { .n = 0 };
     for (int k = 0; k < n->ndim; k++) {
-        const size_t dim = (size_t)n->dim[k],
-                     from = stride[((const permute_attr *)n->attr)->axis[k]];
+        const size_t dim = (size_t)n->dim[k], from = stride[attr->axis[k]];
         if (dim == 1) continue;
-        if (x.n && x.from[x.n - 1] == from * dim) x.dim[x.n - 1] *= dim, x.from[x.n - 1] = from;
-        else x.dim[x.n] = dim, x.from[x.n++] = from;
+        const bool joins = x.n > 0 && x.from[x.n - 1] == from * dim;
+        if (!joins) x.dim[x.n++] = 1;
+        x.dim[x.n - 1] *= dim;
+        x.from[x.n - 1] = from;
     }
-    if (!x.n) x.dim[0] = x.from[0] = 1, x.n = 1;
+    if (x.n == 0) {
+        x.dim[0] = x.from[0] = 1;
+        x.n = 1;
+    }
     step = 1;
-    for (int k = x.n - 1; k >= 0; k--) x.to[k] = step, step *= x.dim[k];
+    for (int k = x.n - 1; k >= 0; k--) {
+        x.to[k] = step;
+        step *= x.dim[k];
+    }
+    while (x.from[x.inner] != 1) x.inner++;
     return x;
 }
 
@@ -83,41 +97,67 @@ TURN(uint8_t)
 TURN(uint32_t)
 TURN(uint64_t)
 
+/* Called by pointer: compiled into the loop over tasks they would take half as long again. */
+typedef void turn(void *to, size_t to_step, const void *from, size_t from_step, size_t m, size_t n);
+
+static turn *turn_of(size_t width)
+{
+    if (width == 1) return turn_uint8_t;
+    return width == 4 ? turn_uint32_t : turn_uint64_t;
+}
+
+static size_t at_most_a_tile(size_t count) { return count < TILE ? count : TILE; }
+
+/* How many tasks lie along an axis before the last one: one an element, along `inner` one a tile.
+ */
+static size_t tasks_along(const axes *x, int axis)
+{
+    return axis == x->inner ? (x->dim[axis] + TILE - 1) / TILE : x->dim[axis];
+}
+
+/* Where a task begins, in elements, and how many it has along `inner`. */
+typedef struct {
+    size_t from, to, rows;
+} corner;
+
+static corner corner_of(const axes *x, size_t task)
+{
+    corner c = { 0 };
+    for (int k = x->n - 2; k >= 0; k--) {
+        const size_t count = tasks_along(x, k);
+        size_t at = task % count;
+        task /= count;
+        if (k == x->inner) {
+            at *= TILE;
+            c.rows = at_most_a_tile(x->dim[k] - at);
+        }
+        c.from += at * x->from[k];
+        c.to += at * x->to[k];
+    }
+    return c;
+}
+
 static bool permute_cpu(const pith_call *call)
 {
     const node *n = call->n;
     const axes x = joined(n);
     const int last = x.n - 1;
     const size_t width = pith_width(n->dtype);
-    int inner = 0; /* the axis along which the input is contiguous */
-    while (x.from[inner] != 1) inner++;
-    const bool runs = inner == last;
-    const size_t strips = runs ? 1 : (x.dim[inner] + TILE - 1) / TILE;
-    size_t outer = 1;
-    for (int k = 0; k < last; k++) outer *= k == inner ? strips : x.dim[k];
+    turn *turn_tile = turn_of(width);
+    size_t tasks = 1;
+    for (int k = 0; k < last; k++) tasks *= tasks_along(&x, k);
 #pragma omp parallel for schedule(static) if (pith_size(n) > PITH_SMALL)
-    for (size_t task = 0; task < outer; task++) {
-        size_t rest = task, f = 0, t = 0, m = 0;
-        for (int k = last - 1; k >= 0; k--) {
-            const size_t count = k == inner ? strips : x.dim[k], scale = k == inner ? TILE : 1;
-            const size_t at = rest % count * scale;
-            rest /= count;
-            f += at * x.from[k];
-            t += at * x.to[k];
-            if (k == inner) m = x.dim[k] - at < TILE ? x.dim[k] - at : TILE;
+    for (size_t task = 0; task < tasks; task++) {
+        const corner c = corner_of(&x, task);
+        const char *from = (const char *)call->in[0] + c.from * width;
+        char *to = (char *)call->out[0] + c.to * width;
+        if (x.inner == last) {
+            memcpy(to, from, x.dim[last] * width);
+            continue;
         }
-        const char *from = (const char *)call->in[0] + f * width;
-        char *to = (char *)call->out[0] + t * width;
-        if (runs) memcpy(to, from, x.dim[last] * width);
-        else
-            for (size_t j = 0; j < x.dim[last]; j += TILE) {
-                const size_t many = x.dim[last] - j < TILE ? x.dim[last] - j : TILE;
-                (width == 1   ? turn_uint8_t
-                 : width == 4 ? turn_uint32_t
-                              : turn_uint64_t)(to + j * width, x.to[inner],
-                                               from + j * x.from[last] * width, x.from[last], m,
-                                               many);
-            }
+        for (size_t j = 0; j < x.dim[last]; j += TILE)
+            turn_tile(to + j * width, x.to[x.inner], from + j * x.from[last] * width, x.from[last],
+                      c.rows, at_most_a_tile(x.dim[last] - j));
     }
     return true;
 }
@@ -149,6 +189,9 @@ node *pith_transpose_(const char *at, node *a)
 {
     int order[PITH_MAX_DIMS] = { 0, 1, 2, 3, 4, 5 };
     const int ndim = a ? a->ndim : 0;
-    if (ndim >= 2) order[ndim - 2] = ndim - 1, order[ndim - 1] = ndim - 2;
+    if (ndim >= 2) {
+        order[ndim - 2] = ndim - 1;
+        order[ndim - 1] = ndim - 2;
+    }
     return permute(at, a, ndim < 2 ? 2 : ndim, order);
 }

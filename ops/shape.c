@@ -36,7 +36,8 @@ static bool reshape_shape(node *n)
             dim[k] = 1;
         }
     const size_t known = product(dim, 0, ndim), size = pith_size(a);
-    if (open >= 0 && known && size % known == 0) dim[open] = (int)(size / known);
+    if (open >= 0 && known && size % known == 0 && !pith_dim(n, open, (int64_t)(size / known), dim))
+        return false;
     char from[96], to[96];
     if (!pith_shape(n, a->dtype, ndim, dim)) return false;
     if (pith_size(n) == size) return true;
@@ -168,6 +169,9 @@ static bool slice_cpu(const pith_call *call)
     return true;
 }
 
+/* Of the input no more than what is copied. */
+static size_t slice_moved(const node *n) { return 2 * pith_bytes(n); }
+
 static node *slice_example(pith_graph *g, int i)
 {
     return i == 0   ? pith_slice(sample(g, 3, 5), -1, 1, 4)
@@ -176,8 +180,8 @@ static node *slice_example(pith_graph *g, int i)
 }
 
 const pith_op pith_op_slice = {
-    "slice",          .attr_size = sizeof(part_attr), .shape = slice_shape, .grad = slice_grad,
-    .cpu = slice_cpu, .example = slice_example
+    "slice",          .attr_size = sizeof(part_attr), .shape = slice_shape,    .grad = slice_grad,
+    .cpu = slice_cpu, .moved = slice_moved,           .example = slice_example
 };
 
 static node *slice_rows_example(pith_graph *g, int i)

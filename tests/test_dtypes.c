@@ -94,7 +94,7 @@ static void casts(void **state)
     assert_true(pith_run(p));
     assert_memory_equal(value_of(p, out[0]), whole, sizeof whole);
     assert_memory_equal(value_of(p, out[1]), bytes, sizeof bytes);
-    assert_true(*(const int *)value_of(p, out[1]) == 2);
+    assert_true(*(const uint8_t *)value_of(p, out[1]) == 2);
     pith_plan_free(p);
 }
 

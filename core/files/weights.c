@@ -82,6 +82,7 @@ bool pith_store_load(pith_store *s, const char *path)
         good = read_tensor(path, e, s, is_state(states, e->name) ? PITH_STATE : PITH_WEIGHT);
     }
     pith_file_close(f);
+    if (good) pith_store_mend(s);
     return good;
 }
 
@@ -149,6 +150,7 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
 
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds)
 {
+    if (!pith_store_is_whole(s)) return false;
     size_t size = 0;
     char *header = make_header(s, kinds, &size);
     if (!header) return pith_raise("no memory to write %s", path);
