@@ -17,7 +17,7 @@ typedef struct {
 typedef struct {
     pith_plan *p;
     chain_state *chains;
-    int n;
+    int n, closed; /* chains before `closed` stand before a write: nothing joins them any more */
     int *start, *user;
 } grouping;
 
@@ -29,6 +29,8 @@ static int find(grouping *w, int g)
 }
 
 static int chain_of(grouping *w, const node *n) { return find(w, w->p->group[n->id]); }
+
+static bool is_open(const grouping *w, int g) { return g >= w->closed && w->chains[g].open; }
 
 const node *pith_canonical(const pith_plan *p, const node *n)
 {
@@ -92,7 +94,7 @@ static void join(grouping *w, const node *n)
     }
     for (int k = 0; k < n->n_in && p->flags & PITH_FUSE; k++) {
         const int g = chain_of(w, pith_source(p, n->in[k]));
-        if (g < 0 || g == chain || !w->chains[g].open || !pith_same_shape(w->chains[g].shape, n))
+        if (g < 0 || g == chain || !is_open(w, g) || !pith_same_shape(w->chains[g].shape, n))
             continue;
         if (w->chains[g].members + (chain < 0 ? 0 : w->chains[chain].members) >= PITH_MOST_MEMBERS)
             continue;
@@ -124,7 +126,7 @@ static bool absorb(grouping *w, const node *assign)
     pith_plan *p = w->p;
     const node *leaf = pith_canonical(p, assign->in[0]), *value = pith_canonical(p, assign->in[1]);
     const int g = chain_of(w, value);
-    if (!(p->flags & PITH_FUSE) || g < 0 || !w->chains[g].open || p->store_to[value->id] >= 0)
+    if (!(p->flags & PITH_FUSE) || g < 0 || !is_open(w, g) || p->store_to[value->id] >= 0)
         return false;
     for (int k = w->start[leaf->id]; k < w->start[leaf->id + 1]; k++) {
         const node *user = p->graph->nodes[w->user[k]];
@@ -178,7 +180,7 @@ void pith_group_chains(pith_plan *p)
             if (g >= 0) w.chains[g].open = false;
         }
         /* no reordering across a write */
-        for (int g = 0; n->op == &pith_op_assign && g < w.n; g++) w.chains[g].open = false;
+        if (n->op == &pith_op_assign) w.closed = w.n;
     }
     for (int id = 0; id < p->n; id++) p->group[id] = find(&w, p->group[id]);
     find_stored(&w);

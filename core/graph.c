@@ -27,6 +27,7 @@ void pith_graph_free(pith_graph *g)
     free(g->watched);
     free(g->watch_names);
     free(g->scopes);
+    free(g->spans);
     free(g->error);
     free(g);
 }

@@ -44,15 +44,6 @@ static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
                                             : a * (2 * pith_uniform_at(key, 0, i) - 1));
 }
 
-static node *leaf_over(const pith_graph *g, const pith_tensor *t)
-{
-    for (int k = 0; k < g->n_params; k++)
-        if (pith_leaf_of(g->params[k])->tensor == t) return g->params[k];
-    for (int k = 0; k < g->n_states; k++)
-        if (pith_leaf_of(g->states[k])->tensor == t) return g->states[k];
-    return NULL;
-}
-
 /* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
 static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name,
                     pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
@@ -82,7 +73,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
                          pith_shape_text(&found, there), pith_shape_text(n, here),
                          t->dtype != dtype ? " of another type" : ""),
                pith_poison(n);
-    node *same = leaf_over(g, t);
+    node *same = pith_lookup_find(&g->leaf_over, (uint64_t)(uintptr_t)t);
     if (same && same->op != op)
         return pith_fail(n, "%s is a %s of this graph already, made at %s", full, same->op->name,
                          same->at),
@@ -101,10 +92,12 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
                                     .low = -INFINITY,
                                     .high = INFINITY } };
     n->attr.p = l;
-    list = realloc(list, sizeof *list * (size_t)(count + 1));
+    if (!(count & (count - 1))) /* 0, 1, 2, 4, 8, ...: the list is full */
+        list = realloc(list, sizeof *list * 2 * (size_t)(count + 1));
     list[count] = n;
     if (param) g->params = list, g->n_params++;
     else g->states = list, g->n_states++;
+    pith_lookup_add(g, &g->leaf_over, (uint64_t)(uintptr_t)t, n);
     return n;
 }
 

@@ -2,6 +2,7 @@
  * permute, cast. All but cast work on elements of any type, by their width. Reshape, detach and a
  * slice of axis 0 are aliases: no work at all. */
 #include <stdarg.h>
+#include <stdlib.h>
 #include "core.h"
 
 static node *sample(pith_graph *g, int rows, int columns)
@@ -221,8 +222,62 @@ static node *pad_example(pith_graph *g, int i)
     return i == 0 ? pad(sample(g, 2, 3), 0, 1, 2) : i == 1 ? pad(sample(g, 2, 3), 1, 0, 2) : NULL;
 }
 
-const pith_op pith_op_pad = { "pad", .shape = pad_shape, .grad = pad_grad, .cpu = pad_cpu,
-                              .example = pad_example };
+static int by_axis_and_place(const void *a, const void *b)
+{
+    const node *x = *(node *const *)a, *y = *(node *const *)b;
+    if (x->attr.i[1] != y->attr.i[1]) return x->attr.i[1] - y->attr.i[1];
+    return x->attr.i[2] != y->attr.i[2] ? x->attr.i[2] - y->attr.i[2] : x->id - y->id;
+}
+
+static int end_of_inside(const node *padded)
+{
+    return padded->attr.i[2] + padded->in[0]->dim[padded->attr.i[1]];
+}
+
+/* Pads whose insides do not overlap, in order of place: one concat, in which each inside is padded
+ * by the gap before it only, and the last also by the one behind it. */
+static node *side_by_side(int n, node *const *pads)
+{
+    if (n == 1) return pads[0];
+    const int axis = pads[0]->attr.i[1];
+    node **parts = malloc(sizeof *parts * (size_t)n);
+    for (int k = 0, at = 0; k < n; k++) {
+        node *inside = pads[k]->in[0];
+        const int before = pads[k]->attr.i[2] - at, after = k == n - 1 ? pads[k]->attr.i[3] : 0;
+        at += before + inside->dim[axis];
+        parts[k] = before || after ? pad(inside, axis, before, after) : inside;
+    }
+    node *joined = pith_concat_(NULL, n, parts, axis);
+    free(parts);
+    return joined;
+}
+
+/* A tensor cut into pieces gets a pad for each piece as its gradient. Each round takes along one
+ * axis what does not overlap, so the work is that of the pieces, not pieces times the tensor. */
+static node *pad_join(int n, node *const *pads)
+{
+    node **left = malloc(sizeof *left * (size_t)n), **row = malloc(sizeof *row * (size_t)n);
+    node *sum = NULL;
+    memcpy(left, pads, sizeof *left * (size_t)n);
+    qsort(left, (size_t)n, sizeof *left, by_axis_and_place);
+    while (n) {
+        const int axis = left[0]->attr.i[1];
+        int kept = 0, taken = 1, end = end_of_inside(left[0]);
+        row[0] = left[0];
+        for (int k = 1; k < n; k++)
+            if (left[k]->attr.i[1] != axis || left[k]->attr.i[2] < end) left[kept++] = left[k];
+            else end = end_of_inside(left[k]), row[taken++] = left[k];
+        node *joined = side_by_side(taken, row);
+        sum = sum ? ADD(sum, joined) : joined;
+        n = kept;
+    }
+    free(left);
+    free(row);
+    return sum;
+}
+
+const pith_op pith_op_pad = { "pad",          .shape = pad_shape, .grad = pad_grad,
+                              .cpu = pad_cpu, .join = pad_join,   .example = pad_example };
 
 static node *pad(node *a, int axis, int before, int after)
 {

@@ -1,0 +1,139 @@
+/* scale.h: graphs that can be made as large as one likes, one family for each way in which
+ * building, differentiating or planning could grow faster than the graph. test_scale.c holds their
+ * growth, bench.c prints their times. */
+#ifndef PITH_SCALE_H
+#define PITH_SCALE_H
+#include <stdlib.h>
+#include <time.h>
+#include "pith.h"
+
+typedef struct {
+    const char *what; /* a unit of the size */
+    int size;         /* large enough to be timed, and doubled by the test */
+    pith_node *(*loss)(pith_graph *g, int size);
+    bool trained; /* an AdamW step of all params; else the gradient by the input "x" alone */
+} scale_family;
+
+static pith_node *scale_x; /* the input that the loss at hand was made of */
+
+static inline pith_node *scale_input(pith_graph *g, int rows, int columns)
+{
+    return scale_x = pith_input(g, "x", PITH_F32, rows, columns);
+}
+
+static inline pith_node *scale_sines(pith_graph *g, int size)
+{
+    pith_node *y = scale_input(g, 1, 8);
+    for (int k = 0; k < size; k++) y = pith_sin(y);
+    return pith_sum(y, PITH_ALL);
+}
+
+static inline pith_node *scale_layers(pith_graph *g, int size)
+{
+    pith_node *y = scale_input(g, 2, 8);
+    for (int k = 0; k < size; k++) {
+        pith_scope(g, "layer%d", k);
+        y = pith_gelu(pith_linear(y, pith_param(g, "w", PITH_NORMAL, 0.1, 8, 8),
+                                  pith_param(g, "b", PITH_CONSTANT, 0, 8)));
+        pith_unscope(g);
+    }
+    return pith_sum(y, PITH_ALL);
+}
+
+static inline pith_node *scale_params(pith_graph *g, int size)
+{
+    pith_node *y = scale_input(g, 1, 8);
+    for (int k = 0; k < size; k++) {
+        pith_scope(g, "%d", k);
+        y = pith_mul(y, pith_param(g, "w", PITH_NORMAL, 1, 1, 8));
+        pith_unscope(g);
+    }
+    return pith_sum(y, PITH_ALL);
+}
+
+static inline pith_node *scale_scopes(pith_graph *g, int size)
+{
+    pith_node *y = scale_input(g, 1, 8);
+    for (int k = 0; k < size; k++) {
+        pith_scope(g, "%d", k);
+        y = pith_dropout(y, 0.1);
+        pith_unscope(g);
+    }
+    return pith_sum(y, PITH_ALL);
+}
+
+static inline pith_node *scale_slices(pith_graph *g, int size)
+{
+    pith_node *x = pith_square(scale_input(g, 2, size)), *y = NULL;
+    for (int k = 0; k < size; k++) {
+        pith_node *piece = pith_sin(pith_slice(x, 1, k, k + 1));
+        y = y ? pith_add(y, piece) : piece;
+    }
+    return pith_sum(y, PITH_ALL);
+}
+
+static inline pith_node *scale_region(pith_node *x, void *context)
+{
+    (void)context;
+    for (int k = 0; k < 8; k++) x = pith_softmax(pith_sin(x));
+    return x;
+}
+
+static inline pith_node *scale_regions(pith_graph *g, int size)
+{
+    pith_node *y = scale_input(g, 1, 8);
+    for (int k = 0; k < size; k++) y = pith_recompute(scale_region, y, NULL);
+    return pith_sum(y, PITH_ALL);
+}
+
+/* No write joins a chain, for a softmax makes its value. */
+static inline pith_node *scale_writes(pith_graph *g, int size)
+{
+    pith_node *y = scale_input(g, 1, 8);
+    for (int k = 0; k < size; k++) {
+        pith_scope(g, "%d", k);
+        pith_node *count = pith_state(g, "count", PITH_F32, 0, 1, 8);
+        y = pith_mul(y, pith_assign(count, pith_softmax(count)));
+        pith_unscope(g);
+    }
+    return pith_sum(y, PITH_ALL);
+}
+
+static const scale_family scale_families[] = {
+    { "sines", 20000, scale_sines, false },  { "layers", 1500, scale_layers, true },
+    { "params", 1500, scale_params, true },  { "scopes with dropout", 10000, scale_scopes, false },
+    { "slices", 3000, scale_slices, false }, { "recomputed regions", 400, scale_regions, false },
+    { "writes", 3000, scale_writes, false },
+};
+enum { SCALE_FAMILIES = sizeof scale_families / sizeof *scale_families };
+
+/* Seconds of this thread's own work to build, differentiate and plan a graph; figures of the plan
+ * and the number of nodes are left in *stats and *nodes. Negative after an error. */
+static inline double scale_time(const scale_family *f, int size, pith_plan_stats *stats, int *nodes)
+{
+    struct timespec from, to;
+    pith_store *store = pith_store_new();
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    pith_graph *g = pith_graph_new(store, 1);
+    pith_set_training(g, true);
+    pith_node *out[2] = { f->loss(g, size), NULL }, **wrt = &scale_x;
+    const int n = f->trained ? pith_params(g, &wrt) : 1;
+    pith_node **gradients = malloc(sizeof *gradients * (size_t)n);
+    pith_grad(out[0], n, wrt, gradients);
+    out[1] = !f->trained ? gradients[0]
+                         : pith_adamw(n, wrt, gradients, pith_const(g, 1e-3),
+                                      (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.2 }, NULL);
+    free(gradients);
+    pith_plan *p = pith_plan_new(g, 2, out);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    const bool good = p != NULL;
+    *nodes = pith_graph_size(g);
+    if (p) *stats = pith_plan_statistics(p);
+    pith_plan_free(p);
+    pith_graph_free(g);
+    pith_store_free(store);
+    const double seconds = (double)(to.tv_sec - from.tv_sec) +
+                           1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+    return good ? seconds : -1;
+}
+#endif
