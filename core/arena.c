@@ -275,7 +275,7 @@ static bool is_tight(const packing *p, int rounds)
 }
 
 /* What to begin with: the best packing from its lowest block up; what is alive at the peak, and of
- * that the longest or the largest first. */
+ * that the longest or the largest first, and the rest in order of time. */
 enum { FROM_THE_BEST, LONGEST, LARGEST, STARTS };
 
 static void start_order(const packing *p, int start, int *order)
@@ -283,10 +283,10 @@ static void start_order(const packing *p, int start, int *order)
     keyed *keys = malloc(sizeof *keys * (size_t)p->n);
     for (int k = 0; k < p->n; k++) {
         const pith_memory *b = &p->blocks[k];
-        const double late = is_alive(b, p->peak) ? 0 : 1e15, length = b->last - b->first;
+        const double first = start == LONGEST ? b->last - b->first + 1 : (double)b->size;
         keys[k] = (keyed){ start == FROM_THE_BEST ? (double)p->offset[k]
-                           : start == LONGEST     ? late - length
-                                                  : late - (double)b->size,
+                           : is_alive(b, p->peak) ? -first
+                                                  : 0,
                            k };
     }
     qsort(keys, (size_t)p->n, sizeof *keys, by_key);

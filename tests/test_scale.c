@@ -70,7 +70,7 @@ static void random_graphs_are_packed_tightly(void **state)
     int largest = 0;
     for (uint64_t seed = 1; seed <= 200; seed++) {
         node *out[2];
-        pith_graph *g = random_training_graph(seed, (int)(8 * exp(log(56) * (double)seed / 200)),
+        pith_graph *g = random_training_graph(seed, (int)(8 * exp(log(60) * (double)seed / 200)),
                                               out);
         pith_plan *p = pith_plan_new(g, 2, out);
         assert_non_null(p);
