@@ -275,7 +275,7 @@ static bool is_tight(const packing *p, int rounds)
 }
 
 /* What to begin with: the best packing from its lowest block up; what is alive at the peak, and of
- * that the longest or the largest first, and the rest in order of time. */
+ * that the longest or the largest first. */
 enum { FROM_THE_BEST, LONGEST, LARGEST, STARTS };
 
 static void start_order(const packing *p, int start, int *order)
@@ -283,10 +283,10 @@ static void start_order(const packing *p, int start, int *order)
     keyed *keys = malloc(sizeof *keys * (size_t)p->n);
     for (int k = 0; k < p->n; k++) {
         const pith_memory *b = &p->blocks[k];
-        const double first = start == LONGEST ? b->last - b->first + 1 : (double)b->size;
+        const double late = is_alive(b, p->peak) ? 0 : 1e15, length = b->last - b->first;
         keys[k] = (keyed){ start == FROM_THE_BEST ? (double)p->offset[k]
-                           : is_alive(b, p->peak) ? -first
-                                                  : 0,
+                           : start == LONGEST     ? late - length
+                                                  : late - (double)b->size,
                            k };
     }
     qsort(keys, (size_t)p->n, sizeof *keys, by_key);
@@ -310,7 +310,8 @@ static void shuffle(int *order, int n, int round, int start)
 #define TRIES 50            /* from one start */
 #define ROUNDS 100
 
-/* Whenever a block does not end below the best packing yet, it chooses first in the next try. */
+/* Whenever a block does not end below the best packing yet, it chooses earlier in the next try: in
+ * every other round before all others. */
 static void search(packing *p)
 {
     int *order = malloc(sizeof *order * (size_t)p->n), *room = malloc(sizeof *room * (size_t)p->n);
@@ -325,9 +326,10 @@ static void search(packing *p)
                     keep_if_better(p, end_of(p->blocks, p->n));
                     continue;
                 }
-                const int first = order[stuck];
-                memmove(order + 1, order, sizeof *order * (size_t)stuck);
-                order[0] = first;
+                const double share = pith_uniform_at(2, (uint64_t)round, (uint64_t)try);
+                const int first = order[stuck], to = round % 2 ? (int)(share * stuck) : 0;
+                memmove(order + to + 1, order + to, sizeof *order * (size_t)(stuck - to));
+                order[to] = first;
             }
         }
     free(order);
