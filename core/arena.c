@@ -3,7 +3,7 @@
  * busiest step. Nothing here knows what lies in the blocks. */
 #include "inside.h"
 
-size_t pith_pack_bound(const pith_memory *blocks, int n, int *peak)
+size_t pith_arena_bound(const pith_memory *blocks, int n, int *peak)
 {
     int end = 0;
     for (int k = 0; k < n; k++) end = blocks[k].last > end ? blocks[k].last : end;
@@ -338,11 +338,11 @@ static void search(packing *p)
 
 #define MOST_SEARCHED 12000 /* blocks: one try takes time in their square */
 
-size_t pith_pack(pith_memory *blocks, int n)
+size_t pith_arena_pack(pith_memory *blocks, int n)
 {
     if (!n) return 0;
     packing p = { .blocks = blocks, .n = n, .end = SIZE_MAX };
-    p.bound = pith_pack_bound(blocks, n, &p.peak);
+    p.bound = pith_arena_bound(blocks, n, &p.peak);
     p.offset = malloc(sizeof *p.offset * (size_t)n);
     for (int order = 0; order < STACKS && !is_tight(&p, 0); order++)
         keep_if_better(&p, pack_outward(blocks, n, p.peak, order));

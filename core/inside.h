@@ -186,7 +186,7 @@ const node *pith_canonical(const pith_plan *p, const node *n);
 /* ---- arena.c: packing blocks of memory, whatever lies in them ---- */
 /* Sets every block's offset, so that blocks alive at the same time do not overlap; returns the end
  * of the last one. Blocks come in the order of their first steps. */
-size_t pith_pack(pith_memory *blocks, int n);
+size_t pith_arena_pack(pith_memory *blocks, int n);
 /* The most that is alive at one step, below which no packing can go. *peak: that step. */
-size_t pith_pack_bound(const pith_memory *blocks, int n, int *peak);
+size_t pith_arena_bound(const pith_memory *blocks, int n, int *peak);
 #endif

@@ -139,7 +139,7 @@ void pith_lay_out(pith_plan *p)
     p->blocks = malloc(sizeof *p->blocks * most);
     place_leaves(p);
     live_ranges(p);
-    if (p->flags & PITH_ARENA_SHARED) p->arena = pith_pack(p->blocks, p->n_blocks);
+    if (p->flags & PITH_ARENA_SHARED) p->arena = pith_arena_pack(p->blocks, p->n_blocks);
     else
         for (int k = 0; k < p->n_blocks; k++)
             p->blocks[k].offset = p->arena, p->arena += p->blocks[k].size;

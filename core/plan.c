@@ -194,7 +194,7 @@ static void count_work(pith_plan *p)
     }
     p->stats.arena = p->arena;
     int peak = 0;
-    p->stats.bound = pith_pack_bound(p->blocks, p->n_blocks, &peak);
+    p->stats.bound = pith_arena_bound(p->blocks, p->n_blocks, &peak);
 }
 
 static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags)

@@ -107,7 +107,7 @@ static void any_blocks_are_packed(void **state)
                         (size_t)(1 + 40 * pith_uniform_at(1, (uint64_t)n, 2 * (uint64_t)k + 1));
         }
         int peak;
-        const size_t bound = pith_pack_bound(b, n, &peak), arena = pith_pack(b, n);
+        const size_t bound = pith_arena_bound(b, n, &peak), arena = pith_arena_pack(b, n);
         hold_apart(b, n);
         size_t end = 0;
         for (int k = 0; k < n; k++)
@@ -116,7 +116,7 @@ static void any_blocks_are_packed(void **state)
         assert_true(arena >= bound);
         free(b);
     }
-    assert_int_equal(pith_pack(NULL, 0), 0);
+    assert_int_equal(pith_arena_pack(NULL, 0), 0);
 }
 
 /* ---- the same meaning ---- */
