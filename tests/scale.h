@@ -102,7 +102,7 @@ static inline pith_node *scale_writes(pith_graph *g, int size)
 
 static const scale_family scale_families[] = {
     { "sines", 20000, scale_sines, false },   { "layers", 2500, scale_layers, true },
-    { "params", 1500, scale_params, true },   { "scopes with dropout", 24000, scale_scopes, false },
+    { "params", 3000, scale_params, true },   { "scopes with dropout", 24000, scale_scopes, false },
     { "slices", 20000, scale_slices, false }, { "recomputed regions", 400, scale_regions, false },
     { "writes", 10000, scale_writes, false },
 };

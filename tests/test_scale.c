@@ -87,7 +87,7 @@ static void random_graphs_are_packed_tightly(void **state)
     print_message("worst of 200 random graphs of up to %d nodes: arena %.4f of its bound, %d above "
                   "1.02\n",
                   largest, worst, above);
-    assert_true(worst <= 1.03 && above <= 2);
+    assert_true(worst <= 1.03 && above <= 3);
     assert_true(largest > 16000 && largest <= 20000);
 }
 
