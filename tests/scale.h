@@ -101,9 +101,9 @@ static inline pith_node *scale_writes(pith_graph *g, int size)
 }
 
 static const scale_family scale_families[] = {
-    { "sines", 20000, scale_sines, false },   { "layers", 2500, scale_layers, true },
+    { "sines", 40000, scale_sines, false },   { "layers", 2500, scale_layers, true },
     { "params", 3000, scale_params, true },   { "scopes with dropout", 24000, scale_scopes, false },
-    { "slices", 20000, scale_slices, false }, { "recomputed regions", 400, scale_regions, false },
+    { "slices", 20000, scale_slices, false }, { "recomputed regions", 1200, scale_regions, false },
     { "writes", 10000, scale_writes, false },
 };
 enum { SCALE_FAMILIES = sizeof scale_families / sizeof *scale_families };
