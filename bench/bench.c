@@ -3,7 +3,8 @@
  *
  *     bench CONFIG full|real STEPS     one measurement, whose peak memory is the process's;
  *                                      full: captions as long as the context, real: 5 to 15 tokens
- *     bench plan                       building, differentiating and planning a 12-layer CLIP
+ *     bench plan                       building, differentiating and planning a 12-layer CLIP,
+ *                                      and large graphs of every family of tests/scale.h
  *
  * A measurement is one line, tab-separated:
  * config, mode, least ms, median ms, pairs a second, peak MB, share of the step in matrix products.
@@ -15,6 +16,8 @@
 #include <time.h>
 #include "losses/losses.h"
 #include "models/models.h"
+#include "train/optim.h"
+#include "tests/scale.h"
 
 typedef struct {
     const char *name;
@@ -185,9 +188,27 @@ static void measure_planning(void)
            (double)statistics.arena / (double)statistics.bound);
 }
 
+/* Large graphs of each family, and how the time grows when their size doubles. */
+static void measure_growth(void)
+{
+    scale_keep_memory();
+    for (int k = 0; k < SCALE_FAMILIES; k++) {
+        const scale_family *f = &scale_families[k];
+        pith_plan_stats s = { 0 };
+        int nodes = 0;
+        double seconds = 0;
+        const double growth = scale_growth(f, 2.3, &seconds);
+        scale_time(f, 4 * f->size, &nodes, &s);
+        printf("%d %s (%d nodes): planned in %.1f ms, %.2f times as long as half as many; "
+               "arena %.3f of its lower bound\n",
+               4 * f->size, f->what, nodes, 1e3 * seconds, growth,
+               (double)s.arena / (double)s.bound);
+    }
+}
+
 int main(int count, char **arguments)
 {
-    if (count == 2 && !strcmp(arguments[1], "plan")) return measure_planning(), 0;
+    if (count == 2 && !strcmp(arguments[1], "plan")) return measure_planning(), measure_growth(), 0;
     for (int i = 0; i < WORKLOADS && count == 4; i++)
         if (!strcmp(arguments[1], workloads[i].name) && atoi(arguments[3]) > 0)
             return measure(&workloads[i], !strcmp(arguments[2], "real"), atoi(arguments[3])), 0;

@@ -84,6 +84,9 @@ struct pith_op {
     bool (*grad)(node *n, node *const *dy, node **dx);
     /* The meaning of a fused op as a composition of other ops: fill out[k] for each result. */
     void (*lower)(node *n, node **out);
+    /* The sum of n nodes of this op, all of one shape, as few nodes. Asked of by the walk where
+     * many of them arrive at one place; NULL: they are added one by one. */
+    node *(*join)(int n, node *const *terms);
     pith_kernel *cpu;
     size_t (*scratch)(const node *n); /* bytes the kernel wants beside its inputs and outputs */
     /* Called once a plan, before its memory is laid out: it sees shapes and no addresses. What it

@@ -16,7 +16,7 @@ typedef struct {
 typedef struct {
     pith_plan *p;
     chain_state *chains;
-    int n;
+    int n, closed; /* chains before `closed` stand before a write: nothing joins them any more */
     int *start, *user;
 } grouping;
 
@@ -28,6 +28,8 @@ static int find(grouping *w, int g)
 }
 
 static int chain_of(grouping *w, const node *n) { return find(w, w->p->group[n->id]); }
+
+static bool is_open(const grouping *w, int g) { return g >= w->closed && w->chains[g].open; }
 
 const node *pith_canonical(const pith_plan *p, const node *n)
 {
@@ -99,7 +101,7 @@ static void close_chains_behind_aliases(grouping *w, const node *n)
 /* May n, and with it the members of `chain` (if that is not -1), be members of `other`? */
 static bool may_join(const grouping *w, int other, int chain, const node *n)
 {
-    if (other < 0 || other == chain || !w->chains[other].open) return false;
+    if (other < 0 || other == chain || !is_open(w, other)) return false;
     const int members = w->chains[other].members + (chain < 0 ? 0 : w->chains[chain].members);
     return members < PITH_MOST_MEMBERS && pith_same_shape(w->chains[other].shape, n);
 }
@@ -180,7 +182,7 @@ static bool absorb(grouping *w, const node *assign)
     pith_plan *p = w->p;
     const node *leaf = pith_canonical(p, assign->in[0]), *value = pith_canonical(p, assign->in[1]);
     const int chain = chain_of(w, value);
-    if (!(p->flags & PITH_FUSE) || chain < 0 || !w->chains[chain].open) return false;
+    if (!(p->flags & PITH_FUSE) || chain < 0 || !is_open(w, chain)) return false;
     if (p->store_to[value->id] >= 0 || !readers_are_done(w, assign, leaf, chain)) return false;
     for (int k = w->start[leaf->id]; k < w->start[leaf->id + 1]; k++) {
         const int other = chain_of(w, p->graph->nodes[w->user[k]]);
@@ -224,7 +226,7 @@ void pith_group_chains(pith_plan *p)
             if (g >= 0) w.chains[g].open = false;
         }
         /* no reordering across a write */
-        for (int g = 0; n->op->flags & PITH_WRITE && g < w.n; g++) w.chains[g].open = false;
+        if (n->op->flags & PITH_WRITE) w.closed = w.n;
     }
     for (int id = 0; id < p->n; id++) p->group[id] = find(&w, p->group[id]);
     find_stored(&w);

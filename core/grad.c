@@ -1,15 +1,30 @@
 /* grad.c: the gradient is a transform of the graph: it only appends nodes. Walking ids backwards
  * visits every user of a node before the node itself, so its cotangent is complete when its rule is
  * called. Broadcasting is undone here, once. */
+#include <limits.h>
 #include "inside.h"
+
+/* What has arrived for one node. An op that knows how to add up many of its nodes at once (`join`)
+ * is asked to when the walk comes to the node; the first few are added as they come, like the
+ * terms of other ops, whose memory need not be kept until then. */
+#define ADDED_AT_ONCE 2
+typedef struct term {
+    node *n;
+    struct term *before;
+} term;
+typedef struct {
+    node *sum;
+    term *waiting; /* the latest first; all of one op */
+    int joinable;  /* terms that came of an op with `join` */
+} arrivals;
 
 /* One walk over the nodes with base <= id < end. */
 typedef struct {
     pith_graph *g;
     int base, end;
-    bool *active;     /* reached from what is asked for */
-    node **cotangent; /* by id - base */
-    int done;         /* the region whose copies are `copy` */
+    bool *active;        /* reached from what is asked for */
+    arrivals *cotangent; /* by id - base */
+    int done;            /* the region whose copies are `copy` */
     node **copy;
 } walk;
 
@@ -45,9 +60,37 @@ static void accumulate(walk *w, const node *n, node *dx)
 {
     if (!dx || n->dtype != PITH_F32 || !is_active(w, n) || pith_poisoned(dx)) return;
     dx = pith_reduce_like(dx, n);
-    node **sum = &w->cotangent[n->id - w->base];
-    *sum = *sum ? ADD(*sum, dx) : dx;
-    note_cotangent(w->g, n, *sum);
+    arrivals *c = &w->cotangent[n->id - w->base];
+    const bool fits = dx->op->join && (!c->waiting || c->waiting->n->op == dx->op);
+    if (fits && c->joinable++ >= ADDED_AT_ONCE) {
+        term *t = pith_alloc(w->g, sizeof *t);
+        *t = (term){ dx, c->waiting };
+        c->waiting = t;
+        return;
+    }
+    c->sum = c->sum ? ADD(c->sum, dx) : dx;
+    note_cotangent(w->g, n, c->sum);
+}
+
+/* The whole cotangent of a node, NULL if nothing arrived. */
+static node *collect(walk *w, node *n)
+{
+    arrivals *c = &w->cotangent[n->id - w->base];
+    if (!c->waiting) return c->sum;
+    int count = 0;
+    for (const term *t = c->waiting; t; t = t->before) count++;
+    node **terms = malloc(sizeof *terms * (size_t)count);
+    int k = count;
+    for (const term *t = c->waiting; t; t = t->before) terms[--k] = t->n; /* as they came */
+    const node *before = w->g->origin;
+    w->g->origin = n;
+    node *joined = count > 1 ? terms[0]->op->join(count, terms) : terms[0];
+    c->sum = ADD(c->sum, joined);
+    c->waiting = NULL;
+    note_cotangent(w->g, n, c->sum);
+    w->g->origin = before;
+    free(terms);
+    return c->sum;
 }
 
 /* ---- recomputation: a region's nodes are copied when the walk first comes to it, and rules see
@@ -63,9 +106,10 @@ static node *copied(const walk *w, node *n)
 static void recompute(walk *w, int region)
 {
     pith_graph *g = w->g;
+    const pith_span span = g->spans[region - 1];
+    const int end = span.end < w->end ? span.end : w->end;
     w->done = region;
-    memset(w->copy, 0, sizeof *w->copy * (size_t)(w->end - w->base));
-    for (int id = w->base; id < w->end; id++) {
+    for (int id = span.first; id < end; id++) {
         node *n = g->nodes[id];
         if (n->region != region || n->op->flags & (PITH_LEAF | PITH_WRITE)) continue;
         node *c = pith_append(g, n->op);
@@ -111,7 +155,7 @@ static bool through_lowering(node *n, node *const *dy, node **dx)
     for (int k = 0; k < results; k++)
         if (dy[k]) accumulate(&w, out[k], dy[k]);
     const bool good = backpropagate(&w);
-    for (int k = 0; k < n->n_in; k++) dx[k] = w.cotangent[twin.in[k]->id - base];
+    for (int k = 0; k < n->n_in; k++) dx[k] = collect(&w, twin.in[k]);
     free(w.active);
     free(w.cotangent);
     free(w.copy);
@@ -123,7 +167,7 @@ static bool differentiate(walk *w, node *n)
     node *dy[8] = { NULL }, *small[8], **dx = small;
     const int results = pith_results(n->op);
     bool any = false;
-    for (int k = 0; k < results; k++) any |= (dy[k] = w->cotangent[n->id + k - w->base]) != NULL;
+    for (int k = 0; k < results; k++) any |= (dy[k] = collect(w, pith_result(n, k))) != NULL;
     if (!any || !n->n_in) return true;
     if (n->region && n->region != w->done) recompute(w, n->region);
     if (w->g->error) return false;
@@ -212,7 +256,7 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
     accumulate(&w, y, cotangent);
     const bool good = backpropagate(&w);
     for (int k = 0; k < n; k++) {
-        out[k] = w.cotangent[wrt[k]->id];
+        out[k] = collect(&w, wrt[k]);
         if (!out[k]) out[k] = pith_expand_like(pith_const_(at, g, 0), wrt[k]);
     }
     g->origin = before;
@@ -240,9 +284,14 @@ node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
     if (!x) return pith_null(at, "recompute", 0);
     pith_graph *g = x->graph;
     if (g->region) return fn(x, context); /* the outer region already recomputes it */
-    g->region = ++g->regions;
+    const int region = g->regions++;
+    if (!(region & (region - 1))) /* 0, 1, 2, 4, 8, ...: the list is full */
+        g->spans = realloc(g->spans, sizeof *g->spans * 2 * (size_t)(region + 1));
+    g->spans[region] = (pith_span){ g->n, INT_MAX };
+    g->region = region + 1;
     node *y = fn(x, context);
     g->region = 0;
+    g->spans[region].end = g->n;
     return y;
 }
 

@@ -44,6 +44,7 @@ void pith_graph_free(pith_graph *g)
     free(g->updates);
     free(g->row_reads);
     free(g->cotangents);
+    free(g->spans);
     free(g->error);
     free(g);
 }

@@ -15,11 +15,22 @@ typedef struct pith_block {
     struct pith_block *next;
     size_t used, size;
 } pith_block;
-typedef struct pith_ordinal {
-    const char *scope;
-    int count;
-    struct pith_ordinal *next;
-} pith_ordinal;
+/* lookup.c: from 64-bit keys to pointers, none of which is NULL */
+typedef struct {
+    uint64_t key;
+    void *value;
+} pith_lookup_entry;
+typedef struct {
+    pith_lookup_entry *entries;
+    int n, size;
+} pith_lookup;
+void *pith_lookup_find(const pith_lookup *l, uint64_t key); /* NULL if it is not there */
+void pith_lookup_add(pith_graph *g, pith_lookup *l, uint64_t key, void *value); /* a new key */
+
+/* The nodes made inside one pith_recompute have ids from `first` to before `end`. */
+typedef struct {
+    int first, end;
+} pith_span;
 
 /* Where new leaves live. */
 typedef struct {
@@ -44,8 +55,10 @@ struct pith_graph {
     const pith_trail *trail;
     const node *origin; /* whose gradient or lowering is being made: gives the place to new nodes */
     int region, regions; /* of pith_recompute: the one being built, and how many there are */
+    pith_span *spans;    /* where region r lies: spans[r - 1] */
     char *error;
-    pith_ordinal *ordinals;
+    pith_lookup ordinals;  /* by the hash of a scope: how many random ops it has, an int */
+    pith_lookup leaf_over; /* by a tensor's address: its param or state */
     node *step;
     node **params, **states, **watched;
     const char **watch_names;
@@ -214,10 +227,16 @@ pith_chain *pith_chain_new(const pith_plan *p, pith_planned *step);
 /* canonical, and what an absorbed assign wrote */
 const node *pith_source(const pith_plan *p, const node *n);
 void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
-size_t pith_live_bound(const pith_plan *p);
 /* run.c: one op, for folding */
 bool pith_evaluate(const node *n, const void *const *in, void *out);
 /* run.c: the tensor that a node of the plan writes, NULL for none */
 pith_tensor *pith_written(const pith_plan *p, int id);
 const node *pith_canonical(const pith_plan *p, const node *n);
+
+/* ---- arena.c: packing blocks of memory, whatever lies in them ---- */
+/* Sets every block's offset, so that blocks alive at the same time do not overlap; returns the end
+ * of the last one. Blocks come in the order of their first steps. */
+size_t pith_arena_pack(pith_memory *blocks, int n);
+/* The most that is alive at one step, below which no packing can go. *peak: that step. */
+size_t pith_arena_bound(const pith_memory *blocks, int n, int *peak);
 #endif

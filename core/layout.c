@@ -1,6 +1,6 @@
 /* layout.c: where every value lies. A value lives from the step that makes it to the last step that
  * reads it; a result may take over the memory of an input that dies there; what remains is packed
- * into one arena, largest first. */
+ * into one arena (arena.c). */
 #include "inside.h"
 
 static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -131,110 +131,6 @@ static void live_ranges(pith_plan *p)
     free(deaths);
 }
 
-/* ---- packing ---- */
-
-static const pith_memory *sorting; /* qsort has no context; the critical section below guards it */
-static int sorting_peak;
-
-/* What is alive when most is alive goes first, and the larger before the smaller. */
-static int by_rank(const void *a, const void *b)
-{
-    const pith_memory *x = &sorting[*(const int *)a], *y = &sorting[*(const int *)b];
-    const bool at_peak = x->first <= sorting_peak && x->last >= sorting_peak;
-    if (at_peak != (y->first <= sorting_peak && y->last >= sorting_peak)) return at_peak ? -1 : 1;
-    if (x->size != y->size) return x->size < y->size ? 1 : -1;
-    return *(const int *)a - *(const int *)b;
-}
-
-/* Each block, in this order, at the lowest place that is free all its life. `placed` is sorted by
- * offset. In order of time (`order` NULL) what has died is forgotten, which keeps that list short.
- */
-static size_t pack(pith_memory *blocks, int n, const int *order)
-{
-    int *placed = malloc(sizeof *placed * (size_t)(n + 1)), count = 0;
-    size_t arena = 0;
-    for (int k = 0; k < n; k++) {
-        const int id = order ? order[k] : k;
-        pith_memory *b = &blocks[id];
-        size_t offset = 0;
-        int kept = 0;
-        for (int j = 0; j < count; j++)
-            if (order || blocks[placed[j]].last >= b->first) placed[kept++] = placed[j];
-        count = kept;
-        for (int j = 0; j < count; j++) {
-            const pith_memory *other = &blocks[placed[j]];
-            if (other->last < b->first || other->first > b->last) continue;
-            if (other->offset >= offset + b->size) break;
-            if (other->offset + other->size > offset) offset = other->offset + other->size;
-        }
-        b->offset = offset;
-        for (kept = 0; kept < count && blocks[placed[kept]].offset <= offset;) kept++;
-        memmove(placed + kept + 1, placed + kept, sizeof *placed * (size_t)(count++ - kept));
-        placed[kept] = id;
-        if (offset + b->size > arena) arena = offset + b->size;
-    }
-    free(placed);
-    return arena;
-}
-
-static size_t live_bound(const pith_plan *p, int *peak)
-{
-    size_t *change = calloc((size_t)p->n_steps + 2, sizeof *change), live = 0, most = 0;
-    for (int k = 0; k < p->n_blocks; k++) {
-        const int end = p->blocks[k].last < p->n_steps ? p->blocks[k].last : p->n_steps;
-        change[p->blocks[k].first] += p->blocks[k].size;
-        change[end + 1] -= p->blocks[k].size; /* wraps around and back: unsigned sums are exact */
-    }
-    for (int step = 0; step <= p->n_steps; step++) {
-        live += change[step];
-        if (live > most) most = live, *peak = step;
-    }
-    free(change);
-    return most;
-}
-
-size_t pith_live_bound(const pith_plan *p)
-{
-    int peak = 0;
-    return live_bound(p, &peak);
-}
-
-#define MOST_SORTED 12000 /* blocks; packing them largest first takes time in their square */
-#define TRIES 24
-
-/* By rank, which is mostly within half a per cent of the bound; then, again and again, the block
- * that sticks out chooses first. */
-static size_t pack_blocks(pith_plan *p)
-{
-    const int n = p->n_blocks, tries = n > 4000 ? 4 : TRIES;
-    int peak = 0;
-    const size_t bound = live_bound(p, &peak);
-    if (n > MOST_SORTED) return pack(p->blocks, n, NULL);
-    int *order = malloc(sizeof *order * (size_t)(n + 1));
-    size_t *best = malloc(sizeof *best * (size_t)(n + 1)), least = SIZE_MAX;
-    for (int k = 0; k < n; k++) order[k] = k;
-#pragma omp critical(pith_sorting)
-    {
-        sorting = p->blocks;
-        sorting_peak = peak;
-        qsort(order, (size_t)n, sizeof *order, by_rank);
-    }
-    for (int try = 0; try < tries && least > bound + bound / 200; try++) {
-        const size_t arena = pack(p->blocks, n, order);
-        int top = 0;
-        while (top < n && p->blocks[order[top]].offset + p->blocks[order[top]].size < arena) top++;
-        for (int k = 0; k < n && arena < least; k++) best[k] = p->blocks[k].offset;
-        if (arena < least) least = arena;
-        const int first = top < n ? order[top] : 0;
-        memmove(order + 1, order, sizeof *order * (size_t)(top < n ? top : 0));
-        if (n) order[0] = first;
-    }
-    for (int k = 0; k < n; k++) p->blocks[k].offset = best[k];
-    free(order);
-    free(best);
-    return n ? least : 0;
-}
-
 void pith_lay_out(pith_plan *p)
 {
     size_t most = 1;
@@ -243,7 +139,7 @@ void pith_lay_out(pith_plan *p)
     p->blocks = malloc(sizeof *p->blocks * most);
     place_leaves(p);
     live_ranges(p);
-    if (p->flags & PITH_ARENA_SHARED) p->arena = pack_blocks(p);
+    if (p->flags & PITH_ARENA_SHARED) p->arena = pith_arena_pack(p->blocks, p->n_blocks);
     else
         for (int k = 0; k < p->n_blocks; k++)
             p->blocks[k].offset = p->arena, p->arena += p->blocks[k].size;

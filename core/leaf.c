@@ -55,15 +55,6 @@ static bool can_hold(node *n, double value)
                      type->name, type->least, type->largest);
 }
 
-static node *leaf_over(const pith_graph *g, const pith_tensor *t)
-{
-    for (int k = 0; k < g->n_params; k++)
-        if (pith_leaf_of(g->params[k])->tensor == t) return g->params[k];
-    for (int k = 0; k < g->n_states; k++)
-        if (pith_leaf_of(g->states[k])->tensor == t) return g->states[k];
-    return NULL;
-}
-
 #define MOST_NAME 1000 /* characters: what is named after it, as its moments, fits a line too */
 
 static bool good_name(node *n, const char *name)
@@ -113,7 +104,8 @@ static bool fits(node *n, const pith_home *home, pith_tensor *t, pith_kind kind)
 
 static void keep_in(node ***list, int *count, node *n)
 {
-    *list = realloc(*list, sizeof **list * (size_t)(*count + 1));
+    if (!(*count & (*count - 1))) /* 0, 1, 2, 4, 8, ...: the list is full */
+        *list = realloc(*list, sizeof **list * 2 * (size_t)(*count + 1));
     (*list)[(*count)++] = n;
 }
 
@@ -136,7 +128,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     pith_tensor *t = find_tensor(n, home, full, kind, &made);
     if (!t || !fits(n, home, t, kind)) return pith_poison(n);
     if (made) draw(t, g->seed, init, a);
-    node *same = leaf_over(g, t);
+    node *same = pith_lookup_find(&g->leaf_over, (uint64_t)(uintptr_t)t);
     if (same && same->op != op)
         return pith_fail(n, "%s is a %s of this graph already, made at %s", full, same->op->name,
                          same->at),
@@ -154,6 +146,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     n->attr = l;
     if (param) keep_in(&g->params, &g->n_params, n);
     else keep_in(&g->states, &g->n_states, n);
+    pith_lookup_add(g, &g->leaf_over, (uint64_t)(uintptr_t)t, n);
     return n;
 }
 

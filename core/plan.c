@@ -201,7 +201,8 @@ static void count_work(pith_plan *p)
         for (int i = 0; i < s->n_out; i++) p->stats.moved += pith_bytes(p->graph->nodes[s->out[i]]);
     }
     p->stats.arena = p->arena;
-    p->stats.bound = pith_live_bound(p);
+    int peak = 0;
+    p->stats.bound = pith_arena_bound(p->blocks, p->n_blocks, &peak);
 }
 
 /* `like`: the plan that this one is a shadow of, which has prepared what both need; else NULL. */

@@ -47,14 +47,10 @@ uint64_t pith_hash(const char *text, uint64_t seed)
 /* Scope and ordinal, not node ids, which move when somebody adds a probe. */
 uint64_t pith_stream_key(pith_graph *g)
 {
-    pith_ordinal *o = g->ordinals;
-    while (o && strcmp(o->scope, g->scope)) o = o->next;
-    if (!o) {
-        o = pith_alloc(g, sizeof *o);
-        *o = (pith_ordinal){ g->scope, 0, g->ordinals };
-        g->ordinals = o;
-    }
-    return pith_hash(pith_keep(g, "%s#%d", g->scope, o->count++), g->seed);
+    const uint64_t scope = pith_hash(g->scope, 0);
+    int *count = pith_lookup_find(&g->ordinals, scope);
+    if (!count) pith_lookup_add(g, &g->ordinals, scope, count = pith_alloc(g, sizeof *count));
+    return pith_hash(pith_keep(g, "%s#%d", g->scope, (*count)++), g->seed);
 }
 
 node *pith_step(pith_graph *g)

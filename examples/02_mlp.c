@@ -8,7 +8,7 @@
  *
  *     build/02_mlp */
 #include <math.h>
-#include <pith.h>
+#include <train/optim.h>
 
 enum { POINTS = 128, WIDTH = 32, STEPS = 600, MOST = 16 };
 

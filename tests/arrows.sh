@@ -12,11 +12,12 @@ own='[a-z_0-9]+\.(h|def)'
 out=$(
     may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h'
     may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|functions|reduce|rows|tile)\.h'
+    may "$(ls core/look/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/files/*.[ch])" 'pith\.h|core\.h|files\.h'
     may "$(ls core/text/*.[ch])" 'pith\.h|core\.h|text\.h|parts\.h|files/files\.h'
     may "$(ls core/pictures/*.[ch])" 'pith\.h|core\.h|pictures\.h'
     may "$(ls core/data/*.[ch])" 'pith\.h|core\.h|data\.h|parts\.h|(files/files|text/text|pictures/pictures)\.h'
-    may "$(ls core/train/*.[ch])" "(core/)?pith\.h|(data/data|files/files)\.h|(core/)?(train/)?(train|parts|[a-z_]+)\.h"
+    may "$(ls core/train/*.[ch])" "(core/)?pith\.h|(data/data|files/files)\.h|(core/)?(train/)?(train|optim|parts|[a-z_]+)\.h"
     may "$(ls models/*.[ch])" "(core/)?pith\.h|losses/loss\.h|(models/)?(models|parts)\.h"
     may "$(ls losses/*.[ch])" "(core/)?pith\.h|(losses/)?(loss|losses|parts)\.h"
     grep -lE '[<"](core/)?(core|inside)\.h[>"]' models/*.[ch] losses/*.[ch] core/train/*.[ch] $(ls examples/*.c | grep -v 04_op.c) | sed 's/^/may know pith.h only: /'
@@ -41,7 +42,7 @@ done
 for f in $(git ls-files '*.c' '*.h' 2>/dev/null); do
     [ -f "$f" ] && ! awk 'length > 100 { exit 1 }' "$f" && say "$f has a line of more than 100 columns"
 done
-for d in core core/files core/text core/pictures core/data core/train ops cuda models losses examples tests bench; do
+for d in core core/look core/files core/text core/pictures core/data core/train ops cuda models losses examples tests bench; do
     [ -f $d/README.md ] || say "$d has no README.md"
 done
 [ "$bad" -eq 0 ] && echo "the engine has $lines lines"

@@ -9,6 +9,7 @@
 #ifndef PITH_RANDOM_GRAPH_H
 #define PITH_RANDOM_GRAPH_H
 #include "tests.h"
+#include "train/optim.h"
 
 enum { MOST_POOL = 128, MOST_LEAVES = 96, MOST_STATES = 4 };
 #define CLEAR 0.05 /* how far from a kink */

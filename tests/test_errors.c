@@ -1,6 +1,7 @@
 /* test_errors.c: what is told when a graph is built or run wrongly, word for word, and that nothing
  * crashes on it. */
 #include "tests.h"
+#include "train/optim.h"
 
 #line 3 "losses/clip.c"
 static node *scaled(node *a) { return pith_mul_scalar(a, 2); }

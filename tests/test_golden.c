@@ -2,6 +2,7 @@
  * tensors were made): outputs, losses, every gradient, and ten AdamW steps. The double build within
  * 1e-8; the float build within 1e-4. */
 #include "tests.h"
+#include "train/optim.h"
 #include "losses/losses.h"
 #include "models/models.h"
 

@@ -1,5 +1,7 @@
 /* test_graph.c: what the graph promises: scopes, stores, writes, printing, optimizers as nodes. */
 #include "tests.h"
+#include "train/optim.h"
+#include "scale.h"
 
 /* ---- leaves and stores ---- */
 
@@ -233,18 +235,31 @@ static void formulas(void **state)
 
 /* ---- 100,000 nodes in linear time ---- */
 
+static node *blocks(pith_graph *g, int size)
+{
+    node *x = scale_x = pith_sample(g, 0, 1, 8), *y = x;
+    for (int k = 0; k < size; k++)
+        y = pith_softmax(pith_tanh(pith_add(pith_mul(y, x), pith_const(g, k))));
+    return pith_sum(y, PITH_ALL);
+}
+
 static void large_graphs(void **state)
 {
     world *w = *state;
-    node *x = pith_sample(w->g, 0, 1, 8), *y = x, *d;
-    for (int k = 0; k < 12500; k++)
-        y = pith_softmax(pith_tanh(pith_add(pith_mul(y, x), pith_const(w->g, k))));
-    pith_grad(pith_sum(y, PITH_ALL), 1, &x, &d);
+    const scale_family family = { "blocks", 6000, blocks, false };
+    node *y = blocks(w->g, 12500), *d;
+    pith_grad(y, 1, &scale_x, &d);
     assert_true(pith_graph_size(w->g) > 100000);
     pith_plan *p = pith_plan_new(w->g, 1, &d, NULL);
     assert_non_null(p);
     assert_true(pith_run(p));
     pith_plan_free(p);
+#ifndef PITH_SLOW
+    double seconds;
+    assert_true(scale_growth(&family, 2.3, &seconds) <= 2.3);
+#else
+    (void)family; /* the sanitizer's own work would be measured */
+#endif
 }
 
 int main(void)
@@ -261,5 +276,6 @@ int main(void)
         WITH_WORLD(formulas),
         WITH_WORLD(large_graphs),
     };
+    scale_keep_memory();
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

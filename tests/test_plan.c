@@ -2,6 +2,7 @@
  * and on any number of threads, recomputation that is exact and saves what it should. */
 #include <omp.h>
 #include "tests.h"
+#include "train/optim.h"
 #include "losses/losses.h"
 #include "models/models.h"
 

@@ -1,5 +1,6 @@
 /* test_rows.c: tables trained by the rows that were drawn. */
 #include "tests.h"
+#include "train/optim.h"
 
 enum { ROWS = 5, WIDTH = 3, DRAWN = 4 };
 

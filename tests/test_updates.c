@@ -1,6 +1,7 @@
 /* test_updates.c: state that losses and models keep, written at the step's end, and tables trained
  * by rows. */
 #include "tests.h"
+#include "train/optim.h"
 
 static double number(const world *w, const char *name, int i)
 {

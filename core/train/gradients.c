@@ -1,7 +1,7 @@
 /* gradients.c: the gradients of a loss by what it trains: whole, or, for tables declared to be read
  * row by row (pith_gather_rows), by the rows that were drawn. */
 #include <stdlib.h>
-#include "pith.h"
+#include "optim.h"
 
 typedef pith_node node;
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "pith.h"
+#include "optim.h"
 
 typedef pith_node node;
 

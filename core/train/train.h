@@ -4,6 +4,7 @@
  * Functions return NULL or false after an error, which pith_error() holds. */
 #ifndef PITH_TRAIN_H
 #define PITH_TRAIN_H
+#include "optim.h"
 #include "pith.h"
 #include "data/data.h"
 #include "files/files.h"

@@ -1,7 +1,7 @@
 /* updates.c: the end of a training step for state that losses and models keep: the values they
  * noted (pith_update) are written, all of them or, where the step is skipped, none. */
 #include <stdlib.h>
-#include "pith.h"
+#include "optim.h"
 
 typedef pith_node node;
 
