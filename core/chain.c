@@ -57,7 +57,7 @@ static pith_operand broadcast(const node *a, const node *shape, int slot)
 /* The place of n among the members, -1 if it is none. */
 static int member_index(const builder *b, const node *n)
 {
-    if (!b->p || b->p->group[n->id] < 0 || b->p->group[n->id] != b->p->group[b->s->n->id])
+    if (!b->p || b->p->chain[n->id] < 0 || b->p->chain[n->id] != b->p->chain[b->s->n->id])
         return -1;
     const int *m = b->p->members + b->s->first_member;
     int low = 0, high = b->s->n_members - 1;

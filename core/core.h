@@ -22,8 +22,8 @@ enum {
     PITH_LEAF = 8,      /* its memory comes from outside: fed, stored or constant */
     PITH_NO_VALUE = 16, /* takes part in order only */
     PITH_GEMM = 32,     /* its time is that of the library's matrix product */
-    PITH_WRITE = 128,   /* result 0 is input 0 itself, a stored leaf, which the kernel writes */
     PITH_PART = 64,     /* a further result of another op, whose step makes it */
+    PITH_WRITE = 128,   /* result 0 is input 0 itself, a stored leaf, which the kernel writes */
 };
 
 /* Declares the struct of an op's attributes: PITH_ATTRIBUTES(cast_attr, pith_dtype to;). A node
@@ -84,8 +84,9 @@ struct pith_op {
     bool (*grad)(node *n, node *const *dy, node **dx);
     /* The meaning of a fused op as a composition of other ops: fill out[k] for each result. */
     void (*lower)(node *n, node **out);
-    /* The sum of n nodes of this op, all of one shape, as few nodes. Asked of by the walk where
-     * many of them arrive at one place; NULL: they are added one by one. */
+    /* The sum of n nodes of this op, all of one shape, in fewer nodes than n - 1 additions. The
+     * gradient walk asks for it where many of them are cotangents of one node. NULL: they are added
+     * one by one. */
     node *(*join)(int n, node *const *terms);
     pith_kernel *cpu;
     size_t (*scratch)(const node *n); /* bytes the kernel wants beside its inputs and outputs */
@@ -117,25 +118,26 @@ node *pith_make1(const char *at, const pith_op *op, node *a, const void *attr);
 node *pith_make2(const char *at, const pith_op *op, node *a, node *b, const void *attr);
 node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c, const void *attr);
 
-/* For shape rules: reports "file:line: op: message" with the inputs and the call trail, poisons n,
- * returns false. */
+/* For shape rules: each returns false after an error. pith_fail makes one: it reports "file:line:
+ * op: message" with the inputs and the call trail. */
 bool pith_fail(node *n, const char *format, ...);
-bool pith_like(node *n, const node *a); /* n gets a's dtype and shape; returns true */
+/* Give n a shape: dims of at least 1, at most 2^48 bytes, a dtype of the table. */
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim);
-/* result k >= 1 */
-/* dim[axis] becomes `size`, or an error of the node where that is more than a size can be. */
-bool pith_dim(node *n, int axis, int64_t size, int *dim);
+bool pith_like(node *n, const node *a); /* that of a */
+/* The same for result k of an op with several, k >= 1. */
 bool pith_more_result(node *n, int k, pith_dtype dtype, int ndim, const int *dim);
-/* checks an input; ndim < 0: at least -ndim axes */
+/* dim[axis] becomes `size`, a sum that may be more than an int holds: then it is an error. */
+bool pith_dim(node *n, int axis, int64_t size, int *dim);
+/* Is this input of the dtype and the number of axes expected? ndim < 0: at least -ndim axes. */
 bool pith_want(node *n, int input, pith_dtype dtype, int ndim);
-/* counted from the end if negative; -1 after pith_fail */
-/* For ops that write (PITH_WRITE): input 0 is a stored leaf, or what wrote it before; from now on
- * the leaf itself is not read any more. False after pith_fail. */
-bool pith_mark_written(node *n);
+/* An axis counted from the end if it is negative; -1 after pith_fail. */
 int pith_axis(node *n, int axis, int ndim);
+/* For ops that write (PITH_WRITE): input 0 is a stored leaf, or what wrote it before; from now on
+ * the leaf itself may not be read any more. */
+bool pith_mark_written(node *n);
 
 void *pith_alloc(pith_graph *g, size_t size); /* zeroed, 64-byte aligned, freed with the graph */
-/* a text that lives as long as the graph */
+/* A text, as printf makes it, that lives as long as the graph. */
 const char *pith_keep(pith_graph *g, const char *format, ...);
 
 /* ---- reading nodes --------------------------------------------------------------------------- */
@@ -250,9 +252,6 @@ node *pith_keep_axis(node *a, int axis);
 #define KEEP(a, axis) pith_keep_axis(a, axis)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
-
-/* Elementary functions on real: libm's in the double build; in float, polynomials whose error is
- * stated in ops/functions.h. */
 
 /* Matrix product on row-major memory (ops/gemm.c): c (m, n) = op(a) op(b) [+ c if `add`]; lda etc.
  * are row strides. */

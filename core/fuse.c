@@ -27,7 +27,7 @@ static int find(grouping *w, int g)
     return g;
 }
 
-static int chain_of(grouping *w, const node *n) { return find(w, w->p->group[n->id]); }
+static int chain_of(grouping *w, const node *n) { return find(w, w->p->chain[n->id]); }
 
 static bool is_open(const grouping *w, int g) { return g >= w->closed && w->chains[g].open; }
 
@@ -142,7 +142,7 @@ static void join(grouping *w, const node *n)
     if (chain < 0) chain = new_chain(w, n);
     w->chains[chain].members++;
     w->chains[chain].last = n->id;
-    w->p->group[n->id] = chain;
+    w->p->chain[n->id] = chain;
 }
 
 /* ---- an assign becomes the place where a chain writes ---- */
@@ -203,8 +203,8 @@ static void find_stored(grouping *w)
     list_users(w); /* anew: readers of an absorbed assign now read the member */
     for (int id = 0; id < p->n; id++) {
         p->stored[id] |= p->store_to[id] >= 0;
-        for (int k = w->start[id]; k < w->start[id + 1] && p->group[id] >= 0; k++)
-            p->stored[id] |= p->group[w->user[k]] != p->group[id] && w->user[k] != p->store_to[id];
+        for (int k = w->start[id]; k < w->start[id + 1] && p->chain[id] >= 0; k++)
+            p->stored[id] |= p->chain[w->user[k]] != p->chain[id] && w->user[k] != p->store_to[id];
     }
     for (int k = 0; k < p->n_outputs; k++) p->stored[memory_root(p, p->outputs[k])->id] = true;
 }
@@ -228,7 +228,7 @@ void pith_group_chains(pith_plan *p)
         /* no reordering across a write */
         if (n->op->flags & PITH_WRITE) w.closed = w.n;
     }
-    for (int id = 0; id < p->n; id++) p->group[id] = find(&w, p->group[id]);
+    for (int id = 0; id < p->n; id++) p->chain[id] = find(&w, p->chain[id]);
     find_stored(&w);
     free(w.chains);
     free(w.start);

@@ -207,7 +207,8 @@ static bool backpropagate(walk *w)
 
 /* ---- the two calls ---- */
 
-/* Also fills `out`, so that what is built on a gradient that failed is as silent as it. */
+/* Is there anything to differentiate? `out` is filled with y first: if the gradient fails, the
+ * caller may go on to build with it and hears of no second error. */
 static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, node **out)
 {
     for (int k = 0; k < n; k++) out[k] = y;

@@ -11,10 +11,11 @@
 void pith_report(const char *message); /* keeps the message and calls the handler */
 
 /* ---- graph.c ---- */
-typedef struct pith_block {
+typedef struct pith_block { /* of memory for a graph's nodes */
     struct pith_block *next;
     size_t used, size;
 } pith_block;
+
 /* lookup.c: from 64-bit keys to pointers, none of which is NULL */
 typedef struct {
     uint64_t key;
@@ -69,14 +70,22 @@ struct pith_graph {
     int n_cotangents, room_cotangents;
     node *poison; /* what everything is after the first error */
 };
+/* The one it was made with, whatever is in use at the moment. */
+static inline pith_store *pith_own_store(const pith_graph *g)
+{
+    return g->n_homes ? g->homes[0].store : g->home.store;
+}
 void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
 node *pith_failed(pith_graph *g);                             /* its poisoned node */
 node *pith_null(const char *at, const char *op, int input);   /* says so; a poisoned node */
 node *pith_written_leaf(const node *write);                   /* write.c */
-node *pith_append(pith_graph *g, const pith_op *op); /* a bare node: only for make and for copies */
-node *pith_poison(node *n); /* n, after pith_fail: it and what follows it stand for nothing */
+/* A node without inputs, shape and checks: pith_make fills it in, and so does recomputation. */
+node *pith_append(pith_graph *g, const pith_op *op);
+/* n after pith_fail: from now on it is the poisoned node, and nodes made after it are gone. */
+node *pith_poison(node *n);
 const node *pith_root(const node *n); /* the node whose memory an alias lies in */
-/* a leaf that n reads though it was assigned, or NULL */
+/* The leaf that n reads although an assign before it has written that leaf; NULL if there is none.
+ */
 const node *pith_read_after_assign(const node *n);
 static inline int pith_result_index(const node *n) { return *(const int *)n->attr; }
 size_t pith_alias_offset(const node *n); /* bytes */
@@ -204,7 +213,7 @@ struct pith_plan {
     int *canonical; /* node id -> id of the node that stands for it */
     bool *live;
     void **folded;           /* node id -> constant computed at plan time */
-    int *group;              /* node id -> chain, -1 for none */
+    int *chain;              /* node id -> its chain, -1 for none */
     int *store_to;           /* node id -> id of the assign whose leaf it is written to, -1 */
     bool *stored;            /* chain members that have memory */
     int *members, n_members; /* ids, chain by chain */
@@ -215,7 +224,7 @@ struct pith_plan {
     int n_blocks;
     size_t arena;
     pith_prepared *prepared; /* node id -> what its op made ready */
-    bool borrowed;           /* from the plan this one is a shadow of */
+    const pith_plan *like;   /* the plan this one is a shadow of: `prepared` is its; else NULL */
     bool check_finite, timing;
     int64_t timed_runs;
     uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */

@@ -39,8 +39,8 @@ static void place_leaves(pith_plan *p)
     }
 }
 
-/* An alias lies where its input does, and a little further. It is placed when it is first read: by
- * then its root has been. */
+/* An alias lies in its input's memory, at an offset. It is placed when it is first read: by then
+ * its input has a place. */
 static void place_alias(pith_plan *p, const node *n)
 {
     pith_place *x = &p->places[n->id];
@@ -51,9 +51,10 @@ static void place_alias(pith_plan *p, const node *n)
     x->offset += pith_alias_offset(n);
 }
 
-/* May output k of the step lie where input i lies? The input's memory dies here, has the same size,
- * and nobody else in the step reads it; in a chain, no instruction after the one that overwrites it
- * does. */
+/* May output k of the step lie where input i lies? Yes if nobody reads the input's memory after
+ * this step, if both have the same size, and if no other input of the step lies there too. In a
+ * chain the input must have been read for the last time by the instruction that makes the output.
+ */
 static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, const int *deaths,
                       int step)
 {
@@ -85,7 +86,8 @@ static void place_outputs(pith_plan *p, pith_planned *s, int step, const int *de
     }
 }
 
-/* For every memory root, the last step that reads it: n_steps for outputs of the plan. */
+/* For every node that memory is named after, the last step that reads that memory, itself or
+ * through an alias; n_steps for outputs of the plan, which stay to the end. */
 static int *last_reads(const pith_plan *p)
 {
     int *last = malloc(sizeof *last * ((size_t)p->n + 1));

@@ -143,46 +143,55 @@ static bool plan_op(const pith_plan *p, const node *n, pith_planned *s)
     for (int k = 0; k < s->n_out; k++) s->out[k] = n->id + k;
     s->scratch = n->op->scratch ? n->op->scratch(n) : 0;
     if (!n->op->prepare) return true;
-    s->prepared = &p->prepared[n->id];
-    const bool good = p->borrowed || n->op->prepare(n, &p->prepared[n->id]);
+    const int id = p->like ? p->like->canonical[n->id] : n->id;
+    s->prepared = &p->prepared[id];
+    const bool good = p->like || n->op->prepare(n, &p->prepared[id]);
     s->scratch += s->prepared->scratch;
     return good;
 }
 
+/* The members of all chains in p->members, chain by chain, in order of creation. Returns where each
+ * chain's begin: first[c] to before first[c + 1]; the caller frees it. */
+static int *list_members(pith_plan *p)
+{
+    int *first = calloc((size_t)p->n + 2, sizeof *first);
+    for (int id = 0; id < p->n; id++)
+        if (p->chain[id] >= 0) first[p->chain[id] + 1]++;
+    for (int c = 0; c < p->n; c++) first[c + 1] += first[c];
+    p->n_members = first[p->n];
+    p->members = malloc(sizeof *p->members * (size_t)(p->n_members + 1));
+    int *next = malloc(sizeof *next * (size_t)(p->n + 1));
+    memcpy(next, first, sizeof *next * (size_t)(p->n + 1));
+    for (int id = 0; id < p->n; id++)
+        if (p->chain[id] >= 0) p->members[next[p->chain[id]]++] = id;
+    free(next);
+    return first;
+}
+
+/* A chain runs where its last member stands; every other op where it stands itself. */
 static bool make_steps(pith_plan *p)
 {
-    int *last = malloc(sizeof *last * (size_t)(p->n + 1)),
-        *first = calloc((size_t)p->n + 2, sizeof *first);
-    for (int id = 0; id < p->n; id++)
-        if (p->group[id] >= 0) last[p->group[id]] = id, first[p->group[id] + 1]++, p->n_members++;
-    for (int g = 0; g < p->n; g++) first[g + 1] += first[g];
-    int *fill = malloc(sizeof *fill * (size_t)(p->n + 1));
-    memcpy(fill, first, sizeof *fill * (size_t)(p->n + 1));
-    p->members = malloc(sizeof *p->members * (size_t)(p->n_members + 1));
-    for (int id = 0; id < p->n; id++)
-        if (p->group[id] >= 0) p->members[fill[p->group[id]]++] = id;
+    int *first = list_members(p);
     p->steps = calloc((size_t)p->n + 1, sizeof *p->steps);
     bool good = true;
     for (int id = 0; id < p->n && good; id++) {
         const node *n = p->graph->nodes[id];
-        const int g = p->group[id];
+        const int chain = p->chain[id];
         pith_planned *s = &p->steps[p->n_steps];
-        if (g >= 0 && last[g] == id) {
+        if (chain >= 0 && p->members[first[chain + 1] - 1] == id) {
             s->n = n;
-            s->first_member = first[g];
-            s->n_members = first[g + 1] - first[g];
+            s->first_member = first[chain];
+            s->n_members = first[chain + 1] - first[chain];
             if (s->n_members > 1) p->stats.fused += s->n_members;
             s->chain = pith_chain_new(p, s);
             p->n_steps++;
-        } else if (g < 0 && runs_alone(p, n) && !(n->op == &pith_op_assign && absorbed(p, n))) {
-            if (!n->op->cpu) good = pith_raise("%s: %s: has no kernel", n->at, n->op->name);
-            good = good && plan_op(p, n, s);
+        } else if (chain < 0 && runs_alone(p, n) && !(n->op == &pith_op_assign && absorbed(p, n))) {
+            good = n->op->cpu ? plan_op(p, n, s)
+                              : pith_raise("%s: %s: has no kernel", n->at, n->op->name);
             p->n_steps++;
         }
     }
-    free(last);
     free(first);
-    free(fill);
     return good;
 }
 
@@ -212,21 +221,21 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     pith_plan *p = calloc(1, sizeof *p);
     const size_t size = (size_t)g->n + 1;
     p->graph = g;
-    p->store = g->home.store;
+    p->store = pith_own_store(g);
     p->flags = flags;
     p->n = g->n;
     p->n_outputs = n;
     p->outputs = malloc(sizeof *p->outputs * ((size_t)n + 1));
     memcpy(p->outputs, outputs, sizeof *p->outputs * (size_t)n);
-    p->borrowed = like != NULL;
+    p->like = like;
     p->prepared = like ? like->prepared : calloc(size, sizeof *p->prepared);
     p->canonical = malloc(sizeof *p->canonical * size);
     p->live = calloc(size, sizeof *p->live);
     p->folded = calloc(size, sizeof *p->folded);
-    p->group = malloc(sizeof *p->group * size);
+    p->chain = malloc(sizeof *p->chain * size);
     p->store_to = malloc(sizeof *p->store_to * size);
     p->stored = calloc(size, sizeof *p->stored);
-    memset(p->group, -1, sizeof *p->group * size);
+    memset(p->chain, -1, sizeof *p->chain * size);
     memset(p->store_to, -1, sizeof *p->store_to * size);
     mark(p, p->live, NULL);
     merge(p, p->live);
@@ -270,7 +279,7 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
         if (!outputs[k] || outputs[k]->graph != g)
             return pith_raise("output %d of the plan is not a node of its graph", k), NULL;
     }
-    if (!g->home.store)
+    if (!pith_own_store(g))
         return pith_raise("a plan wants a graph with a store, which holds its memory"), NULL;
     pith_plan *p = new_plan(g, n, outputs, o.unplanned ? 0 : PITH_EVERYTHING, NULL);
     if (p && !reads_stay(p)) return pith_plan_free(p), NULL;
@@ -302,16 +311,15 @@ void pith_plan_free(pith_plan *p)
     }
     for (int id = 0; id < p->n; id++) {
         const pith_op *op = p->graph->nodes[id]->op;
-        if (!p->borrowed && p->prepared[id].object && op->release)
-            op->release(p->prepared[id].object);
+        if (!p->like && p->prepared[id].object && op->release) op->release(p->prepared[id].object);
         free(p->folded[id]);
     }
-    if (!p->borrowed) free(p->prepared);
+    if (!p->like) free(p->prepared);
     free(p->outputs);
     free(p->canonical);
     free(p->live);
     free(p->folded);
-    free(p->group);
+    free(p->chain);
     free(p->store_to);
     free(p->stored);
     free(p->members);

@@ -1,9 +1,9 @@
 /* ops/pointwise.c: makes ops of the lines of pointwise.def, and holds expand, which is pointwise
  * too: it copies.
  *
- * None of them has a kernel: core runs them by their tile functions, alone or in fused chains. The
- * example of `less` and its like is worth having although its gradient is nothing: it must be found
- * to be nothing. */
+ * None of them has a kernel: core runs them by their tile functions, alone or in fused chains. Ops
+ * without a gradient, such as `less`, have examples too, so that the tests see that no gradient
+ * arrives. */
 #include <stdarg.h>
 #include "functions.h"
 

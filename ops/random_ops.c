@@ -1,12 +1,10 @@
 /* ops/random_ops.c: uniform, normal and dropout. A number depends on the stream's key, the step and
- * its own place and on nothing else, so threads, replays and recomputed segments draw the same.
- * Input `step` is pith_step(g); */
+ * its own place and on nothing else, so threads, replays and recomputed regions draw the same.
+ * Every op here has pith_step(g) among its inputs, the number of the training step. */
 #include <stdarg.h>
 #include "core.h"
 
-uint64_t pith_stream_key(pith_graph *g); /* random.c: the next one of the scope the graph is in */
-
-/* The stream's key in two halves, so that there is no padding. */
+/* A stream's key of 64 bits in two halves, so that the attributes have no padding. */
 typedef struct {
     uint32_t low, high;
 } key_halves;
