@@ -106,7 +106,7 @@ pith_node *pith_refuse(pith_graph *g, const char *format, ...);
 pith_graph *pith_graph_new(pith_store *store, uint64_t seed);
 void pith_graph_free(pith_graph *g);
 pith_store *pith_store_of(const pith_graph *g); /* the one in use */
-/* dropout and the like act only in training; returns `on` */
+/* Dropout and the like act only in training, which is off at first. Returns `on`. */
 bool pith_set_training(pith_graph *g, bool on);
 bool pith_is_training(const pith_graph *g);
 int pith_graph_size(const pith_graph *g);
@@ -141,12 +141,13 @@ typedef enum { PITH_NORMAL, PITH_UNIFORM, PITH_CONSTANT } pith_init;
     pith_param_(PITH_HERE, (g), (name), (init), __VA_ARGS__, PITH_END)
 pith_node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init init, double a,
                        ...);
-/* A param's group, told at its creation. By default: trained, decayed if it has two axes or more,
- * learning rate scaled by 1. */
+/* How a param is trained, told when it is made; each returns the param. By default it is trained
+ * with the learning rate as it is, and decayed if it has two axes or more. */
 pith_node *pith_no_weight_decay(pith_node *param);
-/* negative: ascent, for Lagrange multipliers */
+/* Its learning rate is `factor` times that of the others; below 0 it ascends, as Lagrange
+ * multipliers do. */
 pith_node *pith_lr_scale(pith_node *param, double factor);
-/* after every step of the optimizer */
+/* After every step of the optimizer it is brought back into [low, high]. */
 pith_node *pith_clamp_param(pith_node *param, double low, double high);
 
 /* Kept between runs, written by pith_update or pith_assign, saved with the store. It starts as a
@@ -194,16 +195,16 @@ int pith_watched(const pith_graph *g, pith_node ***nodes, const char *const **na
 pith_node *pith_result(pith_node *n, int k);
 /* the trained params, in creation order */
 int pith_params(const pith_graph *g, pith_node ***params);
+/* How a param is trained (see pith_lr_scale and its neighbours); all zeros for other nodes. */
 typedef struct {
     bool trained, weight_decay;
     double lr_scale, low, high;
 } pith_training;
-/* what it was told at its creation; all zeros for other nodes */
 pith_training pith_training_of(const pith_node *param);
 bool pith_is_param(const pith_node *n);
 size_t pith_size(const pith_node *n); /* number of elements */
 
-/* ---- gradient, writes, optimizers ------------------------------------------------------------ */
+/* ---- gradient, writes ------------------------------------------------------------------------ */
 
 /* Appends nodes for d y / d wrt[k]; y is a scalar; any node may be asked for; zeros where y does
  * not depend on it. */
@@ -223,7 +224,7 @@ pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *co
  * lies in the leaf itself: it changes with the leaf. Reads created before see the old one; using
  * the leaf after it is an error; one assign a leaf and graph. */
 #define pith_assign(leaf, value) pith_assign_(PITH_HERE, leaf, value)
-/* no value: makes a plan run all of them */
+/* All of them as one node, which has no value: among a plan's outputs it makes them run. */
 #define pith_group(n, nodes) pith_group_(PITH_HERE, n, nodes)
 pith_node *pith_assign_(const char *at, pith_node *leaf, pith_node *value);
 pith_node *pith_group_(const char *at, int n, pith_node *const *nodes);
@@ -290,6 +291,9 @@ bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
 int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
 /* the one of that name; NULL if the plan reads none */
 const pith_node *pith_plan_input(const pith_plan *p, const char *name);
+/* Computes the outputs. Two plans of one store never run at once, for their values share memory:
+ * the second call is an error. A run that ends midway after it has written to a store leaves that
+ * store torn, and runs and saving refuse it until it is loaded again. */
 bool pith_run(pith_plan *p);
 /* Copies what the latest run made of `output` to `to` in host memory: pith_size(output) elements of
  * the output's type, in order. False, with nothing copied, where the plan has not run, where the

@@ -163,8 +163,9 @@ bool pith_run(pith_plan *p)
                           "once, since their values share memory");
     bool good = find_inputs(p) && (s->arena_size >= p->arena || pith_store_reserve(s, p->arena));
     if (good) {
-        p->latest = ++s->runs;
+        s->runs++;
         good = run_steps(p);
+        p->latest = good ? s->runs : 0; /* what a run that ended midway has left is nobody's value */
     }
     atomic_flag_clear(&s->running);
     return good;
@@ -187,7 +188,7 @@ static const void *find_value(const char *function, const pith_plan *p, const no
     if (!output || output->graph != p->graph || output->id >= p->n ||
         !p->live[p->canonical[output->id]])
         return pith_raise("%s: this node is not part of the plan", function), NULL;
-    if (!p->latest) return pith_raise("%s: the plan has not run", function), NULL;
+    if (!p->latest) return pith_raise("%s: the plan has not run to its end", function), NULL;
     const int id = pith_source(p, output)->id;
     if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]))
         return pith_raise("%s: this node is not an output of the plan", function), NULL;
