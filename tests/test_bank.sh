@@ -47,6 +47,12 @@ lacks "$(weights off)" 'loss\.'
 train $start --loss tests/bank.c --evaluate-every 3 --out "$work/measured"
 same bank measured
 "$pith" check tests/bank.c >"$work/log" || { cat "$work/log"; fail "pith check tests/bank.c"; }
+for k in 1 2; do
+    "$pith" run tests/golden/openclip tests/golden/openclip-in.safetensors "$work/out$k" --loss tests/bank.c --grad >"$work/log" ||
+        { cat "$work/log"; fail "pith run with a bank"; }
+done
+cmp "$work/out1" "$work/out2"
+lacks "$work/out1" bank
 
 # ---- drawings: the update beside its bank ----------------------------------------------------------------------------------------------
 "$pith" graph demo-student --loss tests/bank.c --dot "$work/graph.dot" >/dev/null
@@ -54,7 +60,7 @@ bank=$(sed -n 's/^  \(n[0-9]*\) \[label="state loss\.bank\.bank.*/\1/p' "$work/g
 update=$(sed -n 's/^  \(n[0-9]*\) \[label="update.*/\1/p' "$work/graph.dot")
 [ -n "$bank" ] && [ -n "$update" ] && grep -q "^  $bank -> $update;" "$work/graph.dot" || fail "no update is drawn beside its bank"
 "$pith" graph demo-student --loss tests/bank.c --html "$work/graph.html" >/dev/null
-grep -q 'loss\.bank\.bank' "$work/graph.html" && grep -q '>update\|update(' "$work/graph.html" || fail "the page shows no update"
+grep -q 'loss\.bank\.bank' "$work/graph.html" && grep -q '>update</text>\|>update(' "$work/graph.html" || fail "the page shows no update"
 
 # ---- a model's own state: running means of both views of a picture, in the model's scope, with averaged weights ------------------------
 cat >"$work/running.c" <<'C'
