@@ -128,14 +128,14 @@ bool clip_load(clip_config *c, pith_store *s, const char *directory)
     return good;
 }
 
-/* Who owns a tensor is told by its name: a store in training also holds averages, an optimizer's
- * moments, and what losses keep. All else is the model's. */
-static bool is_own(const char *name)
+/* Whose a state is, its name tells: a store in training also holds averages, an optimizer's moments
+ * and what losses keep. All others are the model's. */
+static bool is_own_state(const pith_tensor *t)
 {
     static const char *const others[] = { "loss.", "ema/", "adamw.", "sgd." };
     for (size_t k = 0; k < sizeof others / sizeof *others; k++)
-        if (!strncmp(name, others[k], strlen(others[k]))) return false;
-    return !is_left_over(name);
+        if (!strncmp(t->name, others[k], strlen(others[k]))) return false;
+    return t->kind == PITH_STATE;
 }
 
 static bool add_own(pith_store *out, pith_store *s, const char *name, bool averaged)
@@ -159,8 +159,8 @@ pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged)
                    ? add_own(out, s, list[k].name, averaged)
                    : pith_raise("cannot save: the store has no %s", list[k].name);
     for (int k = 0; good && k < pith_store_count(s); k++) {
-        const char *name = pith_store_at(s, k)->name;
-        if (is_own(name) && !pith_store_find(out, name)) good = add_own(out, s, name, averaged);
+        const pith_tensor *t = pith_store_at(s, k);
+        if (is_own_state(t)) good = add_own(out, s, t->name, averaged);
     }
     free(list);
     if (good || !out) return out;

@@ -80,9 +80,9 @@ int clip_tensors(const clip_config *c, clip_tensor **list);
 bool clip_config_read(clip_config *c, const char *directory);
 bool clip_config_write(const clip_config *c, const char *directory);
 bool clip_load(clip_config *c, pith_store *s, const char *directory);
-/* A new store with what is the model's own in s, weights and state: neither averages and moments
- * nor what lies under "loss.". `averaged`: with the averages "ema/NAME" as values, where there are
- * some. NULL after an error. */
+/* A new store with what is the model's own in s: the weights that a config means, and states, but
+ * neither averages and moments nor what lies under "loss.". `averaged`: with the averages
+ * "ema/NAME" as values, where there are some. NULL after an error. */
 pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged);
 /* Config and the model's own tensors. Makes the directory; each file appears whole. */
 bool clip_save(const clip_config *c, pith_store *s, const char *directory);
