@@ -180,8 +180,8 @@ pith_node *pith_dropout_(const char *at, pith_node *a, double p);
 #define pith_gather_rows(table, ids) pith_gather_rows_(PITH_HERE, table, ids)
 pith_node *pith_gather_rows_(const char *at, pith_node *table, pith_node *ids);
 int pith_row_reads(const pith_graph *g, pith_node ***reads); /* what it returned so far */
-/* Does y depend on the table other than by pith_gather_rows? */
-bool pith_is_read_whole(const pith_node *y, const pith_node *table);
+/* The last node by which y depends on the table other than by pith_gather_rows; NULL if none. */
+pith_node *pith_whole_read(const pith_node *y, const pith_node *table);
 /* A gradient by rows of one's own, of a table of `count` rows: n times ids i32 of any shape and
  * rows (ids.dims + (...)), joined to (N, ...). Rows of equal ids are summed at the id's first
  * position, in order; ids outside and repeated ones become -1, their rows 0. Result 1: those ids,

@@ -197,18 +197,19 @@ node *pith_gather_rows_(const char *at, node *table, node *ids)
     return rows;
 }
 
-bool pith_is_read_whole(const node *y, const node *table)
+node *pith_whole_read(const node *y, const node *table)
 {
     const pith_graph *g = y->graph;
     bool *reached = calloc((size_t)y->id + 1, sizeof *reached),
-         *declared = calloc((size_t)g->n, sizeof *declared), found = false;
+         *declared = calloc((size_t)g->n, sizeof *declared);
+    node *found = NULL;
     for (int k = 0; k < g->n_row_reads; k++) declared[g->row_reads[k]->id] = true;
     reached[y->id] = true;
     for (int id = y->id; id >= 0 && !found; id--)
         for (int k = 0; reached[id] && k < g->nodes[id]->n_in; k++) {
             const node *in = g->nodes[id]->in[k];
-            if (in == table) found |= !declared[id];
-            else reached[in->id] = true;
+            if (in != table) reached[in->id] = true;
+            else if (!declared[id]) found = g->nodes[id];
         }
     free(reached);
     free(declared);

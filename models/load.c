@@ -128,21 +128,39 @@ bool clip_load(clip_config *c, pith_store *s, const char *directory)
     return good;
 }
 
-/* The model's own tensors alone: a store in training also holds moments, averages and the
- * parameters of losses. */
-static pith_store *exports(const clip_config *c, pith_store *s)
+/* Whose a state is, its name tells: a store in training also holds averages, an optimizer's moments
+ * and what losses keep. All others are the model's. */
+static bool is_own_state(const pith_tensor *t)
+{
+    static const char *const others[] = { "loss.", "ema/", "adamw.", "sgd." };
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (!strncmp(t->name, others[k], strlen(others[k]))) return false;
+    return t->kind == PITH_STATE;
+}
+
+static bool add_own(pith_store *out, pith_store *s, const char *name, bool averaged)
+{
+    char average[1100];
+    snprintf(average, sizeof average, "ema/%s", name);
+    const pith_tensor *plain = pith_store_find(s, name),
+                      *mean = averaged ? pith_store_find(s, average) : NULL;
+    pith_tensor *to = pith_store_add(out, name, plain->kind, plain->dtype, plain->ndim, plain->dim);
+    return to && pith_tensor_copy(to, mean ? mean : plain);
+}
+
+pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged)
 {
     clip_tensor *list;
     const int n = clip_tensors(c, &list);
     pith_store *out = n ? pith_store_new() : NULL;
     bool good = out != NULL;
-    for (int k = 0; good && k < n; k++) {
-        const pith_tensor *from = pith_store_find(s, list[k].name);
-        if (!from) good = pith_raise("cannot save: the store has no %s", list[k].name);
-        pith_tensor *to = good ? pith_store_add(out, from->name, PITH_WEIGHT, PITH_F32, from->ndim,
-                                                from->dim)
-                               : NULL;
-        good = to && pith_tensor_copy(to, from);
+    for (int k = 0; good && k < n; k++) /* in the order of the config */
+        good = pith_store_find(s, list[k].name)
+                   ? add_own(out, s, list[k].name, averaged)
+                   : pith_raise("cannot save: the store has no %s", list[k].name);
+    for (int k = 0; good && k < pith_store_count(s); k++) {
+        const pith_tensor *t = pith_store_at(s, k);
+        if (is_own_state(t)) good = add_own(out, s, t->name, averaged);
     }
     free(list);
     if (good || !out) return out;
@@ -156,10 +174,10 @@ bool clip_save(const clip_config *c, pith_store *s, const char *directory)
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_WEIGHTS_FILE);
     if (mkdir(directory, 0777) && errno != EEXIST)
         return pith_raise("cannot make %s: %s", directory, strerror(errno));
-    pith_store *out = exports(c, s);
+    pith_store *out = clip_own(c, s, false);
     /* Weights last: their save also puts the directory's new names on the disk. */
     const bool good = out && clip_config_write(c, directory) &&
-                      pith_store_save(out, path, PITH_WEIGHT);
+                      pith_store_save(out, path, PITH_ANY);
     if (out) pith_store_free(out);
     return good;
 }

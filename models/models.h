@@ -80,8 +80,11 @@ int clip_tensors(const clip_config *c, clip_tensor **list);
 bool clip_config_read(clip_config *c, const char *directory);
 bool clip_config_write(const clip_config *c, const char *directory);
 bool clip_load(clip_config *c, pith_store *s, const char *directory);
-/* Config and weights, exports only: what a config means and nothing else of the store. Makes the
- * directory; each file appears whole. */
+/* A new store with what is the model's own in s: the weights that a config means, and states, but
+ * neither averages and moments nor what lies under "loss.". `averaged`: with the averages
+ * "ema/NAME" as values, where there are some. NULL after an error. */
+pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged);
+/* Config and the model's own tensors. Makes the directory; each file appears whole. */
 bool clip_save(const clip_config *c, pith_store *s, const char *directory);
 
 /* Of a pair's forward pass, as the graph does it: multiply-adds count two, matrix and attention

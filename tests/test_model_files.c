@@ -194,6 +194,48 @@ static void models_survive_the_disk(void **state)
     pith_store_free(t);
 }
 
+/* What losses, optimizers and averages keep stays behind, of whatever kind; state of the model's
+ * own goes along as state. Averages stand in where there are some, and the store itself is left
+ * alone. */
+static void exports_go_by_owner(void **state)
+{
+    (void)state;
+    const clip_config c = uneven();
+    clip_config back;
+    const struct {
+        const char *name;
+        pith_kind kind;
+        pith_real value;
+    } more[] = {
+        { "visual.running", PITH_STATE, 1 },      { "loss.bank.bank", PITH_STATE, 2 },
+        { "loss.bank.gain", PITH_WEIGHT, 3 },     { "adamw.count", PITH_STATE, 4 },
+        { "adamw.m/logit_scale", PITH_STATE, 5 }, { "sgd.m/logit_scale", PITH_STATE, 6 },
+        { "ema/logit_scale", PITH_STATE, 7 },     { "ema/loss.bank.gain", PITH_STATE, 8 },
+    };
+    pith_store *s = made(&c, 1), *t = pith_store_new();
+    const int weights = pith_store_count(s);
+    for (int k = 0; k < 8; k++)
+        assert_true(pith_tensor_write(
+            pith_store_add(s, more[k].name, more[k].kind, PITH_F32, 0, NULL), &more[k].value));
+    if (!clip_save(&c, s, place) || !clip_load(&back, t, place)) fail_msg("%s", pith_error());
+    pith_store *plain = clip_own(&c, s, false), *averaged = clip_own(&c, s, true);
+    pith_store *const all[3] = { t, plain, averaged };
+    const real scale = *(const real *)stored(s, "logit_scale");
+    for (int k = 0; k < 3; k++) {
+        assert_int_equal(pith_store_count(all[k]), weights + 1);
+        for (int i = 0; i < pith_store_count(all[k]); i++) {
+            const pith_tensor *own = pith_store_at(all[k], i);
+            assert_int_equal(own->kind,
+                             strcmp(own->name, "visual.running") ? PITH_WEIGHT : PITH_STATE);
+        }
+        assert_true(*(const real *)stored(all[k], "visual.running") == 1);
+        assert_true(*(const real *)stored(all[k], "logit_scale") == (k == 2 ? 7 : scale));
+        pith_store_free(all[k]);
+    }
+    assert_int_equal(pith_store_count(s), weights + 8);
+    pith_store_free(s);
+}
+
 static void load_says(const clip_config *c, pith_store *s, const char *says)
 {
     char path[256];
@@ -331,7 +373,7 @@ int main(void)
         cmocka_unit_test(counts_are_the_papers),          cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(configs_survive_the_disk),       cmocka_unit_test(configs_of_others),
         cmocka_unit_test(models_survive_the_disk),        cmocka_unit_test(differences_are_named),
-        cmocka_unit_test(inheritance_takes_front_slices),
+        cmocka_unit_test(inheritance_takes_front_slices), cmocka_unit_test(exports_go_by_owner),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }

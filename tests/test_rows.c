@@ -115,10 +115,11 @@ static void whole_reads_are_refused(void **state)
     world *w = *state;
     node *table = pith_param(w->g, "table", PITH_NORMAL, 1, 5, 2), *d;
     node *rows = pith_gather_rows_("rows.c:3", table, pith_sample_ids(w->g, 5, 4));
-    node *loss = pith_add(pith_sum(rows, PITH_ALL), pith_sum(pith_square(table), PITH_ALL));
+    node *loss = pith_add(pith_sum(rows, PITH_ALL),
+                          pith_sum(pith_square_("whole.c:5", table), PITH_ALL));
     assert_false(pith_gradients(loss, 1, &table, &d));
-    said("table is trained by the rows that are drawn from it at rows.c:3, but it is also read "
-         "whole");
+    said("whole.c:5: the whole of table is read here, but at rows.c:3 it is declared to be trained "
+         "by rows alone");
     assert_true(pith_gradients(pith_sum(rows, PITH_ALL), 1, &table, &d));
     assert_true(pith_poisoned(pith_gather_rows(rows, pith_sample_ids(w->g, 5, 4))));
     said("the table is no param");

@@ -158,6 +158,87 @@ static void recomputed_regions(void **state)
     w->g = pith_graph_new(w->s, 0);
 }
 
+/* Batch norm in miniature, whose figures go on from what an earlier call left: rows minus the new
+ * running mean. */
+static node *normalizing(node *x, void *running)
+{
+    node *old = pith_pending(running);
+    node *mean = pith_update(running, pith_add(pith_mul_scalar(old, 0.5),
+                                               pith_mul_scalar(pith_mean(x, 0), 0.5)));
+    return pith_tanh(pith_sub(x, mean));
+}
+
+/* Called once a view, each call a region of its own or plain: figures in the order of the calls,
+ * gradients that reach through the chain into the first view, all the same bits, and one write. */
+static void views_chain(void **state)
+{
+    (void)state;
+    static const real views[2][3][2] = { { { 1, 2 }, { 3, -4 }, { 5, 6 } },
+                                         { { -7, 8 }, { 9, 1 }, { 4, 0 } } };
+    real kept[2][2], gradient[2][3][2];
+    for (int recompute = 0; recompute < 2; recompute++) {
+        pith_store *s = pith_store_new();
+        pith_graph *g = pith_graph_new(s, 0);
+        node *running = pith_state(g, "running", PITH_F32, PITH_CONSTANT, 8, 2), *x[2], *sum = NULL,
+             *d, **list;
+        for (int k = 0; k < 2; k++) {
+            x[k] = pith_param(g, k ? "second" : "first", PITH_CONSTANT, 0, 3, 2);
+            pith_tensor_write(pith_store_find(s, x[k]->name), views[k]);
+            node *y = recompute ? pith_recompute(normalizing, x[k], running)
+                                : normalizing(x[k], running);
+            /* of the first view nothing but its figures is used */
+            if (k) sum = pith_sum(pith_square(y), PITH_ALL);
+        }
+        assert_true(pith_grad(sum, 1, x, &d));
+        assert_int_equal(pith_updates(g, &list), 2);
+        node *out[2] = { d, pith_commit(g, pith_step_ok(sum)) };
+        assert_int_equal(out[1]->n_in, 1);
+        pith_plan *p = pith_plan_new(g, 2, out, NULL);
+        if (!p) fail_msg("%s", pith_error());
+        assert_true(pith_run(p));
+        memcpy(kept[recompute], stored(s, "running"), sizeof *kept);
+        memcpy(gradient[recompute], value_of(p, d), sizeof *gradient);
+        pith_plan_free(p);
+        pith_graph_free(g);
+        pith_store_free(s);
+    }
+    /* ((8 + mean of the first) / 2 + mean of the second) / 2; means 3 and 4/3, then 2 and 3 */
+    assert_true(fabs((double)kept[0][0] - ((8 + 3.0) / 2 + 2) / 2) < 1e-6);
+    assert_true(fabs((double)kept[0][1] - ((8 + 4.0 / 3) / 2 + 3) / 2) < 1e-6);
+    assert_true(gradient[0][0][0] != 0);
+    assert_memory_equal(kept[0], kept[1], sizeof *kept);
+    assert_memory_equal(gradient[0], gradient[1], sizeof *gradient);
+}
+
+/* An average is read in its weight's place, what has none by its plain name; nothing is made, and
+ * kinds stay. */
+static void averages_are_read(void **state)
+{
+    world *w = *state;
+    pith_param(w->g, "w", PITH_CONSTANT, 1);
+    pith_param(w->g, "frozen", PITH_CONSTANT, 2);
+    pith_state(w->g, "running", PITH_F32, PITH_CONSTANT, 3);
+    pith_state(w->g, "ema/w", PITH_F32, PITH_CONSTANT, 4);
+    const int count = pith_store_count(w->s);
+    pith_graph *g = pith_graph_new(w->s, 0);
+    pith_use_averages(g, w->s);
+    node *out[3] = { pith_mul_scalar(pith_param(g, "w", PITH_CONSTANT, 0), 1),
+                     pith_mul_scalar(pith_param(g, "frozen", PITH_CONSTANT, 0), 1),
+                     pith_mul_scalar(pith_state(g, "running", PITH_F32, PITH_CONSTANT, 0), 1) };
+    node **trained;
+    assert_int_equal(pith_params(g, &trained), 0);
+    pith_plan *p = pith_plan_new(g, 3, out, NULL);
+    assert_true(pith_run(p));
+    for (int k = 0; k < 3; k++) near(pith_scalar(p, out[k]), k == 0 ? 4 : k + 1);
+    pith_param(g, "strange", PITH_CONSTANT, 0);
+    said("the store has neither an average nor a weight called strange");
+    assert_int_equal(pith_store_count(w->s), count);
+    for (int k = 0; k < count; k++)
+        assert_int_equal(pith_store_at(w->s, k)->kind, k < 2 ? PITH_WEIGHT : PITH_STATE);
+    pith_plan_free(p);
+    pith_graph_free(g);
+}
+
 /* The value may be a param itself: it is written before the optimizer overwrites that. */
 static void before_the_optimizer(void **state)
 {
@@ -272,6 +353,8 @@ int main(void)
         WITH_WORLD(pending_chains),
         WITH_WORLD(wrong_updates),
         WITH_WORLD(recomputed_regions),
+        cmocka_unit_test(views_chain),
+        WITH_WORLD(averages_are_read),
         WITH_WORLD(before_the_optimizer),
         WITH_WORLD(bank_is_a_loop),
         WITH_WORLD(outputs_in_written_leaves),

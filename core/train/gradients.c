@@ -37,16 +37,17 @@ static node *join(const char *at, const node *table, int n, node *const *reads,
 }
 
 /* Fills wrt: params as they are, tables by their reads. */
-static bool collect(const char *at, node *loss, int n, node *const *params, wanted *w)
+static bool collect(node *loss, int n, node *const *params, wanted *w)
 {
+    const node *whole;
     for (int k = 0; k < n; k++) {
         const int reads = params[k] ? reads_of(params[k], w->wrt + w->n) : 0;
         if (!reads) w->wrt[w->n++] = params[k];
-        else if (pith_is_read_whole(loss, params[k]))
+        else if ((whole = pith_whole_read(loss, params[k])))
             return pith_raise(
-                "%s: %s is trained by the rows that are drawn from it at %s, but it is "
-                "also read whole: use pith_gather there, or read no more than rows",
-                at, params[k]->name, w->wrt[w->n]->at);
+                "%s: the whole of %s is read here, but at %s it is declared to be trained by rows "
+                "alone: use pith_gather there, or read no more than rows here",
+                whole->at, params[k]->name, w->wrt[w->n]->at);
         w->n += reads;
     }
     return true;
@@ -62,7 +63,7 @@ bool pith_gradients_(const char *at, node *loss, int n, node *const *params, nod
     wanted w = { calloc((size_t)most + 1, sizeof(node *)), calloc((size_t)most + 1, sizeof(node *)),
                  0 };
     bool good = (w.wrt && w.gradient) || pith_raise("%s: no memory for a gradient", at);
-    good = good && (!loss || pith_graph_error(loss->graph) || collect(at, loss, n, params, &w));
+    good = good && (!loss || pith_graph_error(loss->graph) || collect(loss, n, params, &w));
     good = good && pith_grad_(at, loss, w.n, w.wrt, w.gradient);
     for (int k = 0, next = 0; good && k < n; k++) {
         const int reads = reads_of(params[k], NULL);

@@ -32,7 +32,8 @@ typedef struct {
     pith_node **out;
 } drawing;
 
-/* The loss, and with `backward` the gradients as well. A teacher's rows are inputs. */
+/* The loss, what it and the model update, and with `backward` the gradients as well. A teacher's
+ * rows are inputs. */
 static drawing build(const char *name)
 {
     drawing d = { .store = pith_store_new() };
@@ -53,13 +54,14 @@ static drawing build(const char *name)
     teacher->scale = pith_const(d.g, 100);
     d.loss = pith_name(pith_loss_build(spec, &b), "loss");
     pith_loss_free(spec);
-    pith_node **params;
-    const int n = backward ? pith_params(d.g, &params) : 0;
-    d.out = malloc(sizeof *d.out * (size_t)(n + 1));
+    pith_node **params, **updates;
+    const int n = backward ? pith_params(d.g, &params) : 0, written = pith_updates(d.g, &updates);
+    d.out = malloc(sizeof *d.out * (size_t)(1 + written + n));
     if (!d.out) pith_raise("no memory for %d gradients", n);
-    d.out[0] = d.loss;
-    d.n = n + 1;
-    if (n) pith_grad(d.loss, n, params, d.out + 1);
+    d.out[d.n++] = d.loss;
+    for (int k = 0; k < written; k++) d.out[d.n++] = updates[k];
+    if (n) pith_grad(d.loss, n, params, d.out + d.n);
+    d.n += n;
     return d;
 }
 
@@ -144,7 +146,8 @@ static void write_page(FILE *f, const drawing *d, const char *text, size_t size)
     fputs("</h1>\n<p><b style=\"background:#ffe0a3\">parameter</b> <b "
           "style=\"background:#d9ead3\">other leaf</b> "
           "<b style=\"background:#eee\">forward</b> <b "
-          "style=\"background:#d6e0f5\">backward</b></p>\n",
+          "style=\"background:#d6e0f5\">backward</b> <b "
+          "style=\"background:#f4b6b6\">update</b></p>\n",
           f);
     fputs("<div class=\"whole\" onclick=\"this.classList.toggle('whole')\" title=\"click: the "
           "whole, or its real size\">\n",
@@ -163,7 +166,7 @@ static void draw(const drawing *d, const char *path)
     size_t size = 0;
     FILE *memory = open_memstream(&text, &size), *f = fopen(path, "wb");
     if (!f || !memory) pith_raise("%s: cannot be written: %s", path, strerror(errno));
-    pith_print_dot(memory, d->g, backward ? pith_group(d->n, d->out) : d->loss);
+    pith_print_dot(memory, d->g, d->n > 1 ? pith_group(d->n, d->out) : d->loss);
     fclose(memory);
     if (as_page) write_page(f, d, text, size);
     else fwrite(text, 1, size, f);

@@ -47,19 +47,7 @@ static model current(const task *t)
 {
     model m = *t->m;
     if (!t->averaged) return m;
-    clip_tensor *list;
-    const int n = clip_tensors(&m.config, &list);
-    m.store = pith_store_new();
-    for (int k = 0; k < n; k++) {
-        char name[80];
-        snprintf(name, sizeof name, "ema/%s", list[k].name);
-        const pith_tensor *from = pith_store_find(t->m->store, name);
-        if (!from) from = pith_store_find(t->m->store, list[k].name); /* frozen */
-        pith_tensor *to = pith_store_add(m.store, list[k].name, PITH_WEIGHT, PITH_F32, from->ndim,
-                                         from->dim);
-        pith_tensor_copy(to, from);
-    }
-    free(list);
+    m.store = clip_own(&m.config, m.store, true);
     return m;
 }
 
