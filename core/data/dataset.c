@@ -4,8 +4,8 @@
 typedef struct {
     pith_dataset dataset;
     const pith_pack *pack;
-    int *place;   /* of each sample in the pack */
-    uint8_t *own; /* pictures of another size than the pack's, else NULL */
+    int *place;   /* the number in the pack of each sample */
+    uint8_t *own; /* resized pictures, NULL where the pack has the right size */
 } pack_dataset;
 
 static pith_record record(const pith_dataset *s, int i, int c)
@@ -36,7 +36,7 @@ static void close_pack(pith_dataset *s)
     free(p);
 }
 
-/* Pictures brought to another size, once. */
+/* Resizes all pictures, unless the pack has the right size. */
 static bool resize(pack_dataset *p)
 {
     const int from = p->pack->size, to = p->dataset.size;

@@ -1,6 +1,6 @@
-/* embeddings.c: a teacher's rows, computed once. The header of the file is a function of what was
- * embedded and how, and rows follow in order: a pass cut off is known by making its header again,
- * and goes on from the file's own length. */
+/* embeddings.c: a teacher's embeddings, computed once and stored. The header of the file follows
+ * from the key alone (data, teacher, views, sizes), and the rows stand in a fixed order. So an
+ * interrupted pass is recognised by its header, and how far it came by the length of the file. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -17,8 +17,8 @@ struct pith_embeddings {
     int n, width, views;
 };
 
-/* The eight bytes of length and the JSON, padded so that rows begin at a multiple of eight. Freed
- * by the caller. */
+/* The header of the safetensors file: eight bytes with the length of the JSON, and the JSON, padded
+ * so that the rows begin at a multiple of eight bytes. The caller frees it. */
 static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
     char data[17], teacher[17], views[16], batch[16];
@@ -53,13 +53,14 @@ static char *make_header(const pith_embeddings_key *key, size_t *size)
 
 typedef struct {
     const pith_embeddings_key *key;
-    int n, batches; /* samples, and batches of one view */
+    int n, batches; /* samples; batches that one view takes */
     FILE *file;
     pith_real *rows; /* (batch, width) */
     float *out;
 } writer;
 
-/* The bytes that batches 0 .. j-1 take; the captions' come after those of the last view. */
+/* The bytes of the rows of batches 0 .. j-1. The batches of all views come first, then those of the
+ * captions. */
 static size_t bytes_before(const writer *w, int64_t j)
 {
     return (size_t)(j / w->batches * w->n + j % w->batches * w->key->batch) *
@@ -80,8 +81,8 @@ static bool write_batch(writer *w, int64_t j, pith_embed_batch *embed, void *con
            pith_raise("stored embeddings cannot be written: %s", strerror(errno));
 }
 
-/* How many batches an earlier pass has left in the file; it is then open behind them. -1 after an
- * error. */
+/* Opens the file, new or of an interrupted pass, at the place where the next row belongs. Returns
+ * how many batches it holds already, -1 after an error. */
 static int64_t open_part(writer *w, const char *part)
 {
     size_t size;

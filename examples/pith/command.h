@@ -63,7 +63,7 @@ typedef struct {
     pith_tokenizer *tokenizer;
 } model;
 model open_model(const char *directory);
-model open_model_with_words(const char *directory); /* an error if it holds no tokenizer */
+model open_model_with_tokenizer(const char *directory); /* an error if it holds no tokenizer */
 void close_model(model *m);
 void save_model(const model *m, const char *directory); /* config, weights, tokenizer */
 double model_scale(const model *m);                     /* the multiplier of cosines */

@@ -5,24 +5,24 @@
 #include <sys/stat.h>
 #include "task.h"
 
-model start_student(const char *name, const model *wise, const char *directory)
+model start_student(const char *name, const model *teacher, const char *directory)
 {
     struct stat info;
-    if (stat(name, &info) == 0) return open_model_with_words(name);
+    if (stat(name, &info) == 0) return open_model_with_tokenizer(name);
     model m = { .config = named_config(name), .store = pith_store_new() };
     char path[4096];
     snprintf(path, sizeof path, "%s/vocab.txt.gz", directory);
     m.tokenizer = pith_tokenizer_read(path);
-    m.config.context = wise->config.context;
-    m.config.vocabulary = wise->config.vocabulary;
+    m.config.context = teacher->config.context;
+    m.config.vocabulary = teacher->config.vocabulary;
     return m;
 }
 
 void inherit_from(model *m, const char *from)
 {
-    model parent = open_model(from);
-    clip_inherit(&m->config, m->store, &parent.config, parent.store);
-    close_model(&parent);
+    model larger = open_model(from);
+    clip_inherit(&m->config, m->store, &larger.config, larger.store);
+    close_model(&larger);
 }
 
 int command_distil(int argc, char **argv)
@@ -50,9 +50,9 @@ int command_distil(int argc, char **argv)
         &out, &resume, argc, argv);
     need_option("--teacher", directory);
     need_option("--student", name);
-    model wise = open_model_with_words(directory);
-    model m = start_student(name, &wise, directory);
-    const int size = wise.config.image_size > m.config.image_size ? wise.config.image_size
+    model teacher = open_model_with_tokenizer(directory);
+    model m = start_student(name, &teacher, directory);
+    const int size = teacher.config.image_size > m.config.image_size ? teacher.config.image_size
                                                                   : m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
     if (!strcmp(how, "manual")) inherit_from(&m, from ? from : directory);
@@ -60,13 +60,13 @@ int command_distil(int argc, char **argv)
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
     char path[4096], *record = write_record(argv[0], data, options);
     snprintf(path, sizeof path, "%s/teacher.safetensors", out);
-    teacher t = teacher_open(&wise, directory, pack, path);
-    const pith_train_result result = train_model(&m, pack, &r, &t, out, resume, record, "distil");
+    stored_teacher stored = teacher_open(&teacher, directory, pack, path);
+    const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record, "distil");
     print_result(&result, argv[0], out);
-    teacher_close(&t);
+    teacher_close(&stored);
     free(record);
     close_model(&m);
-    close_model(&wise);
+    close_model(&teacher);
     pith_pack_close(pack);
     return result.interrupted ? 130 : 0;
 }

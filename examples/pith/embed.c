@@ -45,7 +45,7 @@ int command_embed(int argc, char **argv)
         { "--out", TEXT, &out, "the safetensors file to write" },
         END_OF_OPTIONS,
     };
-    const int words = parse_options(options, "MODEL FILES.. --out F.safetensors",
+    const int arguments = parse_options(options, "MODEL FILES.. --out F.safetensors",
                                     "FILES: PNG pictures, folders of them, and .txt files with one "
                                     "text a line. Writes image_embeds (n, width) "
                                     "and\ntext_embeds (n, width), unit rows, with image_files "
@@ -56,13 +56,13 @@ int command_embed(int argc, char **argv)
     need_option("--out", out);
     picture_index pictures = { 0 };
     lines texts = { 0 };
-    for (int k = 2; k <= words; k++) {
+    for (int k = 2; k <= arguments; k++) {
         const size_t size = strlen(argv[k]);
         if (size > 4 && !strcmp(argv[k] + size - 4, ".txt")) add_lines(&texts, argv[k]);
         else index_add(&pictures, argv[k]);
     }
     if (!pictures.n && !texts.n) pith_raise("%s: holds no PNG picture", argv[2]);
-    model m = texts.n ? open_model_with_words(argv[1]) : open_model(argv[1]);
+    model m = texts.n ? open_model_with_tokenizer(argv[1]) : open_model(argv[1]);
     pith_store *s = pith_store_new();
     const int made = pictures.n ? index_encode(&pictures, &m, out, true) : 0;
     index_put(&pictures, s);

@@ -28,7 +28,7 @@ model open_model(const char *directory)
     return m;
 }
 
-model open_model_with_words(const char *directory)
+model open_model_with_tokenizer(const char *directory)
 {
     model m = open_model(directory);
     if (!m.tokenizer)

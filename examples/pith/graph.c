@@ -239,20 +239,20 @@ static void print_tables(const drawing *d)
 
 int command_graph(int argc, char **argv)
 {
-    const int words = parse_options(options, "MODEL --loss L [--dot|--html] F | --plan | --times",
+    const int arguments = parse_options(options, "MODEL --loss L [--dot|--html] F | --plan | --times",
                                     "Draws the graph of a model and a loss into F (.dot or .html), "
                                     "or prints its plan or its times. "
                                     "MODEL: a directory or a\nname of pith help's table. A page "
                                     "holds Graphviz's drawing where dot is "
                                     "installed, else a list of the nodes.",
                                     1, 2, argc, argv);
-    if (words < 2 && !plan && !times)
+    if (arguments < 2 && !plan && !times)
         pith_raise("pith graph wants a file to draw into, --plan or --times");
     if (dot && html) pith_raise("--dot and --html exclude each other");
     if (pairs_wanted < 1 || pairs_wanted > 8192 || tokens < 2)
         pith_raise("--batch must be 1 to 8192 and --tokens at least 2");
     drawing d = build(argv[1]);
-    if (words == 2) draw(&d, argv[2]);
+    if (arguments == 2) draw(&d, argv[2]);
     if (plan || times) print_tables(&d);
     free(d.out);
     pith_graph_free(d.g);

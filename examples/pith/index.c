@@ -1,4 +1,4 @@
-/* index.c: pictures of files and folders become unit rows; rows of an earlier time are kept as long
+/* index.c: pictures of files and folders become unit rows; rows of an earlier time are cached_row as long
  * as their files are. */
 #include "index.h"
 #include <errno.h>
@@ -65,11 +65,11 @@ typedef struct {
     const char *stamp;
     size_t size;
     const pith_real *row;
-} kept;
+} cached_row;
 
 static int by_stamp(const void *a, const void *b)
 {
-    const kept *x = a, *y = b;
+    const cached_row *x = a, *y = b;
     const int order = memcmp(x->stamp, y->stamp, x->size < y->size ? x->size : y->size);
     return order ? order : (x->size > y->size) - (x->size < y->size);
 }
@@ -77,14 +77,14 @@ static int by_stamp(const void *a, const void *b)
 /* The rows of an index file, sorted by stamp; none if the file does not fit. */
 typedef struct {
     int n;
-    kept *list;
+    cached_row *list;
     char *stamps;
     pith_real *rows;
-} kept_index;
+} cached_index;
 
-static kept_index read_kept(const char *cache, int width)
+static cached_index read_cache(const char *cache, int width)
 {
-    kept_index x = { 0 };
+    cached_index x = { 0 };
     if (!cache || access(cache, F_OK)) return x;
     pith_store *s = pith_store_new();
     pith_store_load(s, cache);
@@ -100,7 +100,7 @@ static kept_index read_kept(const char *cache, int width)
         for (const char *line;
              x.n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text)));
              text = line + 1, x.n++)
-            x.list[x.n] = (kept){ text, (size_t)(line - text),
+            x.list[x.n] = (cached_row){ text, (size_t)(line - text),
                                   x.rows + (size_t)x.n * (size_t)width };
         qsort(x.list, (size_t)x.n, sizeof *x.list, by_stamp);
     }
@@ -161,7 +161,7 @@ static void drop_nameless(picture_index *x)
 int index_encode(picture_index *x, const model *m, const char *cache, bool strict)
 {
     const size_t width = (size_t)m->config.embed, side = (size_t)m->config.image_size;
-    const kept_index old = read_kept(cache, (int)width);
+    const cached_index old = read_cache(cache, (int)width);
     int wanted = 0;
     x->width = (int)width;
     x->rows = calloc((size_t)x->n * width + 1, sizeof *x->rows);
@@ -170,8 +170,8 @@ int index_encode(picture_index *x, const model *m, const char *cache, bool stric
     pith_real *rows = malloc(BLOCK * width * sizeof *rows);
     if (!x->rows || !list || !pixels || !rows) pith_raise("no memory for %d pictures", x->n);
     for (int k = 0; k < x->n; k++) {
-        const kept key = { x->stamp[k], strlen(x->stamp[k]), NULL };
-        const kept *found = old.n ? bsearch(&key, old.list, (size_t)old.n, sizeof key, by_stamp)
+        const cached_row key = { x->stamp[k], strlen(x->stamp[k]), NULL };
+        const cached_row *found = old.n ? bsearch(&key, old.list, (size_t)old.n, sizeof key, by_stamp)
                                   : NULL;
         if (found) memcpy(x->rows + width * (size_t)k, found->row, sizeof *rows * width);
         else list[wanted++] = k;

@@ -45,9 +45,9 @@ static int start(int argc, char **argv)
         if (!strcmp(argv[0], commands[k].name)) return commands[k].run(argc, argv);
         names[k] = commands[k].name;
     }
-    const char *near = nearest_name(argv[0], COMMANDS, names);
+    const char *nearest = nearest_name(argv[0], COMMANDS, names);
     pith_raise("pith has no command %s%s%s%s", argv[0],
-               near ? "; did you mean " : ": see pith help", near ? near : "", near ? "?" : "");
+               nearest ? "; did you mean " : ": see pith help", nearest ? nearest : "", nearest ? "?" : "");
     return 1;
 }
 
@@ -81,6 +81,6 @@ int main(int argc, char **argv)
         return start(argc - 1, argv + 1);
     if (argc < 3) return help(stdout);
     static char help_option[] = "--help";
-    char *words[] = { argv[2], help_option, NULL };
-    return start(2, words);
+    char *arguments[] = { argv[2], help_option, NULL };
+    return start(2, arguments);
 }

@@ -22,7 +22,7 @@ int command_preprocess(int argc, char **argv)
         { "--out", TEXT, &out, "the safetensors file to write" },
         END_OF_OPTIONS,
     };
-    const int words = parse_options(options, "PICTURES.. --size N --out F.safetensors",
+    const int arguments = parse_options(options, "PICTURES.. --size N --out F.safetensors",
                                     "Writes one f32 tensor (3, N, N) a PNG, named by the file's "
                                     "base name: RGB, shortest side to N\n"
                                     "(bicubic, antialiased, as PIL), centre crop, CLIP's mean and "
@@ -38,7 +38,7 @@ int command_preprocess(int argc, char **argv)
     pith_real *values = malloc(sizeof *values * 3 * (size_t)side * (size_t)side);
     if (!rgb || !values) pith_raise("no memory for a picture of side %d", side);
     pith_store *s = pith_store_new();
-    for (int k = 1; k <= words; k++) {
+    for (int k = 1; k <= arguments; k++) {
         const char *name = strrchr(argv[k], '/') ? strrchr(argv[k], '/') + 1 : argv[k];
         pith_picture p;
         pith_picture_read(&p, argv[k]);

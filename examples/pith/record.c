@@ -52,21 +52,21 @@ static const char *read_record(const char *run, const char *command, const optio
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
                       const char **resume, int argc, char **argv)
 {
-    char **words = malloc(sizeof *words * (size_t)argc);
+    char **arguments = malloc(sizeof *arguments * (size_t)argc);
     const char *data = NULL;
-    memcpy(words, argv, sizeof *words * (size_t)argc);
-    int n = parse_options(options, usage, about, 0, 1, argc, words);
+    memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
+    int n = parse_options(options, usage, about, 0, 1, argc, arguments);
     if (*resume) {
         const char *run = *resume;
         data = read_record(run, argv[0], options);
-        memcpy(words, argv, sizeof *words * (size_t)argc);
-        n = parse_options(options, usage, about, 0, 1, argc, words);
+        memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
+        n = parse_options(options, usage, about, 0, 1, argc, arguments);
         *out = *resume = run;
     }
-    if (n) data = words[1];
+    if (n) data = arguments[1];
     if (!data) pith_raise("something is missing: usage: pith %s %s", argv[0], usage);
     need_option("--out", *out);
-    free(words);
+    free(arguments);
     return data;
 }
 

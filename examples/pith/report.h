@@ -36,7 +36,7 @@ typedef struct {
     bool right;
 } report_hit;
 typedef struct {
-    const char *words;
+    const char *caption;
     const uint8_t *picture;
     report_hit nearest[REPORT_NEAREST];
 } report_query;
@@ -50,9 +50,9 @@ typedef struct {
     report_model model[REPORT_MOST];
     report_split split[REPORT_MOST];
     report_phase phase[REPORT_MOST];
-    int word_queries, picture_queries;
+    int text_queries, picture_queries;
     /* words and the pictures nearest to them; hits use pixels, caption, right */
-    const report_query *word_query;
+    const report_query *text_query;
     /* a picture, its own caption, and the nearest captions; hits use caption, right */
     const report_query *picture_query;
     int map;                           /* the heat map has map x map cells */

@@ -125,7 +125,7 @@ int command_search(int argc, char **argv)
                   "for new or changed files alone.",
                   3, 3, argc, argv);
     const char *folder = argv[2], *query = argv[3];
-    model m = is_picture(query) ? open_model(argv[1]) : open_model_with_words(argv[1]);
+    model m = is_picture(query) ? open_model(argv[1]) : open_model_with_tokenizer(argv[1]);
     pith_real *row = query_row(&m, query);
     picture_index x = open_index(&m, folder);
     captions known = read_captions(folder);

@@ -29,9 +29,9 @@ typedef struct {
     int width;
     double scale;
     pith_embeddings *rows;
-} teacher;
-teacher teacher_open(model *m, const char *directory, const pith_pack *pack, const char *file);
-void teacher_close(teacher *t);
+} stored_teacher;
+stored_teacher teacher_open(model *m, const char *directory, const pith_pack *pack, const char *file);
+void teacher_close(stored_teacher *t);
 
 /* ---- task.c ---------------------------------------------------------------------------------- */
 
@@ -79,14 +79,15 @@ clip_config named_config(const char *name); /* its sizes alone */
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
 /* Trains m in place and leaves it, and all of the run, in `out`. t: NULL without a teacher. */
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *t,
+pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
+ const stored_teacher *teacher, 
                               const char *out, bool resume, const char *record, const char *title);
 
 /* ---- distil.c, eval.c ------------------------------------------------------------------------ */
 
 /* A student with its teacher's words, `directory` being the teacher's; and the front slices of the
  * model in `from` as its weights. */
-model start_student(const char *name, const model *wise, const char *directory);
+model start_student(const char *name, const model *teacher, const char *directory);
 void inherit_from(model *m, const char *from);
 struct json_t *retrieval_json(const pith_retrieval *r);
 
