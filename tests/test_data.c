@@ -230,7 +230,7 @@ static void refuses_lying_packs(void **state)
     }
     static const char *const lies[][3] = {
         { "pith-pack", "pith-pock", "its header does not say so" },
-        { "\"U8\"", "\"U9\"", "tensor pixels has type U9, which is not read here" },
+        { "\"U8\"", "\"U9\"", "tensor pixels has type U9, which pith cannot read" },
         { "[40,3,8,8]", "[39,3,8,8]", "its shape does not fit its 7680 bytes" },
         { "[40,3,8,8]", "[40,3,4,8]", "its shape does not fit" },
         { "[0,7680]", "[0,9e9] ", "lies outside the file" },

@@ -21,7 +21,7 @@ bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_loop_value
         const void *data = find(loop_values, name);
         if (!data && task->fetch) data = task->fetch(task->context, name, b);
         if (!data)
-            return pith_raise("%s: input %s is in no batch, and the task does not have it",
+            return pith_raise("%s: input %s: neither the batch nor the task has an array for it",
                               inputs[k]->at, name);
         pith_feed(p, inputs[k], data);
     }

@@ -8,7 +8,8 @@
 
 void check_vary(check_leaves *l, node *leaf, pith_tensor *tensor, const char *name)
 {
-    if (l->n == CHECK_MOST) pith_raise("there are more than %d inputs and parameters to vary", CHECK_MOST);
+    if (l->n == CHECK_MOST)
+        pith_raise("there are more than %d inputs and parameters to vary", CHECK_MOST);
     l->leaf[l->n] = leaf;
     l->tensor[l->n] = tensor;
     l->name[l->n++] = name;
@@ -59,11 +60,10 @@ static double leaf_error(pith_plan *value, const node *y, const check_leaves *l,
 real *check_copy_value(const pith_plan *p, const node *n)
 {
     real *copy = malloc(sizeof *copy * pith_size(n));
-    pith_value(p, n, copy); /* which tells where there is no memory */
+    pith_value(p, n, copy); /* raises the error if malloc failed */
     return copy;
 }
 
-/* The worst over all check_leaves; `each`, if given, gets the errors one by one. */
 double check_gradient(pith_graph *g, node *y, const check_leaves *l, node *const *gradient,
                       double *errors)
 {
@@ -82,57 +82,59 @@ double check_gradient(pith_graph *g, node *y, const check_leaves *l, node *const
     pith_plan_free(value);
     pith_plan_free(rules);
     return worst;
-    void check_print(const char *what, double error, bool agrees, const char *remark)
-    {
-        printf("    %-32s error %.1e  %s%s\n", what, error, agrees ? "agrees" : "DIFFERS", remark);
-    }
+}
 
-    /* ---- the command ---- */
+void check_print(const char *what, double error, bool agrees, const char *remark)
+{
+    printf("    %-32s error %.1e  %s%s\n", what, error, agrees ? "agrees" : "DIFFERS", remark);
+}
 
-    static char *read_text(const char *path)
-    {
-        char *text = NULL;
-        size_t room = 0;
-        FILE *f = fopen(path, "r");
-        if (!f) pith_raise("%s: %s", path, strerror(errno));
-        if (getdelim(&text, &room, 0, f) < 0) pith_raise("%s: is empty", path);
-        fclose(f);
-        return text;
-    }
-    /* Goes on as build/double/pith, if that was built beside this program: in double smaller
-     * mistakes are seen. */
-    static void prefer_double(char **argv)
-    {
-        char path[PATH_MAX + 16];
-        const ssize_t n = readlink("/proc/self/exe", path, PATH_MAX);
-        if (n <= 0 || check_is_double) return;
-        path[n] = 0;
-        strcpy(strrchr(path, '/'), "/double/pith");
-        execv(path, (char *[]){ path, argv[0], argv[1], NULL });
-    }
+/* ---- the command ---- */
 
-    int command_check(int argc, char **argv)
-    {
-        static const option options[] = { END_OF_OPTIONS };
-        parse_options(
-            options, "FILE.c",
-            "Checks the gradient of a loss (a file with a function loss, or whatever --loss "
-            "takes) or of the ops of a\n"
-            "file (pith_op_NAME, by their examples) against central differences: in double "
-            "where build/double/pith\n"
-            "was built (make V=double build/double/pith), else in float with a wider "
-            "tolerance. Exits with 1 if they differ.",
-            1, 1, argc, argv);
-        const char *path = argv[1];
-        const size_t size = strlen(path);
-        char list[4096] = "",
-             *text = size > 2 && !strcmp(path + size - 2, ".c") ? read_text(path) : NULL;
-        bool good = true;
-        prefer_double(argv);
-        if (text && check_find_ops(text, list, sizeof list)) good &= check_ops(path, list);
-        if (!*list || strstr(text, "*loss(")) good &= check_loss(path);
-        printf("in %s: errors beside the largest slope or value, allowed %.0e\n",
-               check_is_double ? "double" : "float", CHECK_ALLOWED);
-        free(text);
-        return !good;
-    }
+static char *read_text(const char *path)
+{
+    char *text = NULL;
+    size_t room = 0;
+    FILE *f = fopen(path, "r");
+    if (!f) pith_raise("%s: %s", path, strerror(errno));
+    if (getdelim(&text, &room, 0, f) < 0) pith_raise("%s: is empty", path);
+    fclose(f);
+    return text;
+}
+
+/* Goes on as build/double/pith, if that was built beside this program: in double smaller
+ * mistakes are seen. */
+static void prefer_double(char **argv)
+{
+    char path[PATH_MAX + 16];
+    const ssize_t n = readlink("/proc/self/exe", path, PATH_MAX);
+    if (n <= 0 || check_is_double) return;
+    path[n] = 0;
+    strcpy(strrchr(path, '/'), "/double/pith");
+    execv(path, (char *[]){ path, argv[0], argv[1], NULL });
+}
+
+int command_check(int argc, char **argv)
+{
+    static const option options[] = { END_OF_OPTIONS };
+    parse_options(options, "FILE.c",
+                  "Checks the gradient of a loss (a file with a function loss, or whatever --loss "
+                  "takes) or of the ops of a\n"
+                  "file (pith_op_NAME, by their examples) against central differences: in double "
+                  "where build/double/pith\n"
+                  "was built (make V=double build/double/pith), else in float with a wider "
+                  "tolerance. Exits with 1 if they differ.",
+                  1, 1, argc, argv);
+    const char *path = argv[1];
+    const size_t size = strlen(path);
+    char list[4096] = "",
+         *text = size > 2 && !strcmp(path + size - 2, ".c") ? read_text(path) : NULL;
+    bool good = true;
+    prefer_double(argv);
+    if (text && check_find_ops(text, list, sizeof list)) good &= check_ops(path, list);
+    if (!*list || strstr(text, "*loss(")) good &= check_loss(path);
+    printf("in %s: errors beside the largest slope or value, allowed %.0e\n",
+           check_is_double ? "double" : "float", CHECK_ALLOWED);
+    free(text);
+    return !good;
+}

@@ -119,7 +119,9 @@ static bool check_op(const pith_op *op)
     op_errors e = { 0 };
     if (!op->example) return printf("op %s: no example to check it by\n", op->name), false;
     if (!op->grad && !op->lower && !op->no_grad)
-        return printf("op %s: it has neither .grad nor .lower, and .no_grad does not say why\n", op->name), false;
+        return printf("op %s: it has neither .grad nor .lower, and .no_grad does not say why\n",
+                      op->name),
+               false;
     while (check_example(op, e.examples, &e)) continue;
     printf("op %s, %d examples\n", op->name, e.examples);
     const bool first = e.first <= CHECK_ALLOWED, second = e.second <= ALLOWED_SECOND,

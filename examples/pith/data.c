@@ -1,4 +1,4 @@
-/* data.c: pith data: sets are fetched, packed and looked into. */
+/* data.c: pith data: fetches sets of data, packs them, and prints what is in them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,14 +125,15 @@ static void stats(const char *path)
 int command_data(int argc, char **argv)
 {
     static const char usage[] = "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK";
-    const int arguments = parse_options(options, usage,
-                                    "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
-                                    "downloaded) or DIR/shapes.pack (drawn by "
-                                    "rule).\npack: a folder (captions.tsv, captions.jsonl, "
-                                    "metadata.jsonl or NAME.txt beside NAME.png) or a "
-                                    "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
-                                    "memory. stats: what a packed file holds.",
-                                    2, 3, argc, argv);
+    const int arguments =
+        parse_options(options, usage,
+                      "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
+                      "downloaded) or DIR/shapes.pack (drawn by "
+                      "rule).\npack: a folder (captions.tsv, captions.jsonl, "
+                      "metadata.jsonl or NAME.txt beside NAME.png) or a "
+                      "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
+                      "memory. stats: what a packed file holds.",
+                      2, 3, argc, argv);
     const char *what = argv[1];
     if (!strcmp(what, "fetch") && arguments == 3) fetch(argv[2], argv[3]);
     else if (!strcmp(what, "stats") && arguments == 2) stats(argv[2]);

@@ -1,6 +1,6 @@
-/* demo.c: pith demo: from nothing to a small CLIP that has been trained, distilled and looked at. A
- * teacher, a student of less than half its size that inherits from it and imitates it, and the same
- * student from scratch, for the same number of steps. */
+/* demo.c: pith demo: trains a small CLIP from nothing and shows what it can do. There are three
+ * trainings: a teacher; a student of less than half its size, which inherits weights from it and
+ * imitates it; and the same student from scratch, for as many steps. */
 #include <ftw.h>
 #include <math.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     return remove(path);
 }
 
-/* A run of an earlier demo is in the way; a folder that is no run is not touched. */
+/* Removes the run of an earlier demo. A folder that does not hold a run is left alone. */
 static void remove_run(const char *path)
 {
     char record[4200];
@@ -65,14 +65,15 @@ static void remove_run(const char *path)
     if (access(record, F_OK) == 0) nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static void train(demo *d, contestant *c, const recipe *r, const stored_teacher *teacher, double start)
+static void train(demo *d, contestant *c, const recipe *r, const stored_teacher *teacher,
+                  double start)
 {
     char *record = write_record("demo", d->out, options);
     recipe own = *r;
     own.batch = teaching.batch;
     own.evaluate_every = (own.steps + 3) / 4;
-    const pith_train_result result = train_model(&c->m, d->pack, &own, teacher, c->path, false, record,
-                                                 c->title);
+    const pith_train_result result = train_model(&c->m, d->pack, &own, teacher, c->path, false,
+                                                 record, c->title);
     free(record);
     if (result.interrupted) exit(130);
     c->steps = result.steps;
@@ -110,7 +111,7 @@ static void train_students(demo *d)
     demo_phase(d, "the same from scratch", start);
 }
 
-/* Tokens of a training caption, with start and end, on average. */
+/* The mean number of tokens of a training caption, with start and end. */
 static double mean_tokens(const demo *d, const model *m)
 {
     double sum = 0;
@@ -139,7 +140,7 @@ static void measure(demo *d)
     demo_phase(d, "measure", start);
 }
 
-/* Trains and measures all three below `folder`. */
+/* Trains and measures all three models, in folders inside `folder`. */
 static void experiment(demo *d, const char *folder)
 {
     static const char *const name[MODELS][3] = {

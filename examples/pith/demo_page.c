@@ -11,7 +11,8 @@ enum { QUERIES = 8, MAP = 12 };
 static void print_cells(const demo *d, const contestant *c, int direction, bool chance)
 {
     for (int s = 0; s < d->splits; s++) {
-        const double *r = chance ? c->measured[s].chance[direction] : c->measured[s].recall[direction];
+        const double *r = chance ? c->measured[s].chance[direction]
+                                 : c->measured[s].recall[direction];
         printf("   %5.1f %5.1f %5.1f", 100 * r[0], 100 * r[1], 100 * r[2]);
     }
     printf("\n");
@@ -103,7 +104,8 @@ static double cosine(const pairs *p, const pith_real *a, const pith_real *b)
     return sum;
 }
 
-/* The nearest pictures to a caption (direction 0), or the nearest different captions to a picture. */
+/* Finds the pictures nearest to a caption (direction 0), or the captions nearest to a picture
+ * (direction 1), each caption once. */
 static void find_nearest(const demo *d, const pairs *p, int query, int direction, report_hit *hits)
 {
     const size_t width = (size_t)p->width;
@@ -123,7 +125,7 @@ static void find_nearest(const demo *d, const pairs *p, int query, int direction
     }
 }
 
-/* Queries spread evenly over the splits and inside each. */
+/* Makes queries from pairs that are spread evenly over the splits and inside each split. */
 static void make_queries(const demo *d, report_query *queries, int direction)
 {
     for (int k = 0; k < QUERIES; k++) {

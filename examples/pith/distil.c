@@ -1,4 +1,4 @@
-/* distil.c: pith distil: a small CLIP that imitates a large one, begun from a part of its
+/* distil.c: pith distil: trains a small CLIP to imitate a large one, starting from a part of its
  * weights. */
 #include <stdlib.h>
 #include <string.h>
@@ -35,25 +35,26 @@ int command_distil(int argc, char **argv)
         { "--teacher", TEXT, &directory, "the teacher's model directory" },
         { "--student", TEXT, &name, "a directory, a name or sizes: see pith help" },
         { "--out", TEXT, &out, "the run's directory, which becomes the student's model" },
-        { "--resume", TEXT, &resume, "go on with a run of this directory; its options are known" },
+        { "--resume", TEXT, &resume,
+          "go on with the run in this directory, with the options it had" },
         { "--inherit", TEXT, &how,
-          "manual: begin with the front slices of a larger model's weights; or none" },
-        { "--inherit-from", TEXT, &from, "that model's directory, if it is not the teacher" },
+          "manual: begin with the first part of a larger model's weights; or none" },
+        { "--inherit-from", TEXT, &from, "the directory of that model, if it is not the teacher" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
     const char *data = parse_run(
         options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
         "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are\n"
-        "made once, kept in RUN/teacher.safetensors and replayed. A new student has its\n"
-        "teacher's words.",
+        "computed once and kept in RUN/teacher.safetensors. A new student has its teacher's\n"
+        "tokenizer.",
         &out, &resume, argc, argv);
     need_option("--teacher", directory);
     need_option("--student", name);
     model teacher = open_model_with_tokenizer(directory);
     model m = start_student(name, &teacher, directory);
     const int size = teacher.config.image_size > m.config.image_size ? teacher.config.image_size
-                                                                  : m.config.image_size;
+                                                                     : m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
     if (!strcmp(how, "manual")) inherit_from(&m, from ? from : directory);
     else if (strcmp(how, "none"))
@@ -61,7 +62,8 @@ int command_distil(int argc, char **argv)
     char path[4096], *record = write_record(argv[0], data, options);
     snprintf(path, sizeof path, "%s/teacher.safetensors", out);
     stored_teacher stored = teacher_open(&teacher, directory, pack, path);
-    const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record, "distil");
+    const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record,
+                                                 "distil");
     print_result(&result, argv[0], out);
     teacher_close(&stored);
     free(record);

@@ -1,4 +1,5 @@
-/* eval.c: pith eval: how well a model's pictures and words find each other, with chance beside. */
+/* eval.c: pith eval: measures retrieval and zero-shot classification, and prints chance beside
+ * them. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,19 +11,20 @@ json_t *retrieval_json(const pith_retrieval *r)
 {
     json_t *o = json_pack("{s:i, s:i}", "pictures", r->pictures, "captions", r->captions);
     for (int direction = 0; direction < 2; direction++)
-        json_object_set_new(o, direction_name[direction],
-                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "r1",
-                                      r->recall[direction][0], "r5", r->recall[direction][1], "r10",
-                                      r->recall[direction][2], "mrr", r->mrr[direction], "chance_r1",
-                                      r->chance[direction][0], "chance_r5", r->chance[direction][1],
-                                      "chance_r10", r->chance[direction][2]));
+        json_object_set_new(
+            o, direction_name[direction],
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "r1", r->recall[direction][0], "r5",
+                      r->recall[direction][1], "r10", r->recall[direction][2], "mrr",
+                      r->mrr[direction], "chance_r1", r->chance[direction][0], "chance_r5",
+                      r->chance[direction][1], "chance_r10", r->chance[direction][2]));
     return o;
 }
 
 static void print_retrieval(const char *split, const pith_retrieval *r)
 {
     for (int direction = 0; direction < 2; direction++) {
-        printf("  %-14s %-16s", direction ? "" : split, direction ? "picture -> words" : "words -> picture");
+        printf("  %-14s %-16s", direction ? "" : split,
+               direction ? "picture -> words" : "words -> picture");
         for (int i = 0; i < 3; i++)
             printf("  %5.1f (%4.1f)", 100 * r->recall[direction][i], 100 * r->chance[direction][i]);
         printf("  %6.3f", r->mrr[direction]);
@@ -72,15 +74,17 @@ static void find_classes(evaluation *j, bool required)
     if (j->zero_shot)
         j->rows = class_rows(&j->m.config, j->m.store, j->m.tokenizer, j->pack, &j->classes);
     if (required && j->classes < 2)
-        pith_raise("zero-shot wants labels of at least two classes: the data has none");
+        pith_raise("zero-shot needs labels of at least two classes, and the data have none");
 }
 
 int command_eval(int argc, char **argv)
 {
     const char *kind = NULL, *split = NULL, *file = NULL;
     const option options[] = {
-        { "--task", TEXT, &kind, "retrieval or zero-shot; else both, where the data has labels" },
-        { "--split", TEXT, &split, "one of the data's splits, or all; else each but \"train\"" },
+        { "--task", TEXT, &kind,
+          "retrieval or zero-shot; by default both, if the data have labels" },
+        { "--split", TEXT, &split,
+          "a split of the data, or all; by default each split but \"train\"" },
         { "--json", TEXT, &file, "write the figures into this file" },
         END_OF_OPTIONS
     };

@@ -1,5 +1,5 @@
-/* main.c: pith: trains, distils, measures and looks at small CLIP models. The table of its
- * commands. */
+/* main.c: pith: the program, which trains, distils, measures and inspects small CLIP models. The
+ * table of its commands. */
 #include "command.h"
 #include <stdlib.h>
 #include <string.h>
@@ -47,13 +47,15 @@ static int start(int argc, char **argv)
     }
     const char *nearest = nearest_name(argv[0], COMMANDS, names);
     pith_raise("pith has no command %s%s%s%s", argv[0],
-               nearest ? "; did you mean " : ": see pith help", nearest ? nearest : "", nearest ? "?" : "");
+               nearest ? "; did you mean " : ": see pith help", nearest ? nearest : "",
+               nearest ? "?" : "");
     return 1;
 }
 
-/* A thread that waits by spinning takes the core from the one it waits for when there are more
- * threads than cores, and the loader's are such: five times slower. OpenMP's library reads how to
- * wait at its start alone, so the program begins once more. */
+/* Makes OpenMP's threads sleep soon when they wait. With the loader's threads there are more
+ * threads than cores, and one that waits busily takes the core from the one it waits for, which
+ * made training five times slower. OpenMP reads these settings only when it is loaded, so the
+ * program starts itself again. */
 static void wait_quietly(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME")) return;
@@ -62,7 +64,7 @@ static void wait_quietly(char **argv)
     execv("/proc/self/exe", argv);
 }
 
-/* What a person sets to look into the engine, for any command. */
+/* Settings for looking into the engine, which work with every command. */
 static void read_environment(void)
 {
     const char *gemm = getenv("PITH_GEMM");

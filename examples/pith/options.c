@@ -1,5 +1,4 @@
-/* options.c: one table of options serves parsing and help, so that neither can say what the other
- * does not. */
+/* options.c: parses options and prints help, both from one table, so that they cannot differ. */
 #include "command.h"
 #include <errno.h>
 #include <omp.h>
@@ -16,7 +15,7 @@ static const option common[] = { { "--seed", INTEGER, &common_seed, "keys every 
                                    "0: as many as the machine has; results do not depend on it" },
                                  END_OF_OPTIONS };
 
-/* Letters to change, add or drop to make b from a (Levenshtein). */
+/* How many letters must be changed, added or dropped to turn a into b (Levenshtein). */
 static int distance(const char *a, const char *b)
 {
     int row[65];
@@ -105,7 +104,7 @@ int parse_options(const option *table, const char *usage, const char *about, int
                   int argc, char **argv)
 {
     int arguments = 0;
-    bool closed = false; /* after --, all are arguments */
+    bool closed = false; /* after -- nothing is an option */
     for (int k = 1; k < argc; k++) {
         char *at = argv[k], *equals = strchr(at, '=');
         if (closed || at[0] != '-' || !at[1]) {
@@ -119,12 +118,12 @@ int parse_options(const option *table, const char *usage, const char *about, int
         if (!o && !(o = find(common, at, size))) raise_unknown_option(argv[0], at, table);
         if (o->kind == FLAG && equals) pith_raise("%s takes no value", o->name);
         else if (o->kind == FLAG) *(bool *)o->value = true;
-        else if (!equals && k + 1 == argc) pith_raise("%s wants a value: %s", o->name, o->help);
+        else if (!equals && k + 1 == argc) pith_raise("%s needs a value: %s", o->name, o->help);
         else set_option(o, equals ? equals + 1 : argv[++k]);
     }
     if (arguments < least || (most >= 0 && arguments > most))
         pith_raise("%s: usage: pith %s %s",
-                   arguments < least ? "something is missing" : "too many arguments", argv[0], usage);
+                   arguments < least ? "too few arguments" : "too many arguments", argv[0], usage);
     if (common_threads > 0) omp_set_num_threads((int)common_threads);
     else common_threads = omp_get_max_threads();
     return arguments;

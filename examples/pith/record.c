@@ -1,4 +1,4 @@
-/* record.c: a run's options as JSON, so that --resume RUN needs no other word. */
+/* record.c: keeps the options of a run as JSON, so that --resume RUN needs no other argument. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +23,8 @@ char *write_record(const char *command, const char *data, const option *options)
     return text;
 }
 
-/* Options of a run begun before go into the table; returns its DATA. The file stays open in memory,
- * since the table points into it. */
+/* Reads the options of an earlier run into the table and returns its DATA. The JSON is never freed,
+ * since the table points to texts in it. */
 static const char *read_record(const char *run, const char *command, const option *options)
 {
     static json_t *file;
@@ -64,7 +64,7 @@ const char *parse_run(const option *options, const char *usage, const char *abou
         *out = *resume = run;
     }
     if (n) data = arguments[1];
-    if (!data) pith_raise("something is missing: usage: pith %s %s", argv[0], usage);
+    if (!data) pith_raise("DATA is missing: usage: pith %s %s", argv[0], usage);
     need_option("--out", *out);
     free(arguments);
     return data;

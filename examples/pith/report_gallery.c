@@ -1,5 +1,5 @@
-/* report_gallery.c: the pictures of the result page: what the model answers, right and wrong told
- * by a sign, a line and a colour; and the similarity of some pictures and captions as a map. */
+/* report_gallery.c: the pictures of the page: the answers of the model, marked as right or wrong by
+ * a sign, a line and a colour, and a map of the similarity between some pictures and captions. */
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static void base64(FILE *f, const unsigned char *bytes, size_t n)
     }
 }
 
-/* Without memory the picture stays empty: the page is no worse for the rest. */
+/* If there is no memory the picture stays empty, and the rest of the page is still right. */
 void report_picture(FILE *f, const uint8_t *pixels, int size)
 {
     const size_t area = (size_t)size * (size_t)size;

@@ -1,4 +1,5 @@
-/* task.c: CLIP with a loss, and perhaps a teacher's stored rows, as a task of core/train. */
+/* task.c: trains CLIP by core/train: builds the graph with a loss and perhaps a teacher's stored
+ * rows, evaluates, and exports. */
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@ typedef struct {
     const pith_pack *pack;
     const pith_loss_spec *loss;
     const stored_teacher *teacher;
-    bool averaged; /* the averaged weights are measured and exported */
+    bool averaged; /* are the averaged weights the ones that are measured and exported? */
     int batch, samples;
     pith_real *image, *text; /* the teacher's rows of a batch */
 } task;
@@ -31,7 +32,7 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     return pith_loss_build(t->loss, &b);
 }
 
-/* The teacher's rows, where the loss reads them. */
+/* Fetches the teacher's rows for a batch; called only if the loss reads them. */
 static const void *fetch(void *context, const char *name, const pith_host_batch *b)
 {
     const task *t = context;
@@ -41,8 +42,8 @@ static const void *fetch(void *context, const char *name, const pith_host_batch 
     return image ? t->image : t->text;
 }
 
-/* The model as it is measured and exported: its own store, or a copy with the averages in the
- * weights' places. */
+/* The model that is measured and exported: the trained one, or a copy with the averages in place of
+ * the weights. */
 static model evaluated_model(const task *t)
 {
     model m = *t->m;
@@ -70,7 +71,7 @@ static void free_evaluated(const task *t, model *m)
 
 static int evaluate(void *context, pith_metric *metrics)
 {
-    /* means of both ways */
+    /* means of both directions */
     static const char *const name[3] = { "valid.r1", "valid.r5", "valid.r10" };
     const task *t = context;
     const int valid = pith_pack_split(t->pack, "valid");
@@ -101,7 +102,7 @@ static bool export_model(void *context, const char *directory)
     return true;
 }
 
-/* ---- a recipe's words ---- */
+/* ---- the texts of a recipe ---- */
 
 static const struct {
     const char *name;
@@ -233,14 +234,15 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
     return m;
 }
 
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const stored_teacher *teacher,
-                              const char *out, bool resume, const char *record, const char *title)
+pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
+                              const stored_teacher *teacher, const char *out, bool resume,
+                              const char *record, const char *title)
 {
     char folder[4096];
     snprintf(folder, sizeof folder, "%s/loss", out);
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
     if (pith_loss_wants_teacher(loss) && !teacher)
-        pith_raise("the loss %s wants a teacher: pith distil has one", r->loss);
+        pith_raise("the loss %s needs a teacher: use pith distil", r->loss);
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     task t = { .m = m,
                .pack = pack,
@@ -281,7 +283,8 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
         .evaluate_every = r->evaluate_every,
         .save_every = r->save_every,
         .keep = 2,
-        /* a run killed before its first checkpoint begins anew */
+        /* if the run was killed before its first checkpoint there is nothing to resume: it begins
+           again */
         .seed = (uint64_t)common_seed,
         .resume = resume && pith_checkpoint_exists(out),
         .record = record,

@@ -1,11 +1,12 @@
-/* teacher.c: a teacher's rows of the training pairs: what it says of a plain picture never changes,
- * so one pass is kept and replayed, however the student's pictures are augmented. */
+/* teacher.c: computes a teacher's rows of the training pairs. The teacher sees each picture as it
+ * is, however the student's are augmented, so its rows are the same in every epoch and are computed
+ * once. */
 #include <stdlib.h>
 #include "task.h"
 
 typedef struct {
     model *m;
-    const pith_dataset *pictures; /* of the size that the teacher wants */
+    const pith_dataset *pictures; /* in the size that the teacher sees */
 } teacher_context;
 
 static bool embed(void *context, int view, int first, int count, pith_real *rows)
@@ -32,7 +33,8 @@ static bool embed(void *context, int view, int first, int count, pith_real *rows
     return true;
 }
 
-stored_teacher teacher_open(model *m, const char *directory, const pith_pack *pack, const char *file)
+stored_teacher teacher_open(model *m, const char *directory, const pith_pack *pack,
+                            const char *file)
 {
     char weights[4096];
     snprintf(weights, sizeof weights, "%s/open_clip_model.safetensors", directory);
