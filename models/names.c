@@ -172,7 +172,7 @@ bool clip_config_named(clip_config *c, const char *name)
         snprintf(known + used, sizeof known - used, "%s%s", k ? ", " : "", models[k].name);
     }
     if (strchr(name, '/') && strchr(name, ':')) return parse(c, name);
-    return pith_raise("no model is called %s: known are %s, and sizes such as %s", name, known,
+    return pith_raise("there is no model %s: expected %s, or sizes such as %s", name, known,
                       models[0].sizes);
 }
 
