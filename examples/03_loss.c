@@ -41,8 +41,7 @@ static pith_batch make_batch(pith_graph *g, const char *options)
 {
     static const pith_real image[B][D] = { { 1, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 }, { 1, 1, 1 } };
     static const pith_real text[B][D] = { { 4, 1, 0 }, { 0, 4, 1 }, { 2, 3, 3 }, { 1, 0, 4 } };
-    pith_batch b = pith_batch_new(
-        g); /* every field is missing; those that a loss may use are filled in */
+    pith_batch b = pith_batch_new(g); /* every field is missing until it is filled in */
     b.scale = pith_const(g, 10);
     b.options = options;
     b.image_raw = pith_const_array(g, PITH_F32, image, B, D);

@@ -215,9 +215,9 @@ static void differences_are_named(void **state)
     deeper.vision.heads[1] = 1;
     load_says(&deeper, made(&c, 1),
               "6 tensors are missing: visual.transformer.resblocks.1.ln_1.weight, ");
-    load_says(
-        &c, made(&deeper, 1),
-        "6 tensors are unexpected, since its config does not call for them: visual.transformer.resblocks.1.ln_1.weight, ");
+    load_says(&c, made(&deeper, 1),
+              "6 tensors are unexpected, since its config does not call for them: "
+              "visual.transformer.resblocks.1.ln_1.weight, ");
     deeper = c;
     deeper.embed = 6;
     load_says(&deeper, made(&c, 1),

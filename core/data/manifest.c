@@ -146,9 +146,8 @@ static bool read_folder(list *l, const char *folder, const char *below)
         const char *name = names[i]->d_name;
         sprintf(inner, "%s%s%s", below, *below ? "/" : "", name);
         sprintf(path, "%s/%s", folder, inner);
-        if (good && name[0] != '.' &&
-            lstat(path, &info) ==
-                0) { /* links to folders are not followed, since they may form a circle */
+        /* links to folders are not followed, since they may form a circle */
+        if (good && name[0] != '.' && lstat(path, &info) == 0) {
             if (S_ISDIR(info.st_mode)) good = read_folder(l, folder, inner);
             else if (ends_with(name, ".png"))
                 good = add(l, folder, inner, caption_beside(path), NULL, -1);

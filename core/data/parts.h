@@ -25,9 +25,9 @@ typedef struct {
     pith_host_batch batch;
     int64_t number;             /* number of the batch that is ready here; -1: none is */
     bool pixels, second_pixels; /* which pictures it has */
-    pith_real *pixel_memory,
-        *second_memory; /* memory for its pictures, NULL until they are wanted */
-    uint8_t *picture;   /* one picture, as it was decoded */
+    /* memory for its pictures, NULL until they are wanted */
+    pith_real *pixel_memory, *second_memory;
+    uint8_t *picture; /* one picture, as it was decoded */
     float *work;
     int *sample;       /* the sample in each row, padding rows too */
     int *first, slots; /* hash table with `slots` places: the first row that has a caption, -1 in

@@ -106,10 +106,8 @@ static bool learn(corpus *c, pith_tokenizer *t, int merges)
         const int made = t->symbols.count;
         const pith_merged state = pith_add_merge(t, pair[0], pair[1]);
         if (state == PITH_NO_MEMORY) return false;
-        if (state != PITH_MERGED)
-            c->count[best] =
-                INT64_MIN /
-                2; /* its text is a symbol already, made of other parts: not to be tried again */
+        /* its text is a symbol already, made of other parts: not to be tried again */
+        if (state != PITH_MERGED) c->count[best] = INT64_MIN / 2;
         for (int w = 0; state == PITH_MERGED && w < c->words.count; w++)
             if (!merge_in_word(c, w, pair, made)) return false;
     }

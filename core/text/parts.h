@@ -11,8 +11,8 @@ enum { PITH_WORD, PITH_START_MARK, PITH_END_MARK };
 /* called for every piece; returns false to stop */
 typedef bool pith_piece(void *context, int kind, const char *bytes, size_t size);
 bool pith_split_text(const char *text, pith_piece *piece, void *context); /* false: no memory */
-size_t pith_unescape(uint32_t *text,
-                     size_t n); /* entities.c: replaces HTML's &name; returns the new length */
+/* entities.c: replaces HTML's &name; in place, and returns the new length */
+size_t pith_unescape(uint32_t *text, size_t n);
 
 /* tokenizer.c. A symbol's number in `symbols` is its id; merge k joins pair k of `pairs` into
  * symbol 512 + k. */

@@ -34,8 +34,8 @@ typedef struct {
 } pith_table;
 /* adds a string unless it is there; returns its number, -1 if there is no memory */
 int pith_table_add(pith_table *t, const void *key, size_t size);
-int pith_table_find(const pith_table *t, const void *key,
-                    size_t size); /* its number, -1 if it is not there */
+/* its number, -1 if it is not there */
+int pith_table_find(const pith_table *t, const void *key, size_t size);
 /* the bytes of a string, with no zero at their end; size may be NULL */
 const char *pith_table_key(const pith_table *t, int number, size_t *size);
 void pith_table_free(pith_table *t);

@@ -20,8 +20,8 @@ static bool is_printable(int b)
 
 int pith_byte_symbol(unsigned char byte, bool last)
 {
-    int before =
-        0; /* printable bytes come first, and each of the two groups is in ascending order */
+    /* printable bytes come first, and each of the two groups is in ascending order */
+    int before = 0;
     for (int b = 0; b < (is_printable(byte) ? byte : 256); b++) before += is_printable(b);
     for (int b = 0; b < byte && !is_printable(byte); b++) before += !is_printable(b);
     return before + (last ? 256 : 0);
@@ -163,8 +163,8 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
     const bool packed = n > 3 && strcmp(path + n - 3, ".gz") == 0;
     gzFile f = gzopen(path, packed ? "wb9" : "wbT");
     if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno ? errno : ENOMEM));
-    bool good = gzputs(f, "#version: 0.2") >
-                0; /* no newline at the end, which other readers would take for an empty merge */
+    /* no newline at the end, which other readers would take for an empty merge */
+    bool good = gzputs(f, "#version: 0.2") > 0;
     for (int k = 0; good && k < t->pairs.count; k++) {
         int pair[2];
         size_t size[2];

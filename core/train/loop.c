@@ -1,7 +1,6 @@
 /* loop.c: the training loop. A step is one run of a plan: loss, gradient, clipping, updates of
- * states, optimizer and averages, all skipped if something is not finite. For each number of tokens
- * that batches have there is one graph, all over the same store, built when the first such batch
- * comes.
+ * states, optimizer and averages. There is one graph for each number of tokens that batches have,
+ * built when the first such batch comes; all work on the same store.
  *
  * What a step does depends only on its number and on the store, so an interrupted run goes on to
  * the same bits. */
@@ -36,13 +35,12 @@ typedef struct {
     pith_loader *loader;
     program programs[6];
     int n_programs;
-    bool resumed, unreached_told; /* resumed: from a checkpoint; unreached_told: the log has
-                                     named what is not trained */
-    bool pixels, second_pixels;   /* which pictures the programs read */
-    pith_real lr, progress;       /* fed */
+    bool resumed;               /* from a checkpoint */
+    bool unreached_told;        /* the log has named what is not trained */
+    bool pixels, second_pixels; /* which pictures the programs read */
+    pith_real lr, progress;
     int step_number;
-    int64_t step;             /* steps done */
-    int64_t saved, evaluated; /* after which step that was last done */
+    int64_t step, saved, evaluated; /* steps done; after which step the last save, evaluation */
     int64_t skipped, in_a_row;
     double loss, best, waited, waited_before, seconds_before, start;
     pith_metrics metrics;
@@ -71,8 +69,7 @@ static void name_unreached(training *t, int n, pith_node *const *params, const b
     t->unreached_told = true;
 }
 
-/* Moves the params on which the loss depends to the front of the list, and returns how many they
- * are; 0 after an error. */
+/* Moves the params that the loss depends on to the front of the list; their number, 0: an error. */
 static int reached_params(training *t, const program *p, pith_node ***params)
 {
     const int n = pith_params(p->graph, params);
@@ -162,8 +159,7 @@ static bool write_step(training *t, program *p)
     return pith_metrics_write(&t->metrics, t->step, n, p->line);
 }
 
-/* The program is built before the batch is drawn: its plan decides whether the batch needs
- * pictures. */
+/* The program comes before the batch: its plan decides whether the batch needs pictures. */
 static bool train_step(training *t)
 {
     const pith_train_options *o = t->o;

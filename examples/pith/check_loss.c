@@ -57,8 +57,8 @@ static pith_batch make_batch(pith_graph *g, check_leaves *l)
     return b;
 }
 
-/* Takes out the leaves that the loss does not read, but keeps the first `always` of them: a loss
- * that reads no picture deserves to be told. */
+/* Takes out the leaves that the loss does not read, but for the first `always`: if it reads no
+ * picture, no text or no scale, the report shall say so. */
 static void drop_unread(check_leaves *l, const node *loss, int always)
 {
     bool reached[CHECK_MOST];

@@ -48,8 +48,8 @@ typedef struct {
  * --out F.safetensors"; about: a few lines on what the command does. */
 int parse_options(const option *options, const char *usage, const char *about, int least, int most,
                   int argc, char **argv);
-extern int64_t common_seed,
-    common_threads; /* threads: as many as the machine has, unless --threads says otherwise */
+extern int64_t common_seed;
+extern int64_t common_threads; /* as many as the machine has, unless --threads says otherwise */
 /* The options of every plan that the program makes, set by PITH_NOPLAN=1 and PITH_NAN=1 in the
  * environment. */
 extern pith_plan_options common_plan;
@@ -101,8 +101,8 @@ typedef struct {
 pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
                    const pith_pack *pack, int split);
 void pairs_free(pairs *p);
-int split_size(const pith_pack *pack,
-               int split); /* how many pairs it has; 0 if there is no such split */
+/* How many pairs a split has; 0 if there is no such split. */
+int split_size(const pith_pack *pack, int split);
 
 pith_retrieval measure_pairs(const pairs *p);
 /* A unit row for each class: the direction of the mean of all different captions with that label.

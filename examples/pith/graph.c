@@ -82,8 +82,7 @@ static bool draw_svg(FILE *f, const char *text, size_t size)
              path);
     FILE *svg = popen(command, "r");
     while (svg && fgets(line, sizeof line, svg)) {
-        inside |= strstr(line, "<svg") !=
-                  NULL; /* the lines before it, which the page does not need, are left out */
+        inside |= strstr(line, "<svg") != NULL; /* the lines before are left out */
         if (inside) fputs(line, f);
     }
     if (svg) pclose(svg);

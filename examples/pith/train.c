@@ -12,7 +12,7 @@ int command_train(int argc, char **argv)
         { "--resume", TEXT, &resume,
           "go on with the run in this directory, with the options it had" },
         { "--tokenizer", TEXT, &tokenizer,
-          "tokenizer of a new model, a file as CLIP's .txt.gz; by default learned from the captions" },
+          "a new model's tokenizer, as CLIP's .txt.gz; else it is learned from the captions" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
