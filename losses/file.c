@@ -62,7 +62,8 @@ static bool compile(const char *path, const char *library)
         return pith_raise("%s: cannot start the compiler %s: %s", path, compiler, strerror(error));
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
-            return pith_raise("%s: lost the compiler %s: %s", path, compiler, strerror(errno));
+            return pith_raise("%s: cannot wait for the compiler %s: %s", path, compiler,
+                              strerror(errno));
     return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
            pith_raise("%s: it does not compile", path);
 }

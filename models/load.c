@@ -79,7 +79,7 @@ static bool check_names(const char *path, const clip_tensor *list, int n, pith_s
     }
     if (nearest)
         return pith_raise(
-            "%s: no tensor %s, but a %s: a slip in the name? (%d missing, %d unexpected)", path,
+            "%s: there is no tensor %s, but a similar name, %s (%d missing, %d unexpected)", path,
             nearest, stranger, missing.count, unexpected.count);
     if (missing.count && unexpected.count)
         return pith_raise(

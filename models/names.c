@@ -133,8 +133,8 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
     if (!w || !l) return expected(r, w ? "layers, as in l4," : "a width, as in w128,");
     if (!h && w % 64)
         return pith_raise(
-            "model %s: say the heads of the %s tower (h), 64 does not divide width %d", r->text,
-            name, w);
+            "model %s: give the heads (h) of the %s tower, since 64 does not divide its width %d",
+            r->text, name, w);
     if (!h) h = w / 64;
     if (w % h)
         return pith_raise("model %s: width %d of the %s tower does not split into %d heads",

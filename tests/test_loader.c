@@ -315,7 +315,7 @@ static void refuses_bad_options(void **state)
     assert_null(pith_pack_dataset(pack, 9, 16));
     said("there is no split 9: the set has 4");
     assert_null(pith_pack_dataset(pack, PITH_TRAIN, 0));
-    said("pictures of side 0 are asked for: 1 to 4096");
+    said("the side of pictures is 0, expected 1 to 4096");
     pith_dataset *empty = pith_pack_dataset(pack, PITH_TEST, 16);
     o.dataset = empty;
     assert_null(pith_loader_new(&o, 0));

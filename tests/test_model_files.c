@@ -52,7 +52,7 @@ static void bad_names_are_refused(void **state)
         { "32/8:w128l4h3+w128l3h4:e128",
           "width 128 of the image tower does not split into 3 heads" },
         { "32/8:w96l4+w128l3h4:e128",
-          "say the heads of the image tower (h), 64 does not divide width 96" },
+          "give the heads (h) of the image tower, since 64 does not divide its width 96" },
         { "30/8:w128l4h4+w128l3h4:e128", "image size 30 is not a multiple of patch size 8" },
         { "32/8:w128l99h4+w128l3h4:e128", "image tower's layers is 99, expected 1 to 64" },
         { "32/8:w128l4h4+w128l3h4:e128:gelu", "expected the end or \":quick_gelu\" at \":gelu\"" },
@@ -152,7 +152,7 @@ static void configs_of_others(void **state)
         { "{\"model_cfg\": {\"vision_cfg\": {}, \"text_cfg\": {}}}", "embedding width is 0" },
         { "{\"vision_config\": {}}", "vision_config is {}, a key that is not known here" },
         { "{}", "model_cfg is not there" },
-        { "[]", "the config is not there or no JSON object" },
+        { "[]", "the config is missing or not a JSON object" },
         { "{\"model_cfg\": ", "open_clip_config.json:1: not JSON" },
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
@@ -235,7 +235,7 @@ static void differences_are_named(void **state)
         assert_true(pith_tensor_copy(to, t));
     }
     pith_store_free(slip);
-    load_says(&c, copy, "no tensor visual.proj, but a visual.prj: a slip in the name?");
+    load_says(&c, copy, "there is no tensor visual.proj, but a similar name, visual.prj");
 
     pith_store *empty = pith_store_new();
     assert_false(clip_save(&c, empty, place));

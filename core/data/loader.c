@@ -164,7 +164,7 @@ static bool start_threads(pith_loader *l)
 {
     for (; l->running < l->o.threads; l->running++)
         if (pthread_create(&l->threads[l->running], NULL, work, l) != 0)
-            return pith_raise("the system gives the loader no thread %d", l->running + 1);
+            return pith_raise("the system cannot start thread %d of the loader", l->running + 1);
     return true;
 }
 

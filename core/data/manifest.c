@@ -67,7 +67,7 @@ static bool read_json_line(list *l, const char *folder, const char *path, int nu
 {
     json_error_t error;
     json_t *o = json_loads(line, 0, &error);
-    if (!o) return pith_raise("%s:%d: no JSON: %s", path, number, error.text);
+    if (!o) return pith_raise("%s:%d: not JSON: %s", path, number, error.text);
     const char *file = json_string_value(json_object_get(o, "file"));
     const char *caption = json_string_value(json_object_get(o, "caption"));
     const char *split = json_string_value(json_object_get(o, "split"));

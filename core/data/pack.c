@@ -41,7 +41,8 @@ static const char **read_texts(const opened_pack *s, const char *path, const cha
         memcpy(&end, places->data + 8 * (size_t)i + 8, 8);
         if (begin < 0 || end <= begin || (uint64_t)end > text->bytes || text->data[end - 1] != 0) {
             free(out);
-            return pith_raise("%s: %s: entry %d does not fit %s", path, offsets, i, name), NULL;
+            return pith_raise("%s: %s: entry %d does not lie inside %s", path, offsets, i, name),
+                   NULL;
         }
         out[i] = (const char *)text->data + begin;
     }

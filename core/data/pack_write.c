@@ -57,7 +57,7 @@ pith_packer *pith_packer_new(const char *path, int size)
 {
     static const char *const names[] = { "train", "valid", "test" };
     if (size < 1 || size > 4096)
-        return pith_raise("%s: pictures of side %d cannot be packed: 1 to 4096", path, size), NULL;
+        return pith_raise("%s: the side of pictures is %d, expected 1 to 4096", path, size), NULL;
     pith_packer *p = calloc(1, sizeof *p);
     const int64_t zero = 0;
     bool good = p != NULL;

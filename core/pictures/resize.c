@@ -119,7 +119,7 @@ bool pith_preprocess(const pith_picture *p, int size, uint8_t *out)
     const int64_t width = size * (int64_t)p->width / shorter,
                   height = size * (int64_t)p->height / shorter;
     if (width > INT32_MAX || height > INT32_MAX)
-        return pith_raise("a picture of %d by %d is too narrow to be brought to %d", p->width,
+        return pith_raise("a picture of %d by %d is too narrow to be resized to %d", p->width,
                           p->height, size);
     uint8_t *rgb = malloc(3 * pixels);
     if (!rgb) return pith_raise("no memory for a picture of %d by %d", p->width, p->height);

@@ -7,10 +7,8 @@
 #include <zlib.h>
 #include "parts.h"
 
-enum {
-    BYTES = 512,
-    CLIP_MERGES = 48894
-}; /* CLIP uses that many lines of its file, which has more */
+enum { BYTES = 512 };
+enum { CLIP_MERGES = 48894 }; /* CLIP uses that many lines of its file, which has more */
 static const char close_word[] = "</w>";
 
 static bool is_printable(int b)

@@ -127,7 +127,7 @@ bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
                  .rows = malloc(room * sizeof *w.rows),
                  .out = malloc(room * sizeof *w.out) };
     bool good = (w.rows && w.out) || pith_raise("%s: no memory", path);
-    if (good && !w.n) good = pith_raise("%s: there is no pair in this part of the data", path);
+    if (good && !w.n) good = pith_raise("%s: the split has no pairs", path);
     w.batches = (w.n + key->batch - 1) / key->batch;
     pith_path(part, "%s.part", path);
     pith_path(directory, "%s", path);
@@ -162,16 +162,16 @@ static bool check(const char *path, const pith_file *f, const pith_embeddings_ke
     if (strcmp(text_of(f, "kind"), "pith-embeddings"))
         return pith_raise("%s: this is not a file of stored embeddings", path);
     if (strcmp(text_of(f, "data"), data))
-        return pith_raise("%s: made from the data %s, these are the data %s", path,
+        return pith_raise("%s: made from data with the hash %s, found data with the hash %s", path,
                           text_of(f, "data"), data);
     if (strcmp(text_of(f, "teacher"), teacher))
-        return pith_raise("%s: made by the teacher %s, this is the teacher %s", path,
-                          text_of(f, "teacher"), teacher);
+        return pith_raise("%s: made by a teacher with the hash %s, found one with the hash %s",
+                          path, text_of(f, "teacher"), teacher);
     return (atoi(text_of(f, "views")) == key->views && !strcmp(text_of(f, "split"), split) &&
             is_rows(pith_file_find(f, "image"), (int64_t)key->views * n, key->width) &&
             is_rows(pith_file_find(f, "text"), n, key->width)) ||
            pith_raise(
-               "%s: made with %s views of \"%s\", wanted are %d views of \"%s\" in rows of %d",
+               "%s: made with %s views of the split \"%s\", expected %d of \"%s\" in rows of %d",
                path, text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
 }
 

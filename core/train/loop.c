@@ -290,17 +290,18 @@ static bool same_run(const training *t, const json_t *state)
     };
     snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
     if (!data || strcmp(data, hash))
-        return pith_raise("%s: its checkpoint was trained on the data %s, these are the data %s",
-                          where, data ? data : "(none)", hash);
+        return pith_raise(
+            "%s: its checkpoint was trained on data with the hash %s, found data with the hash %s",
+            where, data ? data : "(none)", hash);
     for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
         const json_int_t then = json_integer_value(json_object_get(state, same[k].name));
         if (then != same[k].now)
             return pith_raise("%s: its checkpoint has %s %lld, this run has %lld", where,
                               same[k].name, (long long)then, (long long)same[k].now);
     }
-    return t->step <= t->o->steps ||
-           pith_raise("%s: its checkpoint is of step %" PRId64 ", only %" PRId64 " are asked for",
-                      where, t->step, t->o->steps);
+    return t->step <= t->o->steps || pith_raise("%s: its checkpoint is of step %" PRId64
+                                                ", but the run has %" PRId64 " steps",
+                                                where, t->step, t->o->steps);
 }
 
 static bool resume(training *t)

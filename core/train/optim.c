@@ -70,11 +70,10 @@ static bool good_pairs(const char *at, const char *who, int n, node *const *para
         }
         const int rows = pith_is_row_gradient(d); /* its first axis counts the drawn ones */
         if (!pith_is_param(p))
-            pith_refuse(g, "%s: %s: node %d to train is no param, it was made at %s", at, who, k,
-                        p->at);
+            pith_refuse(g, "%s: %s: node %d is not a param but was made at %s", at, who, k, p->at);
         else if (p->ndim != d->ndim ||
                  memcmp(p->dim + rows, d->dim + rows, sizeof *p->dim * (size_t)(p->ndim - rows)))
-            pith_refuse(g, "%s: %s: the gradient of %s has another shape than it", at, who,
+            pith_refuse(g, "%s: %s: the gradient of %s has another shape than the param", at, who,
                         p->name);
     }
     return !pith_graph_error(g); /* which was told already */

@@ -147,7 +147,7 @@ size_t check_find_ops(const char *text, char *list, size_t room)
         const char *next = p + n + strspn(p + n, " \t\n");
         if (*next == '=' && next[1] != '=')
             used += (size_t)snprintf(list + used, room - used, "&%.*s, ", (int)n, p);
-        if (used >= room) pith_raise("a file with so many ops cannot be checked");
+        if (used >= room) pith_raise("the file defines too many ops to be checked at once");
         p += n;
     }
     return used;

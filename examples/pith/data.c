@@ -31,11 +31,12 @@ static void print_packed(const pith_pack_report *r)
 static void fetch_emoji(const char *folder)
 {
     if (strchr(folder, '\''))
-        pith_raise("%s: a folder's name with a quote in it cannot be fetched to", folder);
+        pith_raise("%s: the emoji cannot be put into a folder whose name has a quote in it",
+                   folder);
     const int status = pith_emoji_fetch(folder);
     if (status == 2)
         pith_raise("the emoji cannot be downloaded; pith data fetch shapes needs no network");
-    if (status != 0) pith_raise("the emoji were not fetched: the lines above print_packed why");
+    if (status != 0) pith_raise("the emoji were not fetched: the lines above tell why");
 }
 
 static void fetch(const char *what, const char *folder)
@@ -53,7 +54,7 @@ static void fetch(const char *what, const char *folder)
         if (count < 1 || count > 100000000)
             pith_raise("--count is %lld, expected 1 to 100000000", (long long)count);
         pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
-    } else pith_raise("pith data fetch knows emoji and shapes, not %s", what);
+    } else pith_raise("pith data fetch: expected emoji or shapes, found \"%s\"", what);
     printf("%s\n", pack);
 }
 

@@ -33,7 +33,7 @@ static const char *read_record(const char *run, const char *command, const optio
     snprintf(path, sizeof path, "%s/run.json", run);
     file = json_load_file(path, 0, &error);
     const json_t *o = json_object_get(file, "options");
-    if (!file) pith_raise("%s: %s: there is no run to go on with", path, error.text);
+    if (!file) pith_raise("%s: there is no run to resume: %s", path, error.text);
     const char *begun = json_string_value(json_object_get(o, "command"));
     if (!begun || strcmp(begun, command))
         pith_raise("%s was begun by pith %s, not by pith %s", run, begun ? begun : "?", command);
