@@ -313,7 +313,7 @@ static void refuses_bad_options(void **state)
     (void)state;
     pith_loader_options o = options(0);
     assert_null(pith_pack_dataset(pack, 9, 16));
-    said("there is no split 9: the set has 4");
+    said("there is no split number 9: the set has 4 splits");
     assert_null(pith_pack_dataset(pack, PITH_TRAIN, 0));
     said("the side of pictures is 0, expected 1 to 4096");
     pith_dataset *empty = pith_pack_dataset(pack, PITH_TEST, 16);
@@ -325,7 +325,18 @@ static void refuses_bad_options(void **state)
     o.batch = 5000;
     assert_null(pith_loader_new(&o, 0));
     assert_non_null(strstr(pith_error(), "a batch of 5000 is more than the"));
+    o.batch = 0;
+    assert_null(pith_loader_new(&o, 0));
+    said("the batch of a loader is 0, expected at least 1");
     o.batch = 4;
+    o.views = -1;
+    assert_null(pith_loader_new(&o, 0));
+    said("the number of fixed views of a loader is -1, expected at least 0");
+    o.views = 0;
+    o.threads = -2;
+    assert_null(pith_loader_new(&o, 0));
+    said("the number of threads of a loader is -2, expected at least 0");
+    o.threads = 0;
     o.std[1] = 0;
     assert_null(pith_loader_new(&o, 0));
     assert_non_null(strstr(pith_error(), "standard deviation of colour 1 is 0"));

@@ -282,6 +282,10 @@ static void refuses_another_run(void **state)
         assert_true(pith_packer_add(p, rgb, i % 2 ? "x" : "y", "drawn", "train", 0));
     assert_true(pith_packer_finish(p));
     h = plain;
+    h.steps = -1;
+    assert_false(train("empty", h, &w, &r));
+    said("a training of -1 steps: expected at least 1");
+    h = plain;
     h.resume = true;
     h.pack = other;
     assert_false(train("whole", h, &w, &r));
