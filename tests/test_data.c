@@ -229,7 +229,7 @@ static void refuses_lying_packs(void **state)
         said("lie.pack: ");
     }
     static const char *const lies[][3] = {
-        { "pith-pack", "pith-pock", "its header does not say so" },
+        { "pith-pack", "pith-pock", "its header does not say that it is one" },
         { "\"U8\"", "\"U9\"", "tensor pixels has type U9, which pith cannot read" },
         { "[40,3,8,8]", "[39,3,8,8]", "its shape does not fit its 7680 bytes" },
         { "[40,3,8,8]", "[40,3,4,8]", "its shape does not fit" },

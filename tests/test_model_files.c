@@ -151,7 +151,7 @@ static void configs_of_others(void **state)
           "a ResNet" },
         { "{\"model_cfg\": {\"vision_cfg\": {}, \"text_cfg\": {}}}", "embedding width is 0" },
         { "{\"vision_config\": {}}", "vision_config is {}, a key that is not known here" },
-        { "{}", "model_cfg is not there" },
+        { "{}", "model_cfg is missing" },
         { "[]", "the config is missing or not a JSON object" },
         { "{\"model_cfg\": ", "open_clip_config.json:1: not JSON" },
     };
