@@ -10,9 +10,8 @@ extern "C" {
 /* What another model says of the batch: rows (B, width), through which no gradient goes. */
 typedef struct {
     pith_node *image, *text, *synthetic_text; /* unit rows */
-    pith_node *scale,
-        *bias; /* scalars: what its cosines are multiplied by, and what is then added */
-    int width; /* of its rows; 0 if there is no such teacher */
+    pith_node *scale, *bias; /* scalars: a factor for its cosines, and what is then added */
+    int width;               /* of its rows; 0 if there is no such teacher */
 } pith_teacher;
 #define PITH_MOST_TEACHERS 4
 
@@ -36,9 +35,9 @@ typedef struct pith_batch {
     pith_teacher teachers[PITH_MOST_TEACHERS];
     pith_node *caption_id; /* (B) i32: pairs with equal captions share a number */
     pith_node *label;      /* (B) i32: class or cluster, -1 for none */
-    pith_node *index; /* (B) i32: the sample's number in the training data, 0 .. samples-1; -1 for
-                         padding */
-    int samples;      /* how many samples the training data have */
+    /* (B) i32: the sample's number in the training data, 0 .. samples-1; -1 for padding */
+    pith_node *index;
+    int samples;         /* how many samples the training data have */
     pith_node *progress; /* scalar in [0, 1]: the share of the training that is done */
     pith_node *epoch;    /* i32 scalar: 0, 1, ... */
     const char *options; /* "key=value,key=value" of --loss name:key=value, or NULL */
@@ -56,8 +55,7 @@ pith_view pith_second_view(const pith_batch *b);
 
 /* For programs that build a batch. pith_batch_new returns one in which every field is missing; fill
  * in what there is. pith_add_teacher returns the next teacher of the batch, whose nodes are still
- * missing; NULL, an error, if there would be more than PITH_MOST_TEACHERS.
- */
+ * missing; NULL, an error, if there would be more than PITH_MOST_TEACHERS. */
 pith_batch pith_batch_new(pith_graph *g);
 pith_teacher *pith_add_teacher(pith_batch *b, int width);
 

@@ -35,8 +35,7 @@ typedef struct {
     pith_node *pixels; /* (B, 3, size, size), normalised */
     pith_node *ids, *positions; /* (N) i32 */
     pith_node *offsets;         /* (B+1) i32 */
-    pith_node
-        *last; /* (B) i32: where each caption's end-of-text token is, which must be its last */
+    pith_node *last;            /* (B) i32: the token that ends each caption, end-of-text */
     pith_node *caption_id, *label, *index; /* (B) i32 */
     pith_node *progress;                   /* scalar */
     pith_node *epoch;                      /* i32 scalar */
@@ -56,8 +55,7 @@ pith_node *clip_logit_scale(pith_graph *g);
 pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in);
 
 /* A config whose layers are all equal: heads = width / head_width, FFN width = 4 width; with CLIP's
- * mean and std.
- */
+ * mean and std. */
 clip_config clip_config_uniform(int image_size, int patch, int vision_width, int vision_layers,
                                 int vision_head_width, int context, int vocabulary, int text_width,
                                 int text_layers, int text_heads, int embed);
@@ -89,8 +87,7 @@ bool clip_save(const clip_config *c, pith_store *s, const char *directory);
 
 /* The size of a model, and the FLOPs of a forward pass of one pair: two for each multiply-add of
  * matrix products and attention. flops_pair: as the graph computes it. usual_flops_pair: as it is
- * usually counted, with captions of full length and all tokens in the last block.
- */
+ * usually counted, with captions of full length and all tokens in the last block. */
 typedef struct {
     double parameters, vision_parameters, text_parameters, flops_pair, usual_flops_pair;
 } clip_cost;

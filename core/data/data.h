@@ -64,8 +64,7 @@ bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 typedef struct {
     const char *caption; /* lives as long as the dataset; NULL: the sample has no such caption */
     int label;           /* class, or -1 */
-    int place; /* its number in the whole set, not only in the split: random augmentation depends on
-                  it */
+    int place;           /* its number in the whole set; random augmentation depends on it */
 } pith_record;
 
 /* One split of a set of captioned pictures, numbered 0 .. count-1. Loaders and training know a set
@@ -103,8 +102,7 @@ typedef struct {
     /* (B, 3, size, size), normalised: the pictures, and the same pictures in a second random view.
      * NULL unless they are wanted: see pith_loader_want */
     pith_real *pixels, *second_pixels;
-    int *ids, *positions; /* (tokens) the captions, one after another; the place of each token in
-                             its caption */
+    int *ids, *positions; /* (tokens) the captions; the place of each token in its caption */
     int *offsets;         /* (B+1) caption k has the tokens offsets[k] .. offsets[k+1]-1 */
     int *last;            /* (B) where each caption's end-of-text token is among the tokens */
     int *caption_id;      /* (B) the first row with the same caption */
@@ -123,11 +121,11 @@ typedef struct {
     pith_augment augment;
     int views; /* 0: new random views in every epoch; K: K fixed views of each sample in turn */
     uint64_t seed;
-    bool shuffle; /* true: samples in random order, epoch after epoch without end; samples left over
-                     at the end of an epoch are dropped. false: in order and once; the last batch is
-                     padded by repeating its first rows */
-    int threads;  /* threads that make batches ahead of time; 0: each batch is made when it is asked
-                     for */
+    /* true: samples in random order, epoch after epoch without end; those left over at the end of
+     * an epoch are dropped. false: in order and once; the last batch is padded by repeating its
+     * first rows */
+    bool shuffle;
+    int threads; /* that make batches ahead of time; 0: a batch is made when it is asked for */
 } pith_loader_options;
 typedef struct pith_loader pith_loader;
 pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_batch);

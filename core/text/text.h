@@ -24,8 +24,7 @@ int pith_encode(const pith_tokenizer *t, const char *text, int context, int *ids
  */
 
 /* Byte strings numbered 0, 1, 2, ... in the order in which they are added. A table of all zeros is
- * empty.
- */
+ * empty. */
 typedef struct {
     int count, slots, *slot;
     size_t *end;

@@ -18,8 +18,7 @@ static bool failed(const pith_metrics *m)
 }
 
 /* Keeps the lines up to `step`: a resumed run writes those of later steps again. An incomplete line
- * can only be the last, where the run was cut off.
- */
+ * can only be the last, where the run was cut off. */
 bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step)
 {
     pith_path(m->path, "%s/metrics.jsonl", directory);

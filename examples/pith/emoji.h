@@ -4,8 +4,7 @@
 #include "data/data.h"
 
 /* Runs fetch-emoji.sh for `folder` and returns its exit status: 0, or after a message another
- * number, of which 2 means that nothing could be downloaded.
- */
+ * number, of which 2 means that nothing could be downloaded. */
 int pith_emoji_fetch(const char *folder);
 
 /* Packs the emoji that fetch-emoji.sh has put into `debs` into the file `out`: size x size

@@ -1,6 +1,5 @@
 /* report.h: the page that shows the results of a training: one HTML file that contains everything
- * it needs.
- */
+ * it needs. */
 #ifndef PITH_REPORT_H
 #define PITH_REPORT_H
 #include "pith.h"
