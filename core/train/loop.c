@@ -182,7 +182,7 @@ static bool train_step(training *t)
     if (t->in_a_row == MOST_SKIPPED)
         return pith_raise(
             "step %" PRId64
-            ": %d steps in a row had no finite gradient, the loss is %g; check_finite (PITH_NAN=1) tells where",
+            ": %d steps in a row had no finite gradient, the loss is %g; PITH_NAN=1 tells where",
             t->step, MOST_SKIPPED, t->loss);
     pith_progress_show(&t->bar, t->step, t->loss, t->waited - t->waited_before);
     return true;
