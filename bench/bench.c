@@ -27,7 +27,7 @@ typedef struct {
 } workload;
 
 static const workload workloads[] = {
-    /* peer.py has the same */
+    /* the same sizes as in peer.py */
     { "demo", 128, 128, 32, 4, 128, 4, 32, 16, 2048, 128, 4, 3 },
     { "demo192", 128, 128, 32, 4, 192, 6, 64, 16, 2048, 128, 4, 3 },
     { "tiny8m", 16, 512, 224, 16, 256, 10, 64, 77, 49408, 256, 4, 3 },
@@ -69,7 +69,7 @@ typedef struct {
     clip_inputs in;
 } step;
 
-/* AdamW as PyTorch's defaults have it. */
+/* A training step, with AdamW as PyTorch's defaults have it. */
 static step step_new(pith_store *store, const clip_config *c, int pairs, int tokens)
 {
     step s = { .graph = pith_graph_new(store, 0) };
@@ -94,8 +94,8 @@ static void step_free(step *s)
     pith_graph_free(s->graph);
 }
 
-/* A caption: random words closed by the largest id, as PyTorch's side has them. What is fed stays
- * for as long as the process. */
+/* Feeds random pictures and captions. A caption is random ids and then the largest id, as in
+ * peer.py. What is fed is never freed: the process makes one measurement. */
 static void feed(const step *s, const workload *w, const int *lengths)
 {
     const int B = w->pairs, N = s->in.tokens;
@@ -162,8 +162,8 @@ static void measure(const workload *w, bool real, int steps)
     pith_store_free(store);
 }
 
-/* The first plan is not counted: initial weights take seconds to draw, and the library makes its
- * matrix products once for all. */
+/* The first plan is not counted: it draws the initial weights, which takes seconds, and prepares
+ * matrix products that later plans share. */
 static void measure_planning(void)
 {
     const workload *w = &workloads[WORKLOADS - 1];
@@ -188,7 +188,8 @@ static void measure_planning(void)
            (double)statistics.arena / (double)statistics.bound);
 }
 
-/* Large graphs of each family, and how the time grows when their size doubles. */
+/* Prints for each family how long a large graph takes, and how the time grows when its size
+ * doubles. */
 static void measure_growth(void)
 {
     scale_keep_memory();

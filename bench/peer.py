@@ -12,7 +12,7 @@ import torch
 from open_clip.loss import ClipLoss
 from open_clip.model import CLIP
 
-# pairs, embed, (image, patch, width, layers, head width), (context, words, width, heads, layers)
+# pairs, embed, (image, patch, width, layers, head width), (context, vocabulary, width, heads, layers)
 WORKLOADS = {
     'demo': (128, 128, (32, 4, 128, 4, 32), (16, 2048, 128, 4, 3)),
     'demo192': (128, 128, (32, 4, 192, 6, 64), (16, 2048, 128, 4, 3)),
@@ -37,8 +37,8 @@ def main(name, mode, steps):
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        image, words, scale = towers(pixels, ids)
-        contrastive(image, words, scale).backward()
+        image, text, scale = towers(pixels, ids)
+        contrastive(image, text, scale).backward()
         optimizer.step()
 
     step()

@@ -165,7 +165,8 @@ bool pith_run(pith_plan *p)
     if (good) {
         s->runs++;
         good = run_steps(p);
-        p->latest = good ? s->runs : 0; /* what a run that ended midway has left is nobody's value */
+        p->latest = good ? s->runs
+                         : 0; /* what a run that ended midway has left is nobody's value */
     }
     atomic_flag_clear(&s->running);
     return good;

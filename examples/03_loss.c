@@ -14,7 +14,7 @@
 
 enum { B = 4, D = 3 };
 
-/* The batch offers what there is (losses/loss.h); what a loss does not mention costs nothing. As a
+/* losses/loss.h lists what a batch offers; what a loss does not use costs nothing. As a
  * file of its own this function, named `loss`, is all that `pith train --loss margin.c:m=0.2`
  * needs. */
 static pith_node *margin_loss(const pith_batch *b)
@@ -35,13 +35,13 @@ static pith_node *wrong_loss(const pith_batch *b)
     return pith_mean(pith_matmul(b->image, b->text), PITH_ALL);
 }
 
-/* Embeddings as a model would give them. Captions are their pictures' directions, somewhat turned;
- * the last two captions are swapped, so that the loss has something to complain about. */
+/* Embeddings as a model would compute them. The row of each caption is that of its picture, turned
+ * a little; the last two captions are swapped, so that the loss is not small. */
 static pith_batch make_batch(pith_graph *g, const char *options)
 {
     static const pith_real image[B][D] = { { 1, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 }, { 1, 1, 1 } };
     static const pith_real text[B][D] = { { 4, 1, 0 }, { 0, 4, 1 }, { 2, 3, 3 }, { 1, 0, 4 } };
-    pith_batch b = pith_batch_new(g); /* everything is missing; what a loss may want is filled in */
+    pith_batch b = pith_batch_new(g); /* every field is missing until it is filled in */
     b.scale = pith_const(g, 10);
     b.options = options;
     b.image_raw = pith_const_array(g, PITH_F32, image, B, D);
@@ -70,8 +70,8 @@ static void report(pith_store *store, const char *name, pith_loss *function, con
     pith_graph_free(g);
 }
 
-/* A handler hears of every first error of a graph. The default one prints the message and exits,
- * as an experiment wants; a program that wants to live sets its own. The library itself then
+/* A handler is called with the first error of every graph. The default one prints the message and
+ * exits, which suits an experiment; a program that must go on sets its own. The library itself then
  * neither prints nor exits. */
 static void on_error(const char *message, void *context)
 {

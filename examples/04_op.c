@@ -1,9 +1,9 @@
 /* 04_op.c: an op is one page: shape rule, gradient rule, meaning, kernel, examples.
  *
  * What one learns here: everything there is to an op, with the running sum as the example: y[j] =
- * x[0] + ... + x[j] over the last axis. One asks for it when products and reductions would do the
- * same with far more work: the meaning below needs an array of (..., n, n), the kernel none. In
- * the house the page would be ops/cumsum.c, tested with all others.
+ * x[0] + ... + x[j] over the last axis. Products and reductions could do the same, but with far
+ * more work: the meaning below needs an array of (..., n, n), the kernel none. In the house the
+ * page would be ops/cumsum.c, tested with all others.
  *
  * This is the one lesson that sees core.h, the header for authors of ops.
  *

@@ -1,8 +1,8 @@
 /* 05_second.c: second derivatives, without ever writing a Hessian.
  *
- * What one learns here: a gradient is nodes, so it can be differentiated again; and how far the
- * product of the Hessian with a vector takes one. It costs about two gradients, while the Hessian
- * of n weights has n^2 entries. With g = grad f and a fixed vector v,   H v = grad (g . v).
+ * What one learns here: a gradient is made of nodes, so it can be differentiated again; and what
+ * the product of the Hessian with a vector is good for. It costs about two gradients, while the
+ * Hessian of n weights has n^2 entries. With g = grad f and a fixed vector v,   H v = grad (g . v).
  *
  * Newton's method wants the step p with H p = -g; conjugate gradients find it from products H v.
  * On a logistic regression the right digits then double every step; gradient descent crawls.
@@ -102,7 +102,7 @@ int main(void)
 
     for (int newton = 0; newton < 2; newton++) {
         printf("\n%s\n  step         loss   |gradient|\n",
-               newton ? "Newton, by products H v" : "gradient descent, rate 1");
+               newton ? "Newton, by products H v" : "gradient descent, learning rate 1");
         memset(p.weights, 0, sizeof p.weights);
         for (int i = 0; i <= 5; i++) {
             run(&p, p.gradient, grad[0]);

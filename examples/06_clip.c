@@ -21,7 +21,8 @@ typedef struct {
     pith_loader_options loading;
 } lesson;
 
-/* All that a training needs to be told: the loss of a batch with so many tokens. */
+/* The only function that a training requires: it builds the loss of a batch whose captions have so
+ * many tokens. */
 static pith_node *loss(void *context, pith_graph *g, int tokens)
 {
     const lesson *l = context;
@@ -49,7 +50,7 @@ static pith_real *copy_value(const pith_plan *plan, const pith_node *n)
     return copy;
 }
 
-/* Both towers alone, over all of the valid pairs at once. */
+/* Runs both towers, without a loss, on all of the valid pairs at once. */
 static pith_retrieval measure(const lesson *l, bool shown)
 {
     pith_loader_options o = l->loading;
@@ -95,13 +96,13 @@ int main(void)
     pith_pack_shapes(path, SIDE, 2000, 1);
     pith_pack *pack = pith_pack_open(path);
     pith_dataset *train = pith_pack_dataset(pack, PITH_TRAIN, SIDE);
-    pith_tokenizer *words = pith_tokenizer_train(pack->count, pack->caption, 200);
+    pith_tokenizer *tokenizer = pith_tokenizer_train(pack->count, pack->caption, 200);
     /* Patches of 4 x 4 and up to 20 tokens; both towers have 2 layers of width 48. */
-    const clip_config c = clip_config_uniform(SIDE, 4, 48, 2, 16, 20, pith_tokenizer_size(words),
-                                              48, 2, 3, 48);
+    const clip_config c = clip_config_uniform(SIDE, 4, 48, 2, 16, 20,
+                                              pith_tokenizer_size(tokenizer), 48, 2, 3, 48);
     lesson l = { .store = pith_store_new(), .config = &c };
     l.valid = pith_pack_dataset(pack, PITH_VALID, SIDE);
-    l.loading.dataset = train, l.loading.tokenizer = words;
+    l.loading.dataset = train, l.loading.tokenizer = tokenizer;
     l.loading.batch = BATCH, l.loading.context = c.context;
     for (int k = 0; k < 3; k++) l.loading.mean[k] = c.mean[k], l.loading.std[k] = c.std[k];
     const pith_task task = { .context = &l, .loss = loss, .evaluate = evaluate };
@@ -123,7 +124,7 @@ int main(void)
     pith_store_free(l.store);
     pith_dataset_close(l.valid);
     pith_dataset_close(train);
-    pith_tokenizer_free(words);
+    pith_tokenizer_free(tokenizer);
     pith_pack_close(pack);
     return system(clean);
 }

@@ -14,7 +14,8 @@
 
 enum { B = 256, WIDTH = 64, LAYERS = 24, MOST = 2 * LAYERS };
 
-/* x + w2 gelu(w1 x): a residual block. The inside, four times as wide, is what waits. */
+/* x + w2 gelu(w1 x): a residual block. Its inside is four times as wide, and is what must be kept
+ * for the backward pass. */
 static pith_node *block(pith_node *x, int layer)
 {
     pith_graph *g = x->graph;
@@ -37,7 +38,8 @@ static pith_node *blocks(pith_node *x, void *context)
     return x;
 }
 
-/* Segments of `each` blocks, 0 for none; a deep network keeps only what enters each of them. */
+/* Recomputes segments of `each` blocks, so that only the input of each segment is kept; 0:
+ * recomputes nothing. */
 static pith_node *network(pith_node *x, int each)
 {
     range r = { 0, each ? each : LAYERS };
@@ -46,7 +48,8 @@ static pith_node *network(pith_node *x, int each)
     return x;
 }
 
-/* One gradient of everything; its bits go to `bits`, or are held against what is there. */
+/* Computes the gradients of all weights. With `plain` they are stored in `bits`, else they are
+ * compared with those. */
 static void measure(pith_store *store, int each, bool plain, const pith_real *data, pith_real *bits)
 {
     static double unplanned;

@@ -1,11 +1,12 @@
-/* affinity.c: TinyCLIP's affinity mimicking (Wu et al., ICCV 2023): the student's similarity rows
- * imitate the teacher's, both ways.
+/* affinity.c: TinyCLIP's affinity mimicking (Wu et al., ICCV 2023): each row of the student's
+ * similarities, of a picture to all captions and of a caption to all pictures, imitates the
+ * teacher's row.
  *
  *     L = 1/2 mean_i [ CE(softmax_j(s' u'_i . v'_j), softmax_j(s u_i . v_j)) + text to image ]
  *
- * s and s' are each model's own scale; `scale=50` forces both, as TinyCLIP's scripts do.
- * `alpha=0.5` mixes it with InfoNCE: alpha L + (1 - alpha) L_clip; by default the true pairs are
- * not used at all. */
+ * s and s' are each model's own scale; `scale=50` sets both to 50, as TinyCLIP's scripts do.
+ * `alpha=0.5` mixes it with InfoNCE: alpha L + (1 - alpha) L_clip; by default alpha is 1, and which
+ * pairs belong together is not used. */
 #include "losses.h"
 
 pith_node *affinity_loss(const pith_batch *b)

@@ -1,5 +1,5 @@
-/* batch.c: a batch before anything is in it: every field says what it would be, and that this run
- * does not have it. */
+/* batch.c: an empty batch, in which every field is a missing node that says what it would be; the
+ * teachers of a batch, and its second view. */
 #include "losses.h"
 
 static pith_node *absent(pith_graph *g, const char *what)
@@ -21,7 +21,8 @@ static pith_node *absent_from(const pith_batch *b, const char *what, int k)
     return pith_missing(b->graph, text);
 }
 
-/* Names what is missing of the teachers from k on. */
+/* Makes all nodes of the teachers from k on missing, with messages that fit the number of teachers.
+ */
 static void name_missing(pith_batch *b, int k)
 {
     for (; k < PITH_MOST_TEACHERS; k++)

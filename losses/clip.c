@@ -1,5 +1,5 @@
-/* clip.c: InfoNCE, CLIP's own loss (Radford et al., ICML 2021): among the batch's captions each
- * picture finds its own, and back.
+/* clip.c: InfoNCE, CLIP's own loss (Radford et al., ICML 2021): each picture is classified among
+ * the captions of the batch, and each caption among the pictures.
  *
  *     L = 1/2 mean_i [ CE_j(s u_i . v_j, i) + CE_j(s v_i . u_j, i) ] */
 #include "losses.h"

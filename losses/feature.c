@@ -1,10 +1,10 @@
-/* feature.c: feature distillation, FD of CLIP-KD (Yang et al., CVPR 2024): the student's rows lie
- * where the teacher's lie.
+/* feature.c: feature distillation, FD of CLIP-KD (Yang et al., CVPR 2024): the student's rows shall
+ * equal the teacher's.
  *
- *     L = mean((u - u')^2) + mean((v - v')^2)        over rows and columns of unit rows
+ *     L = mean((u - u')^2) + mean((v - v')^2)
  *
- * So it is small, and CLIP-KD weighs it 2000. Where the widths differ a trained linear layer comes
- * before normalising. */
+ * The means are over rows and columns of unit rows, so L is small; CLIP-KD weighs it 2000. If the
+ * widths differ, a trained linear layer is applied before normalising. */
 #include "losses.h"
 
 pith_node *feature_loss(const pith_batch *b)

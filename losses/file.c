@@ -1,6 +1,6 @@
-/* file.c: a loss given as a C file is compiled with the system's compiler, whose messages reach the
- * user as they are, and loaded. The program exports the ops to it (-rdynamic). Libraries stay
- * loaded, since nodes point at the names of their source files. */
+/* file.c: compiles and loads a loss that is given as a C file. The user sees the compiler's own
+ * messages. The file may call every public function, since the program exports them (-rdynamic). A
+ * loaded library is never unloaded: nodes point to the names of source files in it. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <spawn.h>
@@ -12,7 +12,8 @@
 #include "losses.h"
 
 #ifndef PITH_ROOT
-#define PITH_ROOT "." /* where core/ and losses/ are; the Makefile tells the full path */
+#define PITH_ROOT                                                                                  \
+    "." /* the folder that holds core/ and losses/; the Makefile gives its full path */
 #endif
 #ifdef PITH_DOUBLE
 #define PRECISION "-DPITH_DOUBLE"
@@ -61,7 +62,8 @@ static bool compile(const char *path, const char *library)
         return pith_raise("%s: cannot start the compiler %s: %s", path, compiler, strerror(error));
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
-            return pith_raise("%s: lost the compiler %s: %s", path, compiler, strerror(errno));
+            return pith_raise("%s: cannot wait for the compiler %s: %s", path, compiler,
+                              strerror(errno));
     return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
            pith_raise("%s: it does not compile", path);
 }
@@ -79,7 +81,8 @@ static const char *keep_name(const char *path)
 
 pith_loss *pith_loss_load(const char *path, const char *work, const char **name)
 {
-    static int count; /* a new name each time: the loader takes an old name for the old library */
+    static int count; /* a new file name each time: dlopen takes a name it has seen for the library
+                         it has loaded */
     char library[4096];
     pith_loss *function = NULL;
     if (access(path, R_OK)) return pith_raise("%s: %s", path, strerror(errno)), NULL;

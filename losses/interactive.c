@@ -3,9 +3,9 @@
  *
  *     L = 1/2 mean_i [ CE_j(c u_i . v'_j, i) + CE_j(c v_i . u'_j, i) ]
  *
- * c = exp(t), and t is the term's own, trained, from ln(1/0.07), clamped to [0, ln 100] as CLIP's.
- * `raw=1` takes c = t, as CLIP-KD's code does. Where the widths differ a trained linear layer comes
- * before normalising. */
+ * c = exp(t), and t is a trained parameter of this term, which starts at ln(1/0.07) and is clamped
+ * to [0, ln 100], as in CLIP. `raw=1` takes c = t, as CLIP-KD's code does. If the widths differ, a
+ * trained linear layer is applied before normalising. */
 #include <math.h>
 #include "losses.h"
 

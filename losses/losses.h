@@ -7,7 +7,8 @@
 extern "C" {
 #endif
 
-/* options: "key=default: meaning; key=default: meaning", or "". */
+/* A line of the table. teacher: does it need one? options: "key=default: meaning; key=default:
+ * meaning", or "". */
 typedef struct {
     const char *name;
     pith_loss *function;
@@ -19,30 +20,31 @@ extern const pith_loss_entry pith_losses[]; /* ends with a NULL name */
 pith_node *clip_loss(const pith_batch *b); /* InfoNCE */
 pith_node *siglip_loss(const pith_batch *b);
 pith_node *affinity_loss(const pith_batch *b);    /* TinyCLIP */
-pith_node *feature_loss(const pith_batch *b);     /* CLIP-KD's FD */
-pith_node *relational_loss(const pith_batch *b);  /* CRD */
-pith_node *interactive_loss(const pith_batch *b); /* ICL */
-pith_node *gradient_loss(const pith_batch *b);    /* GD: two calls of the gradient */
+pith_node *feature_loss(const pith_batch *b);     /* feature distillation, FD of CLIP-KD */
+pith_node *relational_loss(const pith_batch *b);  /* CRD of CLIP-KD */
+pith_node *interactive_loss(const pith_batch *b); /* ICL of CLIP-KD */
+pith_node *gradient_loss(const pith_batch *b);    /* GD of CLIP-KD: compares gradients */
 
-/* Unit rows (B, D') of the student in the teacher's width: `unit` itself where the widths agree,
- * else `raw` through a trained linear layer `name` and then normalised. */
+/* The student's rows in the width of the teacher's: `unit` itself if the widths are equal, else
+ * `raw` put through a trained linear layer called `name`, and normalised. */
 pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
                         const pith_node *teacher, const char *name);
 
-/* "affinity:scale=50+0.5*clip" or "my.c": a sum of weighted terms [WEIGHT*]NAME[:KEY=VALUE,...]. A
- * file is compiled with the system's compiler ($CC, else cc) in `work`, a folder made if need be,
- * and loaded for the rest of the process. Parameters made inside a term live under "loss.NAME.";
- * each of several terms is watched under its name. */
+/* Reads a loss as it is written after --loss: a sum of terms [WEIGHT*]NAME[:KEY=VALUE,...], as in
+ * "affinity:scale=50+0.5*clip", where NAME is a loss of the table or a file "my.c". A file is
+ * compiled with the system's compiler ($CC, else cc) in the folder `work`, which is made if it is
+ * not there, and stays loaded until the process ends. */
 typedef struct pith_loss_spec pith_loss_spec;
 pith_loss_spec *pith_loss_parse(const char *text, const char *work); /* NULL after an error */
-/* NULL after an error that is no node's */
+/* The loss as a node. Parameters that a term makes are named "loss.NAME."...; if there are several
+ * terms, each is watched under its name. NULL after an error. */
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b);
-/* of the named ones; a file may look at teachers[0] itself */
+/* Does a named loss need a teacher? What a file needs is not known here. */
 bool pith_loss_wants_teacher(const pith_loss_spec *s);
 void pith_loss_free(pith_loss_spec *s);
 
-/* The function `loss` of a C file, compiled and loaded; NULL after an error. *name: the file's base
- * name without .c, lasting. */
+/* Compiles and loads a C file and returns its function `loss`; NULL after an error. *name: the
+ * file's name without folder and .c, valid until the process ends. */
 pith_loss *pith_loss_load(const char *path, const char *work, const char **name);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* project.c: rows of the student in the teacher's width, for losses that compare the two row by
- * row. */
+/* project.c: brings the student's rows to the width of the teacher's, for losses that compare them
+ * one by one. */
 #include <math.h>
 #include "losses.h"
 

@@ -4,7 +4,8 @@
  *     L = 1/2 mean_i [ KL(P_i || p_i) + text to image ]
  *     p_i = softmax_j(s u_i . v_j),  P_i = softmax_j(s' u'_i . v'_j)
  *
- * KL is the cross-entropy less the teacher's entropy: affinity's gradient, with a minimum of 0. */
+ * KL is the cross-entropy minus the teacher's entropy: it has the gradient of `affinity`, and its
+ * minimum is 0. */
 #include "losses.h"
 
 static pith_node *divergence(pith_node *teacher, pith_node *student) /* logits (B, B) -> (B) */

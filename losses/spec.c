@@ -1,4 +1,5 @@
-/* spec.c: a loss told in words, "affinity:scale=50+0.5*clip", parsed and built. */
+/* spec.c: reads a loss as it is written after --loss, "affinity:scale=50+0.5*clip", and builds it.
+ */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,30 +7,31 @@
 
 typedef struct {
     double weight;
-    const char *name; /* lasting: nodes keep it in their call trail */
+    const char *name; /* valid until the process ends, since nodes keep it in their call trail */
     pith_loss *function;
     const pith_loss_entry *entry; /* NULL for a file */
-    const char *options;          /* in the spec's text, or NULL */
+    const char *options;          /* "KEY=VALUE,..." or NULL */
 } term;
 
 struct pith_loss_spec {
     int n;
     term *terms;
-    char *text; /* cut up by the parser */
+    char *text; /* a copy, which the parser cuts into pieces */
 };
 
-/* Every KEY of "KEY=VALUE,..." must start an entry of the table's option text, and every value be a
- * number. */
+/* Checks "KEY=VALUE,...": every value must be a number, and every key one that the table has for
+ * this loss. A file may have any keys. */
 static bool check_options(const term *t)
 {
     for (const char *p = t->options; p && *p;) {
         char *end;
         const size_t key = strcspn(p, "=,"), size = strcspn(p, ",");
         if (p[key] != '=')
-            return pith_raise("loss %s: option \"%.*s\" is not key=value", t->name, (int)size, p);
+            return pith_raise("loss %s: option \"%.*s\" is not KEY=VALUE", t->name, (int)size, p);
         strtod(p + key + 1, &end);
         if (end == p + key + 1 || end != p + size)
-            return pith_raise("loss %s: option \"%.*s\" is not a number", t->name, (int)size, p);
+            return pith_raise("loss %s: the value of option \"%.*s\" is not a number", t->name,
+                              (int)size, p);
         bool known = !t->entry;
         for (const char *o = t->entry ? t->entry->options : ""; (o = strchr(o, '=')) && !known; o++)
             known = (size_t)(o - t->entry->options) >= key && !strncmp(o - key, p, key) &&
@@ -56,7 +58,7 @@ static bool find(term *t, char *name, const char *work)
         *t = (term){ t->weight, e->name, e->function, e, t->options };
         return true;
     }
-    return pith_raise("no loss is called \"%s\": known are %s, or a file that ends with .c", name,
+    return pith_raise("there is no loss \"%s\": expected %s, or a file that ends with .c", name,
                       known);
 }
 
@@ -124,7 +126,7 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
     if (t->entry && t->entry->teacher &&
         (pith_is_missing(teacher->image) || pith_is_missing(teacher->text) ||
          pith_is_missing(teacher->scale)))
-        return pith_raise("loss %s wants a teacher", t->name), NULL;
+        return pith_raise("loss %s needs a teacher", t->name), NULL;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, PITH_HERE);
     pith_node *y = pith_leave(b->graph, t->function(&own));
@@ -140,7 +142,7 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
 {
     pith_node *sum = NULL;
-    pith_view second = { 0 }; /* one for all terms */
+    pith_view second = { 0 }; /* shared by all terms */
     for (int k = 0; k < s->n; k++) {
         pith_node *y = build_term(&s->terms[k], b, &second);
         if (!y) return NULL;

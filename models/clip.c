@@ -1,4 +1,4 @@
-/* clip.c: CLIP is two towers and one learned scale; and what a pair costs. */
+/* clip.c: CLIP: two towers and one learned scale; and what a pair costs to compute. */
 #include <math.h>
 #include <stdlib.h>
 #include "parts.h"
@@ -65,7 +65,8 @@ pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in
 
 /* ---- cost ---- */
 
-/* Multiply-adds of the blocks for one segment of n tokens, pooled or not. */
+/* Multiply-adds of the blocks for n tokens. pool: the last block is computed for the pooled token
+ * only. */
 static double blocks_madds(const clip_tower *t, double n, bool pool)
 {
     const int pooled = pool ? clip_pooled_block(t) : t->layers;

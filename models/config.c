@@ -1,15 +1,16 @@
 /* config.c: open_clip_config.json, read and written. Layout and defaults are OpenCLIP 3.3's
- * (CLIPVisionCfg, CLIPTextCfg). A key that asks for something that is not here is refused by name;
- * at its default it is accepted. Layers that differ in size add heads_per_layer, ffn_per_layer and
- * head_width, which readers that do not know them refuse as well. */
+ * (CLIPVisionCfg, CLIPTextCfg). A key for something that pith does not have is accepted if it has
+ * its default value; otherwise it is an error that names it. A model whose layers differ in size
+ * has the further keys heads_per_layer, ffn_per_layer and head_width, which other readers refuse.
+ */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include "parts.h"
 
-/* A key and the one value, as JSON, that it may have; NULL: read below; "*": without effect here,
- * so anything goes. */
+/* A key, and the only value that it may have, as JSON. NULL: the value is read below. "*": any
+ * value, since it has no effect here. */
 typedef struct {
     const char *key, *value;
 } setting;
@@ -119,7 +120,7 @@ static bool open_section(section *s, const char *path, const char *name, json_t 
 {
     *s = (section){ path, name, object };
     if (!json_is_object(object))
-        return pith_raise("%s: %.*s is not there or no JSON object", path,
+        return pith_raise("%s: %.*s is missing or not a JSON object", path,
                           *name ? (int)strlen(name) - 1 : 10, *name ? name : "the config");
     const char *key;
     json_t *value;
@@ -136,7 +137,7 @@ static bool open_section(section *s, const char *path, const char *name, json_t 
     return true;
 }
 
-/* A key left out, or null, leaves *out as it is. */
+/* Without the key, or where it is null, *out stays as it is. */
 static bool read_int(const section *s, const char *key, int *out)
 {
     const json_t *v = json_object_get(s->object, key);
@@ -162,7 +163,7 @@ static bool read_numbers(const section *s, const char *key, int n, double *out)
     return good || refuse(s, key, v, wanted);
 }
 
-/* A side, or two equal ones. */
+/* Reads one side, or a list of two equal sides. */
 static bool read_side(const section *s, const char *key, int *out)
 {
     const json_t *v = json_object_get(s->object, key);
@@ -186,7 +187,8 @@ static bool read_layers(const section *s, const char *key, int layers, int *out)
     return true;
 }
 
-/* heads: of every layer unless listed; 0 when the config tells the head width instead. */
+/* heads: of every layer, unless the config lists them; 0: the config has the width of a head
+ * instead. */
 static bool read_tower(const section *s, clip_tower *t, int heads)
 {
     const json_t *layers = json_object_get(s->object, "layers"),
@@ -197,7 +199,7 @@ static bool read_tower(const section *s, clip_tower *t, int heads)
     if (t->layers < 1 || t->layers > CLIP_MAX_LAYERS)
         return refuse(s, "layers", layers, "expected 1 to 64");
     if (ratio && !json_is_number(ratio)) return refuse(s, "mlp_ratio", ratio, "expected a number");
-    if (!heads) { /* a width that 64 does not divide has wider heads, as in OpenCLIP */
+    if (!heads) { /* if 64 does not divide the width, heads are wider, as in OpenCLIP */
         t->head_width = 64;
         if (!read_int(s, "head_width", &t->head_width)) return false;
         heads = t->head_width ? t->width / t->head_width : 0;
@@ -284,8 +286,8 @@ static json_t *sizes(int n, const int *x)
     return list;
 }
 
-/* Equal layers whose heads fill the width are what every OpenCLIP reader knows; only others need
- * the lists. */
+/* Every reader of OpenCLIP's configs knows layers that are all equal and whose heads together are
+ * as wide as the tower. Only other models need the lists. */
 static json_t *tower(const clip_tower *t, bool vision)
 {
     json_t *o = json_pack("{s:i, s:i}", "width", t->width, "layers", t->layers);
@@ -293,7 +295,8 @@ static json_t *tower(const clip_tower *t, bool vision)
     for (int i = 0; i < t->layers; i++)
         even &= t->heads[i] * t->head_width == t->width && t->ffn[i] == t->ffn[0];
     if (vision || !even) json_object_set_new(o, "head_width", json_integer(t->head_width));
-    if (even) { /* readers truncate width * ratio, so a fraction gets half a unit more */
+    if (even) { /* readers cut off the fraction of width * ratio, so half a unit is added where it
+                   is not whole */
         if (!vision) json_object_set_new(o, "heads", json_integer(t->heads[0]));
         const double exact = t->ffn[0] % t->width ? 0.5 : 0;
         json_object_set_new(o, "mlp_ratio", json_real((t->ffn[0] + exact) / t->width));

@@ -1,13 +1,13 @@
-/* inherit.c: TinyCLIP's manual weight inheritance (Wu et al., ICCV 2023): nothing is ranked, every
- * student tensor is the front slice of the teacher's tensor, layer i comes from layer i *
- * floor(teacher depth / student depth). */
+/* inherit.c: TinyCLIP's manual weight inheritance (Wu et al., ICCV 2023). Every tensor of the
+ * student is the first part of the teacher's, along every axis; weights are not chosen by
+ * importance. Layer i of the student comes from layer i * floor(teacher depth / student depth). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "parts.h"
 
-/* What a slice cannot bridge: a patch cut to its corner, or words and positions that mean something
- * else. */
+/* Can the student inherit? A part of the teacher's tensors is no use if it means something else
+ * there: other patches, tokens, positions or heads. */
 static bool comparable(const clip_config *s, const clip_config *t)
 {
     const struct {
@@ -34,9 +34,9 @@ static bool comparable(const clip_config *s, const clip_config *t)
     return true;
 }
 
-/* in_proj's (3 H d, ...) is taken as (3, H d, ...), so that whole heads are kept of queries, keys
- * and values each. Other shapes stay. */
-static int split(const char *name, int ndim, const int *dim, int out[5])
+/* Takes the shape (3 H d, ...) of in_proj as (3, H d, ...), so that of queries, keys and values
+ * each the first heads are kept. Other shapes stay as they are. Returns the number of axes. */
+static int split_in_proj(const char *name, int ndim, const int *dim, int out[5])
 {
     const int in_proj = strstr(name, "in_proj_") != NULL;
     if (in_proj) out[0] = 3;
@@ -45,7 +45,7 @@ static int split(const char *name, int ndim, const int *dim, int out[5])
     return ndim + in_proj;
 }
 
-/* A tensor from one element on, with the axes that are left. */
+/* A part of a tensor: where it begins, and the dims of its axes. */
 typedef struct {
     pith_tensor *tensor;
     size_t first;
@@ -59,7 +59,7 @@ static slice next_axis(slice s, int ndim, int i)
     return (slice){ s.tensor, s.first + (size_t)i * stride, s.dim + 1 };
 }
 
-/* `row` has room for one row of `to`. */
+/* Copies the first part of `from` into all of `to`. `row`: memory for one row of `to`. */
 static bool copy_front(slice to, slice from, int ndim, pith_real *row)
 {
     bool good = true;
@@ -98,8 +98,8 @@ static bool inherit(const clip_tensor *tensor, int step, pith_store *s, pith_sto
         return pith_raise("cannot inherit: %s has another shape in the student's store",
                           tensor->name);
     int to_dim[5], from_dim[5];
-    const int ndim = split(tensor->name, tensor->ndim, tensor->dim, to_dim);
-    split(source, from->ndim, from->dim, from_dim);
+    const int ndim = split_in_proj(tensor->name, tensor->ndim, tensor->dim, to_dim);
+    split_in_proj(source, from->ndim, from->dim, from_dim);
     pith_real *row = malloc(sizeof *row * (size_t)(ndim ? to_dim[ndim - 1] : 1));
     if (!row) return pith_raise("cannot inherit: no memory for a row of %s", to->name);
     const bool good = copy_front((slice){ to, 0, to_dim }, (slice){ from, 0, from_dim }, ndim, row);

@@ -1,13 +1,14 @@
-/* load.c: a model directory into a store and out of one. What a file holds is compared with what
- * its config means, tensor by tensor, and every difference is named, with the nearest name where it
- * looks like a slip. */
+/* load.c: loads and saves model directories. The tensors of a file are compared with those that its
+ * config calls for, and every difference is named; if a name looks like a slip, the name that was
+ * probably meant is told too. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "parts.h"
 
-/* Left behind in others' files; they hold nothing that the config does not say. */
+/* Tensors that other programs leave in their files. The config says the same, so they are passed
+ * over. */
 static bool is_left_over(const char *name)
 {
     static const char *const names[] = { "attn_mask", "input_resolution", "context_length",
@@ -17,8 +18,8 @@ static bool is_left_over(const char *name)
     return false;
 }
 
-/* Letters to change, add or drop to make a from b (Levenshtein). Names are shorter than 64, longer
- * ones are cut. */
+/* How many letters must be changed, added or dropped to turn a into b (Levenshtein); only the first
+ * 64 letters of each are compared. */
 static int distance(const char *a, const char *b)
 {
     int row[65];
@@ -44,13 +45,13 @@ static bool is_expected(const clip_tensor *list, int n, const char *name)
     return false;
 }
 
-/* The first few names of a set, for a sentence. */
+/* How many names a set has, and the first few of them, for an error message. */
 typedef struct {
     int count;
     char text[512];
 } names;
 
-static void note(names *set, const char *name)
+static void add_name(names *set, const char *name)
 {
     const size_t used = strlen(set->text);
     if (set->count++ < 4)
@@ -67,28 +68,29 @@ static bool check_names(const char *path, const clip_tensor *list, int n, pith_s
         const pith_tensor *t = pith_store_at(s, k);
         if (t->kind != PITH_WEIGHT || is_left_over(t->name) || is_expected(list, n, t->name))
             continue;
-        note(&unexpected, t->name);
+        add_name(&unexpected, t->name);
         if (!stranger) stranger = t->name;
     }
     for (int k = 0, least = 6; k < n; k++) {
         if (pith_store_find(s, list[k].name)) continue;
-        note(&missing, list[k].name);
+        add_name(&missing, list[k].name);
         if (stranger && distance(list[k].name, stranger) < least)
             least = distance(list[k].name, stranger), nearest = list[k].name;
     }
     if (nearest)
         return pith_raise(
-            "%s: no tensor %s, but a %s: a slip in the name? (%d missing, %d unexpected)", path,
+            "%s: there is no tensor %s, but a similar name, %s (%d missing, %d unexpected)", path,
             nearest, stranger, missing.count, unexpected.count);
     if (missing.count && unexpected.count)
         return pith_raise(
-            "%s: not the model of its config: %d tensors missing (%s), %d unexpected (%s)", path,
-            missing.count, missing.text, unexpected.count, unexpected.text);
+            "%s: not the model of its config: %d tensors are missing (%s), %d are unexpected (%s)",
+            path, missing.count, missing.text, unexpected.count, unexpected.text);
     if (missing.count)
-        return pith_raise("%s: %d tensors missing: %s", path, missing.count, missing.text);
+        return pith_raise("%s: %d tensors are missing: %s", path, missing.count, missing.text);
     if (unexpected.count)
-        return pith_raise("%s: %d tensors that its config does not mean: %s", path,
-                          unexpected.count, unexpected.text);
+        return pith_raise(
+            "%s: %d tensors are unexpected, since its config does not call for them: %s", path,
+            unexpected.count, unexpected.text);
     return true;
 }
 
@@ -107,7 +109,7 @@ static bool check_tensor(const char *path, const clip_tensor *wanted, const pith
     if (t->dtype != PITH_F32)
         return pith_raise("%s: tensor %s does not hold floating-point numbers", path, t->name);
     if (t->ndim != wanted->ndim || memcmp(t->dim, wanted->dim, sizeof(int) * (size_t)t->ndim))
-        return pith_raise("%s: tensor %s has shape %s, its config means %s", path, t->name,
+        return pith_raise("%s: tensor %s has shape %s, its config calls for %s", path, t->name,
                           shape_text(t->ndim, t->dim, there),
                           shape_text(wanted->ndim, wanted->dim, here));
     return pith_tensor_not_finite(t) < 0 ||
@@ -175,7 +177,7 @@ bool clip_save(const clip_config *c, pith_store *s, const char *directory)
     if (mkdir(directory, 0777) && errno != EEXIST)
         return pith_raise("cannot make %s: %s", directory, strerror(errno));
     pith_store *out = clip_own(c, s, false);
-    /* Weights last: their save also puts the directory's new names on the disk. */
+    /* The weights are written last: that also brings the new directory entries to the disk. */
     const bool good = out && clip_config_write(c, directory) &&
                       pith_store_save(out, path, PITH_ANY);
     if (out) pith_store_free(out);

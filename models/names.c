@@ -1,9 +1,9 @@
-/* names.c: models by name, and the notation of sizes that the names stand for:
+/* names.c: models by name, and the notation for sizes that a name stands for:
  *
  *     IMAGE/PATCH:VISION+TEXT:eEMBED[:quick_gelu]          32/8:w128l4h4+w128l3h4c16v2048:e128
  *
- * A tower is letters with numbers: w width, l layers, h heads (width/64), f FFN width (4 width);
- * the text tower also c context (77) and v vocabulary (49408). */
+ * A tower is written as letters with numbers: w width, l layers, h heads (if left out, width/64), f
+ * FFN width (4 width), and in the text tower also c context (77) and v vocabulary (49408). */
 #include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -115,7 +115,7 @@ static bool number(reader *r, int *out)
     return true;
 }
 
-/* Letters of `keys` with their numbers, in any order; w and l must be there. */
+/* Reads letters of `keys` with their numbers, in any order; w and l are required. */
 static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, int *context,
                   int *vocabulary)
 {
@@ -133,8 +133,8 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
     if (!w || !l) return expected(r, w ? "layers, as in l4," : "a width, as in w128,");
     if (!h && w % 64)
         return pith_raise(
-            "model %s: say the heads of the %s tower (h), 64 does not divide width %d", r->text,
-            name, w);
+            "model %s: give the heads (h) of the %s tower, since 64 does not divide its width %d",
+            r->text, name, w);
     if (!h) h = w / 64;
     if (w % h)
         return pith_raise("model %s: width %d of the %s tower does not split into %d heads",
@@ -172,7 +172,7 @@ bool clip_config_named(clip_config *c, const char *name)
         snprintf(known + used, sizeof known - used, "%s%s", k ? ", " : "", models[k].name);
     }
     if (strchr(name, '/') && strchr(name, ':')) return parse(c, name);
-    return pith_raise("no model is called %s: known are %s, and sizes such as %s", name, known,
+    return pith_raise("there is no model %s: expected %s, or sizes such as %s", name, known,
                       models[0].sizes);
 }
 

@@ -1,6 +1,6 @@
-/* tensors.c: the list of tensors that a config means. Loading, saving, inheriting and counting go
- * by it, so none of them has to build (and fill) a model first; a test holds it equal to what the
- * graph makes. */
+/* tensors.c: the list of a model's tensors, made from its config. Loading, saving, inheriting and
+ * counting use it, so that they need not build a graph first. A test compares it with the params
+ * that the graph makes. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@ typedef struct {
     int layer;
 } lister;
 
-/* One tensor by name; its dims end with 0. */
+/* Adds a tensor; its dims end with 0. */
 static void add(lister *l, const char *name, ...)
 {
     clip_tensor *t = &l->list[l->n++];
@@ -27,7 +27,7 @@ static void add(lister *l, const char *name, ...)
     va_end(dims);
 }
 
-/* A weight (out, in), or a norm's (out) where `in` is 0, and its bias. */
+/* Adds a weight (out, in), or, where `in` is 0, a norm's weight (out), and its bias (out). */
 static void add_pair(lister *l, const char *weight, const char *bias, int out, int in)
 {
     add(l, weight, out, in, 0);

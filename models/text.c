@@ -1,6 +1,6 @@
-/* text.c: the text tower: CLIP's causal transformer, pooled at the end-of-text token. A causal
- * tower never sees what comes after that token, so captions are packed one after another and
- * nothing is computed for padding. */
+/* text.c: the text tower: CLIP's causal transformer, of which the end-of-text token is taken. Under
+ * a causal mask that token depends on nothing after it. So captions lie one after another without
+ * padding, and nothing is computed in vain. */
 #include <math.h>
 #include "parts.h"
 
@@ -9,10 +9,11 @@ pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_in
     const clip_tower *t = &c->text;
     const int D = t->width;
     const double deviation = 1 / sqrt(D), deep = deviation / sqrt(2.0 * t->layers);
-    pith_node *words = pith_param(g, "token_embedding.weight", PITH_NORMAL, 0.02, c->vocabulary, D);
+    pith_node *embeddings = pith_param(g, "token_embedding.weight", PITH_NORMAL, 0.02,
+                                       c->vocabulary, D);
     pith_node *positions = pith_no_weight_decay(
         pith_param(g, "positional_embedding", PITH_NORMAL, 0.01, c->context, D));
-    pith_node *x = pith_add(pith_gather(words, in->ids),
+    pith_node *x = pith_add(pith_gather(embeddings, in->ids),
                             pith_gather(positions, in->positions)); /* (N, D) */
     const clip_initial initial = { deviation, deep, 1 / sqrt(2.0 * D), deep };
     x = clip_blocks(g, t, c->quick_gelu, x, in->offsets, in->last, true, initial);

@@ -1,9 +1,9 @@
 /* transformer.c: the pre-norm residual blocks of both towers, x += attention(norm(x)), x +=
  * mlp(norm(x)).
  *
- * A tower feeds one token of each segment to the embedding. So in the last block with attention
- * queries, output projection and MLP are computed for that token alone, and only keys and values
- * for all: the same numbers for less work. */
+ * Only one token of each picture or caption becomes its embedding. So the last block with attention
+ * computes keys and values for all tokens, but queries, output projection and MLP for that token
+ * only: the same result with less work. */
 #include <math.h>
 #include "parts.h"
 
@@ -16,7 +16,7 @@ pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width)
     return y;
 }
 
-/* x (M, in) -> (M, out). Half width of PyTorch's default: 1/sqrt(in), for weight and bias. */
+/* x (M, in) -> (M, out). PyTorch's default is uniform in [-half, half], for weight and bias. */
 static pith_node *linear(pith_graph *g, const char *name, pith_node *x, int out, int in,
                          double deviation, bool zero_bias)
 {
@@ -30,7 +30,8 @@ static pith_node *linear(pith_graph *g, const char *name, pith_node *x, int out,
     return y;
 }
 
-/* What is added to x (N, D), or, with `rows` (S), to its rows: (N, D) or (S, D). */
+/* The attention branch: what is added to x (N, D), or, if `rows` (S) is not NULL, to those rows of
+ * x (S, D). */
 static pith_node *attention(pith_graph *g, const clip_tower *t, int heads, pith_node *x,
                             pith_node *offsets, pith_node *rows, bool causal, clip_initial initial)
 {

@@ -1,6 +1,6 @@
 /* vit.c: the image tower, a vision transformer (Dosovitskiy et al., ICLR 2021) as CLIP has it
- * (Radford et al., ICML 2021): patches, class token, positions, a norm before the blocks, and a
- * norm and a projection of the class token after them. */
+ * (Radford et al., ICML 2021): patches and a class token with positions, a norm, the blocks, and of
+ * the class token a norm and a projection. */
 #include <math.h>
 #include <stdlib.h>
 #include "parts.h"
@@ -16,8 +16,8 @@ static pith_node *multiples(pith_graph *g, int n, int stride)
     return node;
 }
 
-/* (B, 3, size, size) -> (B, patches, D): a convolution with stride p is a product with the patches
- * laid out as rows. */
+/* (B, 3, size, size) -> (B, patches, D): a convolution whose stride is the patch size p is a matrix
+ * product with each patch as a row. */
 static pith_node *embed_patches(pith_graph *g, const clip_config *c, pith_node *pixels)
 {
     const int p = c->patch, grid = c->image_size / p, B = pixels->dim[0], D = c->vision.width;

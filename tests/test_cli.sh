@@ -10,11 +10,11 @@ failed=0
 export OMP_NUM_THREADS=2
 
 bad() { echo "test_cli: $*"; failed=1; }
-says() { # status words command...: the command ends with the status and its output has the words
-    want=$1 words=$2; shift 2
+says() { # status text command...: the command ends with the status and its output contains the text
+    want=$1 text=$2; shift 2
     "$@" >out 2>&1; got=$?
     [ "$got" = "$want" ] || { bad "$*: status $got, expected $want:"; tail -5 out; }
-    grep -qF -- "$words" out || { bad "$*: expected \"$words\", found:"; tail -5 out; }
+    grep -qF -- "$text" out || { bad "$*: expected \"$text\", found:"; tail -5 out; }
 }
 one_line() { [ "$(wc -l <out)" = 1 ] || { bad "expected one line, found:"; cat out; }; }
 same() { cmp -s "$1" "$2" || bad "$1 and $2 differ"; }
@@ -27,11 +27,11 @@ for c in demo train distil eval search embed inspect graph losses check data run
 done
 says 1 "did you mean train?" "$pith" tarin; one_line
 says 1 "did you mean --steps?" "$pith" train --stpes 3; one_line
-says 1 "--steps wants a value" "$pith" train --steps; one_line
+says 1 "--steps needs a value" "$pith" train --steps; one_line
 says 1 "--steps: expected a whole number, found \"ten\"" "$pith" train --steps ten; one_line
 says 1 "--lr: expected a number, found \"fast\"" "$pith" train --lr fast; one_line
-says 1 "something is missing" "$pith" train --steps 3; one_line
-says 1 "too many words" "$pith" train a b; one_line
+says 1 "DATA is missing" "$pith" train --steps 3; one_line
+says 1 "too many arguments" "$pith" train a b; one_line
 says 1 "--out is missing" "$pith" train data; one_line
 says 1 "no-such-data" "$pith" train no-such-data --model demo-teacher --out r; one_line
 
@@ -65,7 +65,7 @@ says 1 "whole" "$pith" train shapes.pack $run --out whole; one_line        # has
 says 1 "was begun by pith train" "$pith" distil --resume whole; one_line
 
 # ---- from a model on ---------------------------------------------------------------------------------------------------
-says 1 "wants a teacher" "$pith" train shapes.pack $run --loss affinity --out x; one_line
+says 1 "needs a teacher" "$pith" train shapes.pack $run --loss affinity --out x; one_line
 small="16/8:w16l1h1+w16l1h1c12v640:e32"
 says 0 "12 steps" "$pith" distil shapes.pack --teacher whole --student $small --out small --steps 12 --batch 32
 says 1 "cannot inherit" "$pith" distil shapes.pack --teacher whole --student 16/4:w16l1h1+w16l1h1:e32 --out x --batch 32; one_line

@@ -193,7 +193,7 @@ static void refuses_bad_folders(void **state)
           "a.tsv: no usable picture: 1 missing, 0 unreadable, 0 without a caption; the first: g" },
         { "b.tsv", "x.png\twords\ttrain\tseven\n",
           "b.tsv:1: expected a label that is a whole number, found \"seven\"" },
-        { "c.jsonl", "{\"file\": \"x.png\"", "c.jsonl:1: no JSON" },
+        { "c.jsonl", "{\"file\": \"x.png\"", "c.jsonl:1: not JSON" },
         { "d.jsonl", "{\"caption\": \"x\"}",
           "d.jsonl:1: expected an object with \"file\" and \"caption\"" },
         { "e.tsv", "", "e.tsv: there is no picture with a caption" },
@@ -210,7 +210,7 @@ static void refuses_bad_folders(void **state)
     assert_false(pith_pack_folder("/nowhere", other, 16, 0, &r));
     said("/nowhere: No such file");
     assert_false(pith_pack_shapes(in_folder("x.pack", other), 0, 10, 1));
-    said("pictures of side 0 cannot be packed");
+    said("the side of pictures is 0, expected 1 to 4096");
 }
 
 /* What stands in the header may be anything: whatever is changed, the file is refused in a sentence
@@ -229,8 +229,8 @@ static void refuses_lying_packs(void **state)
         said("lie.pack: ");
     }
     static const char *const lies[][3] = {
-        { "pith-pack", "pith-pock", "its header does not say so" },
-        { "\"U8\"", "\"U9\"", "tensor pixels has type U9, which is not read here" },
+        { "pith-pack", "pith-pock", "its header does not say that it is one" },
+        { "\"U8\"", "\"U9\"", "tensor pixels has type U9, which pith cannot read" },
         { "[40,3,8,8]", "[39,3,8,8]", "its shape does not fit its 7680 bytes" },
         { "[40,3,8,8]", "[40,3,4,8]", "its shape does not fit" },
         { "[0,7680]", "[0,9e9] ", "lies outside the file" },

@@ -316,10 +316,10 @@ static bool train(const char *name, told *t, pith_train_result *r)
 static void a_training_loads_what_its_loss_reads(void **state)
 {
     (void)state;
-    told words = { .pictures = false }, both = { .pictures = true };
+    told captions_only = { .pictures = false }, both = { .pictures = true };
     pith_train_result r;
-    if (!train("words", &words, &r)) fail_msg("%s", pith_error());
-    assert_int_equal(words.asked, 12);
+    if (!train("words", &captions_only, &r)) fail_msg("%s", pith_error());
+    assert_int_equal(captions_only.asked, 12);
     assert_int_equal(decoded, 0);
     assert_true(r.loss < 1);
     if (!train("both", &both, &r)) fail_msg("%s", pith_error());
@@ -339,7 +339,7 @@ static void an_input_nobody_has_is_told(void **state)
     told t = { .strange = "temperature" };
     assert_false(train("strange", &t, &r));
     said("tests/test_dataset.c:");
-    said("input temperature is in no batch, and the task does not have it");
+    said("input temperature: neither the batch nor the task has an array for it");
     bad_from = 0;
     told both = { .pictures = true };
     assert_false(train("bad", &both, &r));

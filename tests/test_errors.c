@@ -82,7 +82,7 @@ static void misuse(void **state)
     said("group: input 0 is NULL");
     assert_true(
         pith_poisoned(pith_adamw(1, &x, &y, y, (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, NULL)));
-    said("pith_adamw: node 0 to train is no param, it was made at tests/test_errors.c:");
+    said("pith_adamw: node 0 is not a param but was made at tests/test_errors.c:");
     pith_graph *g = pith_graph_new(w->s, 0);
     node *p = pith_param(g, "p", PITH_CONSTANT, 0, 3),
          *two = pith_const_array(g, PITH_F32, NULL, 2);

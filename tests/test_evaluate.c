@@ -63,13 +63,14 @@ static void retrieval(void **state)
         for (int k = 0; k < 3; k++) near(r.recall[d][k], hits[k] / queries);
         assert_true(r.recall[d][0] > 0.1 && r.recall[d][1] < 1);
     }
-    /* one of two within five of sixty */
+    /* the chance that one of two right pictures is among the first five of sixty */
     const double two = 1 - 58.0 / 60 * 57 / 59 * 56 / 58 * 55 / 57 * 54 / 56;
     near(r.chance[0][1], (15 * two + 30 * 5.0 / 60) / CAPTIONS);
     near(r.chance[1][2], 10.0 / CAPTIONS);
     for (int i = 0; i < ROWS * WIDE; i++) text[i] = (real)NAN;
     near(pith_measure_retrieval(ROWS, WIDE, image, text, group).recall[0][2], 0);
-    for (int i = 0; i < ROWS * WIDE; i++) text[i] = 1; /* knows nothing: finds nothing */
+    for (int i = 0; i < ROWS * WIDE; i++)
+        text[i] = 1; /* equal scores: every wrong picture ranks first */
     near(pith_measure_retrieval(ROWS, WIDE, image, text, group).recall[1][2], 0);
 }
 

@@ -50,10 +50,10 @@ cat >"$work/seen.c" <<'C'
 pith_node *loss(const pith_batch *b)
 {
     pith_node *rows = pith_param(b->graph, "rows", PITH_NORMAL, 0.1, b->samples, b->image_features->dim[1]);
-    pith_node *near = pith_dot(pith_normalize(b->image_features), pith_normalize(pith_gather(rows, b->index)));
+    pith_node *similarity = pith_dot(pith_normalize(b->image_features), pith_normalize(pith_gather(rows, b->index)));
     pith_node *same = pith_dot(b->image, pith_second_view(b).image);
     pith_watch(pith_cast(b->epoch, PITH_F32), "epoch");
-    return pith_neg(pith_add(near, same));
+    return pith_neg(pith_add(similarity, same));
 }
 C
 train --loss "$work/seen.c" --steps 40 --save-every 20 --out "$work/seen" || { cat "$work/log"; exit 1; }

@@ -1,5 +1,5 @@
-/* test_loss_words.c: losses told in words, and losses given as C files: what is accepted, what is
- * refused and in which words. */
+/* test_loss_words.c: losses as they are written after --loss, and losses given as C files: what is
+ * accepted, what is refused, and with which message. */
 #include "tests.h"
 #include "losses/losses.h"
 
@@ -37,10 +37,10 @@ static void refused(const char *spec, const char *part)
 static void words_are_checked(void **state)
 {
     (void)state;
-    refused("infonce", "no loss is called \"infonce\": known are clip, siglip, affinity, feature");
-    refused("clip+", "no loss is called \"\"");
-    refused("affinity:scale=warm", "option \"scale=warm\" is not a number");
-    refused("affinity:scale", "option \"scale\" is not key=value");
+    refused("infonce", "there is no loss \"infonce\": expected clip, siglip, affinity, feature");
+    refused("clip+", "there is no loss \"\"");
+    refused("affinity:scale=warm", "the value of option \"scale=warm\" is not a number");
+    refused("affinity:scale", "option \"scale\" is not KEY=VALUE");
     refused("affinity:scale=50,beta=1", "loss affinity has no option beta; it has scale=0");
     refused("affinity:cale=50", "loss affinity has no option cale");
     refused("clip:scale=50", "loss clip has no option scale: it has none");
@@ -53,7 +53,7 @@ static void words_are_checked(void **state)
     assert_non_null(spec);
     assert_true(pith_loss_wants_teacher(spec));
     assert_null(pith_loss_build(spec, &b));
-    said("loss affinity wants a teacher");
+    said("loss affinity needs a teacher");
     pith_loss_free(spec);
     pith_graph_free(g);
     pith_store_free(s);
@@ -82,9 +82,9 @@ static void a_file_is_a_loss(void **state)
                         "pith_node *loss(const pith_batch *b)\n"
                         "{\n"
                         "    pith_node *w = pith_param(b->graph, \"weight\", PITH_CONSTANT, 0.5);\n"
-                        "    pith_node *near = pith_sum(pith_mul(b->image, b->text), -1);\n"
+                        "    pith_node *cosine = pith_sum(pith_mul(b->image, b->text), -1);\n"
                         "    return pith_mean(pith_sub(pith_mul_scalar(w, "
-                        "pith_option(b, \"far\", 1)), near), PITH_ALL);\n"
+                        "pith_option(b, \"far\", 1)), cosine), PITH_ALL);\n"
                         "}\n"));
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, 1);
@@ -97,11 +97,11 @@ static void a_file_is_a_loss(void **state)
     assert_int_equal(pith_params(g, &params), 1);
     assert_string_equal(params[0]->name, "loss.mine.weight");
     assert_true(pith_grad(outputs[0], 1, params, outputs + 1));
-    pith_node *near = pith_mean(pith_sum(pith_mul(b.image, b.text), -1), PITH_ALL);
-    pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ outputs[0], outputs[1], near }, NULL);
+    pith_node *cosine = pith_mean(pith_sum(pith_mul(b.image, b.text), -1), PITH_ALL);
+    pith_plan *p = pith_plan_new(g, 3, (pith_node *[]){ outputs[0], outputs[1], cosine }, NULL);
     if (!p) fail_msg("%s", pith_error());
     assert_true(pith_run(p));
-    assert_true(fabs(pith_scalar(p, outputs[0]) - 2 * (2.5 * 0.5 - pith_scalar(p, near))) < 1e-6);
+    assert_true(fabs(pith_scalar(p, outputs[0]) - 2 * (2.5 * 0.5 - pith_scalar(p, cosine))) < 1e-6);
     assert_true(fabs(pith_scalar(p, outputs[1]) - 5) < 1e-6);
     pith_plan_free(p);
     pith_loss_free(spec);

@@ -1,5 +1,5 @@
 /* test_model_files.c: models by name, their configs and weights on disk, and what a student
- * inherits: what is accepted, what is refused and in which words. */
+ * inherits: what is accepted, what is refused, and with which message. */
 #include "uneven.h"
 
 /* ---- names ---- */
@@ -9,7 +9,7 @@ static void counts_are_the_papers(void **state)
     (void)state;
     const struct {
         const char *name;
-        double image, words_aside, all, gmacs;
+        double image, without_embedding, all, gmacs;
     } known[] = {
         /* millions */
         { "vit-b-32", 87.85, 38.13, 151.28, 0 },
@@ -23,12 +23,12 @@ static void counts_are_the_papers(void **state)
     for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
         assert_true(clip_config_named(&c, known[k].name));
         const clip_cost cost = clip_count(&c, 77);
-        const double words = (double)c.vocabulary * c.text.width;
+        const double embedding = (double)c.vocabulary * c.text.width;
         if (fabs(cost.vision_parameters / 1e6 - known[k].image) > 0.006 ||
             fabs(cost.parameters / 1e6 - known[k].all) > 0.006 ||
-            fabs((cost.text_parameters - words) / 1e6 - known[k].words_aside) > 0.006)
+            fabs((cost.text_parameters - embedding) / 1e6 - known[k].without_embedding) > 0.006)
             fail_msg("%s: %.3f + %.3f, %.3f M", known[k].name, cost.vision_parameters / 1e6,
-                     (cost.text_parameters - words) / 1e6, cost.parameters / 1e6);
+                     (cost.text_parameters - embedding) / 1e6, cost.parameters / 1e6);
         if (known[k].gmacs > 0 && fabs(cost.usual_flops_pair / 2e9 - known[k].gmacs) > 0.11)
             fail_msg("%s: %.2f G multiply-adds, the paper %.1f", known[k].name,
                      cost.usual_flops_pair / 2e9, known[k].gmacs);
@@ -46,13 +46,13 @@ static void bad_names_are_refused(void **state)
     const struct {
         const char *name, *says;
     } bad[] = {
-        { "vit-b-64", "no model is called vit-b-64: known are demo-teacher" },
+        { "vit-b-64", "there is no model vit-b-64: expected demo-teacher" },
         { "32/8:w128l4h4", "expected \"+\" and the text tower at \"\"" },
         { "32/8:l4h4+w128l3h4:e128", "expected a width" },
         { "32/8:w128l4h3+w128l3h4:e128",
           "width 128 of the image tower does not split into 3 heads" },
         { "32/8:w96l4+w128l3h4:e128",
-          "say the heads of the image tower (h), 64 does not divide width 96" },
+          "give the heads (h) of the image tower, since 64 does not divide its width 96" },
         { "30/8:w128l4h4+w128l3h4:e128", "image size 30 is not a multiple of patch size 8" },
         { "32/8:w128l99h4+w128l3h4:e128", "image tower's layers is 99, expected 1 to 64" },
         { "32/8:w128l4h4+w128l3h4:e128:gelu", "expected the end or \":quick_gelu\" at \":gelu\"" },
@@ -151,8 +151,8 @@ static void configs_of_others(void **state)
           "a ResNet" },
         { "{\"model_cfg\": {\"vision_cfg\": {}, \"text_cfg\": {}}}", "embedding width is 0" },
         { "{\"vision_config\": {}}", "vision_config is {}, a key that is not known here" },
-        { "{}", "model_cfg is not there" },
-        { "[]", "the config is not there or no JSON object" },
+        { "{}", "model_cfg is missing" },
+        { "[]", "the config is missing or not a JSON object" },
         { "{\"model_cfg\": ", "open_clip_config.json:1: not JSON" },
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
@@ -256,14 +256,14 @@ static void differences_are_named(void **state)
     clip_config deeper = c;
     deeper.vision.heads[1] = 1;
     load_says(&deeper, made(&c, 1),
-              "6 tensors missing: visual.transformer.resblocks.1.ln_1.weight, ");
-    load_says(
-        &c, made(&deeper, 1),
-        "6 tensors that its config does not mean: visual.transformer.resblocks.1.ln_1.weight, ");
+              "6 tensors are missing: visual.transformer.resblocks.1.ln_1.weight, ");
+    load_says(&c, made(&deeper, 1),
+              "6 tensors are unexpected, since its config does not call for them: "
+              "visual.transformer.resblocks.1.ln_1.weight, ");
     deeper = c;
     deeper.embed = 6;
     load_says(&deeper, made(&c, 1),
-              "tensor visual.proj has shape (12, 5), its config means (12, 6)");
+              "tensor visual.proj has shape (12, 5), its config calls for (12, 6)");
     pith_store *s = made(&c, 1);
     const pith_real nan = NAN;
     assert_true(pith_tensor_write_part(pith_store_find(s, "ln_final.bias"), 2, 1, &nan));
@@ -277,7 +277,7 @@ static void differences_are_named(void **state)
         assert_true(pith_tensor_copy(to, t));
     }
     pith_store_free(slip);
-    load_says(&c, copy, "no tensor visual.proj, but a visual.prj: a slip in the name?");
+    load_says(&c, copy, "there is no tensor visual.proj, but a similar name, visual.prj");
 
     pith_store *empty = pith_store_new();
     assert_false(clip_save(&c, empty, place));

@@ -134,11 +134,11 @@ static void loop_text(pith_store *s, const clip_config *c, const sample *in, int
 {
     double x[LONGEST][WIDEST], y[WIDEST];
     const int D = c->text.width, n = in->offsets[row + 1] - in->offsets[row];
-    const pith_real *words = weight(s, "", "token_embedding.weight"),
+    const pith_real *embedding = weight(s, "", "token_embedding.weight"),
                     *positions = weight(s, "", "positional_embedding");
     for (int i = 0; i < n; i++)
         for (int k = 0; k < D; k++)
-            x[i][k] = (double)words[in->ids[in->offsets[row] + i] * D + k] +
+            x[i][k] = (double)embedding[in->ids[in->offsets[row] + i] * D + k] +
                       (double)positions[i * D + k];
     loop_blocks(s, "", &c->text, true, n, x);
     norm(s, "", "ln_final", D, x[n - 1], y);

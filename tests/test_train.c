@@ -273,7 +273,7 @@ static void refuses_another_run(void **state)
     h.seed = 9;
     h.steps = 30;
     assert_false(train("whole", h, &w, &r));
-    said("is of step 40, only 30 are asked for");
+    said("is of step 40, but the run has 30 steps");
     char other[256];
     strcpy(other, path_of("other-pack"));
     pith_packer *p = pith_packer_new(other, SIDE);
@@ -282,10 +282,14 @@ static void refuses_another_run(void **state)
         assert_true(pith_packer_add(p, rgb, i % 2 ? "x" : "y", "drawn", "train", 0));
     assert_true(pith_packer_finish(p));
     h = plain;
+    h.steps = -1;
+    assert_false(train("empty", h, &w, &r));
+    said("a training of -1 steps: expected at least 1");
+    h = plain;
     h.resume = true;
     h.pack = other;
     assert_false(train("whole", h, &w, &r));
-    said("its checkpoint was trained on the data ");
+    said("its checkpoint was trained on data with the hash ");
     h.pack = NULL;
     assert_false(train("nowhere", h, &w, &r));
     said("there is no checkpoint");

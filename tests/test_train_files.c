@@ -259,15 +259,16 @@ static void embeddings(void **state)
     pith_embeddings_key wrong = key;
     wrong.teacher = 0xdef;
     assert_null(pith_embeddings_open(path, &wrong));
-    said("made by the teacher 0000000000000abc, this is the teacher 0000000000000def");
+    said("made by a teacher with the hash 0000000000000abc, found one with the hash "
+         "0000000000000def");
     wrong = key;
     wrong.dataset = others;
     assert_null(pith_embeddings_open(path, &wrong));
-    said("made from the data ");
+    said("made from data with the hash ");
     wrong = key;
     wrong.views = 1;
     assert_null(pith_embeddings_open(path, &wrong));
-    said("made with 2 views of \"train\", wanted are 1 views of \"train\" in rows of 3");
+    said("made with 2 views of the split \"train\", expected 1 of \"train\" in rows of 3");
     assert_int_equal(truncate(path, 500), 0);
     assert_null(pith_embeddings_open(path, &key));
     said("rows.safetensors: ");

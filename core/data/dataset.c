@@ -4,8 +4,8 @@
 typedef struct {
     pith_dataset dataset;
     const pith_pack *pack;
-    int *place;   /* of each sample in the pack */
-    uint8_t *own; /* pictures of another size than the pack's, else NULL */
+    int *place;   /* the number in the pack of each sample */
+    uint8_t *own; /* resized pictures, NULL where the pack has the right size */
 } pack_dataset;
 
 static pith_record record(const pith_dataset *s, int i, int c)
@@ -36,7 +36,7 @@ static void close_pack(pith_dataset *s)
     free(p);
 }
 
-/* Pictures brought to another size, once. */
+/* Resizes all pictures, unless the pack has the right size. */
 static bool resize(pack_dataset *p)
 {
     const int from = p->pack->size, to = p->dataset.size;
@@ -65,9 +65,11 @@ static bool resize(pack_dataset *p)
 pith_dataset *pith_pack_dataset(const pith_pack *pack, int split, int size)
 {
     if (split < 0 || split >= pack->splits)
-        return pith_raise("there is no split %d: the set has %d", split, pack->splits), NULL;
+        return pith_raise("there is no split number %d: the set has %d splits", split,
+                          pack->splits),
+               NULL;
     if (size < 1 || size > 4096)
-        return pith_raise("pictures of side %d are asked for: 1 to 4096", size), NULL;
+        return pith_raise("the side of pictures is %d, expected 1 to 4096", size), NULL;
     pack_dataset *p = calloc(1, sizeof *p);
     bool good = p && (p->place = malloc(sizeof(int) * ((size_t)pack->count + 1)));
     if (good) {

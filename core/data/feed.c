@@ -1,4 +1,5 @@
-/* feed.c: a batch's arrays by the names of a plan's inputs. This is the one list of those names. */
+/* feed.c: finds a batch's arrays by the names of a plan's inputs. This is the only list of those
+ * names. */
 #include "parts.h"
 
 pith_field pith_batch_field(const pith_host_batch *b, const char *name)

@@ -1,13 +1,14 @@
-/* loader.c: batches from a dataset, each a pure function of (options, its number): whichever
- * thread makes it, and wherever a run begins. Threads make whole batches ahead into a ring; they
- * sleep when it is full. */
+/* loader.c: batches from a dataset. What is in a batch depends only on the options and its number,
+ * not on the thread that makes it or on the batch that a run begins with. Threads make whole
+ * batches ahead of time and put them into a ring; they sleep while it is full. */
 #include <time.h>
 #include "parts.h"
 
 /* ---- order ---- */
 
-/* A permutation of 0 .. n-1 without a table: a keyed Feistel network on an even number of bits;
- * what falls outside goes round again. */
+/* Element i of a random permutation of 0 .. n-1, computed without a table. A Feistel network
+ * permutes all numbers of 2 * half bits; a result of n or more is put through it again until one is
+ * below n. */
 static int shuffled(uint64_t key, uint64_t epoch, int i, int n)
 {
     int half = 1;
@@ -38,7 +39,7 @@ int pith_loader_sample(const pith_loader *l, int64_t number, int row, uint64_t k
 
 /* ---- making a batch ---- */
 
-static void set_group(const pith_loader *l, pith_seat *p, int row, int sample)
+static void set_caption_id(const pith_loader *l, pith_prepared_batch *p, int row, int sample)
 {
     const unsigned mask = (unsigned)p->slots - 1;
     unsigned at = (unsigned)l->caption[sample] * 2654435761u & mask;
@@ -51,7 +52,7 @@ static void set_group(const pith_loader *l, pith_seat *p, int row, int sample)
     }
 }
 
-static void set_row(const pith_loader *l, pith_seat *p, int row, int sample)
+static void fill_row(const pith_loader *l, pith_prepared_batch *p, int row, int sample)
 {
     pith_host_batch *b = &p->batch;
     const int n = (int)(l->start[sample + 1] - l->start[sample]), from = b->offsets[row];
@@ -62,24 +63,26 @@ static void set_row(const pith_loader *l, pith_seat *p, int row, int sample)
     b->label[row] = l->o.dataset->record(l->o.dataset, sample, 0).label;
     b->index[row] = row < b->pairs ? sample : -1;
     p->sample[row] = sample;
-    set_group(l, p, row, sample);
+    set_caption_id(l, p, row, sample);
 }
 
-static pith_real *room(pith_real **memory, const pith_host_batch *b)
+static pith_real *keep_memory(pith_real **memory, const pith_host_batch *b)
 {
     const size_t size = 3 * (size_t)b->rows * (size_t)b->size * (size_t)b->size;
     return *memory = *memory ? *memory : malloc(sizeof(pith_real) * size);
 }
 
-/* Decoded once, seen twice where a second view is wanted: with draws of its own. */
-static void make_pictures(const pith_loader *l, pith_seat *p, int view)
+/* Decodes each picture once. A second view is made from the same decoded picture, augmented with a
+ * seed of its own. */
+static void make_pictures(const pith_loader *l, pith_prepared_batch *p, int view)
 {
     const pith_loader_options *o = &l->o;
     pith_host_batch *b = &p->batch;
     const size_t picture = 3 * (size_t)b->size * (size_t)b->size;
     const uint64_t seed[2] = { o->seed, pith_hash("second view", o->seed) };
-    pith_real *out[2] = { b->pixels = p->pixels ? room(&p->first_view, b) : NULL,
-                          b->second_pixels = p->second_pixels ? room(&p->other, b) : NULL };
+    pith_real *out[2] = { b->pixels = p->pixels ? keep_memory(&p->pixel_memory, b) : NULL,
+                          b->second_pixels = p->second_pixels ? keep_memory(&p->second_memory, b)
+                                                              : NULL };
     if ((p->pixels && !out[0]) || (p->second_pixels && !out[1])) {
         snprintf(p->why, sizeof p->why, "no memory for the pictures of a batch");
         return;
@@ -107,7 +110,7 @@ static int size_of(const pith_loader *l, int64_t tokens)
     return l->sizes[k];
 }
 
-static void make_batch(const pith_loader *l, int64_t number, pith_seat *p)
+static void make_batch(const pith_loader *l, int64_t number, pith_prepared_batch *p)
 {
     pith_host_batch *b = &p->batch;
     const pith_loader_options *o = &l->o;
@@ -121,7 +124,7 @@ static void make_batch(const pith_loader *l, int64_t number, pith_seat *p)
     *p->why = 0;
     memset(p->first, -1, sizeof(int) * (size_t)p->slots);
     for (int row = 0; row < o->batch; row++)
-        set_row(l, p, row, pith_loader_sample(l, number, row, key));
+        fill_row(l, p, row, pith_loader_sample(l, number, row, key));
     const int used = b->offsets[o->batch];
     b->tokens = size_of(l, used);
     memset(b->ids + used, 0, sizeof(int) * (size_t)(b->tokens - used));
@@ -136,12 +139,12 @@ static void *work(void *context)
     pith_loader *l = context;
     pthread_mutex_lock(&l->lock);
     while (!l->stop) {
-        if (l->made >= l->limit || l->made >= l->given + l->places) {
+        if (l->made >= l->limit || l->made >= l->current + l->ring_size) {
             pthread_cond_wait(&l->room, &l->lock);
             continue;
         }
         const int64_t number = l->made++;
-        pith_seat *p = &l->ring[number % l->places];
+        pith_prepared_batch *p = &l->ring[number % l->ring_size];
         p->number = -1;
         p->pixels = l->pixels;
         p->second_pixels = l->second_pixels;
@@ -155,17 +158,19 @@ static void *work(void *context)
     return NULL;
 }
 
-/* Not before the first batch is asked for: until then it may be told what is wanted. */
+/* Called when the first batch is asked for, not before: until then pith_loader_want may change what
+ * a batch has. */
 static bool start_threads(pith_loader *l)
 {
     for (; l->running < l->o.threads; l->running++)
         if (pthread_create(&l->threads[l->running], NULL, work, l) != 0)
-            return pith_raise("the system gives the loader no thread %d", l->running + 1);
+            return pith_raise("the system cannot start thread %d of the loader", l->running + 1);
     return true;
 }
 
-/* Makes a batch that no thread made, or that one made before more was wanted. */
-static void complete(pith_loader *l, int64_t number, pith_seat *p)
+/* Makes the batch here if there are no threads, or if it was made before more pictures were wanted.
+ */
+static void complete(pith_loader *l, int64_t number, pith_prepared_batch *p)
 {
     if (l->running && p->pixels >= l->pixels && p->second_pixels >= l->second_pixels) return;
     p->pixels = l->pixels;
@@ -173,17 +178,17 @@ static void complete(pith_loader *l, int64_t number, pith_seat *p)
     make_batch(l, number, p);
 }
 
-/* The batch given before is free from now on: `given` counts those that the caller is done with. */
+/* The caller is done with the batch before, so a thread may now use its place in the ring. */
 const pith_host_batch *pith_loader_next(pith_loader *l, double *waited)
 {
     struct timespec begin, end;
     if (!start_threads(l)) return NULL;
     clock_gettime(CLOCK_MONOTONIC, &begin);
     pthread_mutex_lock(&l->lock);
-    const int64_t number = l->given + 1;
-    pith_seat *p = &l->ring[number % l->places];
+    const int64_t number = l->current + 1;
+    pith_prepared_batch *p = &l->ring[number % l->ring_size];
     if (number < l->limit) {
-        l->given = number;
+        l->current = number;
         pthread_cond_signal(&l->room);
         if (l->running)
             while (p->number != number) pthread_cond_wait(&l->ready, &l->lock);
@@ -201,7 +206,7 @@ const pith_host_batch *pith_loader_next(pith_loader *l, double *waited)
 
 int pith_loader_tokens(const pith_loader *l)
 {
-    const int64_t number = l->given + 1;
+    const int64_t number = l->current + 1;
     return number < l->limit ? size_of(l, pith_loader_count(l, number)) : 0;
 }
 
@@ -224,10 +229,10 @@ void pith_loader_free(pith_loader *l)
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->room);
     pthread_cond_destroy(&l->ready);
-    for (int k = 0; l->ring && k < l->places; k++) {
+    for (int k = 0; l->ring && k < l->ring_size; k++) {
         free(l->ring[k].batch.ids);
-        free(l->ring[k].first_view);
-        free(l->ring[k].other);
+        free(l->ring[k].pixel_memory);
+        free(l->ring[k].second_memory);
         free(l->ring[k].picture);
         free(l->ring[k].work);
     }

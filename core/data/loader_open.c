@@ -1,8 +1,8 @@
-/* loader_open.c: what a loader takes from its dataset at its opening: the tokens of all captions,
- * and the few token counts of batches. */
+/* loader_open.c: what a loader does when it is opened: it encodes all captions, and chooses the few
+ * numbers of tokens that batches are padded to. */
 #include "parts.h"
 
-enum { AHEAD = 2 }; /* places in the ring beyond one a thread: one ready, one in use */
+enum { AHEAD = 2 }; /* batches in the ring beyond one for each thread: one is ready, one in use */
 
 static int length(const pith_loader *l, int pair)
 {
@@ -14,14 +14,19 @@ static bool no_memory(void) { return pith_raise("no memory for the loader"); }
 static bool check(const pith_loader_options *o)
 {
     const pith_dataset *s = o->dataset;
-    if (o->batch < 1 || o->views < 0 || o->threads < 0)
-        return pith_raise("a loader needs a batch of at least 1 and no negative number of views or "
-                          "threads: found a batch of %d, %d views, %d threads",
-                          o->batch, o->views, o->threads);
+    if (o->batch < 1)
+        return pith_raise("the batch of a loader is %d, expected at least 1", o->batch);
+    if (o->views < 0)
+        return pith_raise("the number of fixed views of a loader is %d, expected at least 0",
+                          o->views);
+    if (o->threads < 0)
+        return pith_raise("the number of threads of a loader is %d, expected at least 0",
+                          o->threads);
     for (int c = 0; c < 3; c++)
         if (!(o->std[c] > 0))
-            return pith_raise("the standard deviation of colour %d is %g, not above 0", c,
-                              o->std[c]);
+            return pith_raise(
+                "the standard deviation of colour %d is %g, expected a number above 0", c,
+                o->std[c]);
     if (s->count < 1) return pith_raise("the split \"%s\" has no pairs", s->split);
     if (o->shuffle && o->batch > s->count)
         return pith_raise("a batch of %d is more than the %d pairs of the split \"%s\"", o->batch,
@@ -70,7 +75,7 @@ int64_t pith_loader_count(const pith_loader *l, int64_t number)
     return sum;
 }
 
-/* The most that any batch can have: the longest captions together. */
+/* The largest number of tokens that a batch can have: that of the longest captions in one batch. */
 static int64_t most_tokens(const pith_loader *l)
 {
     int64_t most = 0;
@@ -80,7 +85,7 @@ static int64_t most_tokens(const pith_loader *l)
         return most;
     }
     int64_t *with = calloc((size_t)l->o.context + 1, sizeof *with),
-            left = l->o.batch; /* captions of each length */
+            left = l->o.batch; /* with[n]: captions of length n */
     if (!with) return -1;
     for (int i = 0; i < l->count; i++) with[length(l, i)]++;
     for (int n = l->o.context; n > 0; n--) {
@@ -92,8 +97,8 @@ static int64_t most_tokens(const pith_loader *l)
     return most;
 }
 
-/* Quantiles of the first batches' tokens and the most possible, in steps of 16: few sizes, little
- * padding. */
+/* Chooses the median, the 90 % quantile and the maximum of the first batches' numbers of tokens,
+ * and the largest possible number, all rounded up to 16: few sizes, and little padding. */
 static bool choose_sizes(pith_loader *l)
 {
     static const double quantile[3] = { 0.5, 0.9, 1 };
@@ -114,7 +119,7 @@ static bool choose_sizes(pith_loader *l)
     return true;
 }
 
-static bool make_place(const pith_loader *l, pith_seat *p)
+static bool make_ring_entry(const pith_loader *l, pith_prepared_batch *p)
 {
     const size_t batch = (size_t)l->o.batch, tokens = (size_t)l->sizes[l->n_sizes - 1];
     const int size = l->o.dataset->size;
@@ -123,7 +128,7 @@ static bool make_place(const pith_loader *l, pith_seat *p)
     p->slots = 4;
     while (p->slots < 2 * l->o.batch) p->slots *= 2;
     const size_t integers = 2 * tokens + 6 * batch + 1 + (size_t)p->slots;
-    b->ids = malloc(sizeof(int) * integers); /* all of them at once */
+    b->ids = malloc(sizeof(int) * integers); /* one block of memory for all arrays of integers */
     p->picture = malloc(3 * (size_t)size * (size_t)size);
     p->work = malloc(sizeof(float) * pith_augment_room(size));
     if (!b->ids || !p->picture || !p->work) return no_memory();
@@ -142,14 +147,14 @@ static bool make_place(const pith_loader *l, pith_seat *p)
 
 static bool begin(pith_loader *l, int64_t first_batch)
 {
-    l->given = first_batch - 1;
+    l->current = first_batch - 1;
     l->made = first_batch;
-    l->places = l->o.threads + AHEAD;
-    l->ring = calloc((size_t)l->places, sizeof *l->ring);
+    l->ring_size = l->o.threads + AHEAD;
+    l->ring = calloc((size_t)l->ring_size, sizeof *l->ring);
     l->threads = calloc((size_t)l->o.threads + 1, sizeof *l->threads);
     if (!l->ring || !l->threads) return no_memory();
-    for (int k = 0; k < l->places; k++)
-        if (!make_place(l, &l->ring[k])) return false;
+    for (int k = 0; k < l->ring_size; k++)
+        if (!make_ring_entry(l, &l->ring[k])) return false;
     return true;
 }
 

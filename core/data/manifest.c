@@ -1,5 +1,5 @@
-/* manifest.c: what pairs a folder or a manifest names, and how their pictures become squares of one
- * size. */
+/* manifest.c: packs a folder or a manifest: lists the pairs that it names, and fits their pictures
+ * into squares of one size. */
 #include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
@@ -17,8 +17,8 @@ typedef struct {
     double valid;
 } list;
 
-/* `file` as it is named, from `folder` unless it begins at the root. The list owns `caption` and
- * `split` (may be NULL). */
+/* Adds a pair. `file` is relative to `folder` unless it begins with /. caption and split (or NULL)
+ * are the list's to free from now on. */
 static bool add(list *l, const char *folder, const char *file, char *caption, char *split,
                 int label)
 {
@@ -67,7 +67,7 @@ static bool read_json_line(list *l, const char *folder, const char *path, int nu
 {
     json_error_t error;
     json_t *o = json_loads(line, 0, &error);
-    if (!o) return pith_raise("%s:%d: no JSON: %s", path, number, error.text);
+    if (!o) return pith_raise("%s:%d: not JSON: %s", path, number, error.text);
     const char *file = json_string_value(json_object_get(o, "file"));
     const char *caption = json_string_value(json_object_get(o, "caption"));
     const char *split = json_string_value(json_object_get(o, "split"));
@@ -113,7 +113,7 @@ static bool read_manifest(list *l, const char *folder, const char *path)
 
 /* ---- a folder of NAME.png beside NAME.txt, and its folders ---- */
 
-/* The first line of the text beside a picture; "" if there is none. */
+/* The first line of NAME.txt beside NAME.png; "" if there is no such file. */
 static char *caption_beside(const char *picture)
 {
     char *path = strdup(picture), *line = NULL;
@@ -146,8 +146,8 @@ static bool read_folder(list *l, const char *folder, const char *below)
         const char *name = names[i]->d_name;
         sprintf(inner, "%s%s%s", below, *below ? "/" : "", name);
         sprintf(path, "%s/%s", folder, inner);
-        if (good && name[0] != '.' &&
-            lstat(path, &info) == 0) { /* links to folders are not followed: no circles */
+        /* links to folders are not followed, since they may form a circle */
+        if (good && name[0] != '.' && lstat(path, &info) == 0) {
             if (S_ISDIR(info.st_mode)) good = read_folder(l, folder, inner);
             else if (ends_with(name, ".png"))
                 good = add(l, folder, inner, caption_beside(path), NULL, -1);
@@ -187,7 +187,7 @@ static bool read_list(list *l, const char *data)
 
 /* ---- pictures ---- */
 
-/* Laid on white and fitted whole into the middle of a white square. */
+/* Lays a picture on white and fits the whole of it into the middle of a white square. */
 static bool fit(const pith_picture *p, int size, uint8_t *out)
 {
     const int longer = p->width > p->height ? p->width : p->height;

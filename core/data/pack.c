@@ -1,29 +1,29 @@
-/* pack.c: a packed set is opened: mapped into memory, its header checked in full before anything in
- * it is believed. */
+/* pack.c: opens a packed set: maps it into memory and checks all of its header before any of it is
+ * used. */
 #include "parts.h"
 
 typedef struct {
-    pith_pack pack; /* first: a pith_pack * is an inside * */
+    pith_pack pack; /* what the caller sees */
     pith_file *file;
     const char **caption, **source, **names;
     int *split, *label;
     char *name_text;
-} inside;
+} opened_pack;
 
-/* One tensor by name, with its type and number of axes. */
-static const pith_entry *find(const inside *s, const char *path, const char *name, const char *type,
-                              int ndim)
+/* Finds a tensor by name and checks its type and number of axes. */
+static const pith_entry *find(const opened_pack *s, const char *path, const char *name,
+                              const char *type, int ndim)
 {
     const pith_entry *e = pith_file_find(s->file, name);
-    if (!e) return pith_raise("%s: no packed set, it has no tensor %s", path, name), NULL;
+    if (!e) return pith_raise("%s: not a packed set: it has no tensor %s", path, name), NULL;
     if (strcmp(e->type, type) == 0 && e->ndim == ndim) return e;
     return pith_raise("%s: tensor %s: expected %s with %d axes, found %s with %d", path, name, type,
                       ndim, e->type, e->ndim),
            NULL;
 }
 
-/* Texts end where the next begins, with a zero byte. */
-static const char **read_texts(const inside *s, const char *path, const char *name,
+/* Text i begins at offset i and ends at offset i+1 with a zero byte. */
+static const char **read_texts(const opened_pack *s, const char *path, const char *name,
                                const char *offsets, int n)
 {
     const pith_entry *text = find(s, path, name, "U8", 1),
@@ -41,14 +41,15 @@ static const char **read_texts(const inside *s, const char *path, const char *na
         memcpy(&end, places->data + 8 * (size_t)i + 8, 8);
         if (begin < 0 || end <= begin || (uint64_t)end > text->bytes || text->data[end - 1] != 0) {
             free(out);
-            return pith_raise("%s: %s: entry %d does not fit %s", path, offsets, i, name), NULL;
+            return pith_raise("%s: %s: entry %d does not lie inside %s", path, offsets, i, name),
+                   NULL;
         }
         out[i] = (const char *)text->data + begin;
     }
     return out;
 }
 
-static int *read_numbers(const inside *s, const char *path, const char *name, int n, int below)
+static int *read_numbers(const opened_pack *s, const char *path, const char *name, int n, int below)
 {
     const pith_entry *p = find(s, path, name, "I32", 1);
     if (!p) return NULL;
@@ -70,7 +71,7 @@ static int *read_numbers(const inside *s, const char *path, const char *name, in
 }
 
 /* The names of the splits, one a line. */
-static bool read_names(inside *s, const char *path, const char *text)
+static bool read_names(opened_pack *s, const char *path, const char *text)
 {
     int n = 1;
     for (const char *c = text; *c; c++) n += *c == '\n';
@@ -83,12 +84,12 @@ static bool read_names(inside *s, const char *path, const char *text)
     return true;
 }
 
-static bool read_parts(inside *s, const char *path)
+static bool read_parts(opened_pack *s, const char *path)
 {
     const char *kind = pith_file_meta(s->file, "kind"), *names = pith_file_meta(s->file, "splits");
     const char *hash = pith_file_meta(s->file, "hash");
     if (!kind || strcmp(kind, "pith-pack") != 0 || !names || !hash)
-        return pith_raise("%s: no packed set: its header does not say so", path);
+        return pith_raise("%s: not a packed set: its header does not say that it is one", path);
     pith_pack *p = &s->pack;
     p->hash = strtoull(hash, NULL, 16);
     const pith_entry *pixels = find(s, path, "pixels", "U8", 4);
@@ -115,7 +116,7 @@ static bool read_parts(inside *s, const char *path)
 
 pith_pack *pith_pack_open(const char *path)
 {
-    inside *s = calloc(1, sizeof *s);
+    opened_pack *s = calloc(1, sizeof *s);
     if (!s) return pith_raise("%s: no memory", path), NULL;
     s->pack.inside = s;
     s->file = pith_file_open(path);
@@ -127,7 +128,7 @@ pith_pack *pith_pack_open(const char *path)
 void pith_pack_close(pith_pack *p)
 {
     if (!p) return;
-    inside *s = p->inside;
+    opened_pack *s = p->inside;
     pith_file_close(s->file);
     free(s->caption);
     free(s->source);

@@ -1,6 +1,6 @@
-/* pack_write.c: a packed set is written: pixels go straight to the file as pairs are added, all
- * else waits in memory for the end, when the header in front of it is known. README.md shows the
- * layout, pack.c reads it. */
+/* pack_write.c: writes a packed set. Pixels go to the file as pairs are added; everything else is
+ * kept in memory until the end, when all sizes are known and the header can be written in front.
+ * README.md shows the layout, pack.c reads it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -22,7 +22,9 @@ struct pith_packer {
     uint64_t hash;
 };
 
-enum { HEADER = 4096 }; /* bytes before the pixels: room for some hundred splits */
+enum {
+    HEADER = 4096
+}; /* bytes in front of the pixels: enough for the names of some hundred splits */
 
 static bool append(buffer *b, const void *bytes, size_t size)
 {
@@ -55,7 +57,7 @@ pith_packer *pith_packer_new(const char *path, int size)
 {
     static const char *const names[] = { "train", "valid", "test" };
     if (size < 1 || size > 4096)
-        return pith_raise("%s: pictures of side %d cannot be packed: 1 to 4096", path, size), NULL;
+        return pith_raise("%s: the side of pictures is %d, expected 1 to 4096", path, size), NULL;
     pith_packer *p = calloc(1, sizeof *p);
     const int64_t zero = 0;
     bool good = p != NULL;
@@ -158,8 +160,8 @@ static char *make_header(const pith_packer *p)
     return text;
 }
 
-/* The captions are filled up with zeros, so that the integers after them lie at a multiple of
- * eight. */
+/* Writes all that comes after the pixels, and the header. Zeros are added to the captions so that
+ * the integers after them begin at a multiple of eight bytes. */
 static bool write_rest(pith_packer *p)
 {
     const size_t pixels = 3 * (size_t)p->count * (size_t)p->size * (size_t)p->size;
@@ -196,7 +198,7 @@ bool pith_packer_finish(pith_packer *p)
 
 enum { BLOCK = 256 };
 
-/* Adds a block's pairs in order and counts the bad ones. */
+/* Adds the pairs of a block in order; those that cannot be used are counted. */
 static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_report *report)
 {
     bool good = true;

@@ -1,12 +1,13 @@
-/* shapes.c: a set drawn by rule, so that lessons, tests and machines without network have data:
- * coloured shapes, one, some of a kind, or two beside each other, with captions that say so. Pair i
- * of (seed, i) is always the same.
+/* shapes.c: draws a set by rule, so that lessons, tests and machines without a network have data:
+ * pictures of one coloured shape, of a few equal ones, or of two different ones, with captions that
+ * say so. Pair i depends only on (seed, i).
  *
- * One pair of colour and shape in eight, every colour and every shape once, is never in "train" or
- * "valid": the split "combination" asks for those alone. */
+ * One in eight pairs of colour and shape is held out of "train" and "valid": for every shape one
+ * colour, and for every colour one shape. All pictures with such a pair are in the split
+ * "combination". */
 #include "parts.h"
 
-enum { SHAPES = 8, COLOURS = 8, SIDE = 4 }; /* SIDE^2 samples a pixel */
+enum { SHAPES = 8, COLOURS = 8, SIDE = 4 }; /* SIDE^2 points of every pixel are looked at */
 
 static const char *const shape_name[SHAPES] = { "circle", "square", "triangle", "diamond",
                                                 "star",   "cross",  "ring",     "moon" };
@@ -41,7 +42,7 @@ static int below(source *s, int n) { return (int)(next(s) * n); }
 
 static bool is_held_out(int shape, int colour) { return colour == (3 * shape + 2) % COLOURS; }
 
-/* In a frame where the shape fills the unit circle, y downwards. */
+/* Is (x, y) inside a shape that fills the unit circle? y points down. */
 static bool is_inside(int shape, double x, double y)
 {
     const double r = hypot(x, y);
@@ -93,7 +94,7 @@ static object make_object(source *s, int shape, int colour, double x, double y, 
 
 static const char *article(const char *word) { return strchr("aeiou", word[0]) ? "an" : "a"; }
 
-/* "a large red circle on white", in any place. */
+/* Draws "a large red circle on white", anywhere in the picture. */
 static void one(source *s, scene *e, char *text, size_t room)
 {
     static const char *const sizes[2] = { "small", "large" };
@@ -106,7 +107,7 @@ static void one(source *s, scene *e, char *text, size_t room)
              ground_name[e->ground]);
 }
 
-/* "three green stars": equal ones in a row, tilted a little. */
+/* Draws "three green stars": equal shapes in a row, which is tilted a little. */
 static void some(source *s, scene *e, char *text, size_t room)
 {
     static const char *const numbers[4] = { "", "", "two", "three" };
@@ -124,7 +125,7 @@ static void some(source *s, scene *e, char *text, size_t room)
              shape == 5 ? "es" : "s");
 }
 
-/* "a blue star left of a green square" */
+/* Draws "a blue star left of a green square". */
 static void two(source *s, scene *e, char *text, size_t room)
 {
     static const char *const relations[2] = { "left of", "above" };

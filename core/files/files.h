@@ -1,26 +1,27 @@
-/* files.h: files that are whole or not there, safetensors files, and what a run does with names and
- * hashes. Stores are read and written by pith_store_load and pith_store_save (pith.h).
+/* files.h: files that are written completely or not at all, safetensors files, and paths and hashes
+ * of files. Stores are read and written by pith_store_load and pith_store_save (pith.h).
  *
  * Functions return NULL or false after an error, which pith_error() holds. */
 #ifndef PITH_FILES_H
 #define PITH_FILES_H
 #include "pith.h"
 
-/* ---- files that are whole or not there ------------------------------------------------------- */
+/* ---- files that are written completely or not at all ----------------------------------------- */
 
-/* `path` is written as path.tmp between the two calls, then synced and renamed; where `good` is
- * false (errno says why) or anything fails, it is removed. The ints are 0 or an errno, and nothing
- * is raised: the caller may have to tidy up first. */
-FILE *pith_begin_file(const char *path);                 /* NULL and errno */
+/* Between the two calls the caller writes to a file path.tmp. pith_end_file brings it to the disk
+ * and renames it to `path`; if `good` is false, which errno explains, or if anything fails, it
+ * removes it. Functions that return an int return 0 or an errno and raise no error, so that the
+ * caller can clean up before it raises one. */
+FILE *pith_begin_file(const char *path);                 /* NULL after an error, with errno set */
 int pith_end_file(FILE *f, const char *path, bool good); /* f may be NULL */
-/* both; pith_write_file raises, too */
+/* Writes a whole file. pith_write_file (pith.h) does the same and raises errors. */
 int pith_put_file(const char *path, const void *data, size_t size);
-int pith_sync(const char *path); /* fsync of a file or directory */
+int pith_sync(const char *path); /* brings a file or directory to the disk (fsync) */
 
 /* ---- safetensors files, mapped into memory --------------------------------------------------- */
 
-/* Every entry was checked: it lies inside the file, overlaps no other, and its shape fits its
- * bytes. */
+/* A tensor of a file. It was checked when the file was opened: it lies inside the file, overlaps no
+ * other, and its shape fits its bytes. */
 typedef struct {
     const char *name, *type;
     int ndim;
@@ -32,18 +33,18 @@ typedef struct pith_file pith_file;
 pith_file *pith_file_open(const char *path);
 void pith_file_close(pith_file *f);
 int pith_file_count(const pith_file *f);
-const pith_entry *pith_file_at(const pith_file *f, int i);              /* in order of place */
+const pith_entry *pith_file_at(const pith_file *f, int i); /* in the order of their data */
 const pith_entry *pith_file_find(const pith_file *f, const char *name); /* NULL if there is none */
-/* of __metadata__; NULL if there is none */
+/* The text under a key of __metadata__; NULL if there is none. */
 const char *pith_file_meta(const pith_file *f, const char *key);
 
 /* ---- names, removal and hashes ----------------------------------------------------------------
  */
 
 #define PITH_PATH 4096
-/* A name too long to fit is cut, and the call it is given to fails with a reason of its own. */
+/* Prints a path. One that is too long is cut, and opening it then fails. */
 void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A file, or a directory of files. */
+/* Removes a file, or a directory that holds only files. */
 void pith_remove_all(const char *path);
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes); /* 0 or an errno */
 bool pith_hash_file(const char *path, uint64_t *hash);

@@ -1,4 +1,4 @@
-/* paths.c: names, removal and hashes of a run's files. */
+/* paths.c: paths, removal and hashes of files. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -8,7 +8,6 @@
 #include "core.h"
 #include "files.h"
 
-/* A name too long to fit is cut, and the call it is given to fails with a reason of its own. */
 void pith_path(char path[PITH_PATH], const char *format, ...)
 {
     va_list list;
@@ -29,7 +28,8 @@ void pith_remove_all(const char *path)
     remove(path);
 }
 
-/* FNV-1a over words of eight bytes: as fast as the file is read. */
+/* FNV-1a, but over words of eight bytes instead of single bytes, so that hashing is as fast as
+ * reading. */
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes)
 {
     enum { WORDS = 8192 };

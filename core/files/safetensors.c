@@ -1,6 +1,7 @@
-/* safetensors.c: the file format of weights and packed sets: eight bytes with the header's length,
- * a JSON header of names, types, shapes and places, then the numbers. A file is somebody else's
- * claim: it is mapped, and every number of the header is checked before anything in it is used. */
+/* safetensors.c: the file format of weights and packed sets: eight bytes with the length of the
+ * header, a JSON header with names, types, shapes and offsets, then the data. Files may come from
+ * anywhere, so every number of the header is checked before any of the data is used. The file is
+ * mapped into memory. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -12,9 +13,9 @@
 
 struct pith_file {
     const uint8_t *map;
-    size_t size; /* of the whole file */
+    size_t size; /* of the whole file, in bytes */
     json_t *header;
-    pith_entry *entries; /* sorted by place */
+    pith_entry *entries; /* sorted by the place of their data */
     int n;
 };
 
@@ -43,7 +44,7 @@ static bool read_entry(const char *path, const char *name, json_t *value, const 
     *e = (pith_entry){ .name = name, .type = json_string_value(json_object_get(value, "dtype")) };
     const pith_file_type *type = e->type ? pith_file_type_find(e->type) : NULL;
     if (!type)
-        return pith_raise("%s: tensor %s has type %s, which is not read here", path, name,
+        return pith_raise("%s: tensor %s has type %s, which pith cannot read", path, name,
                           e->type ? e->type : "(none)");
     if (!json_is_integer(first) || !json_is_integer(last) || json_array_size(offsets) != 2 ||
         begin < 0 || end < begin || (uint64_t)end > size)
@@ -107,7 +108,7 @@ pith_file *pith_file_open(const char *path)
     const int why = errno;
     close(d);
     bool good = f != NULL;
-    if (!size) good = pith_raise("%s: not a safetensors file: no file, or an empty one", path);
+    if (!size) good = pith_raise("%s: not a safetensors file: it is empty, or not a file", path);
     else if (map == MAP_FAILED) good = pith_raise("%s: cannot be mapped: %s", path, strerror(why));
     else {
         f->map = map;

@@ -1,5 +1,5 @@
-/* weights.c: a store from a safetensors file, and into one. What others keep in other types becomes
- * f32 and i32 at this door. */
+/* weights.c: reads a store from a safetensors file and writes it into one. Numbers of other types
+ * become f32 or i32 when they are read. */
 #include <errno.h>
 #include <jansson.h>
 #include "core.h"
@@ -7,8 +7,8 @@
 
 /* ---- reading ---- */
 
-/* `size` elements as they stand in the file, into the store's dtype. False if an integer does not
- * fit. */
+/* Converts `size` elements from the file's type to the store's. False if an integer does not fit.
+ */
 static bool convert(const pith_file_type *type, const uint8_t *from, void *to, size_t size)
 {
     const pith_dtype_info *dtype = pith_dtype_find(type->dtype);
@@ -24,10 +24,10 @@ static bool convert(const pith_file_type *type, const uint8_t *from, void *to, s
     return true;
 }
 
-/* Elements that go between a file and a tensor at a time: a small buffer does for any size. */
+/* How many elements go through the buffer between a file and a tensor at a time. */
 enum { PART = 1 << 14 };
 
-/* The tensor's elements from the file's: straight from there where the types are the same. */
+/* Fills a tensor from the file: directly where the types are the same, else converted in parts. */
 static bool fill(pith_tensor *t, const pith_file_type *type, const uint8_t *from)
 {
     const size_t size = pith_tensor_size(t);
@@ -47,7 +47,7 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
     int dim[PITH_MAX_DIMS];
     for (int k = 0; k < e->ndim; k++) {
         if (e->dim[k] > INT32_MAX)
-            return pith_raise("%s: tensor %s: an axis of %lld", path, e->name,
+            return pith_raise("%s: tensor %s has an axis of %lld, which is too long", path, e->name,
                               (long long)e->dim[k]);
         dim[k] = (int)e->dim[k];
     }
@@ -63,7 +63,7 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
            pith_raise("%s: tensor %s holds an integer that does not fit 32 bits", path, e->name);
 }
 
-/* The names of states are kept, one a line, in the file's metadata. */
+/* Is `name` among the states, whose names the file's metadata lists, one in a line? */
 static bool is_state(const char *states, const char *name)
 {
     const size_t size = strlen(name);
@@ -114,7 +114,8 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
     if (*states) json_object_set_new(meta, "states", json_string(states));
     json_object_set_new(header, "__metadata__", meta);
     char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS);
-    *size = text ? (strlen(text) + 7) / 8 * 8 : 0; /* the data starts at a multiple of eight */
+    /* a multiple of eight, so that the data begins at one */
+    *size = text ? (strlen(text) + 7) / 8 * 8 : 0;
     char *padded = text ? malloc(*size + 1) : NULL;
     if (padded) snprintf(padded, *size + 1, "%-*s", (int)*size, text);
     free(text);

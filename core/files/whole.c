@@ -1,5 +1,5 @@
-/* whole.c: a file is whole or not there: it is written beside its place, and renamed when it is on
- * the disk. */
+/* whole.c: writes files completely or not at all: under another name first, which is changed to the
+ * right one when everything is on the disk. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -9,7 +9,7 @@
 #include "core.h"
 #include "files.h"
 
-static char *beside(const char *path)
+static char *temporary_name(const char *path)
 {
     char *name = malloc(strlen(path) + 5);
     return name ? strcat(strcpy(name, path), ".tmp") : NULL;
@@ -25,7 +25,7 @@ int pith_sync(const char *path)
 
 FILE *pith_begin_file(const char *path)
 {
-    char *name = beside(path);
+    char *name = temporary_name(path);
     FILE *f = name ? fopen(name, "wb+") : NULL;
     free(name);
     return f;
@@ -34,7 +34,7 @@ FILE *pith_begin_file(const char *path)
 int pith_end_file(FILE *f, const char *path, bool good)
 {
     int why = good ? 0 : errno ? errno : EIO;
-    char *name = beside(path), *folder = strdup(path);
+    char *name = temporary_name(path), *folder = strdup(path);
     if (!why && (!name || !folder)) why = ENOMEM;
     if (!why && f && (fflush(f) || fsync(fileno(f)))) why = errno;
     if (f && fclose(f) && !why) why = errno;

@@ -1,27 +1,30 @@
-/* augment.c: one view of a picture: moved (crop, flip, shift, rotation, zoom in one resampling),
- * coloured, blurred, made noisy, normalised. Every number it needs comes from (seed, view, index)
- * by Philox, so no order of work changes a view. Loops run along rows of float planes, so that the
- * compiler vectorises them: about 40 us for 32 x 32. */
+/* augment.c: makes one view of a picture: moves it (crop, flip, shift, rotation and zoom in one
+ * resampling), changes its colours, blurs it, adds noise, and normalises. All random numbers come
+ * from (seed, view, index) by Philox, so the order in which views are made does not matter. Loops
+ * run along rows of float planes, which the compiler can vectorise: about 40 us for 32 x 32 pixels.
+ */
 #include <stdlib.h>
 #include "core.h"
 #include "pictures.h"
 
-/* A ring that repeats the edge, and a white one; the widest blur; numbers a view is drawn from. */
+/* PAD: pixels around a picture, one that repeats its edge and a white one; RADIUS: of the widest
+ * blur; DRAWS: random numbers of a view, without its noise. */
 enum { PAD = 2, RADIUS = 12, DRAWS = 20 };
 
 typedef struct {
     uint64_t key, view, index;
 } stream;
 
-/* Four words of the stream: blocks 0 to 4 for the draws, then the noise. */
-static void words(const stream *s, uint64_t block, uint32_t out[4])
+/* Block `block` of the stream: four random words. Blocks 0 to 4 are the draws, later ones
+ * the noise. */
+static void random_words(const stream *s, uint64_t block, uint32_t out[4])
 {
     pith_philox(s->key, s->index << 24 | block, s->view, out);
 }
 
 /* In [-1, 1). */
-static double both(uint32_t word) { return (word >> 8) * 0x1p-23 - 1; }
-static double unit(uint32_t word) { return (word >> 8) * 0x1p-24; }
+static double symmetric(uint32_t word) { return (word >> 8) * 0x1p-23 - 1; }
+static double uniform(uint32_t word) { return (word >> 8) * 0x1p-24; }
 
 size_t pith_augment_room(int size)
 {
@@ -48,27 +51,27 @@ bool pith_augment_none(const pith_augment *a)
 
 /* ---- moving ---- */
 
-/* From a place in the view to one in the picture. */
+/* Maps a point of the view to a point of the picture. */
 typedef struct {
     float xx, xy, x0, yx, yy, y0;
 } affine;
 
 static affine draw_affine(const pith_augment *a, const uint32_t *w, int size)
 {
-    double width = 1, height = 1, left = 0, top = 0; /* of the crop, in shares of the side */
+    double width = 1, height = 1, left = 0, top = 0; /* of the crop, as shares of the side */
     if (crops(a)) {
-        const double area = a->crop + (1 - a->crop) * unit(w[0]),
-                     ratio = exp(both(w[1]) * log(1 + a->aspect));
+        const double area = a->crop + (1 - a->crop) * uniform(w[0]),
+                     ratio = exp(symmetric(w[1]) * log(1 + a->aspect));
         width = fmin(1, sqrt(area * ratio));
         height = fmin(1, sqrt(area / ratio));
-        left = (1 - width) * unit(w[2]);
-        top = (1 - height) * unit(w[3]);
+        left = (1 - width) * uniform(w[2]);
+        top = (1 - height) * uniform(w[3]);
     }
-    const double mirror = unit(w[4]) < a->flip ? -1 : 1,
-                 angle = both(w[5]) * a->rotate * 0.017453292519943295;
-    const double zoom = exp(-both(w[6]) * log(1 + a->zoom)), c = cos(angle) * zoom,
+    const double mirror = uniform(w[4]) < a->flip ? -1 : 1,
+                 angle = symmetric(w[5]) * a->rotate * 0.017453292519943295;
+    const double zoom = exp(-symmetric(w[6]) * log(1 + a->zoom)), c = cos(angle) * zoom,
                  s = sin(angle) * zoom;
-    const double shift_x = both(w[7]) * a->shift, shift_y = both(w[8]) * a->shift;
+    const double shift_x = symmetric(w[7]) * a->shift, shift_y = symmetric(w[8]) * a->shift;
     const double xx = c * mirror * width, xy = -s * width, yx = s * mirror * height,
                  yy = c * height;
     const double half = (size - 1) / 2.0; /* the middle of the view, in pixels */
@@ -132,17 +135,18 @@ static void move(const affine *m, int size, const float *restrict in, float *res
 
 /* ---- colour, blur, noise ---- */
 
-/* Brightness, then contrast about the mean grey, saturation, gains: together one map of a pixel and
- * its grey. */
+/* Brightness, contrast about the mean grey, saturation and the gain of each colour. Together they
+ * are one linear function of a pixel's colour and its grey. */
 static void colour(const pith_augment *a, const uint32_t *w, size_t n, float *restrict p)
 {
-    const double bright = 1 + both(w[0]) * a->brightness, contrast = 1 + both(w[1]) * a->contrast;
-    const double saturation = 1 + both(w[2]) * a->saturation;
+    const double bright = 1 + symmetric(w[0]) * a->brightness,
+                 contrast = 1 + symmetric(w[1]) * a->contrast;
+    const double saturation = 1 + symmetric(w[2]) * a->saturation;
     float *restrict r = p, *restrict g = p + n, *restrict b = p + 2 * n, own[3], grey[3], add[3];
     double sum = 0;
     for (size_t k = 0; k < n; k++) sum += 0.299f * r[k] + 0.587f * g[k] + 0.114f * b[k];
     for (int c = 0; c < 3; c++) {
-        const double gain = 1 + both(w[3 + c]) * a->channel;
+        const double gain = 1 + symmetric(w[3 + c]) * a->channel;
         own[c] = (float)(gain * saturation * contrast * bright);
         grey[c] = (float)(gain * (1 - saturation) * contrast * bright);
         add[c] = (float)(gain * (1 - contrast) * bright * sum / (double)n);
@@ -188,7 +192,8 @@ static void blur(double sigma, int size, float *restrict p, float *restrict betw
     }
 }
 
-/* The sum of a word's four bytes is close to normal, and cheap: mean 510, variance 65535 / 3. */
+/* Adds normal noise: the sum of the four bytes of a random word, which is nearly normal, with mean
+ * 510 and variance 65535 / 3. */
 static void add_noise(const stream *s, double deviation, size_t n, float *restrict p,
                       float *restrict room)
 {
@@ -196,7 +201,7 @@ static void add_noise(const stream *s, double deviation, size_t n, float *restri
     for (size_t at = 0; at < n; at += 256) {
         uint32_t *restrict word = (uint32_t *)(void *)room;
         const size_t count = n - at < 256 ? n - at : 256;
-        for (size_t k = 0; k < count; k += 4) words(s, DRAWS / 4 + (at + k) / 4, word + k);
+        for (size_t k = 0; k < count; k += 4) random_words(s, DRAWS / 4 + (at + k) / 4, word + k);
         for (size_t k = 0; k < count; k++) {
             const uint32_t w = word[k],
                            sum = (w & 255) + (w >> 8 & 255) + (w >> 16 & 255) + (w >> 24);
@@ -205,8 +210,8 @@ static void add_noise(const stream *s, double deviation, size_t n, float *restri
     }
 }
 
-static void plain(size_t n, const uint8_t *pixels, const double mean[3], const double std[3],
-                  pith_real *out)
+static void normalise_only(size_t n, const uint8_t *pixels, const double mean[3],
+                           const double std[3], pith_real *out)
 {
     for (size_t c = 0; c < 3; c++) {
         pith_real value[256];
@@ -223,8 +228,8 @@ void pith_augment_view(const pith_augment *a, uint64_t seed, uint64_t view, uint
     const size_t n = (size_t)size * (size_t)size, wide = (size_t)size + 2 * PAD;
     float *padded = work, *p = padded + 3 * wide * wide, *between = p + 3 * n, *row = between + n;
     uint32_t w[DRAWS];
-    if (pith_augment_none(a)) return plain(n, pixels, mean, std, out);
-    for (int k = 0; k < DRAWS / 4; k++) words(&s, (uint64_t)k, w + 4 * k);
+    if (pith_augment_none(a)) return normalise_only(n, pixels, mean, std, out);
+    for (int k = 0; k < DRAWS / 4; k++) random_words(&s, (uint64_t)k, w + 4 * k);
     if (moves(a)) {
         const affine m = draw_affine(a, w, size);
         for (size_t c = 0; c < 3; c++) widen(pixels + c * n, size, padded + c * wide * wide);
@@ -232,7 +237,7 @@ void pith_augment_view(const pith_augment *a, uint64_t seed, uint64_t view, uint
     } else
         for (size_t k = 0; k < 3 * n; k++) p[k] = (float)pixels[k] * (1 / 255.0f);
     if (colours(a)) colour(a, w + 9, n, p);
-    const double sigma = a->blur * unit(w[15]), deviation = a->noise * unit(w[16]);
+    const double sigma = a->blur * uniform(w[15]), deviation = a->noise * uniform(w[16]);
     for (size_t c = 0; c < 3 && sigma > 0.2; c++) blur(sigma, size, p + c * n, between, row);
     if (deviation > 0) add_noise(&s, deviation, 3 * n, p, padded);
     for (size_t c = 0; c < 3; c++) {

@@ -1,13 +1,12 @@
-/* picture.c: PNG files of every kind in, RGBA of eight bits; and out again. 16 bits are read by
- * their high byte, palettes and packed greys expanded, interlacing undone. libpng leaves by
- * longjmp. */
+/* picture.c: reads PNG files of every kind as RGBA with eight bits a channel, and writes them. Of
+ * 16 bits the high byte is taken. libpng reports errors by longjmp. */
 #include <errno.h>
 #include <png.h>
 #include <stdlib.h>
 #include "core.h"
 #include "pictures.h"
 
-enum { MAX_PIXELS = 100000000 }; /* a header's claim is not believed beyond this */
+enum { MAX_PIXELS = 100000000 }; /* larger pictures are refused, for the header may lie */
 
 typedef struct {
     jmp_buf back;
@@ -48,7 +47,8 @@ static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p
     png_read_end(png, NULL);
 }
 
-/* What changes after setjmp is the caller's, so that it survives the jump. */
+/* Variables that change after setjmp belong to the caller, since local ones would be lost in the
+ * jump. */
 static bool read_png(FILE *f, pith_picture *p, escape *e)
 {
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, e, fail, ignore);

@@ -7,25 +7,25 @@
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-/* 4 bytes a pixel, rows from the top */
+/* rgba: 4 bytes a pixel, the top row first */
 typedef struct {
     int width, height;
     uint8_t *rgba;
 } pith_picture;
 
-bool pith_picture_read(pith_picture *p, const char *path); /* PNG of any kind */
-/* PNG, RGB if nothing is transparent */
+bool pith_picture_read(pith_picture *p, const char *path); /* any PNG file */
+/* As PNG: RGB if nothing is transparent, else RGBA. */
 bool pith_picture_write(const pith_picture *p, const char *path);
 void pith_picture_free(pith_picture *p);
-/* As PIL's convert('RGB'): alpha is dropped. Then resized as PIL's antialiased bicubic. rgb:
- * (height, width, 3) */
+/* Resizes as PIL's antialiased bicubic does, to the bit. rgb: (height, width, 3) */
 bool pith_resize(const uint8_t *rgb, int width, int height, uint8_t *out, int out_width,
                  int out_height);
-/* CLIP's evaluation view: RGB, shortest side to `size`, centre crop. out: (size, size, 3) */
+/* CLIP's evaluation view: alpha is dropped, the shorter side brought to `size`, the centre cut out.
+ * out: (size, size, 3) */
 bool pith_preprocess(const pith_picture *p, int size, uint8_t *out);
 
-/* picture.c: as pith_picture_read, but the reason goes to `why` and nobody is told: a set may have
- * bad samples. */
+/* As pith_picture_read, but writes the reason into `why` and raises no error: a set of pictures may
+ * contain bad ones. */
 bool pith_picture_try(pith_picture *p, const char *path, char why[256]);
 
 /* ---- augmented views ---------------------------------------------------------------------------
@@ -33,17 +33,19 @@ bool pith_picture_try(pith_picture *p, const char *path, char why[256]);
 
 /* Strengths of augmentation; all zeros: the plain evaluation view. */
 typedef struct {
-    double crop;                /* random resized crop: least share of the area; 0 or 1: none */
+    double crop; /* random resized crop: smallest share of the area that is kept; 0 or 1: no crop */
     double aspect;              /* its aspect ratio in [1/(1+aspect), 1+aspect] */
     double flip;                /* probability of a mirror image */
-    double shift, rotate, zoom; /* share of the side; degrees; scale in [1/(1+zoom), 1+zoom] */
-    /* half widths of factors about 1; channel: gain of each colour */
+    double shift, rotate, zoom; /* largest shift, as a share of the side; largest angle, in degrees;
+                                   scale in [1/(1+zoom), 1+zoom] */
+    /* each is a factor in [1 - strength, 1 + strength]; channel: one factor for each colour */
     double brightness, contrast, saturation, channel;
     double blur, noise; /* largest sigma in pixels; largest standard deviation in [0, 1] */
 } pith_augment;
 
-/* augment.c: one view of a picture (3, size, size), a function of (seed, view, index) alone. work:
- * pith_augment_room floats. */
+/* Makes one augmented, normalised view of a picture (3, size, size). It depends only on the
+ * picture, the strengths and (seed, view, index). work: memory for pith_augment_room(size) floats.
+ */
 size_t pith_augment_room(int size);
 void pith_augment_view(const pith_augment *a, uint64_t seed, uint64_t view, uint64_t index,
                        int size, const uint8_t *pixels, const double mean[3], const double std[3],

@@ -1,13 +1,15 @@
-/* resize.c: PIL's antialiased bicubic, to the bit: a = -0.5, the kernel stretched when the picture
- * shrinks, weights of 22 bits, columns rounded and clipped to eight bits, then rows. Only the part
- * of the result that is asked for is made. */
+/* resize.c: PIL's antialiased bicubic resizing, to the bit. The cubic kernel has a = -0.5 and is
+ * stretched when the picture shrinks. Weights are integers with 22 bits after the point. Every row
+ * is resized first and rounded to eight bits, then every column. Only the part of the result that
+ * is wanted is computed. */
 #include <stdlib.h>
 #include "core.h"
 #include "pictures.h"
 
 enum { BITS = 22 };
 
-/* For each of the result's places: which of the picture's it is made of, and how. */
+/* For every pixel of the result along one axis: the first pixel of the picture it is made of, how
+ * many, and their weights. */
 typedef struct {
     int *first, *count, *weight, taps;
 } filter;
@@ -19,7 +21,7 @@ static double cubic(double x)
     return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
 }
 
-/* Weights for places begin .. begin + n - 1 of `out` made from `in`. */
+/* Makes the filter for pixels begin .. begin + n - 1 of `out` pixels, made from `in` pixels. */
 static bool make_filter(filter *f, int in, int out, int begin, int n)
 {
     const double scale = (double)in / out, stretch = scale > 1 ? scale : 1, support = 2 * stretch;
@@ -53,7 +55,7 @@ static uint8_t clip(int sum)
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* One row of RGB shrunk or stretched. */
+/* Resizes one row of RGB to n pixels. */
 static void resize_row(const filter *f, const uint8_t *in, uint8_t *out, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -66,7 +68,7 @@ static void resize_row(const filter *f, const uint8_t *in, uint8_t *out, int n)
     }
 }
 
-/* Rows are weighted into `sum`, which has room for one. */
+/* Adds `count` rows, each times its weight, into one. `sum` has room for a row. */
 static void mix_rows(const uint8_t *in, size_t width, const int *w, int count, int *sum,
                      uint8_t *out)
 {
@@ -76,7 +78,8 @@ static void mix_rows(const uint8_t *in, size_t width, const int *w, int count, i
     for (size_t x = 0; x < width; x++) out[x] = clip(sum[x]);
 }
 
-/* The part of side `side` at (left, top) of the picture resized to out_width x out_height. */
+/* Computes the part at (left, top), part_width x part_height pixels, of the picture resized to
+ * out_width x out_height. */
 static bool resize_part(const uint8_t *rgb, int width, int height, int out_width, int out_height,
                         int left, int top, int part_width, int part_height, uint8_t *out)
 {
@@ -116,7 +119,7 @@ bool pith_preprocess(const pith_picture *p, int size, uint8_t *out)
     const int64_t width = size * (int64_t)p->width / shorter,
                   height = size * (int64_t)p->height / shorter;
     if (width > INT32_MAX || height > INT32_MAX)
-        return pith_raise("a picture of %d by %d is too narrow to be brought to %d", p->width,
+        return pith_raise("a picture of %d by %d is too narrow to be resized to %d", p->width,
                           p->height, size);
     uint8_t *rgb = malloc(3 * pixels);
     if (!rgb) return pith_raise("no memory for a picture of %d by %d", p->width, p->height);

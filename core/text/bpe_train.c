@@ -1,17 +1,19 @@
-/* bpe_train.c: byte pair merges learned from captions. Counting is over distinct words; a merge
- * changes the counts of those words alone that hold its pair. */
+/* bpe_train.c: learns byte pair merges from captions. Pairs are counted once for every different
+ * word, times how often it occurs. After a merge only the words that hold its pair are counted
+ * again. */
 #include "parts.h"
 
 typedef struct {
     pith_table words, pairs;
-    int64_t *times, *count; /* of each word; of each pair */
+    int64_t *times, *count; /* how often each word occurs; how often each pair does */
     size_t word_room, pair_room;
-    int *symbol, *length; /* the words one after another; `length` shrinks as merges are made */
+    int *symbol, *length; /* symbols of all words, one word after another; how many each word has,
+                             fewer with every merge */
     size_t *start;
     bool no_memory;
 } corpus;
 
-/* Room for one more in an array of int64_t. */
+/* Makes room for one more number in an array. */
 static bool room_for(int64_t **a, size_t *room, int count)
 {
     if ((size_t)count < *room) return true;
@@ -36,7 +38,7 @@ static bool count_word(void *context, int kind, const char *bytes, size_t size)
     return true;
 }
 
-/* Adds a word's pairs to the counts, or takes them away. */
+/* Adds `times` to the count of every pair in a word; a negative number takes the word out. */
 static bool count_pairs(corpus *c, int w, int64_t times)
 {
     const int *s = c->symbol + c->start[w];
@@ -91,7 +93,8 @@ static bool merge_in_word(corpus *c, int w, const int pair[2], int made)
     return count_pairs(c, w, c->times[w]);
 }
 
-/* Pairs seen once teach nothing: training may end before `merges`. */
+/* Makes the most frequent pair a symbol, again and again, until there are `merges` of them or no
+ * pair occurs twice. */
 static bool learn(corpus *c, pith_tokenizer *t, int merges)
 {
     while (t->pairs.count < merges) {
@@ -103,8 +106,8 @@ static bool learn(corpus *c, pith_tokenizer *t, int merges)
         const int made = t->symbols.count;
         const pith_merged state = pith_add_merge(t, pair[0], pair[1]);
         if (state == PITH_NO_MEMORY) return false;
-        if (state != PITH_MERGED)
-            c->count[best] = INT64_MIN / 2; /* its symbol was made of other parts: never again */
+        /* its text is a symbol already, made of other parts: not to be tried again */
+        if (state != PITH_MERGED) c->count[best] = INT64_MIN / 2;
         for (int w = 0; state == PITH_MERGED && w < c->words.count; w++)
             if (!merge_in_word(c, w, pair, made)) return false;
     }

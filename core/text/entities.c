@@ -1,6 +1,6 @@
-/* entities.c: HTML's character references, by number and by the names that turn up in captions, as
- * html.unescape of Python reads them: names from 160 to 255 and the four basic ones also without
- * their semicolon. */
+/* entities.c: replaces HTML's character references, as Python's html.unescape does: those by
+ * number, and those names that occur in captions. The names of characters 160 to 255, amp, lt, gt
+ * and quot also count without their semicolon. */
 #include "parts.h"
 
 /* The names of 160, 161, ..., 255. */
@@ -27,7 +27,7 @@ static const struct {
     { "QUOT", '"' },
     { "COPY", 169 },
     { "REG", 174 },
-    /* so far: also without a semicolon */
+    /* the first BARE names also count without a semicolon */
     { "apos", '\'' },
     { "excl", '!' },
     { "num", '#' },
@@ -129,7 +129,7 @@ static const uint32_t windows[32] = {
     0x2013, 0x2014, 0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0x9d,   0x17e,  0x178,
 };
 
-/* 0 if there is no such name. */
+/* The character of a name, 0 if there is none. `bare`: without a semicolon. */
 static uint32_t code_of(const char *name, size_t size, bool bare)
 {
     for (size_t k = 0; k < (bare ? BARE : sizeof named / sizeof *named); k++)
@@ -152,8 +152,8 @@ static int digit(uint32_t c, uint32_t base)
     return d < (int)base ? d : -1;
 }
 
-/* text begins with "&#". Writes at most one character; returns how many were read, 0 if it is no
- * reference. */
+/* Reads a reference at the start of text, which begins with "&#". Writes at most one character;
+ * returns how many characters were read, 0 if it is no reference. */
 static size_t by_number(const uint32_t *text, size_t n, uint32_t *out, size_t *wrote)
 {
     size_t k = 2;

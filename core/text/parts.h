@@ -5,12 +5,14 @@
 #include "core.h"
 #include "text.h"
 
-/* text.c: a text cleaned as CLIP does, cut into the pieces that byte pairs are merged in. */
+/* text.c: cleans a text as CLIP does and cuts it into pieces. Byte pairs are merged inside a piece
+ * only. */
 enum { PITH_WORD, PITH_START_MARK, PITH_END_MARK };
-/* false: enough */
+/* called for every piece; returns false to stop */
 typedef bool pith_piece(void *context, int kind, const char *bytes, size_t size);
 bool pith_split_text(const char *text, pith_piece *piece, void *context); /* false: no memory */
-size_t pith_unescape(uint32_t *text, size_t n); /* entities.c: HTML's &name; in place */
+/* entities.c: replaces HTML's &name; in place, and returns the new length */
+size_t pith_unescape(uint32_t *text, size_t n);
 
 /* tokenizer.c. A symbol's number in `symbols` is its id; merge k joins pair k of `pairs` into
  * symbol 512 + k. */

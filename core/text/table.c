@@ -1,5 +1,5 @@
-/* table.c: numbers for byte strings: symbols, pairs of symbols, words, captions. Open addressing;
- * keys in one buffer. */
+/* table.c: numbers byte strings: symbols, pairs of symbols, words, captions. A hash table with open
+ * addressing whose keys lie one after another in one buffer. */
 #include "parts.h"
 
 uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size)
@@ -16,7 +16,7 @@ const char *pith_table_key(const pith_table *t, int number, size_t *size)
     return t->bytes + begin;
 }
 
-/* The slot of the key, or the empty one where it belongs. */
+/* The slot that holds the key, or the empty slot where it would be put. */
 static int place_of(const pith_table *t, const void *key, size_t size)
 {
     const uint64_t h = pith_hash_bytes(0xcbf29ce484222325u, key, size);

@@ -1,6 +1,6 @@
-/* text.c: what CLIP does to a text before any merge: HTML unescaped twice, white space collapsed,
- * lower case, then cut into marks, contractions, runs of letters, single digits and runs of
- * anything else. */
+/* text.c: prepares a text as CLIP does: unescapes HTML twice, makes every run of white space one
+ * space, turns letters into lower case, and cuts the text into marks, contractions, runs of
+ * letters, single digits and runs of anything else. */
 #include <utf8proc.h>
 #include "parts.h"
 
@@ -25,7 +25,7 @@ static bool is_number(uint32_t c)
     return k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO;
 }
 
-/* Bytes that are no UTF-8 become U+FFFD one by one. */
+/* Decodes UTF-8. Every byte that is not part of valid UTF-8 becomes U+FFFD. */
 static size_t decode(const char *text, size_t size, uint32_t *out)
 {
     size_t n = 0;
@@ -63,7 +63,7 @@ static bool is_case_ignorable(uint32_t c)
            c == ':' || c == 0xB7 || c == 0x2019;
 }
 
-/* A capital sigma ends a word as another letter than it has inside. */
+/* Is the capital sigma here the last letter of its word? Then it has another lower-case form. */
 static bool is_final_sigma(const uint32_t *text, size_t n, size_t at)
 {
     size_t before = at, after = at + 1;
@@ -72,7 +72,7 @@ static bool is_final_sigma(const uint32_t *text, size_t n, size_t at)
     return before > 0 && is_cased(text[before - 1]) && !(after < n && is_cased(text[after]));
 }
 
-/* Only U+0130 becomes two characters: out has room for twice n. */
+/* To lower case. Only U+0130 becomes two characters, so out needs room for twice n. */
 static size_t lower(const uint32_t *text, size_t n, uint32_t *out)
 {
     size_t to = 0;
@@ -92,7 +92,7 @@ static size_t matches(const uint32_t *text, size_t n, const char *word)
     return k;
 }
 
-/* How many characters the piece that begins here has. */
+/* The length in characters of the piece that begins here, and its kind. */
 static size_t piece_length(const uint32_t *text, size_t n, int *kind)
 {
     static const char *const contractions[] = { "'s", "'t", "'re", "'ve", "'m", "'ll", "'d" };
@@ -104,7 +104,7 @@ static size_t piece_length(const uint32_t *text, size_t n, int *kind)
     for (size_t c = 0; c < sizeof contractions / sizeof *contractions; c++)
         if ((k = matches(text, n, contractions[c])) != 0) return k;
     if (n > 1 && text[0] == '\'' && text[1] == 0x17F)
-        return 2; /* the long s: case does not count there */
+        return 2; /* the long s, which CLIP's expression takes for an s since it ignores case */
     if (is_number(text[0])) return 1;
     const bool letter = is_letter(text[0]);
     while (k < n && !is_space(text[k]) && is_letter(text[k]) == letter && !is_number(text[k])) k++;

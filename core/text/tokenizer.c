@@ -1,13 +1,14 @@
-/* tokenizer.c: CLIP's byte-level BPE: its merges file read and written, and texts encoded.
+/* tokenizer.c: CLIP's byte-level BPE: reads and writes its merges file, and encodes texts.
  *
- * Ids: 256 byte characters (the printable bytes first), the same closing a word ("</w>"), the
- * merges, start, end. The file spells every byte as one printable character; so symbols are kept in
- * that spelling. */
+ * Ids are, in this order: 256 single bytes, the printable ones first; 256 single bytes that end a
+ * word ("</w>"); the merges; start and end of a text. In the file every byte is spelled as one
+ * printable character, and symbols are kept in that spelling. */
 #include <errno.h>
 #include <zlib.h>
 #include "parts.h"
 
-enum { BYTES = 512, CLIP_MERGES = 48894 }; /* CLIP's file is longer than its vocabulary */
+enum { BYTES = 512 };
+enum { CLIP_MERGES = 48894 }; /* CLIP uses that many lines of its file, which has more */
 static const char close_word[] = "</w>";
 
 static bool is_printable(int b)
@@ -17,13 +18,14 @@ static bool is_printable(int b)
 
 int pith_byte_symbol(unsigned char byte, bool last)
 {
-    int before = 0; /* printable bytes come first, each group in ascending order */
+    /* printable bytes come first, and each of the two groups is in ascending order */
+    int before = 0;
     for (int b = 0; b < (is_printable(byte) ? byte : 256); b++) before += is_printable(b);
     for (int b = 0; b < byte && !is_printable(byte); b++) before += !is_printable(b);
     return before + (last ? 256 : 0);
 }
 
-/* UTF-8 of the character that stands for a byte. Returns its length. */
+/* Writes the UTF-8 of the character that spells a byte; returns its length. */
 static int spell(int byte, char out[3])
 {
     int c = byte;
@@ -159,8 +161,8 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
     const bool packed = n > 3 && strcmp(path + n - 3, ".gz") == 0;
     gzFile f = gzopen(path, packed ? "wb9" : "wbT");
     if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno ? errno : ENOMEM));
-    bool good = gzputs(f, "#version: 0.2") >
-                0; /* no newline at the end: others would read an empty merge */
+    /* no newline at the end, which other readers would take for an empty merge */
+    bool good = gzputs(f, "#version: 0.2") > 0;
     for (int k = 0; good && k < t->pairs.count; k++) {
         int pair[2];
         size_t size[2];
@@ -183,8 +185,8 @@ typedef struct {
     bool no_memory;
 } encoding;
 
-/* Merges the pair of lowest rank, everywhere from left to right, until none is left. Returns how
- * many symbols remain. */
+/* Merges the pair that was learned first, wherever it occurs from left to right, until no pair can
+ * be merged. Returns how many symbols are left. */
 static int merge_all(const pith_tokenizer *t, int *symbol, int n)
 {
     for (;;) {

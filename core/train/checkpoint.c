@@ -1,6 +1,6 @@
-/* checkpoint.c: a run's state on disk, whole or not there. state.json is written last and knows
- * size and hash of the weights, so that a damaged checkpoint is found before anything of it is
- * read. */
+/* checkpoint.c: a run's state on disk. A checkpoint is either complete or not there. state.json is
+ * written last and holds the size and hash of the weights, so a damaged checkpoint is noticed
+ * before any of it is used. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 #define WEIGHTS "weights.safetensors"
 #define STATE "state.json"
 
-/* Of "step-12" or "step-12.tmp"; *rest is what follows the number. -1 for other names. */
+/* The number in "step-12" or "step-12.tmp", -1 for other names; *rest: what follows the number. */
 static int64_t step_of(const char *name, const char **rest)
 {
     char *end = NULL;
@@ -29,8 +29,8 @@ static int newest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* The steps that have a checkpoint, newest first; with `tidy`, what a save cut off has left is
- * removed. The caller frees it. */
+/* The steps that have a checkpoint, newest first; the caller frees the list. With `tidy`, files
+ * that an interrupted save left behind are removed. */
 static int64_t *list_steps(const char *directory, bool tidy, int *count)
 {
     DIR *d = opendir(directory);
@@ -93,7 +93,8 @@ static int replace_link(const char *directory, int64_t step)
     return symlink(target, temporary) || rename(temporary, link) ? errno : pith_sync(directory);
 }
 
-/* From the weights' file to a whole checkpoint. */
+/* Makes a checkpoint of the weights, already in a file, and the text of state.json. Returns 0 or an
+ * errno. */
 static int assemble(const char *directory, const char *final, const char *weights,
                     const char *state)
 {
@@ -106,7 +107,8 @@ static int assemble(const char *directory, const char *final, const char *weight
     pith_path(file, "%s/" STATE, temporary);
     if (!why) why = pith_put_file(file, state, strlen(state));
     if (!why) why = pith_sync(temporary);
-    /* one of this step is damaged: else the run would have gone on from it */
+    /* a checkpoint of this very step must be damaged: otherwise the run would have resumed from it
+     */
     if (!why) pith_remove_all(final);
     if (!why && rename(temporary, final)) why = errno;
     if (!why) why = pith_sync(directory);
@@ -114,7 +116,8 @@ static int assemble(const char *directory, const char *final, const char *weight
     return why;
 }
 
-/* Also removes later ones: they were damaged, and the run went back behind them. */
+/* Removes all but the `keep` newest checkpoints up to `step`, and all later ones: those were
+ * damaged, and the run resumed from an earlier one. */
 static void prune(const char *directory, int64_t step, int keep)
 {
     int count, kept = 0;
@@ -128,8 +131,8 @@ static void prune(const char *directory, int64_t step, int keep)
     free(steps);
 }
 
-/* The weights go to a file of their own first: the store tidies up after a full disk before the
- * error is told, and whoever hears of it may end the program there. */
+/* The weights are first written to a file of their own. If the disk is full, pith_store_save
+ * removes that file before it raises the error, for the error handler may end the program. */
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s,
                           const char *json)
 {
@@ -158,7 +161,7 @@ bool pith_checkpoint_exists(const char *directory)
     return count > 0;
 }
 
-/* The text of state.json if the checkpoint is whole; else NULL, and why it is not. */
+/* The text of state.json if the checkpoint is undamaged; else NULL, with the reason in `why`. */
 static char *check(const char *directory, int64_t step, char why[256])
 {
     char path[PITH_PATH], text[17];
@@ -210,8 +213,8 @@ bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, c
         return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s",
                           directory, newest, why);
     pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, *step);
-    /* A save cut off just before its end has left `latest` one behind: it names what the run goes
-     * on from. */
+    /* `latest` names the checkpoint that the run goes on from. It may name the one before, if a
+     * save was interrupted just before it replaced the link. */
     const int code = pith_store_load(s, path) && check_finite(directory, *step, s)
                          ? replace_link(directory, *step)
                          : -1;

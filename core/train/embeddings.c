@@ -1,6 +1,6 @@
-/* embeddings.c: a teacher's rows, computed once. The header of the file is a function of what was
- * embedded and how, and rows follow in order: a pass cut off is known by making its header again,
- * and goes on from the file's own length. */
+/* embeddings.c: a teacher's embeddings, computed once and stored. The header of the file follows
+ * from the key alone (data, teacher, views, sizes), and the rows stand in a fixed order. So an
+ * interrupted pass is recognised by its header, and how far it came by the length of the file. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -17,8 +17,8 @@ struct pith_embeddings {
     int n, width, views;
 };
 
-/* The eight bytes of length and the JSON, padded so that rows begin at a multiple of eight. Freed
- * by the caller. */
+/* The header of the safetensors file: eight bytes with the length of the JSON, and the JSON, padded
+ * so that the rows begin at a multiple of eight bytes. The caller frees it. */
 static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
     char data[17], teacher[17], views[16], batch[16];
@@ -53,13 +53,14 @@ static char *make_header(const pith_embeddings_key *key, size_t *size)
 
 typedef struct {
     const pith_embeddings_key *key;
-    int n, batches; /* samples, and batches of one view */
+    int n, batches; /* samples; batches that one view takes */
     FILE *file;
     pith_real *rows; /* (batch, width) */
     float *out;
 } writer;
 
-/* The bytes that batches 0 .. j-1 take; the captions' come after those of the last view. */
+/* The bytes of the rows of batches 0 .. j-1. The batches of all views come first, then those of the
+ * captions. */
 static size_t bytes_before(const writer *w, int64_t j)
 {
     return (size_t)(j / w->batches * w->n + j % w->batches * w->key->batch) *
@@ -80,8 +81,8 @@ static bool write_batch(writer *w, int64_t j, pith_embed_batch *embed, void *con
            pith_raise("stored embeddings cannot be written: %s", strerror(errno));
 }
 
-/* How many batches an earlier pass has left in the file; it is then open behind them. -1 after an
- * error. */
+/* Opens the file, new or of an interrupted pass, at the place where the next row belongs. Returns
+ * how many batches it holds already, -1 after an error. */
 static int64_t open_part(writer *w, const char *part)
 {
     size_t size;
@@ -126,7 +127,7 @@ bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
                  .rows = malloc(room * sizeof *w.rows),
                  .out = malloc(room * sizeof *w.out) };
     bool good = (w.rows && w.out) || pith_raise("%s: no memory", path);
-    if (good && !w.n) good = pith_raise("%s: there is no pair in this part of the data", path);
+    if (good && !w.n) good = pith_raise("%s: the split has no pairs", path);
     w.batches = (w.n + key->batch - 1) / key->batch;
     pith_path(part, "%s.part", path);
     pith_path(directory, "%s", path);
@@ -161,16 +162,16 @@ static bool check(const char *path, const pith_file *f, const pith_embeddings_ke
     if (strcmp(text_of(f, "kind"), "pith-embeddings"))
         return pith_raise("%s: this is not a file of stored embeddings", path);
     if (strcmp(text_of(f, "data"), data))
-        return pith_raise("%s: made from the data %s, these are the data %s", path,
+        return pith_raise("%s: made from data with the hash %s, found data with the hash %s", path,
                           text_of(f, "data"), data);
     if (strcmp(text_of(f, "teacher"), teacher))
-        return pith_raise("%s: made by the teacher %s, this is the teacher %s", path,
-                          text_of(f, "teacher"), teacher);
+        return pith_raise("%s: made by a teacher with the hash %s, found one with the hash %s",
+                          path, text_of(f, "teacher"), teacher);
     return (atoi(text_of(f, "views")) == key->views && !strcmp(text_of(f, "split"), split) &&
             is_rows(pith_file_find(f, "image"), (int64_t)key->views * n, key->width) &&
             is_rows(pith_file_find(f, "text"), n, key->width)) ||
            pith_raise(
-               "%s: made with %s views of \"%s\", wanted are %d views of \"%s\" in rows of %d",
+               "%s: made with %s views of the split \"%s\", expected %d of \"%s\" in rows of %d",
                path, text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
 }
 

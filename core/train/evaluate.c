@@ -1,6 +1,6 @@
-/* evaluate.c: how well rows find their partners. One mechanism, the rank of the right answer,
- * serves retrieval both ways and zero-shot classification. Similarities are never kept: memory
- * grows with the number of rows, not with its square. */
+/* evaluate.c: retrieval and zero-shot classification. Both rank all candidates by their similarity
+ * to a query and ask where the right one stands. Similarities are not stored, so memory grows with
+ * the number of rows and not with its square. */
 #include <math.h>
 #include <stdlib.h>
 #include "train.h"
@@ -10,11 +10,12 @@ enum { LANES = 32 };
 typedef struct {
     const pith_real *row;
     int caption_id;
-} item;
+} captioned_row;
 
-static const int at[3] = { 1, 5, 10 };
+static const int recall_at[3] = { 1, 5, 10 };
 
-/* In lanes, so that it is vectors without reordering sums by the compiler's leave. */
+/* A dot product in LANES partial sums, which the compiler turns into vector instructions. It may
+ * not reorder a plain sum by itself, since that would change the result. */
 static pith_real dot(int width, const pith_real *a, const pith_real *b)
 {
     pith_real lane[LANES] = { 0 };
@@ -27,10 +28,10 @@ static pith_real dot(int width, const pith_real *a, const pith_real *b)
     return lane[0];
 }
 
-/* rank[q]: one more than the wrong candidates that the query likes at least as well as its best
- * right one. What is not a number counts against it. */
-static void rank_queries(int width, int n, const item *queries, int m, const item *candidates,
-                         int *rank)
+/* rank[q] = 1 + the number of wrong candidates whose similarity to query q is at least that
+ * of its most similar right candidate. A similarity that is NaN counts as larger. */
+static void rank_queries(int width, int n, const captioned_row *queries, int m,
+                         const captioned_row *candidates, int *rank)
 {
 #pragma omp parallel for schedule(static)
     for (int q = 0; q < n; q++) {
@@ -40,11 +41,11 @@ static void rank_queries(int width, int n, const item *queries, int m, const ite
             const pith_real x = dot(width, queries[q].row, candidates[c].row);
             if (x > best) best = x;
         }
-        int before = 0;
+        int better = 0;
         for (int c = 0; c < m; c++)
-            before += candidates[c].caption_id != queries[q].caption_id &&
+            better += candidates[c].caption_id != queries[q].caption_id &&
                       !(dot(width, queries[q].row, candidates[c].row) < best);
-        rank[q] = before + 1;
+        rank[q] = better + 1;
     }
 }
 
@@ -60,10 +61,11 @@ static void summarise(pith_retrieval *r, int direction, int n, const int *rank)
     double sum = 0;
     for (int q = 0; q < n; q++) sum += 1.0 / rank[q];
     r->mrr[direction] = sum / n;
-    for (int k = 0; k < 3; k++) r->recall[direction][k] = share_within(n, rank, at[k]);
+    for (int k = 0; k < 3; k++) r->recall[direction][k] = share_within(n, rank, recall_at[k]);
 }
 
-/* That one of `right` among n lies within the first k of a random order. */
+/* The probability that at least one of `right` candidates is among the first k of n in
+ * random order. */
 static double chance(int n, int right, int k)
 {
     double miss = 1;
@@ -74,33 +76,34 @@ static double chance(int n, int right, int k)
 
 typedef struct {
     int caption_id, index;
-} member;
+} caption_place;
 
-static int by_group(const void *a, const void *b)
+static int by_caption(const void *a, const void *b)
 {
-    const member *x = a, *y = b;
+    const caption_place *x = a, *y = b;
     return x->caption_id != y->caption_id ? (x->caption_id < y->caption_id ? -1 : 1)
                                           : x->index - y->index;
 }
 
-/* Of equal captions the first one; adds what chance finds of each to r. */
-static int distinct(int n, int width, const pith_real *text, const int *caption_id, item *captions,
-                    pith_retrieval *r)
+/* Writes each different caption once, as the row where it first occurs, and returns their number.
+ * Also fills r->chance: what a random order would give. */
+static int different_captions(int n, int width, const pith_real *text, const int *caption_id,
+                              captioned_row *captions, pith_retrieval *r)
 {
-    member *members = malloc(sizeof *members * (size_t)n);
+    caption_place *places = malloc(sizeof *places * (size_t)n);
     int count = 0;
-    for (int i = 0; i < n; i++) members[i] = (member){ caption_id[i], i };
-    qsort(members, (size_t)n, sizeof *members, by_group);
+    for (int i = 0; i < n; i++) places[i] = (caption_place){ caption_id[i], i };
+    qsort(places, (size_t)n, sizeof *places, by_caption);
     for (int i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && members[end].caption_id == members[i].caption_id;) end++;
-        captions[count++] = (item){ text + (size_t)members[i].index * (size_t)width,
-                                    members[i].caption_id };
-        for (int k = 0; k < 3; k++) r->chance[0][k] += chance(n, end - i, at[k]);
+        for (end = i + 1; end < n && places[end].caption_id == places[i].caption_id;) end++;
+        captions[count++] = (captioned_row){ text + (size_t)places[i].index * (size_t)width,
+                                             places[i].caption_id };
+        for (int k = 0; k < 3; k++) r->chance[0][k] += chance(n, end - i, recall_at[k]);
     }
-    free(members);
+    free(places);
     for (int k = 0; k < 3; k++) {
         r->chance[0][k] /= count;
-        r->chance[1][k] = chance(count, 1, at[k]);
+        r->chance[1][k] = chance(count, 1, recall_at[k]);
     }
     return count;
 }
@@ -110,12 +113,12 @@ pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
 {
     pith_retrieval r = { .pictures = n };
     if (n < 1) return r;
-    item *pictures = malloc(sizeof *pictures * (size_t)n),
-         *captions = malloc(sizeof *captions * (size_t)n);
+    captioned_row *pictures = malloc(sizeof *pictures * (size_t)n),
+                  *captions = malloc(sizeof *captions * (size_t)n);
     int *rank = malloc(sizeof *rank * (size_t)n);
     for (int i = 0; i < n; i++)
-        pictures[i] = (item){ image + (size_t)i * (size_t)width, caption_id[i] };
-    r.captions = distinct(n, width, text, caption_id, captions, &r);
+        pictures[i] = (captioned_row){ image + (size_t)i * (size_t)width, caption_id[i] };
+    r.captions = different_captions(n, width, text, caption_id, captions, &r);
     rank_queries(width, r.captions, captions, n, pictures, rank);
     summarise(&r, 0, r.captions, rank);
     rank_queries(width, n, pictures, r.captions, captions, rank);
@@ -130,14 +133,15 @@ pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, 
                                       int classes, const pith_real *rows)
 {
     pith_zero_shot z = { .classes = classes };
-    item *pictures = malloc(sizeof *pictures * (size_t)(n + 1)),
-         *names = malloc(sizeof *names * (size_t)(classes + 1));
+    captioned_row *pictures = malloc(sizeof *pictures * (size_t)(n + 1)),
+                  *names = malloc(sizeof *names * (size_t)(classes + 1));
     int *rank = malloc(sizeof *rank * (size_t)(n + 1)),
         *size = calloc((size_t)classes + 1, sizeof *size), most = 0;
-    for (int c = 0; c < classes; c++) names[c] = (item){ rows + (size_t)c * (size_t)width, c };
+    for (int c = 0; c < classes; c++)
+        names[c] = (captioned_row){ rows + (size_t)c * (size_t)width, c };
     for (int i = 0; i < n; i++) {
         if (label[i] < 0 || label[i] >= classes) continue;
-        pictures[z.pictures++] = (item){ image + (size_t)i * (size_t)width, label[i] };
+        pictures[z.pictures++] = (captioned_row){ image + (size_t)i * (size_t)width, label[i] };
         if (++size[label[i]] > most) most = size[label[i]];
     }
     rank_queries(width, z.pictures, pictures, classes, names, rank);

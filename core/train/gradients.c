@@ -1,11 +1,12 @@
-/* gradients.c: the gradients of a loss by what it trains: whole, or, for tables declared to be read
- * row by row (pith_gather_rows), by the rows that were drawn. */
+/* gradients.c: the gradient of a loss by each of its params: by the whole param, or, for a table
+ * that is read by pith_gather_rows, by the rows that were drawn. */
 #include <stdlib.h>
 #include "optim.h"
 
 typedef pith_node node;
 
-/* What is asked of the gradient walk: a param itself, or each of its declared reads. */
+/* What the loss is differentiated by: a param, or, for a table, each pith_gather_rows that reads
+ * it. */
 typedef struct {
     node **wrt, **gradient;
     int n;
@@ -24,7 +25,7 @@ static int reads_of(const node *param, node **reads)
     return count;
 }
 
-/* The gradients of a table's reads as one gradient by rows. */
+/* Joins the gradients of a table's n reads into one gradient by rows. */
 static node *join(const char *at, const node *table, int n, node *const *reads,
                   node *const *gradients)
 {
@@ -36,7 +37,7 @@ static node *join(const char *at, const node *table, int n, node *const *reads,
     return joined;
 }
 
-/* Fills wrt: params as they are, tables by their reads. */
+/* Fills w->wrt: tables by their reads, other params as they are. */
 static bool collect(node *loss, int n, node *const *params, wanted *w)
 {
     const node *whole;

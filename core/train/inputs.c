@@ -1,14 +1,15 @@
-/* inputs.c: what a step is fed: every input that its plan reads, by name. */
+/* inputs.c: feeds every input that a step's plan reads, by its name: from the batch, from the loop,
+ * or from the task. */
 #include <string.h>
 #include "parts.h"
 
-static const void *find(const pith_own *own, const char *name)
+static const void *find(const pith_loop_value *loop_values, const char *name)
 {
-    while (own->name && strcmp(own->name, name) != 0) own++;
-    return own->data;
+    while (loop_values->name && strcmp(loop_values->name, name) != 0) loop_values++;
+    return loop_values->data;
 }
 
-bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_own *own,
+bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_loop_value *loop_values,
                    const pith_task *task)
 {
     const pith_node *const *inputs;
@@ -17,10 +18,10 @@ bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_own *own,
     for (int k = 0; k < n; k++) {
         const char *name = inputs[k]->name;
         if (pith_batch_field(b, name).data) continue;
-        const void *data = find(own, name);
+        const void *data = find(loop_values, name);
         if (!data && task->fetch) data = task->fetch(task->context, name, b);
         if (!data)
-            return pith_raise("%s: input %s is in no batch, and the task does not have it",
+            return pith_raise("%s: input %s: neither the batch nor the task has an array for it",
                               inputs[k]->at, name);
         pith_feed(p, inputs[k], data);
     }

@@ -1,9 +1,9 @@
-/* loop.c: the training loop. A step is one plan: loss, gradient, clipping, guard, optimizer and
- * average. For each size of batch there is one graph over the same store, built when the first such
- * batch comes.
+/* loop.c: the training loop. A step is one run of a plan: loss, gradient, clipping, updates of
+ * states, optimizer and averages. There is one graph for each number of tokens that batches have,
+ * built when the first such batch comes; all work on the same store.
  *
- * What a step does depends on its number and the store alone, so a run cut off anywhere goes on
- * with the same bits. */
+ * What a step does depends only on its number and on the store, so an interrupted run goes on to
+ * the same bits. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -24,7 +24,7 @@ typedef struct {
     pith_node **watched;
     const char *const *names;
     int n_watched;
-    pith_metric *line; /* room for one of metrics.jsonl */
+    pith_metric *line; /* room for the metrics of one step */
 } program;
 
 typedef struct {
@@ -35,11 +35,12 @@ typedef struct {
     pith_loader *loader;
     program programs[6];
     int n_programs;
-    bool resumed, named;    /* from a checkpoint; what is not trained was told */
-    bool pixels, second;    /* which pictures the programs read */
-    pith_real lr, progress; /* fed */
+    bool resumed;               /* from a checkpoint */
+    bool unreached_told;        /* the log has named what is not trained */
+    bool pixels, second_pixels; /* which pictures the programs read */
+    pith_real lr, progress;
     int step_number;
-    int64_t step, saved, evaluated; /* steps done, and when that was last done */
+    int64_t step, saved, evaluated; /* steps done; after which step the last save, evaluation */
     int64_t skipped, in_a_row;
     double loss, best, waited, waited_before, seconds_before, start;
     pith_metrics metrics;
@@ -63,12 +64,12 @@ static void name_unreached(training *t, int n, pith_node *const *params, const b
     }
     if (count > 4)
         snprintf(text + strlen(text), sizeof text - strlen(text), " and %d more", count - 4);
-    if (count && !t->named)
+    if (count && !t->unreached_told)
         pith_progress_say(&t->bar, "not trained, since the loss does not reach it: %s", text);
-    t->named = true;
+    t->unreached_told = true;
 }
 
-/* The params to train, moved to the front of the list; 0 after an error. */
+/* Moves the params that the loss depends on to the front of the list; their number, 0: an error. */
 static int reached_params(training *t, const program *p, pith_node ***params)
 {
     const int n = pith_params(p->graph, params);
@@ -79,11 +80,11 @@ static int reached_params(training *t, const program *p, pith_node ***params)
     for (int k = 0; k < n; k++)
         if (reached[k]) (*params)[count++] = (*params)[k];
     free(reached);
-    if (!count) pith_raise("nothing is trained: the loss depends on no trained param");
+    if (!count) pith_raise("the loss depends on no param that is trained");
     return count;
 }
 
-static pith_node *update(training *t, program *p)
+static pith_node *build_update(training *t, program *p)
 {
     const pith_train_options *o = t->o;
     pith_node **params;
@@ -103,16 +104,16 @@ static pith_node *update(training *t, program *p)
     return states && all ? pith_group(2, ((pith_node *[]){ states, all })) : all;
 }
 
-static bool build(training *t, program *p, int tokens)
+static bool build_program(training *t, program *p, int tokens)
 {
     const int before = pith_store_count(t->store);
     *p = (program){ .tokens = tokens, .graph = pith_graph_new(t->store, t->o->seed) };
     if (!p->graph) return false;
     pith_set_training(p->graph, true);
-    pith_step(p->graph); /* made here, outside all scopes, it is called "step" */
+    pith_step(p->graph); /* made here, outside all scopes, so that its name is "step" */
     p->loss = t->task->loss(t->task->context, p->graph, tokens);
     if (!p->loss || pith_graph_error(p->graph)) return false;
-    pith_node *all = update(t, p);
+    pith_node *all = build_update(t, p);
     if (!all) return false;
     p->n_watched = pith_watched(p->graph, &p->watched, &p->names);
     pith_node **outputs = malloc(sizeof *outputs * (size_t)(p->n_watched + 4));
@@ -130,8 +131,8 @@ static bool build(training *t, program *p, int tokens)
                           t->o->directory, pith_store_at(t->store, before)->name);
     if (!p->plan) return false;
     t->pixels |= pith_plan_input(p->plan, "pixels") != NULL;
-    t->second |= pith_plan_input(p->plan, "second_pixels") != NULL;
-    pith_loader_want(t->loader, t->pixels, t->second);
+    t->second_pixels |= pith_plan_input(p->plan, "second_pixels") != NULL;
+    pith_loader_want(t->loader, t->pixels, t->second_pixels);
     return true;
 }
 
@@ -140,12 +141,12 @@ static program *program_of(training *t, int tokens)
     for (int k = 0; k < t->n_programs; k++)
         if (t->programs[k].tokens == tokens) return &t->programs[k];
     program *p = &t->programs[t->n_programs++];
-    return build(t, p, tokens) ? p : NULL;
+    return build_program(t, p, tokens) ? p : NULL;
 }
 
 /* ---- one step ---- */
 
-static bool record(training *t, program *p)
+static bool write_step(training *t, program *p)
 {
     int n = 0;
     p->line[n++] = (pith_metric){ "loss", t->loss };
@@ -158,7 +159,7 @@ static bool record(training *t, program *p)
     return pith_metrics_write(&t->metrics, t->step, n, p->line);
 }
 
-/* The program comes before its batch, for it decides what the batch must have. */
+/* The program comes before the batch: its plan decides whether the batch needs pictures. */
 static bool train_step(training *t)
 {
     const pith_train_options *o = t->o;
@@ -168,16 +169,16 @@ static bool train_step(training *t)
     t->lr = (pith_real)pith_lr(o->schedule, o->lr, t->step, o->warmup, o->steps);
     t->progress = (pith_real)((double)t->step / (double)o->steps);
     t->step_number = (int)t->step;
-    const pith_own own[] = {
+    const pith_loop_value loop_values[] = {
         { "lr", &t->lr }, { "step", &t->step_number }, { "progress", &t->progress }, { NULL, NULL }
     };
-    if (!pith_feed_all(p->plan, b, own, t->task) || !pith_run(p->plan)) return false;
+    if (!pith_feed_all(p->plan, b, loop_values, t->task) || !pith_run(p->plan)) return false;
     t->step++;
     t->loss = pith_scalar(p->plan, p->loss);
     const bool ok = pith_scalar(p->plan, p->ok) != 0;
     t->in_a_row = ok ? 0 : t->in_a_row + 1;
     t->skipped += !ok;
-    if (!record(t, p)) return false;
+    if (!write_step(t, p)) return false;
     if (t->in_a_row == MOST_SKIPPED)
         return pith_raise(
             "step %" PRId64
@@ -271,7 +272,8 @@ static double number_of(const json_t *state, const char *key, double otherwise)
     return json_is_number(x) ? json_number_value(x) : otherwise;
 }
 
-/* What must be as it was, or the run would silently become another one. */
+/* Is this the run that the checkpoint was saved by? Otherwise resuming would silently go on with
+ * another one. */
 static bool same_run(const training *t, const json_t *state)
 {
     char hash[17];
@@ -288,17 +290,18 @@ static bool same_run(const training *t, const json_t *state)
     };
     snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
     if (!data || strcmp(data, hash))
-        return pith_raise("%s: its checkpoint was trained on the data %s, these are the data %s",
-                          where, data ? data : "(none)", hash);
+        return pith_raise(
+            "%s: its checkpoint was trained on data with the hash %s, found data with the hash %s",
+            where, data ? data : "(none)", hash);
     for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
         const json_int_t then = json_integer_value(json_object_get(state, same[k].name));
         if (then != same[k].now)
             return pith_raise("%s: its checkpoint has %s %lld, this run has %lld", where,
                               same[k].name, (long long)then, (long long)same[k].now);
     }
-    return t->step <= t->o->steps ||
-           pith_raise("%s: its checkpoint is of step %" PRId64 ", only %" PRId64 " are asked for",
-                      where, t->step, t->o->steps);
+    return t->step <= t->o->steps || pith_raise("%s: its checkpoint is of step %" PRId64
+                                                ", but the run has %" PRId64 " steps",
+                                                where, t->step, t->o->steps);
 }
 
 static bool resume(training *t)
@@ -330,12 +333,13 @@ static bool begin(training *t)
     pith_path(latest, "%s/latest", directory);
     if (mkdir(directory, 0777) && errno != EEXIST)
         return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
-    if (t->o->steps < 1 || t->o->warmup < 0)
-        return pith_raise("a training needs at least 1 step and no negative warm-up: found %" PRId64
-                          " and %" PRId64,
-                          t->o->steps, t->o->warmup);
+    if (t->o->steps < 1)
+        return pith_raise("a training of %" PRId64 " steps: expected at least 1", t->o->steps);
+    if (t->o->warmup < 0)
+        return pith_raise("a warm-up of %" PRId64 " steps: expected at least 0", t->o->warmup);
     json_t *record = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
-    if (!record) return pith_raise("%s: the run's record is no JSON: %s", directory, error.text);
+    if (!record)
+        return pith_raise("%s: the record of the run is not JSON: %s", directory, error.text);
     json_decref(record);
     if (!t->o->resume && lstat(latest, &info) == 0)
         return pith_raise(
@@ -368,7 +372,7 @@ bool pith_train(const pith_task *task, pith_store *store, const pith_loader_opti
                    .loss = (double)NAN,
                    .best = (double)-INFINITY,
                    .start = pith_seconds() };
-    /* a second one kills */
+    /* the handler serves once: a second signal ends the process at once */
     const struct sigaction action = { .sa_handler = stop, .sa_flags = (int)SA_RESETHAND };
     struct sigaction before[2];
     t.data.shuffle = true;

@@ -1,5 +1,5 @@
-/* metrics.c: what a run leaves behind to be read: metrics.jsonl, a line a step and one an
- * evaluation, and run.json. */
+/* metrics.c: the files of a run that people and programs read: metrics.jsonl, with a line for each
+ * step and each evaluation, and run.json. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -17,8 +17,8 @@ static bool failed(const pith_metrics *m)
     return pith_raise("%s: cannot be written: %s", m->path, strerror(errno));
 }
 
-/* A resumed run writes the lines after its step once more; one cut off in the middle is the last.
- */
+/* Keeps the lines up to `step`: a resumed run writes those of later steps again. An incomplete line
+ * can only be the last, where the run was cut off. */
 bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step)
 {
     pith_path(m->path, "%s/metrics.jsonl", directory);

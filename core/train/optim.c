@@ -1,6 +1,6 @@
-/* optim.c: optimizers are graph: a few pointwise nodes a param, which the planner fuses into one
- * pass over memory, and an assign. Every assigned leaf is guarded alike: where(ok, new, old), never
- * a product, so that NaN cannot leak. */
+/* optim.c: optimizers are compositions of nodes: for each param a few pointwise nodes, which the
+ * planner fuses into one pass over memory, and a write. Every write is guarded in the same way,
+ * where(ok, new, old). A product with ok would not do: 0 times NaN is NaN. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,15 +8,15 @@
 
 typedef pith_node node;
 
-/* A state beside a param: "adamw.m/" and the param's name. */
-static node *beside(const node *param, const char *prefix)
+/* The state that an optimizer keeps for a param, named "adamw.m/" and the param's name. */
+static node *state_for(const node *param, const char *prefix)
 {
     char name[1100];
     snprintf(name, sizeof name, "%s%s", prefix, param->name);
     return pith_state_like(param->graph, name, param);
 }
 
-/* What an optimizer reads and writes of a leaf: all of it, or the rows that were drawn. */
+/* Which part of a leaf an optimizer reads and writes: all of it, or the rows that were drawn. */
 typedef struct {
     node *ids; /* NULL: all */
     node *ok;
@@ -54,13 +54,13 @@ static node *blend(node *old, node *new, double share) /* old + share (new - old
 
 static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
 
-/* The pairs must be of params and their gradients. */
+/* Checks that there are n params, each with a gradient of its shape. */
 static bool good_pairs(const char *at, const char *who, int n, node *const *params,
                        node *const *gradients, const node *lr)
 {
     if (!lr) return pith_raise("%s: %s: the learning rate is NULL", at, who);
     pith_graph *g = lr->graph;
-    if (n < 1) pith_refuse(g, "%s: %s: there is nothing to train", at, who);
+    if (n < 1) pith_refuse(g, "%s: %s: expected at least 1 param, found %d", at, who, n);
     for (int k = 0; k < n && !pith_graph_error(g); k++) {
         const node *p = params[k], *d = gradients[k];
         if (!p || !d) {
@@ -70,11 +70,10 @@ static bool good_pairs(const char *at, const char *who, int n, node *const *para
         }
         const int rows = pith_is_row_gradient(d); /* its first axis counts the drawn ones */
         if (!pith_is_param(p))
-            pith_refuse(g, "%s: %s: node %d to train is no param, it was made at %s", at, who, k,
-                        p->at);
+            pith_refuse(g, "%s: %s: node %d is not a param but was made at %s", at, who, k, p->at);
         else if (p->ndim != d->ndim ||
                  memcmp(p->dim + rows, d->dim + rows, sizeof *p->dim * (size_t)(p->ndim - rows)))
-            pith_refuse(g, "%s: %s: the gradient of %s has another shape than it", at, who,
+            pith_refuse(g, "%s: %s: the gradient of %s has another shape than the param", at, who,
                         p->name);
     }
     return !pith_graph_error(g); /* which was told already */
@@ -82,25 +81,27 @@ static bool good_pairs(const char *at, const char *who, int n, node *const *para
 
 /* The factors that all params of a step share. */
 typedef struct {
-    node *lr, *step,
-        *root; /* step: the rate with m's bias correction; root: v's, to be multiplied */
+    node *lr, *step_size, *root_correction; /* step_size: lr with the bias correction of m;
+                                               root_correction: that of sqrt(v), a factor */
     pith_adamw_options o;
 } adamw_factors;
 
-/* One param, or the rows of it that were drawn: three writes. */
+/* The three writes of one param, or of the rows of it that were drawn. */
 static void adamw_param(const adamw_factors *f, node *param, node *gradient, node *ok,
                         node *writes[3])
 {
     const pith_training training = pith_training_of(param);
     const pith_adamw_options o = f->o;
     const part p = part_of(gradient, ok);
-    node *m = beside(param, "adamw.m/"), *v = beside(param, "adamw.v/");
+    node *m = state_for(param, "adamw.m/"), *v = state_for(param, "adamw.v/");
     node *old = read_part(&p, param);
     node *m1 = blend(read_part(&p, m), gradient, 1 - o.beta1),
          *v1 = blend(read_part(&p, v), pith_square(gradient), 1 - o.beta2);
-    node *size = training.lr_scale == 1 ? f->step : pith_mul_scalar(f->step, training.lr_scale);
-    node *change =
-        pith_mul(size, pith_div(m1, pith_add_scalar(pith_mul(pith_sqrt(v1), f->root), o.epsilon)));
+    node *step_size = training.lr_scale == 1 ? f->step_size
+                                             : pith_mul_scalar(f->step_size, training.lr_scale);
+    node *change = pith_mul(
+        step_size,
+        pith_div(m1, pith_add_scalar(pith_mul(pith_sqrt(v1), f->root_correction), o.epsilon)));
     if (training.weight_decay && o.weight_decay != 0)
         old = pith_mul(old,
                        one_minus(pith_mul_scalar(f->lr, o.weight_decay * fabs(training.lr_scale))));
@@ -118,8 +119,8 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
     node *t = pith_add_scalar(count, 1);
     const adamw_factors factors = {
         .lr = lr,
-        .step = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1))))),
-        .root = pith_rsqrt(one_minus(pith_exp(pith_mul_scalar(t, log(o.beta2))))),
+        .step_size = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1))))),
+        .root_correction = pith_rsqrt(one_minus(pith_exp(pith_mul_scalar(t, log(o.beta2))))),
         .o = o
     };
     for (int k = 0; k < n; k++) adamw_param(&factors, params[k], gradients[k], ok, writes + 3 * k);
@@ -151,7 +152,7 @@ static node *sgd(int n, node *const *params, node *const *gradients, node *lr, d
             d = pith_add(d, pith_mul_scalar(old,
                                             training.lr_scale < 0 ? -weight_decay : weight_decay));
         if (momentum != 0) {
-            node *m = beside(params[k], "sgd.m/");
+            node *m = state_for(params[k], "sgd.m/");
             d = pith_add(pith_mul_scalar(read_part(&p, m), momentum), d);
             writes[w++] = write_part(&p, m, d);
         }
@@ -172,7 +173,7 @@ node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradien
     return pith_leave(lr->graph, sgd(n, params, gradients, lr, momentum, weight_decay, ok));
 }
 
-/* The average of one written param, "ema/NAME", which starts at the weights as they are. */
+/* The state "ema/NAME" of a param. When it is made it starts at the param's present value. */
 static node *average_of(node *param)
 {
     pith_store *store = pith_store_of(param->graph);
@@ -193,7 +194,7 @@ static node *ema(node *updated, double decay, node *ok)
     int w = 0;
     for (int k = 0; k < updated->n_in; k++) {
         node *written = updated->in[k], *param = written->in[0];
-        if (!pith_is_param(param)) continue; /* a moment */
+        if (!pith_is_param(param)) continue; /* the state of an optimizer */
         const bool rows = written->n_in > 2; /* pith_write_rows: table, ids, rows */
         const part p = { rows ? written->in[1] : NULL, ok };
         node *mean = average_of(param), *now = rows ? written->in[2] : written;
@@ -228,7 +229,7 @@ node *pith_ema_(const char *at, node *updated, double decay, node *ok)
     return pith_leave(updated->graph, ema(updated, decay, ok));
 }
 
-/* A gradient by rows stays one. */
+/* factor times a gradient; of a gradient by rows it makes a gradient by rows. */
 static node *scaled(node *gradient, node *factor)
 {
     node *rows = pith_mul(gradient, factor);

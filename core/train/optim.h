@@ -1,6 +1,6 @@
-/* optim.h: what a training step is made of: gradients of what is trained, clipping, the guard,
- * optimizers, averages, and the updates that losses and models noted. All of them are compositions
- * of ops. */
+/* optim.h: the parts of a training step: gradients, clipping, the check that all is finite,
+ * optimizers, averages of weights, and the writing of states that losses and models update. All of
+ * them are compositions of ops. */
 #ifndef PITH_OPTIM_H
 #define PITH_OPTIM_H
 #include "pith.h"
@@ -9,27 +9,31 @@
 extern "C" {
 #endif
 
-/* As pith_grad, for params: where one is read by pith_gather_rows, out[k] is its gradient by rows,
- * to be handed to what follows as any other. A table also read whole is an error. */
+/* As pith_grad, by n params. For a table that is read by pith_gather_rows, out[k] is a gradient by
+ * rows, which the functions below take like any other; it is an error if the loss also reads the
+ * whole table. */
 #define pith_gradients(loss, n, params, out) pith_gradients_(PITH_HERE, loss, n, params, out)
 bool pith_gradients_(const char *at, pith_node *loss, int n, pith_node *const *params,
                      pith_node **out);
-/* Scales all gradients, in the array itself, so that their common norm is at most `limit` (0: any);
- * *norm is the norm before. */
+/* Replaces the gradients in the array by scaled ones whose common norm is at most `limit` (0: no
+ * limit). *norm: a scalar, their norm before. */
 #define pith_clip_norm(n, gradients, limit, norm)                                                  \
     pith_clip_norm_(PITH_HERE, n, gradients, limit, norm)
 bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit, pith_node **norm);
-/* 1 where the norm and every value that updates of the graph would write are finite, else 0. */
+/* A scalar: 1 if the norm and every value that the graph's updates would write are finite, else 0.
+ */
 #define pith_step_ok(norm) pith_step_ok_(PITH_HERE, norm)
 pith_node *pith_step_ok_(const char *at, pith_node *norm);
-/* Writes what the updates of the graph noted, unless ok is 0, and returns a group to put among a
- * plan's outputs, NULL without updates. Before the optimizer, which would overwrite what a value
- * may be an alias of. */
+/* Makes the nodes that write the graph's updates (pith_update, pith_update_rows) unless ok is 0.
+ * Returns a group to put among a plan's outputs; NULL if the graph has no updates. Call it before
+ * the optimizer: a noted value may be an alias of a param, and must be read before the param is
+ * written. */
 #define pith_commit(g, ok) pith_commit_(PITH_HERE, g, ok)
 pith_node *pith_commit_(const char *at, pith_graph *g, pith_node *ok);
-/* Optimizers return a group to put among a plan's outputs. `lr`: a scalar node. `ok`: a scalar
- * node that is 0 when the step must leave everything as it was (pith_step_ok), or NULL. Moments are
- * states "adamw.m/NAME". */
+/* Optimizers return a group to put among a plan's outputs. `lr`: the learning rate, a scalar node.
+ * `ok`: a scalar node that is 0 when the step must leave everything as it was (pith_step_ok), or
+ * NULL. What they remember are states of the store: adamw.m/NAME, adamw.v/NAME, adamw.count,
+ * sgd.m/NAME. */
 typedef struct {
     double beta1, beta2, epsilon, weight_decay;
 } pith_adamw_options;
@@ -39,8 +43,9 @@ pith_node *pith_adamw_(const char *at, int n, pith_node *const *params, pith_nod
                        pith_node *lr, pith_adamw_options options, pith_node *ok);
 pith_node *pith_sgd_(const char *at, int n, pith_node *const *params, pith_node *const *gradients,
                      pith_node *lr, double momentum, double weight_decay, pith_node *ok);
-/* ema/NAME <- decay ema/NAME + (1 - decay) new value; `updated` is what an optimizer returned. Of a
- * table trained by rows the averages of drawn rows move. */
+/* Keeps an exponential moving average of every trained param as the state ema/NAME: ema <- decay
+ * ema + (1 - decay) param. `updated`: what an optimizer returned; the result takes its place. Of a
+ * table trained by rows only the averages of the drawn rows change. */
 #define pith_ema(updated, decay, ok) pith_ema_(PITH_HERE, updated, decay, ok)
 pith_node *pith_ema_(const char *at, pith_node *updated, double decay, pith_node *ok);
 

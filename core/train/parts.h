@@ -9,7 +9,7 @@ typedef struct {
     FILE *file;
     char path[PITH_PATH];
 } pith_metrics;
-/* later lines are dropped */
+/* drops the lines of steps after `step` */
 bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step);
 bool pith_metrics_write(pith_metrics *m, int64_t step, int n, const pith_metric *values);
 bool pith_metrics_close(pith_metrics *m);
@@ -17,13 +17,13 @@ bool pith_metrics_sync(pith_metrics *m);
 json_t *pith_number(double x); /* null if it is not finite */
 bool pith_run_write(const pith_train_options *o, const pith_loader_options *data); /* run.json */
 
-/* inputs.c: the batch's arrays, the loop's own values (a list that ends with a NULL name), and what
- * the task has. */
+/* inputs.c: feeds what the batch has, then the loop's own values (a list that ends with a NULL
+ * name), then what the task fetches. */
 typedef struct {
     const char *name;
     const void *data;
-} pith_own;
-bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_own *own,
+} pith_loop_value;
+bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_loop_value *loop_values,
                    const pith_task *task);
 
 /* progress.c */

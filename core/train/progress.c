@@ -1,5 +1,5 @@
-/* progress.c: how far it is: one line that is drawn again and again on a terminal, a line now and
- * then elsewhere. */
+/* progress.c: how far a run has come: on a terminal one line that is drawn over and over, elsewhere
+ * a new line every ten seconds. */
 #include <stdarg.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,8 +35,8 @@ void pith_progress_show(pith_progress *p, int64_t step, double loss, double wait
     const double now = pith_seconds(), seconds = now - p->start + 1e-9;
     if (!p->file || now - p->shown < (p->terminal ? 0.2 : 10)) return;
     p->shown = now;
-    const double rate = (double)(step - p->first) / seconds;
-    const int64_t left = (int64_t)((double)(p->steps - step) / rate);
+    const double steps_per_second = (double)(step - p->first) / seconds;
+    const int64_t left = (int64_t)((double)(p->steps - step) / steps_per_second);
     const int filled = (int)(WIDTH * step / p->steps);
     clear(p);
     fprintf(p->file, "%s ", p->title);
@@ -44,8 +44,8 @@ void pith_progress_show(pith_progress *p, int64_t step, double loss, double wait
         fprintf(p->file, "[%.*s%*s] ", filled, "########################", WIDTH - filled, "");
     fprintf(p->file,
             "%lld/%lld  loss %.4f  %.0f pairs/s  %lld:%02lld left  %.0f %% waiting for data",
-            (long long)step, (long long)p->steps, loss, rate * p->batch, (long long)left / 60,
-            (long long)left % 60, 100 * waited / seconds);
+            (long long)step, (long long)p->steps, loss, steps_per_second * p->batch,
+            (long long)left / 60, (long long)left % 60, 100 * waited / seconds);
     if (!p->terminal) fputc('\n', p->file);
     p->drawn = p->terminal;
     fflush(p->file);

@@ -1,4 +1,4 @@
-/* schedule.c: the learning rate of a step. */
+/* schedule.c: the learning rate of each step. */
 #include <math.h>
 #include "train.h"
 

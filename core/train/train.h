@@ -1,5 +1,6 @@
-/* train.h: schedules, the training loop, checkpoints, metrics, progress, evaluation, stored
- * embeddings. The loop is given functions and knows no model and no loss by name.
+/* train.h: the training loop with its learning-rate schedules, checkpoints, metrics and progress
+ * line; figures of evaluation; a teacher's stored embeddings. The loop calls the functions of a
+ * pith_task and knows no model and no loss by name.
  *
  * Functions return NULL or false after an error, which pith_error() holds. */
 #ifndef PITH_TRAIN_H
@@ -12,8 +13,8 @@
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 typedef enum { PITH_COSINE, PITH_CONSTANT_LR } pith_schedule;
-/* The learning rate of step k (from 0) of `steps`: linear warm-up lr (k+1)/warmup, then a cosine to
- * 0 or constant. */
+/* The learning rate of step k, counted from 0, out of `steps`. For the first `warmup` steps it
+ * rises linearly, lr (k+1)/warmup; after them it falls to 0 along a cosine, or stays at lr. */
 double pith_lr(pith_schedule schedule, double lr, int64_t k, int64_t warmup, int64_t steps);
 
 typedef struct {
@@ -25,66 +26,72 @@ typedef struct {
 /* What is trained. All but `loss` may be NULL. */
 typedef struct {
     void *context;
-    /* Builds inputs, towers and loss for `tokens` packed tokens a batch; returns the scalar loss.
-     * Called once for every size of batch, when the first such batch comes. A trained param that
-     * the loss does not reach is left as it is, and named in the log. */
+    /* Builds the graph of a batch whose captions have `tokens` tokens in all: inputs, model and
+     * loss. Returns the loss, a scalar. Called once for each number of tokens that batches have,
+     * when the first such batch comes. A param on which the loss does not depend is not trained,
+     * and the log names it. */
     pith_node *(*loss)(void *context, pith_graph *g, int tokens);
-    /* The loop feeds every input that the plan reads by its name: "lr", "step", "progress" (in
-     * [0, 1]), and all that a batch has (pith_batch_field). What is called otherwise is asked here,
-     * before every run: the array for the input `name`, of its type and shape, which stays as it is
-     * until the run is over; NULL, an error, if the task does not have it either. */
+    /* Returns the array for an input that the loop cannot feed itself, of the input's type and
+     * shape. The loop feeds "lr", "step", "progress" (in [0, 1]) and every array of the batch
+     * (pith_batch_field); for any other input that the plan reads it calls this before each run.
+     * The array must stay unchanged until the run is over. NULL if the task has no such input
+     * either: an error. */
     const void *(*fetch)(void *context, const char *name, const pith_host_batch *batch);
-    /* Fills metrics from the weights as they are; returns how many, at most PITH_MOST_METRICS, -1
-     * after an error. The largest value of the first one decides which model is best. Averages lie
-     * in the store under ema/NAME: pith_use_averages(g, store). */
+    /* Measures the model with its present weights. Fills `metrics` and returns how many it filled,
+     * at most PITH_MOST_METRICS, or -1 after an error. The model with the largest first metric is
+     * kept as the best. With options.ema, pith_use_averages(g, store) builds the model on the
+     * averaged weights. */
     int (*evaluate)(void *context, pith_metric *metrics);
-    /* Writes the model itself into a directory. */
+    /* Writes the model into a directory, in the format that other programs read. */
     bool (*export_model)(void *context, const char *directory);
 } pith_task;
 
 typedef struct {
-    const char *directory; /* the run's: see README.md; made if need be */
+    const char *directory; /* of the run, made if it is not there: see README.md */
     int64_t steps, warmup;
-    double lr, weight_decay, beta1, beta2, epsilon, clip_norm, ema; /* clip_norm, ema 0: none */
+    double lr, weight_decay, beta1, beta2, epsilon, clip_norm, ema;
+    /* clip_norm 0: no clipping; ema 0: no average */
     pith_schedule schedule;
     int64_t evaluate_every, save_every; /* 0: only at the end */
-    int keep;                           /* how many step-N directories are kept; at least one is */
-    int stage; /* of a training in several, each with a directory of its own */
+    int keep;  /* how many of the newest checkpoints are kept, at least 1 */
+    int stage; /* number of this stage, where a training has several, each with its own directory */
     uint64_t seed;
-    bool resume; /* from the newest checkpoint; without it a directory that has one is refused */
+    bool resume; /* go on from the newest checkpoint; if false, a directory that holds one is an
+                    error */
     pith_plan_options plan;
     const char *title; /* of the progress bar */
-    /* every option of the program, a JSON object kept in run.json and checkpoints */
+    /* the program's own options, a JSON object that is kept in run.json and in every checkpoint */
     const char *record;
-    FILE *log; /* progress and what else is worth a line; NULL: silent */
+    FILE *log; /* gets progress and remarks; NULL: silent */
 } pith_train_options;
 
 typedef struct {
-    /* skipped: left everything as it was, since the gradient was not finite */
+    /* skipped: steps that changed nothing, since their gradient or an update was not finite */
     int64_t steps, skipped;
-    double seconds, waited; /* over all parts of the run */
-    double loss, best;      /* of the last step; of all evaluations, NAN without one */
+    double seconds, waited; /* together with the parts before each resumption */
+    double loss, best; /* loss of the last step; best first metric, NAN without an evaluation */
     bool interrupted;
 } pith_train_result;
 
-/* Trains until options->steps on shuffled batches of `data`, whose pictures are decoded only if the
- * loss reads them. Weights, moments, EMA and state live
- * in `store`. With equal options and data the final bits do not depend on interruptions. SIGINT and
- * SIGTERM finish the step, save, and tell the log how to go on. */
+/* Trains for options->steps steps on shuffled batches of `data`. Pictures are decoded only if the
+ * loss reads them. Weights, moments, averages and states are kept in `store`. With equal options
+ * and data the result has the same bits however often the run was interrupted. After SIGINT or
+ * SIGTERM the loop finishes its step, saves a checkpoint, and tells the log how to go on. */
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
                 const pith_train_options *options, pith_train_result *result);
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-/* directory/step-N/ with weights.safetensors (everything in the store) and state.json (`json`, an
- * object, and what proves the files whole). Written as step-N.tmp, every file and both directories
- * fsynced, renamed, then the link `latest` replaced. Checkpoints beyond the `keep` newest are
- * removed. After an error the older ones are as they were. */
+/* Writes directory/step-N/: weights.safetensors, everything in the store, and state.json, the
+ * object `json` with the size and hash of the weights added. The checkpoint is written as
+ * step-N.tmp, brought to the disk (fsync), and renamed; then the link `latest` is replaced and all
+ * but the `keep` newest checkpoints are removed. After an error the older ones are unchanged. */
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s,
                           const char *json);
-/* Reads the newest whole one and points `latest` at it; `log` (or NULL) hears of damaged ones
- * passed over. *json: state.json, freed by the caller. */
-bool pith_checkpoint_exists(const char *directory); /* whole or damaged */
+/* Is there any checkpoint, be it damaged? */
+bool pith_checkpoint_exists(const char *directory);
+/* Loads the newest undamaged checkpoint and points `latest` at it. `log`, unless NULL, is told of
+ * damaged ones that were passed over. *json: the text of state.json, which the caller frees. */
 bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json,
                           FILE *log);
 
@@ -95,19 +102,20 @@ typedef struct {
     int pictures, captions;
     double recall[2][3], chance[2][3], mrr[2];
 } pith_retrieval;
-/* image, text (n, width): unit rows of n pairs. Equal numbers in caption_id (n) are equal captions:
- * each counts once, and any picture bearing it is a right answer. A wrong answer of equal score
- * stands before the right one. */
+/* image, text (n, width): unit rows of n pairs. caption_id (n): pairs with equal numbers have the
+ * same caption, which is then asked once, and for which any of their pictures is right. Of two
+ * equal scores the wrong one ranks first. */
 pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
                                       const pith_real *text, const int *caption_id);
 
-/* Shares; chance: of top 1 and top 5; majority: the share of the commonest class. */
+/* All are shares in [0, 1]. chance1, chance5: what guessing would give for top1 and top5; majority:
+ * what always naming the most frequent class would give for top1. */
 typedef struct {
     int pictures, classes;
     double top1, top5, chance1, chance5, majority;
 } pith_zero_shot;
-/* image (n, width), class rows (classes, width); a label outside [0, classes) leaves its picture
- * out. */
+/* image (n, width): a unit row a picture; rows (classes, width): a unit row a class. A picture
+ * whose label is outside [0, classes) is left out. */
 pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label,
                                       int classes, const pith_real *rows);
 
@@ -115,26 +123,27 @@ pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, 
 
 typedef struct {
     const pith_dataset *dataset;
-    uint64_t teacher; /* whatever tells teachers apart, as pith_hash_file of its weights */
-    int views;        /* fixed views a picture, 1: the plain one */
+    uint64_t teacher; /* a number of this teacher alone, as pith_hash_file of its weights */
+    int views;        /* how many fixed views of each picture; 1: the picture as it is */
     int batch, width;
 } pith_embeddings_key;
 /* Fills rows (count, width) for samples first .. first+count-1 of the dataset: pictures in view 0,
  * 1, ..., or captions for view -1. */
 typedef bool pith_embed_batch(void *context, int view, int first, int count, pith_real *rows);
 
-/* One safetensors file: image (views * N, width), text (N, width), f32, in the order of the
- * dataset, `batch` pairs at a time (the last may have fewer). A pass cut off goes on where it was;
- * a file that is there already is left alone. */
+/* Writes one safetensors file with image (views * N, width) and text (N, width), f32, in the order
+ * of the dataset. `embed` is called for `batch` samples at a time, the last time for the rest. If
+ * an earlier call was interrupted, this one goes on from there; a finished file is left alone. */
 bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
                            pith_embed_batch *embed, void *context);
 
 typedef struct pith_embeddings pith_embeddings; /* mapped into memory */
-/* Refuses a file made from other data or by another teacher, naming both. key->batch does not
- * matter. */
+/* A file made from other data or by another teacher is an error that names both. key->batch does
+ * not matter. */
 pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_key *key);
 void pith_embeddings_close(pith_embeddings *e);
-/* The rows of a batch's pairs in the batch's view: image, text (B, width); either may be NULL. */
+/* Copies the rows of a batch's pairs, pictures in the batch's view, into image and text (B, width);
+ * either may be NULL. */
 void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, pith_real *image,
                             pith_real *text);
 #endif

@@ -1,5 +1,6 @@
-/* updates.c: the end of a training step for state that losses and models keep: the values they
- * noted (pith_update) are written, all of them or, where the step is skipped, none. */
+/* updates.c: writes the new values that losses and models noted for their states (pith_update,
+ * pith_update_rows) at the end of a training step: all of them, or none where the step is skipped.
+ */
 #include <stdlib.h>
 #include "optim.h"
 
@@ -20,7 +21,8 @@ node *pith_step_ok_(const char *at, node *norm)
     return ok;
 }
 
-/* Is there a later whole update of the same leaf? It was made from this one and replaces it. */
+/* Is update k replaced by a later one of the same leaf? That one was computed from the value of
+ * this one, so only the last is written. */
 static bool replaced(int n, node *const *updates, int k)
 {
     for (int later = k + 1; later < n && updates[k]->n_in == 2; later++)
@@ -28,7 +30,8 @@ static bool replaced(int n, node *const *updates, int k)
     return false;
 }
 
-/* What writes update k: of several row writes of a leaf each goes on from the one before. */
+/* The node that writes update k. Several row updates of one leaf form a chain, each writing to what
+ * the one before returned. */
 static node *write_update(node *const *updates, node **writes, int k, node *ok)
 {
     node *value = updates[k], *leaf = value->in[1];

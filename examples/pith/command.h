@@ -1,8 +1,8 @@
-/* command.h: what the pages of the program share: the commands, the options' parser, models and
- * data by the words of the command line, and embeddings of pictures and texts.
+/* command.h: what the pages of the program share: the commands, the parser of options, models and
+ * data as they are named on the command line, and embeddings of pictures and texts.
  *
- * The program keeps the library's default handler: an error prints one sentence and ends the
- * program with status 1. So whatever returns here has worked, and a page reads straight down. */
+ * The program uses the library's default error handler, which prints the error and ends the program
+ * with status 1. So nearly no call is checked here: a function that returns has succeeded. */
 #ifndef PITH_COMMAND_H
 #define PITH_COMMAND_H
 #include "data/data.h"
@@ -13,7 +13,7 @@
 
 #define VERSION "0.1"
 
-/* argv[0] is the command's own name; the exit status is returned. */
+/* argv[0] is the name of the command. They return the program's exit status. */
 int command_train(int argc, char **argv);
 int command_distil(int argc, char **argv);
 int command_eval(int argc, char **argv);
@@ -31,7 +31,7 @@ int command_run(int argc, char **argv);
 
 /* ---- options.c ------------------------------------------------------------------------------- */
 
-/* One table serves parsing and help. `value` holds the default before and the answer after. */
+/* An option of a command. *value is the default before parsing, and what was given after it. */
 typedef enum { FLAG, INTEGER, NUMBER, TEXT } option_kind; /* bool, int64_t, double, const char * */
 typedef struct {
     const char *name;
@@ -41,54 +41,59 @@ typedef struct {
 } option;
 #define END_OF_OPTIONS { NULL, FLAG, NULL, NULL }
 
-/* `usage`: "MODEL FILES.. --out F.safetensors", `about`: what the command does, in a few lines.
- * Takes the options (--name VALUE or --name=VALUE, anywhere) out of argv and returns how many words
- * are left, in argv[1] and on: from `least` to `most`, else an error (most -1: any number). --seed
- * and --threads are every command's; --help prints and exits. */
+/* Parses the options in argv, --name VALUE or --name=VALUE, and returns the number of the other
+ * arguments, which are then argv[1], argv[2], ... It is an error if these are fewer than `least` or
+ * more than `most` (-1: no limit). Every command also has --seed, --threads, and --help, which
+ * prints the table of options and ends the program. usage: the arguments, as in "MODEL FILES..
+ * --out F.safetensors"; about: a few lines on what the command does. */
 int parse_options(const option *options, const char *usage, const char *about, int least, int most,
                   int argc, char **argv);
-extern int64_t common_seed, common_threads; /* threads: all of the machine's unless told */
-/* Of every plan the program makes: PITH_NOPLAN=1 and PITH_NAN=1 in the environment. */
+extern int64_t common_seed;
+extern int64_t common_threads; /* as many as the machine has, unless --threads says otherwise */
+/* The options of every plan that the program makes, set by PITH_NOPLAN=1 and PITH_NAN=1 in the
+ * environment. */
 extern pith_plan_options common_plan;
 void need_option(const char *name, const char *value); /* an error when value is NULL */
-/* The nearest of n names to a wrong one, or NULL when none is near. */
+/* Which of n names was probably meant by a wrong one; NULL if none is similar. */
 const char *nearest_name(const char *wrong, int n, const char *const *names);
 
 /* ---- encode.c -------------------------------------------------------------------------------- */
 
-/* A model directory. tokenizer: NULL if it holds none. */
+/* A model, loaded from a directory. tokenizer: NULL if the directory has none. */
 typedef struct {
     clip_config config;
     pith_store *store;
     pith_tokenizer *tokenizer;
 } model;
 model open_model(const char *directory);
-model open_model_with_words(const char *directory); /* an error if it holds no tokenizer */
+model open_model_with_tokenizer(const char *directory); /* an error if there is no tokenizer */
 void close_model(model *m);
 void save_model(const model *m, const char *directory); /* config, weights, tokenizer */
-double model_scale(const model *m);                     /* the multiplier of cosines */
+double model_scale(const model *m);                     /* what its cosines are multiplied by */
 
-/* All elements of a tensor, copied; the caller's to free. */
+/* A copy of all elements of a tensor; the caller frees it. */
 void *tensor_values(const pith_tensor *t);
 
-/* DATA: a packed file, a folder with captions or a manifest. The last two are packed as size x size
- * pictures into `pack`, or, where that is NULL, into a temporary file that is gone when the set is
- * closed; what was bad in them is told on stderr. valid: see pith_pack_folder. */
+/* Opens DATA, which is a packed file, a folder with captions, or a manifest. The last two are
+ * packed as size x size pictures into the file `pack`, or, if that is NULL, into a temporary file
+ * that vanishes when the set is closed. Pairs that could not be used are counted on stderr. valid:
+ * see pith_pack_folder. */
 pith_pack *open_data(const char *data, int size, double valid, const char *pack);
 
-/* Unit rows (n, embed). Pictures are u8 (n, 3, size, size), resized where `size` is not the
- * model's. A caption's row does not depend on the others. */
+/* Computes unit rows (n, embed). Pictures are u8 (n, 3, size, size), and are resized if the model
+ * needs another size. The row of a caption does not depend on the other captions. */
 void encode_pictures(const clip_config *c, pith_store *s, int n, int size, const uint8_t *pixels,
                      pith_real *rows);
 void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n,
                   const char *const *texts, pith_real *rows);
-/* A PNG file as the model wants to see it: (3, image_size, image_size). */
+/* Reads a PNG file as the model sees it: (3, image_size, image_size). */
 void read_view(const clip_config *c, const char *path, uint8_t *pixels);
 
 /* ---- measure.c ------------------------------------------------------------------------------- */
 
-/* The pairs of one split (-1: all) and their unit rows (n, width); the k-th picture belongs to the
- * k-th caption, and pairs with equal captions share a caption_id: index: place in the pack. */
+/* The pairs of one split (-1: of all) and their unit rows (n, width). Picture k belongs to caption
+ * k, and pairs with equal captions have the same caption_id. index: the pair's number in the pack.
+ */
 typedef struct {
     int n, width, *index, *caption_id, *label;
     pith_real *image, *text;
@@ -96,11 +101,12 @@ typedef struct {
 pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
                    const pith_pack *pack, int split);
 void pairs_free(pairs *p);
-int split_size(const pith_pack *pack, int split); /* how many pairs; 0 if there is no such split */
+/* How many pairs a split has; 0 if there is no such split. */
+int split_size(const pith_pack *pack, int split);
 
 pith_retrieval measure_pairs(const pairs *p);
-/* A row a class: the mean of the rows of the different captions that bear its label. The caller's
- * to free. *classes: the largest label + 1, 0 where there are no labels. */
+/* A unit row for each class: the direction of the mean of all different captions with that label.
+ * The caller frees the rows. *classes: the largest label + 1, 0 if there are no labels. */
 pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t,
                       const pith_pack *pack, int *classes);
 

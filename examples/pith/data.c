@@ -1,4 +1,4 @@
-/* data.c: pith data: sets are fetched, packed and looked into. */
+/* data.c: pith data: fetches sets of data, packs them, and prints what is in them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static const option options[] = {
     END_OF_OPTIONS,
 };
 
-static void tell(const pith_pack_report *r)
+static void print_packed(const pith_pack_report *r)
 {
     const int bad = r->missing + r->unreadable + r->empty_caption;
     printf("%d pairs packed", r->read);
@@ -31,7 +31,8 @@ static void tell(const pith_pack_report *r)
 static void fetch_emoji(const char *folder)
 {
     if (strchr(folder, '\''))
-        pith_raise("%s: a folder's name with a quote in it cannot be fetched to", folder);
+        pith_raise("%s: the emoji cannot be put into a folder whose name has a quote in it",
+                   folder);
     const int status = pith_emoji_fetch(folder);
     if (status == 2)
         pith_raise("the emoji cannot be downloaded; pith data fetch shapes needs no network");
@@ -48,12 +49,12 @@ static void fetch(const char *what, const char *folder)
     if (!strcmp(what, "emoji")) {
         fetch_emoji(debs);
         pith_emoji_pack(debs, pack, (int)size, &report);
-        tell(&report);
+        print_packed(&report);
     } else if (!strcmp(what, "shapes")) {
         if (count < 1 || count > 100000000)
             pith_raise("--count is %lld, expected 1 to 100000000", (long long)count);
         pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
-    } else pith_raise("pith data fetch knows emoji and shapes, not %s", what);
+    } else pith_raise("pith data fetch: expected emoji or shapes, found \"%s\"", what);
     printf("%s\n", pack);
 }
 
@@ -125,21 +126,22 @@ static void stats(const char *path)
 int command_data(int argc, char **argv)
 {
     static const char usage[] = "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK";
-    const int words = parse_options(options, usage,
-                                    "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
-                                    "downloaded) or DIR/shapes.pack (drawn by "
-                                    "rule).\npack: a folder (captions.tsv, captions.jsonl, "
-                                    "metadata.jsonl or NAME.txt beside NAME.png) or a "
-                                    "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
-                                    "memory. stats: what a packed file holds.",
-                                    2, 3, argc, argv);
+    const int arguments =
+        parse_options(options, usage,
+                      "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
+                      "downloaded) or DIR/shapes.pack (drawn by "
+                      "rule).\npack: a folder (captions.tsv, captions.jsonl, "
+                      "metadata.jsonl or NAME.txt beside NAME.png) or a "
+                      "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
+                      "memory. stats: what a packed file holds.",
+                      2, 3, argc, argv);
     const char *what = argv[1];
-    if (!strcmp(what, "fetch") && words == 3) fetch(argv[2], argv[3]);
-    else if (!strcmp(what, "stats") && words == 2) stats(argv[2]);
-    else if (!strcmp(what, "pack") && words == 3) {
+    if (!strcmp(what, "fetch") && arguments == 3) fetch(argv[2], argv[3]);
+    else if (!strcmp(what, "stats") && arguments == 2) stats(argv[2]);
+    else if (!strcmp(what, "pack") && arguments == 3) {
         pith_pack_report report = { 0 };
         pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
-        tell(&report);
+        print_packed(&report);
     } else pith_raise("pith data: usage: pith data %s", usage);
     return 0;
 }

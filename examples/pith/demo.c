@@ -1,6 +1,6 @@
-/* demo.c: pith demo: from nothing to a small CLIP that has been trained, distilled and looked at. A
- * teacher, a student of less than half its size that inherits from it and imitates it, and the same
- * student from scratch, for the same number of steps. */
+/* demo.c: pith demo: trains a small CLIP from nothing and shows what it can do. There are three
+ * trainings: a teacher; a student of less than half its size, which inherits weights from it and
+ * imitates it; and the same student from scratch, for as many steps. */
 #include <ftw.h>
 #include <math.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     return remove(path);
 }
 
-/* A run of an earlier demo is in the way; a folder that is no run is not touched. */
+/* Removes the run of an earlier demo. A folder that does not hold a run is left alone. */
 static void remove_run(const char *path)
 {
     char record[4200];
@@ -65,14 +65,15 @@ static void remove_run(const char *path)
     if (access(record, F_OK) == 0) nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static void train(demo *d, contestant *c, const recipe *r, const teacher *t, double start)
+static void train(demo *d, contestant *c, const recipe *r, const stored_teacher *teacher,
+                  double start)
 {
     char *record = write_record("demo", d->out, options);
     recipe own = *r;
     own.batch = teaching.batch;
     own.evaluate_every = (own.steps + 3) / 4;
-    const pith_train_result result = train_model(&c->m, d->pack, &own, t, c->path, false, record,
-                                                 c->title);
+    const pith_train_result result = train_model(&c->m, d->pack, &own, teacher, c->path, false,
+                                                 record, c->title);
     free(record);
     if (result.interrupted) exit(130);
     c->steps = result.steps;
@@ -90,27 +91,27 @@ static void train_teacher(demo *d)
 
 static void train_students(demo *d)
 {
-    contestant *wise = &d->model[TEACHER], *c = &d->model[STUDENT];
+    contestant *teacher = &d->model[TEACHER], *c = &d->model[STUDENT];
     char path[4200];
     double start = seconds_now();
-    c->m = start_student(student_name, &wise->m, wise->path);
-    inherit_from(&c->m, wise->path);
+    c->m = start_student(student_name, &teacher->m, teacher->path);
+    inherit_from(&c->m, teacher->path);
     make_directories(c->path);
     snprintf(path, sizeof path, "%s/teacher.safetensors", c->path);
-    teacher t = teacher_open(&wise->m, wise->path, d->pack, path);
-    train(d, c, &learning, &t, start);
-    teacher_close(&t);
+    stored_teacher stored = teacher_open(&teacher->m, teacher->path, d->pack, path);
+    train(d, c, &learning, &stored, start);
+    teacher_close(&stored);
     demo_phase(d, "distil the student", start);
     start = seconds_now();
-    recipe alone = learning;
-    alone.loss = "clip";
+    recipe from_scratch = learning;
+    from_scratch.loss = "clip";
     c = &d->model[SCRATCH];
-    c->m = start_student(student_name, &wise->m, wise->path);
-    train(d, c, &alone, NULL, start);
+    c->m = start_student(student_name, &teacher->m, teacher->path);
+    train(d, c, &from_scratch, NULL, start);
     demo_phase(d, "the same from scratch", start);
 }
 
-/* Tokens of a training caption, with start and end, on average. */
+/* The mean number of tokens of a training caption, with start and end. */
 static double mean_tokens(const demo *d, const model *m)
 {
     double sum = 0;
@@ -139,7 +140,7 @@ static void measure(demo *d)
     demo_phase(d, "measure", start);
 }
 
-/* Trains and measures all three below `folder`. */
+/* Trains and measures all three models, in folders inside `folder`. */
 static void experiment(demo *d, const char *folder)
 {
     static const char *const name[MODELS][3] = {
@@ -159,7 +160,7 @@ static void experiment(demo *d, const char *folder)
     measure(d);
 }
 
-static void forget(demo *d)
+static void free_experiment(demo *d)
 {
     for (int k = 0; k < MODELS; k++) close_model(&d->model[k].m);
     for (int s = 0; s < d->splits; s++) pairs_free(&d->rows[s]);
@@ -201,7 +202,7 @@ static void run_seeds(demo *d)
             for (int k = 0; k < MODELS; k++)
                 memcpy(found[r] + (s * MODELS + k) * 6, d->model[k].measured[s].recall,
                        6 * sizeof(double));
-        forget(d);
+        free_experiment(d);
     }
     printf("\nMeans of %lld seeds and their standard deviation, in %%\n", (long long)seeds);
     printf("  %-14s %-22s %-38s   %s\n", "split", "model", "words -> picture: R@1, R@5, R@10",
@@ -216,13 +217,13 @@ static void run_seeds(demo *d)
 int command_demo(int argc, char **argv)
 {
     demo *d = calloc(1, sizeof *d);
-    const int words = parse_options(
+    const int arguments = parse_options(
         options, "[RUN] [--shapes] [--seeds N]",
         "Trains a teacher on emoji, distils it into a student of less than half its size that\n"
         "inherits from it, trains the same student from scratch, measures all three, and shows\n"
         "what came out in RUN/index.html and RUN/summary.json. RUN: runs/demo.",
         0, 1, argc, argv);
-    d->out = words ? argv[1] : "runs/demo";
+    d->out = arguments ? argv[1] : "runs/demo";
     d->shapes = shapes;
     d->side = 64;
     if (seeds < 1) pith_raise("--seeds is %lld, expected at least 1", (long long)seeds);
@@ -241,7 +242,7 @@ int command_demo(int argc, char **argv)
         printf("\nLook at %s/index.html, and try:\n", d->out);
         printf("    build/pith search %s/student %s/pictures \"%s\"\n", d->out, d->out,
                d->shapes ? "red circle" : "red flag");
-        forget(d);
+        free_experiment(d);
     }
     pith_pack_close(d->pack);
     free(d);

@@ -7,7 +7,8 @@
 enum { TEACHER, STUDENT, SCRATCH, MODELS };
 
 typedef struct {
-    const char *name, *directory, *title; /* for people; below the demo's; of the progress bar */
+    const char *name, *directory,
+        *title; /* name for people; folder inside the demo's; title of the progress bar */
     char path[4096];
     model m;
     int64_t steps;
@@ -21,15 +22,15 @@ typedef struct {
     bool shapes;
     int side; /* of the packed pictures */
     pith_pack *pack;
-    int splits, split[REPORT_MOST]; /* those that are measured */
-    pairs rows[REPORT_MOST];        /* the distilled student's */
+    int splits, split[REPORT_MOST]; /* the splits that are measured */
+    pairs rows[REPORT_MOST];        /* of the distilled student */
     contestant model[MODELS];
     int phases;
     report_phase phase[REPORT_MOST];
 } demo;
 
-/* demo_data.c: fetches and packs into d->out, falls back on shapes where there is no network.
- * Phases it took are noted. */
+/* demo_data.c: fetches pictures and packs them into d->out; without a network it draws shapes
+ * instead. demo_phase notes how long a phase took. */
 void demo_data(demo *d);
 void demo_pictures(const demo *d); /* d->out/pictures: PNG files and captions.tsv */
 void demo_phase(demo *d, const char *name, double start);

@@ -11,7 +11,7 @@ void demo_phase(demo *d, const char *name, double start)
     d->phase[d->phases++] = (report_phase){ name, seconds_now() - start };
 }
 
-/* What is measured, the most telling first. */
+/* Finds the splits that are measured, the most interesting one first. */
 static void find_splits(demo *d)
 {
     static const char *const name[] = { "composition", "artist", "unseen", "combination" };
@@ -51,7 +51,8 @@ void demo_data(demo *d)
     fflush(stdout);
 }
 
-/* Letters and digits, with - between the words. */
+/* Writes a text as lower-case letters and digits with - between the words, for the name of a file.
+ */
 static void slug(char *to, size_t room, const char *text)
 {
     size_t n = 0;
@@ -74,7 +75,8 @@ void demo_pictures(const demo *d)
     if (!list) pith_raise("%s: cannot be written", path);
     pith_picture picture = { p->size, p->size, malloc(4 * plane) };
     for (int i = 0; i < p->count; i++) {
-        if (d->shapes && p->split[i] == PITH_TRAIN) /* thousands of much the same */
+        if (d->shapes &&
+            p->split[i] == PITH_TRAIN) /* thousands of pictures that look much the same */
             continue;
         slug(caption, sizeof caption, p->caption[i]);
         slug(source, sizeof source, p->source[i]);

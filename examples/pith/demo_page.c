@@ -8,10 +8,11 @@ enum { QUERIES = 8, MAP = 12 };
 
 /* ---- the table ---- */
 
-static void print_cells(const demo *d, const contestant *c, int way, bool chance)
+static void print_cells(const demo *d, const contestant *c, int direction, bool chance)
 {
     for (int s = 0; s < d->splits; s++) {
-        const double *r = chance ? c->measured[s].chance[way] : c->measured[s].recall[way];
+        const double *r = chance ? c->measured[s].chance[direction]
+                                 : c->measured[s].recall[direction];
         printf("   %5.1f %5.1f %5.1f", 100 * r[0], 100 * r[1], 100 * r[2]);
     }
     printf("\n");
@@ -32,9 +33,9 @@ void demo_table(const demo *d)
         printf("%-50s  %-16s", "", arrow[1]);
         print_cells(d, c, 1, false);
     }
-    for (int way = 0; way < 2; way++) {
-        printf("%-50s  %-16s", way ? "" : "chance", arrow[way]);
-        print_cells(d, &d->model[0], way, true);
+    for (int direction = 0; direction < 2; direction++) {
+        printf("%-50s  %-16s", direction ? "" : "chance", arrow[direction]);
+        print_cells(d, &d->model[0], direction, true);
     }
     double sum = 0;
     printf("\n");
@@ -103,15 +104,16 @@ static double cosine(const pairs *p, const pith_real *a, const pith_real *b)
     return sum;
 }
 
-/* The nearest pictures to a caption (way 0), or the nearest different captions to a picture. */
-static void find_nearest(const demo *d, const pairs *p, int query, int way, report_hit *hits)
+/* Finds the pictures nearest to a caption (direction 0), or the captions nearest to a picture
+ * (direction 1), each caption once. */
+static void find_nearest(const demo *d, const pairs *p, int query, int direction, report_hit *hits)
 {
     const size_t width = (size_t)p->width;
-    const pith_real *from = (way ? p->image : p->text) + (size_t)query * width,
-                    *to = way ? p->text : p->image;
+    const pith_real *from = (direction ? p->image : p->text) + (size_t)query * width,
+                    *to = direction ? p->text : p->image;
     int n = 0;
     for (int k = 0; k < p->n; k++) {
-        if (way && p->caption_id[k] != k) continue;
+        if (direction && p->caption_id[k] != k) continue;
         const double score = cosine(p, from, to + (size_t)k * width);
         int at = n;
         while (at > 0 && hits[at - 1].score < score) at--;
@@ -123,16 +125,16 @@ static void find_nearest(const demo *d, const pairs *p, int query, int way, repo
     }
 }
 
-/* Queries spread evenly over the splits and inside each. */
-static void ask(const demo *d, report_query *queries, int way)
+/* Makes queries from pairs that are spread evenly over the splits and inside each split. */
+static void make_queries(const demo *d, report_query *queries, int direction)
 {
     for (int k = 0; k < QUERIES; k++) {
         const pairs *p = &d->rows[k * d->splits / QUERIES];
-        const int at = (int)(((int64_t)(2 * k + 1 + way) * p->n / (2 * QUERIES + 1)) % p->n);
+        const int at = (int)(((int64_t)(2 * k + 1 + direction) * p->n / (2 * QUERIES + 1)) % p->n);
         queries[k] = (report_query){ d->pack->caption[p->index[at]],
-                                     way ? picture_of(d, p->index[at]) : NULL,
+                                     direction ? picture_of(d, p->index[at]) : NULL,
                                      { { 0 } } };
-        find_nearest(d, p, at, way, queries[k].nearest);
+        find_nearest(d, p, at, direction, queries[k].nearest);
     }
 }
 
@@ -183,13 +185,13 @@ void demo_page(const demo *d)
         "Captions: the names of Unicode's list of emoji (Unicode licence).", NULL
     };
     static const char *const rule[] = { "Coloured shapes drawn by pith itself.", NULL };
-    report_query words[QUERIES], pictures[QUERIES];
+    report_query text_queries[QUERIES], picture_queries[QUERIES];
     const uint8_t *map_picture[MAP];
     const char *map_caption[MAP];
     double map_cosine[MAP * MAP];
     char metrics[MODELS][4200], path[4200];
-    ask(d, words, 0);
-    ask(d, pictures, 1);
+    make_queries(d, text_queries, 0);
+    make_queries(d, picture_queries, 1);
     fill_map(d, map_picture, map_caption, map_cosine);
     report r = {
         .title = "pith demo",
@@ -205,10 +207,10 @@ void demo_page(const demo *d)
         .models = MODELS,
         .splits = d->splits,
         .phases = d->phases,
-        .word_queries = QUERIES,
+        .text_queries = QUERIES,
         .picture_queries = QUERIES,
-        .word_query = words,
-        .picture_query = pictures,
+        .text_query = text_queries,
+        .picture_query = picture_queries,
         .map = MAP,
         .map_picture = map_picture,
         .map_caption = map_caption,

@@ -1,28 +1,28 @@
-/* distil.c: pith distil: a small CLIP that imitates a large one, begun from a part of its
+/* distil.c: pith distil: trains a small CLIP to imitate a large one, starting from a part of its
  * weights. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "task.h"
 
-model start_student(const char *name, const model *wise, const char *directory)
+model start_student(const char *name, const model *teacher, const char *directory)
 {
     struct stat info;
-    if (stat(name, &info) == 0) return open_model_with_words(name);
+    if (stat(name, &info) == 0) return open_model_with_tokenizer(name);
     model m = { .config = named_config(name), .store = pith_store_new() };
     char path[4096];
     snprintf(path, sizeof path, "%s/vocab.txt.gz", directory);
     m.tokenizer = pith_tokenizer_read(path);
-    m.config.context = wise->config.context;
-    m.config.vocabulary = wise->config.vocabulary;
+    m.config.context = teacher->config.context;
+    m.config.vocabulary = teacher->config.vocabulary;
     return m;
 }
 
 void inherit_from(model *m, const char *from)
 {
-    model parent = open_model(from);
-    clip_inherit(&m->config, m->store, &parent.config, parent.store);
-    close_model(&parent);
+    model larger = open_model(from);
+    clip_inherit(&m->config, m->store, &larger.config, larger.store);
+    close_model(&larger);
 }
 
 int command_distil(int argc, char **argv)
@@ -35,38 +35,40 @@ int command_distil(int argc, char **argv)
         { "--teacher", TEXT, &directory, "the teacher's model directory" },
         { "--student", TEXT, &name, "a directory, a name or sizes: see pith help" },
         { "--out", TEXT, &out, "the run's directory, which becomes the student's model" },
-        { "--resume", TEXT, &resume, "go on with a run of this directory; its options are known" },
+        { "--resume", TEXT, &resume,
+          "go on with the run in this directory, with the options it had" },
         { "--inherit", TEXT, &how,
-          "manual: begin with the front slices of a larger model's weights; or none" },
-        { "--inherit-from", TEXT, &from, "that model's directory, if it is not the teacher" },
+          "manual: begin with the first part of a larger model's weights; or none" },
+        { "--inherit-from", TEXT, &from, "the directory of that model, if it is not the teacher" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
     const char *data = parse_run(
         options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
         "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are\n"
-        "made once, kept in RUN/teacher.safetensors and replayed. A new student has its\n"
-        "teacher's words.",
+        "computed once and kept in RUN/teacher.safetensors. A new student has its teacher's\n"
+        "tokenizer.",
         &out, &resume, argc, argv);
     need_option("--teacher", directory);
     need_option("--student", name);
-    model wise = open_model_with_words(directory);
-    model m = start_student(name, &wise, directory);
-    const int size = wise.config.image_size > m.config.image_size ? wise.config.image_size
-                                                                  : m.config.image_size;
+    model teacher = open_model_with_tokenizer(directory);
+    model m = start_student(name, &teacher, directory);
+    const int size = teacher.config.image_size > m.config.image_size ? teacher.config.image_size
+                                                                     : m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
     if (!strcmp(how, "manual")) inherit_from(&m, from ? from : directory);
     else if (strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
     char path[4096], *record = write_record(argv[0], data, options);
     snprintf(path, sizeof path, "%s/teacher.safetensors", out);
-    teacher t = teacher_open(&wise, directory, pack, path);
-    const pith_train_result result = train_model(&m, pack, &r, &t, out, resume, record, "distil");
+    stored_teacher stored = teacher_open(&teacher, directory, pack, path);
+    const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record,
+                                                 "distil");
     print_result(&result, argv[0], out);
-    teacher_close(&t);
+    teacher_close(&stored);
     free(record);
     close_model(&m);
-    close_model(&wise);
+    close_model(&teacher);
     pith_pack_close(pack);
     return result.interrupted ? 130 : 0;
 }

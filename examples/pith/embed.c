@@ -1,4 +1,4 @@
-/* embed.c: pith embed: pictures and lines of text become unit rows in a file. */
+/* embed.c: pith embed: writes the unit rows of pictures and lines of text into a file. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,8 @@ static void add_lines(lines *l, const char *path)
     fclose(f);
 }
 
-/* text_embeds (n, width) and text_lines, the lines themselves. */
+/* Puts the rows of the lines, text_embeds (n, width), and the lines themselves, text_lines, into
+ * the store. */
 static void put_lines(const lines *l, const model *m, pith_store *s)
 {
     const int dim[2] = { l->n, m->config.embed };
@@ -45,24 +46,25 @@ int command_embed(int argc, char **argv)
         { "--out", TEXT, &out, "the safetensors file to write" },
         END_OF_OPTIONS,
     };
-    const int words = parse_options(options, "MODEL FILES.. --out F.safetensors",
-                                    "FILES: PNG pictures, folders of them, and .txt files with one "
-                                    "text a line. Writes image_embeds (n, width) "
-                                    "and\ntext_embeds (n, width), unit rows, with image_files "
-                                    "(size, time and name, one a line) and "
-                                    "text_lines as bytes.\nRows of pictures that an earlier F "
-                                    "holds are taken from there.",
-                                    2, -1, argc, argv);
+    const int arguments =
+        parse_options(options, "MODEL FILES.. --out F.safetensors",
+                      "FILES: PNG pictures, folders of them, and .txt files with one "
+                      "text a line. Writes image_embeds (n, width) "
+                      "and\ntext_embeds (n, width), unit rows, with image_files "
+                      "(size, time and name, one a line) and "
+                      "text_lines as bytes.\nRows of pictures that an earlier F "
+                      "holds are taken from there.",
+                      2, -1, argc, argv);
     need_option("--out", out);
     picture_index pictures = { 0 };
     lines texts = { 0 };
-    for (int k = 2; k <= words; k++) {
+    for (int k = 2; k <= arguments; k++) {
         const size_t size = strlen(argv[k]);
         if (size > 4 && !strcmp(argv[k] + size - 4, ".txt")) add_lines(&texts, argv[k]);
         else index_add(&pictures, argv[k]);
     }
     if (!pictures.n && !texts.n) pith_raise("%s: holds no PNG picture", argv[2]);
-    model m = texts.n ? open_model_with_words(argv[1]) : open_model(argv[1]);
+    model m = texts.n ? open_model_with_tokenizer(argv[1]) : open_model(argv[1]);
     pith_store *s = pith_store_new();
     const int made = pictures.n ? index_encode(&pictures, &m, out, true) : 0;
     index_put(&pictures, s);

@@ -31,7 +31,7 @@ typedef struct {
     uint32_t code[16];
     int codes, group;
     bool toned, person;
-    char caption[256], key[160]; /* key: what artists agree on, "1F469-1F680" */
+    char caption[256], key[160]; /* key: the same for both artists, "1F469-1F680" */
     const char *split;
 } emoji;
 
@@ -48,13 +48,14 @@ typedef struct {
 typedef struct {
     pith_packer *packer;
     int size;
-    uint8_t *square, *fitted; /* scratch: as large as the picture, (size, size, 3) */
+    uint8_t *square,
+        *fitted; /* memory for a picture on its square, and for that resized to (size, size, 3) */
     pith_pack_report *report;
 } job;
 
 /* ---- Unicode's list -------------------------------------------------------------------------- */
 
-static int draw(const char *caption) /* 0..999, for ever the same for a caption */
+static int draw(const char *caption) /* a number in 0 .. 999 that depends only on the caption */
 {
     uint64_t h = 14695981039346656037u;
     for (; *caption; caption++) h = (h ^ (uint8_t)*caption) * 1099511628211u;
@@ -68,7 +69,8 @@ static const char *split_of(const emoji *e)
     return !e->person && d < 120 ? "unseen" : "train";
 }
 
-/* Joiners (200D) and the wish for colour (FE0F): one artist writes them, the other does not. */
+/* Adds a code point to a key, but for the joiner (200D) and the request for colour (FE0F), which
+ * only one of the artists writes. */
 static void add_to_key(char *key, size_t room, uint32_t code)
 {
     if (code == 0x200D || code == 0xFE0F) return;
@@ -76,7 +78,7 @@ static void add_to_key(char *key, size_t room, uint32_t code)
     snprintf(key + used, room - used, used ? "-%04X" : "%04X", (unsigned)code);
 }
 
-/* People write plain quotes: the curly ones, three bytes each, become ' and ". */
+/* Turns curly quotes, of three bytes each, into ' and ", which people write. */
 static void plain_quotes(char *s)
 {
     char *to = s;
@@ -88,7 +90,7 @@ static void plain_quotes(char *s)
     *to = 0;
 }
 
-/* 1F469 200D 1F680 ; fully-qualified # (the emoji) E4.0 woman astronaut */
+/* A line is: 1F469 200D 1F680 ; fully-qualified # (the emoji) E4.0 woman astronaut */
 static bool parse_line(char *line, emoji *e)
 {
     char *status = strchr(line, ';'), *comment = status ? strchr(status, '#') : NULL;
@@ -119,7 +121,7 @@ static bool read_list(const char *debs, emoji_list *list)
         emoji e = { 0 };
         sscanf(line, "# group: %255[^\r\n]", group);
         if (!parse_line(line, &e)) continue;
-        if (strcmp(group, previous)) { /* a group is counted once it has an emoji */
+        if (strcmp(group, previous)) { /* a new group, which has at least this emoji */
             strcpy(previous, group);
             groups++;
         }
@@ -168,7 +170,7 @@ static void skip(job *j, int *counter, const char *what)
 
 /* ---- Noto: a font ---------------------------------------------------------------------------- */
 
-/* The one glyph that the whole sequence becomes, or 0: a font that lacks it gives its parts. */
+/* The glyph for the whole sequence; 0 if the font has none, for it then gives one for each part. */
 static uint32_t shape(hb_font_t *font, hb_buffer_t *buffer, const emoji *e)
 {
     hb_buffer_clear_contents(buffer);
@@ -181,7 +183,8 @@ static uint32_t shape(hb_font_t *font, hb_buffer_t *buffer, const emoji *e)
     return count == 1 ? glyphs[0].codepoint : 0;
 }
 
-/* FreeType's colours are blue first and already multiplied by alpha: laid on white at once. */
+/* Copies FreeType's picture of a glyph and lays it on white. Its colours are blue, green, red,
+ * alpha, and already multiplied by alpha. */
 static bool picture_of_glyph(FT_Face face, uint32_t glyph, pith_picture *p)
 {
     if (FT_Load_Glyph(face, glyph, FT_LOAD_COLOR | FT_LOAD_RENDER)) return false;
@@ -230,7 +233,8 @@ static bool open_font_and_add(job *j, const char *debs, const emoji_list *list)
     if (FT_New_Face(library, path, 0, &face)) {
         good = pith_raise("%s: not a font: examples/pith/fetch-emoji.sh fetches it", path);
     } else {
-        /* Noto is pictures of one size (136 x 128); coloured outlines would do at any size. */
+        /* Noto has pictures of one size, 136 x 128; a font of coloured outlines can be drawn at any
+         * size. */
         const bool sized = face->num_fixed_sizes ? !FT_Select_Size(face, 0)
                                                  : !FT_Set_Pixel_Sizes(face, 0, 109);
         good = sized && FT_HAS_COLOR(face) ? add_noto(j, face, list)
@@ -299,7 +303,7 @@ bool pith_emoji_pack(const char *debs, const char *out, int size, pith_pack_repo
         j.fitted = malloc(3 * (size_t)size * (size_t)size);
         good = open_font_and_add(&j, debs, &list) && add_emojione(&j, debs, &list);
         good = pith_packer_finish(j.packer) && good;
-        if (!good) remove(out); /* half a set is none */
+        if (!good) remove(out); /* no file is better than a part of the set */
     }
     free(j.fitted);
     free(j.square);

@@ -1,12 +1,12 @@
-/* encode.c: models and data as the command line names them, and the embeddings of pictures and
- * texts. */
+/* encode.c: opens models and data as they are named on the command line, and computes embeddings of
+ * pictures and texts. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "task.h"
 
-enum { CHUNK = 64 }; /* pictures or captions a run */
+enum { CHUNK = 64 }; /* pictures or captions that one run of a plan encodes */
 
 static void vocabulary_path(char path[4096], const char *directory)
 {
@@ -23,17 +23,17 @@ model open_model(const char *directory)
     m.tokenizer = pith_tokenizer_read(path);
     const int size = pith_tokenizer_size(m.tokenizer);
     if (size != m.config.vocabulary)
-        pith_raise("%s: holds %d ids, the model of %s wants %d", path, size, directory,
-                   m.config.vocabulary);
+        pith_raise("%s: its vocabulary has %d ids, that of the model in %s has %d", path, size,
+                   directory, m.config.vocabulary);
     return m;
 }
 
-model open_model_with_words(const char *directory)
+model open_model_with_tokenizer(const char *directory)
 {
     model m = open_model(directory);
     if (!m.tokenizer)
-        pith_raise("%s holds no vocab.txt.gz: for OpenCLIP's models it is CLIP's "
-                   "bpe_simple_vocab_16e6.txt.gz",
+        pith_raise("%s: the tokenizer, vocab.txt.gz, is missing: for OpenCLIP's models copy CLIP's "
+                   "bpe_simple_vocab_16e6.txt.gz to that name",
                    directory);
     return m;
 }
@@ -75,7 +75,7 @@ pith_pack *open_data(const char *data, int size, double valid, const char *pack)
              (long)getpid());
     pith_pack_report r;
     pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
-    if (!pack) unlink(temporary); /* what is mapped stays */
+    if (!pack) unlink(temporary); /* it stays mapped until it is closed */
     const int bad = r.missing + r.unreadable + r.empty_caption;
     if (bad)
         fprintf(stderr,
@@ -172,7 +172,8 @@ void read_view(const clip_config *c, const char *path, uint8_t *pixels)
 
 /* ---- texts ---- */
 
-/* Captions start .. start+batch-1 one after another; beyond the n-th all are empty. */
+/* Lays the tokens of captions start .. start+batch-1 one after another. Captions from n on are
+ * empty. */
 static void lay_tokens(const int *ids, const int *lengths, int context, int start, int n, int batch,
                        int tokens, int *out, int *positions, int *offsets, int *last)
 {

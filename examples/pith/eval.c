@@ -1,32 +1,34 @@
-/* eval.c: pith eval: how well a model's pictures and words find each other, with chance beside. */
+/* eval.c: pith eval: measures retrieval and zero-shot classification, and prints chance beside
+ * them. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include "task.h"
 
-static const char *const way_name[2] = { "text_to_image", "image_to_text" };
+static const char *const direction_name[2] = { "text_to_image", "image_to_text" };
 
 json_t *retrieval_json(const pith_retrieval *r)
 {
     json_t *o = json_pack("{s:i, s:i}", "pictures", r->pictures, "captions", r->captions);
-    for (int way = 0; way < 2; way++)
-        json_object_set_new(o, way_name[way],
-                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "r1",
-                                      r->recall[way][0], "r5", r->recall[way][1], "r10",
-                                      r->recall[way][2], "mrr", r->mrr[way], "chance_r1",
-                                      r->chance[way][0], "chance_r5", r->chance[way][1],
-                                      "chance_r10", r->chance[way][2]));
+    for (int direction = 0; direction < 2; direction++)
+        json_object_set_new(
+            o, direction_name[direction],
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "r1", r->recall[direction][0], "r5",
+                      r->recall[direction][1], "r10", r->recall[direction][2], "mrr",
+                      r->mrr[direction], "chance_r1", r->chance[direction][0], "chance_r5",
+                      r->chance[direction][1], "chance_r10", r->chance[direction][2]));
     return o;
 }
 
 static void print_retrieval(const char *split, const pith_retrieval *r)
 {
-    for (int way = 0; way < 2; way++) {
-        printf("  %-14s %-16s", way ? "" : split, way ? "picture -> words" : "words -> picture");
+    for (int direction = 0; direction < 2; direction++) {
+        printf("  %-14s %-16s", direction ? "" : split,
+               direction ? "picture -> words" : "words -> picture");
         for (int i = 0; i < 3; i++)
-            printf("  %5.1f (%4.1f)", 100 * r->recall[way][i], 100 * r->chance[way][i]);
-        printf("  %6.3f", r->mrr[way]);
-        if (way) printf("\n");
+            printf("  %5.1f (%4.1f)", 100 * r->recall[direction][i], 100 * r->chance[direction][i]);
+        printf("  %6.3f", r->mrr[direction]);
+        if (direction) printf("\n");
         else printf("  %d pictures, %d captions\n", r->pictures, r->captions);
     }
 }
@@ -38,9 +40,9 @@ typedef struct {
     bool retrieval, zero_shot;
     pith_real *rows;
     int classes;
-} job;
+} evaluation;
 
-static void measure(job *j, int split)
+static void measure(evaluation *j, int split)
 {
     const char *name = split < 0 ? "all" : j->pack->split_name[split];
     pairs p = encode_split(&j->m.config, j->m.store, j->m.tokenizer, j->pack, split);
@@ -67,20 +69,22 @@ static void measure(job *j, int split)
     pairs_free(&p);
 }
 
-static void find_classes(job *j, bool must)
+static void find_classes(evaluation *j, bool required)
 {
     if (j->zero_shot)
         j->rows = class_rows(&j->m.config, j->m.store, j->m.tokenizer, j->pack, &j->classes);
-    if (must && j->classes < 2)
-        pith_raise("zero-shot wants labels of at least two classes: the data has none");
+    if (required && j->classes < 2)
+        pith_raise("zero-shot needs labels of at least two classes, and the data have none");
 }
 
 int command_eval(int argc, char **argv)
 {
     const char *kind = NULL, *split = NULL, *file = NULL;
     const option options[] = {
-        { "--task", TEXT, &kind, "retrieval or zero-shot; else both, where the data has labels" },
-        { "--split", TEXT, &split, "one of the data's splits, or all; else each but \"train\"" },
+        { "--task", TEXT, &kind,
+          "retrieval or zero-shot; by default both, if the data have labels" },
+        { "--split", TEXT, &split,
+          "a split of the data, or all; by default each split but \"train\"" },
         { "--json", TEXT, &file, "write the figures into this file" },
         END_OF_OPTIONS
     };
@@ -93,7 +97,7 @@ int command_eval(int argc, char **argv)
         2, 2, argc, argv);
     if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
         pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);
-    job j = { .m = open_model_with_words(argv[1]), .json = json_object() };
+    evaluation j = { .m = open_model_with_tokenizer(argv[1]), .json = json_object() };
     pith_pack *pack = open_data(argv[2], j.m.config.image_size, 0, NULL);
     j.pack = pack;
     const int chosen = split ? pith_pack_split(pack, split) : -1;

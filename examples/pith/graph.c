@@ -1,4 +1,5 @@
-/* graph.c: pith graph: the graph of a model and a loss, drawn, and its plan and times as tables. */
+/* graph.c: pith graph: draws the graph of a model and a loss, and prints its plan and its times as
+ * tables. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +33,8 @@ typedef struct {
     pith_node **out;
 } drawing;
 
-/* The loss, what it and the model update, and with `backward` the gradients as well. A teacher's
- * rows are inputs. */
+/* Builds the loss, what it and the model update, and with --backward the gradients. The rows of the
+ * teacher are inputs. */
 static drawing build(const char *name)
 {
     drawing d = { .store = pith_store_new() };
@@ -67,8 +68,8 @@ static drawing build(const char *name)
 
 /* ---- the page ---- */
 
-/* Graphviz's drawing, where it is installed and done in a minute: its own limits for a graph of
- * thousands of nodes are hours. */
+/* Writes Graphviz's drawing into the page; false if Graphviz is not installed or not done within a
+ * minute. (Without the limits given here it works for hours on a graph of thousands of nodes.) */
 static bool draw_svg(FILE *f, const char *text, size_t size)
 {
     char path[4200], command[4300], line[4096];
@@ -83,8 +84,7 @@ static bool draw_svg(FILE *f, const char *text, size_t size)
              path);
     FILE *svg = popen(command, "r");
     while (svg && fgets(line, sizeof line, svg)) {
-        inside |= strstr(line, "<svg") !=
-                  NULL; /* after the XML header and the link to its description */
+        inside |= strstr(line, "<svg") != NULL; /* the lines before are left out */
         if (inside) fputs(line, f);
     }
     if (svg) pclose(svg);
@@ -92,7 +92,8 @@ static bool draw_svg(FILE *f, const char *text, size_t size)
     return inside;
 }
 
-/* Without Graphviz: a line a node, in the order in which they are computed, inputs as links. */
+/* Instead of a drawing: a table of all nodes in the order in which they are computed, with links to
+ * their inputs. */
 static void list_nodes(FILE *f, const drawing *d)
 {
     const int n = pith_graph_size(d->g);
@@ -176,7 +177,7 @@ static void draw(const drawing *d, const char *path)
 
 /* ---- tables ---- */
 
-/* As a loader makes them. */
+/* A batch as a loader would make it, of random numbers. */
 static pith_host_batch random_batch(const drawing *d, pith_real *floats, size_t n, int *ints)
 {
     const int B = d->in.pairs, N = d->in.tokens, T = (int)tokens;
@@ -242,20 +243,22 @@ static void print_tables(const drawing *d)
 
 int command_graph(int argc, char **argv)
 {
-    const int words = parse_options(options, "MODEL --loss L [--dot|--html] F | --plan | --times",
-                                    "Draws the graph of a model and a loss into F (.dot or .html), "
-                                    "or prints its plan or its times. "
-                                    "MODEL: a directory or a\nname of pith help's table. A page "
-                                    "holds Graphviz's drawing where dot is "
-                                    "installed, else a list of the nodes.",
-                                    1, 2, argc, argv);
-    if (words < 2 && !plan && !times)
-        pith_raise("pith graph wants a file to draw into, --plan or --times");
-    if (dot && html) pith_raise("--dot and --html exclude each other");
-    if (pairs_wanted < 1 || pairs_wanted > 8192 || tokens < 2)
-        pith_raise("--batch must be 1 to 8192 and --tokens at least 2");
+    const int arguments =
+        parse_options(options, "MODEL --loss L [--dot|--html] F | --plan | --times",
+                      "Draws the graph of a model and a loss into F (.dot or .html), "
+                      "or prints its plan or its times. "
+                      "MODEL: a directory or a\nname of pith help's table. A page "
+                      "holds Graphviz's drawing where dot is "
+                      "installed, else a list of the nodes.",
+                      1, 2, argc, argv);
+    if (arguments < 2 && !plan && !times)
+        pith_raise("pith graph: expected a file to draw into, --plan or --times");
+    if (dot && html) pith_raise("--dot and --html cannot be given together");
+    if (pairs_wanted < 1 || pairs_wanted > 8192)
+        pith_raise("--batch is %lld, expected 1 to 8192", (long long)pairs_wanted);
+    if (tokens < 2) pith_raise("--tokens is %lld, expected at least 2", (long long)tokens);
     drawing d = build(argv[1]);
-    if (words == 2) draw(&d, argv[2]);
+    if (arguments == 2) draw(&d, argv[2]);
     if (plan || times) print_tables(&d);
     free(d.out);
     pith_graph_free(d.g);

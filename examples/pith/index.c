@@ -1,5 +1,5 @@
-/* index.c: pictures of files and folders become unit rows; rows of an earlier time are kept as long
- * as their files are. */
+/* index.c: computes the unit rows of pictures in files and folders. Rows that were computed before
+ * are used again as long as the files have not changed. */
 #include "index.h"
 #include <errno.h>
 #include <fts.h>
@@ -65,26 +65,26 @@ typedef struct {
     const char *stamp;
     size_t size;
     const pith_real *row;
-} kept;
+} cached_row;
 
 static int by_stamp(const void *a, const void *b)
 {
-    const kept *x = a, *y = b;
+    const cached_row *x = a, *y = b;
     const int order = memcmp(x->stamp, y->stamp, x->size < y->size ? x->size : y->size);
     return order ? order : (x->size > y->size) - (x->size < y->size);
 }
 
-/* The rows of an index file, sorted by stamp; none if the file does not fit. */
+/* The rows of an index file, sorted by stamp; none if the file is missing or of another width. */
 typedef struct {
     int n;
-    kept *list;
+    cached_row *list;
     char *stamps;
     pith_real *rows;
-} kept_index;
+} cached_index;
 
-static kept_index read_kept(const char *cache, int width)
+static cached_index read_cache(const char *cache, int width)
 {
-    kept_index x = { 0 };
+    cached_index x = { 0 };
     if (!cache || access(cache, F_OK)) return x;
     pith_store *s = pith_store_new();
     pith_store_load(s, cache);
@@ -100,8 +100,8 @@ static kept_index read_kept(const char *cache, int width)
         for (const char *line;
              x.n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text)));
              text = line + 1, x.n++)
-            x.list[x.n] = (kept){ text, (size_t)(line - text),
-                                  x.rows + (size_t)x.n * (size_t)width };
+            x.list[x.n] = (cached_row){ text, (size_t)(line - text),
+                                        x.rows + (size_t)x.n * (size_t)width };
         qsort(x.list, (size_t)x.n, sizeof *x.list, by_stamp);
     }
     pith_store_free(s);
@@ -110,7 +110,7 @@ static kept_index read_kept(const char *cache, int width)
 
 static void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
 
-/* One unreadable file is no reason to refuse a folder. */
+/* Reads a picture. Unless `strict`, one that cannot be read is named on stderr and is no error. */
 static bool readable(const model *m, const char *path, uint8_t *pixels, bool strict)
 {
     pith_picture p;
@@ -123,7 +123,7 @@ static bool readable(const model *m, const char *path, uint8_t *pixels, bool str
     return true;
 }
 
-/* The pictures `wanted[from..to)` as one block; those that cannot be read lose their name. */
+/* Computes the rows of the n pictures in `wanted`. Those that cannot be read get an empty name. */
 static void encode_block(picture_index *x, const model *m, const int *wanted, int n,
                          uint8_t *pixels, pith_real *rows, bool strict)
 {
@@ -161,7 +161,7 @@ static void drop_nameless(picture_index *x)
 int index_encode(picture_index *x, const model *m, const char *cache, bool strict)
 {
     const size_t width = (size_t)m->config.embed, side = (size_t)m->config.image_size;
-    const kept_index old = read_kept(cache, (int)width);
+    const cached_index old = read_cache(cache, (int)width);
     int wanted = 0;
     x->width = (int)width;
     x->rows = calloc((size_t)x->n * width + 1, sizeof *x->rows);
@@ -170,9 +170,10 @@ int index_encode(picture_index *x, const model *m, const char *cache, bool stric
     pith_real *rows = malloc(BLOCK * width * sizeof *rows);
     if (!x->rows || !list || !pixels || !rows) pith_raise("no memory for %d pictures", x->n);
     for (int k = 0; k < x->n; k++) {
-        const kept key = { x->stamp[k], strlen(x->stamp[k]), NULL };
-        const kept *found = old.n ? bsearch(&key, old.list, (size_t)old.n, sizeof key, by_stamp)
-                                  : NULL;
+        const cached_row key = { x->stamp[k], strlen(x->stamp[k]), NULL };
+        const cached_row *found = old.n
+                                      ? bsearch(&key, old.list, (size_t)old.n, sizeof key, by_stamp)
+                                      : NULL;
         if (found) memcpy(x->rows + width * (size_t)k, found->row, sizeof *rows * width);
         else list[wanted++] = k;
     }

@@ -1,4 +1,4 @@
-/* inspect.c: pith inspect: what a model is made of and what a pair costs. */
+/* inspect.c: pith inspect: prints what a model is made of and what a pair costs to compute. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +15,7 @@ static double layer_parameters(const clip_tensor *list, int n, clip_part part, i
     return sum;
 }
 
-/* Neighbours of the same sizes share a line. */
+/* Prints the layers; neighbours of equal sizes share a line. */
 static void print_layers(const clip_tower *t, const clip_tensor *list, int n, clip_part part)
 {
     printf("    layers    heads x width     FFN   parameters\n");

@@ -1,4 +1,4 @@
-/* losses.c: pith losses: the losses by name, with formula, source and options. */
+/* losses.c: pith losses: lists the losses with formula, source and options. */
 #include "command.h"
 
 int command_losses(int argc, char **argv)
@@ -10,10 +10,10 @@ int command_losses(int argc, char **argv)
                   "(affinity+0.5*clip), or a C file with a function pith_node *loss(const "
                   "pith_batch *b).",
                   0, 0, argc, argv);
-    puts("u, v: unit rows of pictures and texts; s: the trained multiplier of cosines; u', v', s': "
+    puts("u, v: unit rows of pictures and texts; s: the trained factor of cosines; u', v', s': "
          "the teacher's.\n");
     for (const pith_loss_entry *e = pith_losses; e->name; e++) {
-        printf("%-12s %s%s\n%-12s %s\n", e->name, e->source, e->teacher ? "; wants a teacher" : "",
+        printf("%-12s %s%s\n%-12s %s\n", e->name, e->source, e->teacher ? "; needs a teacher" : "",
                "", e->formula);
         if (*e->options) printf("%-12s options: %s\n", "", e->options);
         putchar('\n');

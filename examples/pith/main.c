@@ -1,5 +1,5 @@
-/* main.c: pith: trains, distils, measures and looks at small CLIP models. The table of its
- * commands. */
+/* main.c: pith: the program, which trains, distils, measures and inspects small CLIP models. The
+ * table of its commands. */
 #include "command.h"
 #include <stdlib.h>
 #include <string.h>
@@ -45,15 +45,17 @@ static int start(int argc, char **argv)
         if (!strcmp(argv[0], commands[k].name)) return commands[k].run(argc, argv);
         names[k] = commands[k].name;
     }
-    const char *near = nearest_name(argv[0], COMMANDS, names);
+    const char *nearest = nearest_name(argv[0], COMMANDS, names);
     pith_raise("pith has no command %s%s%s%s", argv[0],
-               near ? "; did you mean " : ": see pith help", near ? near : "", near ? "?" : "");
+               nearest ? "; did you mean " : ": see pith help", nearest ? nearest : "",
+               nearest ? "?" : "");
     return 1;
 }
 
-/* A thread that waits by spinning takes the core from the one it waits for when there are more
- * threads than cores, and the loader's are such: five times slower. OpenMP's library reads how to
- * wait at its start alone, so the program begins once more. */
+/* Makes OpenMP's threads sleep soon when they wait. With the loader's threads there are more
+ * threads than cores, and one that waits busily takes the core from the one it waits for, which
+ * made training five times slower. OpenMP reads these settings only when it is loaded, so the
+ * program starts itself again. */
 static void wait_quietly(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME")) return;
@@ -62,7 +64,7 @@ static void wait_quietly(char **argv)
     execv("/proc/self/exe", argv);
 }
 
-/* What a person sets to look into the engine, for any command. */
+/* Settings for looking into the engine, which work with every command. */
 static void read_environment(void)
 {
     const char *gemm = getenv("PITH_GEMM");
@@ -81,6 +83,6 @@ int main(int argc, char **argv)
         return start(argc - 1, argv + 1);
     if (argc < 3) return help(stdout);
     static char help_option[] = "--help";
-    char *words[] = { argv[2], help_option, NULL };
-    return start(2, words);
+    char *arguments[] = { argv[2], help_option, NULL };
+    return start(2, arguments);
 }

@@ -1,4 +1,4 @@
-/* measure.c: the rows of a split's pairs, as retrieval and zero-shot classification want them. */
+/* measure.c: computes the rows of a split's pairs for retrieval and zero-shot classification. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,8 @@ static int by_text(const void *a, const void *b)
     return order ? order : x->place - y->place;
 }
 
-/* Equal captions share the number of their first place. */
-static void find_groups(int n, const char *const *texts, int *caption_id)
+/* caption_id[k]: the first place with the same caption as place k. */
+static void find_equal_captions(int n, const char *const *texts, int *caption_id)
 {
     caption *sorted = malloc(sizeof *sorted * (size_t)n);
     for (int k = 0; k < n; k++) sorted[k] = (caption){ texts[k], k };
@@ -29,15 +29,15 @@ static void find_groups(int n, const char *const *texts, int *caption_id)
     free(sorted);
 }
 
-/* Rows of texts of which many are equal: each different one is encoded once. caption_id: see
- * find_groups. */
+/* Computes the rows of texts of which many may be equal; each different one is encoded once. Also
+ * fills caption_id, as find_equal_captions does. */
 static void encode_different(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n,
                              const char *const *texts, int *caption_id, pith_real *rows)
 {
     const size_t width = (size_t)c->embed;
     const char **different = malloc(sizeof *different * (size_t)n);
     int *place = malloc(sizeof *place * (size_t)n), count = 0;
-    find_groups(n, texts, caption_id);
+    find_equal_captions(n, texts, caption_id);
     for (int k = 0; k < n; k++)
         if (caption_id[k] == k) {
             place[k] = count;

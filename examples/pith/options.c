@@ -1,5 +1,4 @@
-/* options.c: one table of options serves parsing and help, so that neither can say what the other
- * does not. */
+/* options.c: parses options and prints help, both from one table, so that they cannot differ. */
 #include "command.h"
 #include <errno.h>
 #include <omp.h>
@@ -16,7 +15,7 @@ static const option common[] = { { "--seed", INTEGER, &common_seed, "keys every 
                                    "0: as many as the machine has; results do not depend on it" },
                                  END_OF_OPTIONS };
 
-/* Letters to change, add or drop to make b from a (Levenshtein). */
+/* How many letters must be changed, added or dropped to turn a into b (Levenshtein). */
 static int distance(const char *a, const char *b)
 {
     int row[65];
@@ -52,18 +51,18 @@ static const option *find(const option *table, const char *name, size_t size)
     return NULL;
 }
 
-static void unknown(const char *command, const char *name, const option *table)
+static void raise_unknown_option(const char *command, const char *name, const option *table)
 {
     const char *names[64];
     int n = 0;
     for (const option *o = table; o->name; o++) names[n++] = o->name;
     for (const option *o = common; o->name; o++) names[n++] = o->name;
-    const char *near = nearest_name(name, n, names);
-    pith_raise("pith %s has no option %s%s%s%s", command, name, near ? "; did you mean " : "",
-               near ? near : "", near ? "?" : "");
+    const char *nearest = nearest_name(name, n, names);
+    pith_raise("pith %s has no option %s%s%s%s", command, name, nearest ? "; did you mean " : "",
+               nearest ? nearest : "", nearest ? "?" : "");
 }
 
-static void take(const option *o, const char *text)
+static void set_option(const option *o, const char *text)
 {
     char *end;
     errno = 0;
@@ -104,30 +103,30 @@ static void help(const option *table, const char *command, const char *usage, co
 int parse_options(const option *table, const char *usage, const char *about, int least, int most,
                   int argc, char **argv)
 {
-    int words = 0;
-    bool closed = false; /* after --, all are words */
+    int arguments = 0;
+    bool closed = false; /* after -- nothing is an option */
     for (int k = 1; k < argc; k++) {
         char *at = argv[k], *equals = strchr(at, '=');
         if (closed || at[0] != '-' || !at[1]) {
-            argv[++words] = at;
+            argv[++arguments] = at;
             continue;
         }
         if (!strcmp(at, "--help") || !strcmp(at, "-h")) help(table, argv[0], usage, about);
         if ((closed = !strcmp(at, "--"))) continue;
         const size_t size = equals ? (size_t)(equals - at) : strlen(at);
         const option *o = find(table, at, size);
-        if (!o && !(o = find(common, at, size))) unknown(argv[0], at, table);
+        if (!o && !(o = find(common, at, size))) raise_unknown_option(argv[0], at, table);
         if (o->kind == FLAG && equals) pith_raise("%s takes no value", o->name);
         else if (o->kind == FLAG) *(bool *)o->value = true;
-        else if (!equals && k + 1 == argc) pith_raise("%s wants a value: %s", o->name, o->help);
-        else take(o, equals ? equals + 1 : argv[++k]);
+        else if (!equals && k + 1 == argc) pith_raise("%s needs a value: %s", o->name, o->help);
+        else set_option(o, equals ? equals + 1 : argv[++k]);
     }
-    if (words < least || (most >= 0 && words > most))
+    if (arguments < least || (most >= 0 && arguments > most))
         pith_raise("%s: usage: pith %s %s",
-                   words < least ? "something is missing" : "too many words", argv[0], usage);
+                   arguments < least ? "too few arguments" : "too many arguments", argv[0], usage);
     if (common_threads > 0) omp_set_num_threads((int)common_threads);
     else common_threads = omp_get_max_threads();
-    return words;
+    return arguments;
 }
 
 void need_option(const char *name, const char *value)

@@ -1,5 +1,5 @@
-/* preprocess.c: pith preprocess: pictures as a CLIP sees them, as tensors that other programs can
- * be held against. */
+/* preprocess.c: pith preprocess: writes pictures as CLIP sees them, as tensors that can be compared
+ * with those of other programs. */
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
@@ -22,23 +22,24 @@ int command_preprocess(int argc, char **argv)
         { "--out", TEXT, &out, "the safetensors file to write" },
         END_OF_OPTIONS,
     };
-    const int words = parse_options(options, "PICTURES.. --size N --out F.safetensors",
-                                    "Writes one f32 tensor (3, N, N) a PNG, named by the file's "
-                                    "base name: RGB, shortest side to N\n"
-                                    "(bicubic, antialiased, as PIL), centre crop, CLIP's mean and "
-                                    "standard deviation.\n"
-                                    "16-bit pictures are read by their high byte, where PIL clips.",
-                                    1, -1, argc, argv);
+    const int arguments =
+        parse_options(options, "PICTURES.. --size N --out F.safetensors",
+                      "Writes one f32 tensor (3, N, N) a PNG, named by the file's "
+                      "base name: RGB, shortest side to N\n"
+                      "(bicubic, antialiased, as PIL), centre crop, CLIP's mean and "
+                      "standard deviation.\n"
+                      "16-bit pictures are read by their high byte, where PIL clips.",
+                      1, -1, argc, argv);
     need_option("--out", out);
     if (size < 1 || size > 4096) pith_raise("--size is %lld, expected 1 to 4096", (long long)size);
-    /* of any sizes: for CLIP's mean and standard deviation */
+    /* its sizes do not matter: only CLIP's mean and standard deviation are used */
     const clip_config c = clip_config_uniform(32, 8, 64, 1, 64, 77, 514, 64, 1, 1, 64);
     const int side = (int)size, dim[3] = { 3, side, side };
     uint8_t *rgb = malloc(3 * (size_t)side * (size_t)side);
     pith_real *values = malloc(sizeof *values * 3 * (size_t)side * (size_t)side);
     if (!rgb || !values) pith_raise("no memory for a picture of side %d", side);
     pith_store *s = pith_store_new();
-    for (int k = 1; k <= words; k++) {
+    for (int k = 1; k <= arguments; k++) {
         const char *name = strrchr(argv[k], '/') ? strrchr(argv[k], '/') + 1 : argv[k];
         pith_picture p;
         pith_picture_read(&p, argv[k]);

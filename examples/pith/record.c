@@ -1,4 +1,4 @@
-/* record.c: a run's options as JSON, so that --resume RUN needs no other word. */
+/* record.c: keeps the options of a run as JSON, so that --resume RUN needs no other argument. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +23,8 @@ char *write_record(const char *command, const char *data, const option *options)
     return text;
 }
 
-/* Options of a run begun before go into the table; returns its DATA. The file stays open in memory,
- * since the table points into it. */
+/* Reads the options of an earlier run into the table and returns its DATA. The JSON is never freed,
+ * since the table points to texts in it. */
 static const char *read_record(const char *run, const char *command, const option *options)
 {
     static json_t *file;
@@ -33,7 +33,7 @@ static const char *read_record(const char *run, const char *command, const optio
     snprintf(path, sizeof path, "%s/run.json", run);
     file = json_load_file(path, 0, &error);
     const json_t *o = json_object_get(file, "options");
-    if (!file) pith_raise("%s: %s: there is no run to go on with", path, error.text);
+    if (!file) pith_raise("%s: there is no run to resume: %s", path, error.text);
     const char *begun = json_string_value(json_object_get(o, "command"));
     if (!begun || strcmp(begun, command))
         pith_raise("%s was begun by pith %s, not by pith %s", run, begun ? begun : "?", command);
@@ -52,21 +52,21 @@ static const char *read_record(const char *run, const char *command, const optio
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
                       const char **resume, int argc, char **argv)
 {
-    char **words = malloc(sizeof *words * (size_t)argc);
+    char **arguments = malloc(sizeof *arguments * (size_t)argc);
     const char *data = NULL;
-    memcpy(words, argv, sizeof *words * (size_t)argc);
-    int n = parse_options(options, usage, about, 0, 1, argc, words);
+    memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
+    int n = parse_options(options, usage, about, 0, 1, argc, arguments);
     if (*resume) {
         const char *run = *resume;
         data = read_record(run, argv[0], options);
-        memcpy(words, argv, sizeof *words * (size_t)argc);
-        n = parse_options(options, usage, about, 0, 1, argc, words);
+        memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
+        n = parse_options(options, usage, about, 0, 1, argc, arguments);
         *out = *resume = run;
     }
-    if (n) data = words[1];
-    if (!data) pith_raise("something is missing: usage: pith %s %s", argv[0], usage);
+    if (n) data = arguments[1];
+    if (!data) pith_raise("DATA is missing: usage: pith %s %s", argv[0], usage);
     need_option("--out", *out);
-    free(words);
+    free(arguments);
     return data;
 }
 

@@ -1,6 +1,6 @@
-/* report.c: the result page as a whole: its style, the table of figures, the time by phase. One
- * file without a link to the outside, so that it can be mailed, kept and read in ten years; its
- * colours follow the reader's choice of light or dark. */
+/* report.c: the page of results as a whole: its style, the table of figures, the time of each
+ * phase. It is one file without links to other files, so that it can be sent and kept. Its colours
+ * follow the reader's choice of light or dark. */
 #include <stdlib.h>
 #include "report_parts.h"
 #include "train/train.h"

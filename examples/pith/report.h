@@ -1,5 +1,5 @@
-/* report.h: the page that shows a person what training gave: one HTML file with everything inside.
- */
+/* report.h: the page that shows the results of a training: one HTML file that contains everything
+ * it needs. */
 #ifndef PITH_REPORT_H
 #define PITH_REPORT_H
 #include "pith.h"
@@ -7,9 +7,8 @@
 #define REPORT_NEAREST 5
 #define REPORT_MOST 8 /* models, splits, phases */
 
-/* A set of pairs that retrieval is measured on. Directions: 0 words -> picture, 1 picture -> words;
- * k: R@1, R@5, R@10. */
-/* shares in [0, 1] */
+/* A split that retrieval is measured on. chance and recall are shares in [0, 1]: [0] from words to
+ * pictures, [1] from pictures to words; R@1, R@5, R@10. */
 typedef struct {
     const char *name, *meaning;
     int pairs;
@@ -19,7 +18,8 @@ typedef struct {
 typedef struct {
     const char *name; /* "teacher", "student, distilled", "student, from scratch" */
     double parameters, gflop_pair, seconds;
-    const char *metrics; /* its run's metrics.jsonl, whose losses are drawn; NULL: no curve */
+    const char
+        *metrics; /* the metrics.jsonl of its run, for the curve of its loss; NULL: no curve */
     double recall[REPORT_MOST][2][3]; /* of each split */
 } report_model;
 
@@ -28,7 +28,7 @@ typedef struct {
     double seconds;
 } report_phase;
 
-/* Pictures are a pack's pixels: (3, size, size). */
+/* A result of a query. Pictures are pixels of a pack, (3, size, size). */
 typedef struct {
     const uint8_t *pixels;
     const char *caption;
@@ -36,7 +36,7 @@ typedef struct {
     bool right;
 } report_hit;
 typedef struct {
-    const char *words;
+    const char *caption;
     const uint8_t *picture;
     report_hit nearest[REPORT_NEAREST];
 } report_query;
@@ -50,14 +50,14 @@ typedef struct {
     report_model model[REPORT_MOST];
     report_split split[REPORT_MOST];
     report_phase phase[REPORT_MOST];
-    int word_queries, picture_queries;
-    /* words and the pictures nearest to them; hits use pixels, caption, right */
-    const report_query *word_query;
-    /* a picture, its own caption, and the nearest captions; hits use caption, right */
+    int text_queries, picture_queries;
+    /* captions and the pictures nearest to them; hits use pixels, caption, right */
+    const report_query *text_query;
+    /* pictures, their own captions and the nearest captions; hits use caption, right */
     const report_query *picture_query;
     int map;                           /* the heat map has map x map cells */
-    const uint8_t *const *map_picture; /* rows */
-    const char *const *map_caption;    /* columns; the k-th belongs to the k-th picture */
+    const uint8_t *const *map_picture; /* one for each row */
+    const char *const *map_caption;    /* one for each column; caption k belongs to picture k */
     const double *map_cosine;          /* (map, map) */
 } report;
 

@@ -1,5 +1,5 @@
-/* report_curves.c: the losses of the runs as one drawing. Steps are averaged in bins, so that a
- * curve of 100,000 steps is as light as one of 600. */
+/* report_curves.c: draws the losses of all runs. Steps are averaged in bins, so that a curve of
+ * 100,000 steps makes the page no larger than one of 600. */
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -14,7 +14,7 @@ typedef struct {
     double *step, *loss;
 } series;
 
-/* Lines with "step" and "loss"; others (evaluations) are passed over. */
+/* Reads the lines that have a loss; others, of evaluations, are passed over. */
 static bool read_series(series *s, const char *path)
 {
     FILE *f = fopen(path, "r");
@@ -41,7 +41,7 @@ static bool read_series(series *s, const char *path)
     return true;
 }
 
-/* Averages of equal stretches, at most BINS of them, in place. */
+/* Replaces the steps by the averages of at most BINS equal stretches. */
 static void thin(series *s)
 {
     const int bins = s->n < BINS ? s->n : BINS;
@@ -56,7 +56,8 @@ static void thin(series *s)
     s->n = bins;
 }
 
-/* The distance of marks, 1, 2 or 5 times a power of ten, that makes about `wanted` of them. */
+/* The distance between marks of an axis, so that there are about `wanted`: 1, 2 or 5 times a power
+ * of ten. */
 static double mark_step(double range, int wanted)
 {
     const double raw = range / wanted, power = pow(10, floor(log10(raw))), m = raw / power;

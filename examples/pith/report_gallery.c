@@ -1,5 +1,5 @@
-/* report_gallery.c: the pictures of the result page: what the model answers, right and wrong told
- * by a sign, a line and a colour; and the similarity of some pictures and captions as a map. */
+/* report_gallery.c: the pictures of the page: the answers of the model, marked as right or wrong by
+ * a sign, a line and a colour, and a map of the similarity between some pictures and captions. */
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static void base64(FILE *f, const unsigned char *bytes, size_t n)
     }
 }
 
-/* Without memory the picture stays empty: the page is no worse for the rest. */
+/* If there is no memory the picture stays empty, and the rest of the page is still right. */
 void report_picture(FILE *f, const uint8_t *pixels, int size)
 {
     const size_t area = (size_t)size * (size_t)size;
@@ -53,7 +53,7 @@ static void image(FILE *f, const uint8_t *pixels, int size, const char *class, c
 static void words_card(FILE *f, const report *r, const report_query *q)
 {
     fputs("<div class=\"card\"><p class=\"words\">&ldquo;", f);
-    report_text(f, q->words);
+    report_text(f, q->caption);
     fputs("&rdquo;</p><div class=\"row\">\n", f);
     for (int k = 0; k < REPORT_NEAREST; k++) {
         const report_hit *h = &q->nearest[k];
@@ -71,7 +71,7 @@ static void words_card(FILE *f, const report *r, const report_query *q)
 static void picture_card(FILE *f, const report *r, const report_query *q)
 {
     fputs("<div class=\"card\"><div class=\"row\">", f);
-    image(f, q->picture, r->size, " class=\"asked\"", q->words);
+    image(f, q->picture, r->size, " class=\"asked\"", q->caption);
     fputs("<ol>\n", f);
     for (int k = 0; k < REPORT_NEAREST; k++) {
         const report_hit *h = &q->nearest[k];
@@ -82,19 +82,19 @@ static void picture_card(FILE *f, const report *r, const report_query *q)
         fprintf(f, "</span><span class=\"soft\">%.2f</span></li>\n", h->score);
     }
     fputs("</ol></div>\n<p class=\"soft own\">its own: ", f);
-    report_text(f, q->words);
+    report_text(f, q->caption);
     fputs("</p></div>\n", f);
 }
 
 void report_gallery(FILE *f, const report *r)
 {
-    if (r->word_queries) {
+    if (r->text_queries) {
         fputs("<h2>Words, and the pictures nearest to them</h2>\n<p class=\"soft\">&#10003; with a "
               "full frame: the picture that bears "
               "these words. &#10007; with a dashed frame: another one, with its own "
               "caption.</p>\n<div class=\"gallery\">\n",
               f);
-        for (int k = 0; k < r->word_queries; k++) words_card(f, r, &r->word_query[k]);
+        for (int k = 0; k < r->text_queries; k++) words_card(f, r, &r->text_query[k]);
         fputs("</div>\n", f);
     }
     if (r->picture_queries) {

@@ -1,5 +1,5 @@
-/* run.c: pith run: tensors of a file go through a model, in evaluation mode; embeddings, logits,
- * loss and gradients go into another file. By it anyone holds pith against another framework,
+/* run.c: pith run: runs a model in evaluation mode on the tensors of a file, and writes embeddings,
+ * logits, loss and gradients into another file. With it pith can be compared with another framework
  * number by number. */
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static void check_pixels(const clip_config *c, const pith_tensor *t, const char 
                          const char *whose)
 {
     if (t->dim[1] != 3 || t->dim[2] != c->image_size || t->dim[3] != c->image_size)
-        pith_raise("%s: pixel_values has shape (%d, %d, %d, %d), %s wants (B, 3, %d, %d)", path,
+        pith_raise("%s: pixel_values has shape (%d, %d, %d, %d), %s expects (B, 3, %d, %d)", path,
                    t->dim[0], t->dim[1], t->dim[2], t->dim[3], whose, c->image_size, c->image_size);
 }
 
@@ -37,9 +37,9 @@ static void check_ids(const clip_config *c, const pith_tensor *t, const int *ids
                        c->vocabulary);
 }
 
-/* Captions cut at their end of text and laid one after another, as a loader has them; the pairs of
- * the file are all the data there are. OpenCLIP pools at the largest id of a row, its end of text;
- * nothing after it is seen. Equal captions share a number. */
+/* Makes a batch of the pairs in the file, as a loader would; for `index` the file is the training
+ * data. Captions are cut after their end of text, which is the largest id of a row, as in OpenCLIP,
+ * and laid one after another. */
 static pith_host_batch pack_rows(const pith_tensor *ids, const int *values, int size,
                                  pith_real *pixels)
 {
@@ -108,7 +108,8 @@ static void put_out(outputs *o, pith_node *n, const char *prefix, const char *na
     o->name[o->n++] = name;
 }
 
-/* The teacher's rows from the same inputs, its weights in a store of their own, frozen. */
+/* Adds the rows that a teacher computes from the same inputs. Its weights are in a store of their
+ * own and are not trained. */
 static void add_teacher(pith_graph *g, const request *q, const model *teacher,
                         const clip_inputs *in, pith_batch *b)
 {
@@ -123,7 +124,7 @@ static void add_teacher(pith_graph *g, const request *q, const model *teacher,
     one->scale = pith_detach(t.scale);
 }
 
-/* One for every parameter that came from the model's file; those of a loss have no place there. */
+/* Adds the gradient by every parameter of the model's file; parameters of a loss are left out. */
 static void add_gradients(pith_graph *g, pith_store *s, pith_node *loss, outputs *o)
 {
     pith_node **params;
@@ -145,7 +146,7 @@ static void save(const pith_plan *p, const outputs *o, const char *path)
         char name[256];
         snprintf(name, sizeof name, "%s%s", o->prefix[k], o->name[k]);
         pith_real *values = malloc(sizeof *values * pith_size(n));
-        pith_value(p, n, values); /* which tells where there is no memory */
+        pith_value(p, n, values); /* raises the error if malloc failed */
         pith_tensor_write(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, n->ndim, n->dim), values);
         free(values);
     }
@@ -205,7 +206,7 @@ int command_run(int argc, char **argv)
                   "image_embeds and\ntext_embeds (unit rows) and logits_per_image. A text's row is "
                   "taken at its largest id.",
                   3, 3, argc, argv);
-    if (q.grad && !q.loss) pith_raise("--grad wants a --loss to differentiate");
+    if (q.grad && !q.loss) pith_raise("--grad needs a --loss to differentiate");
     model m = open_model(argv[1]);
     pith_store *in = pith_store_new();
     pith_store_load(in, argv[2]);

@@ -1,4 +1,4 @@
-/* scratch.c: a folder for the time of this program. */
+/* scratch.c: a temporary folder that is removed when the program ends. */
 #include "scratch.h"
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 static char folder[4096];
 
-/* Also after an error: the compiler may have refused what lies there. */
+/* Removes the folder and what is in it. Called by exit, so also after an error. */
 static void leave(void)
 {
     char path[sizeof folder + 300];

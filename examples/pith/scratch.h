@@ -1,6 +1,6 @@
-/* scratch.h: where losses and ops given as files are compiled by commands that have no run of their
- * own. */
+/* scratch.h: a temporary folder for commands that compile a loss or an op from a file and have no
+ * run's directory for it. */
 #ifndef PITH_SCRATCH_H
 #define PITH_SCRATCH_H
-const char *scratch_directory(void); /* gone when the program ends */
+const char *scratch_directory(void); /* removed when the program ends */
 #endif

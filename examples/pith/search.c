@@ -1,12 +1,12 @@
-/* search.c: pith search: the pictures of a folder nearest to words or to a picture. The folder's
- * rows are kept in it, one file a model. */
+/* search.c: pith search: finds the pictures in a folder that are nearest to a text or to a picture.
+ * Their rows are kept in the folder, in one file for each model. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "index.h"
 
-/* Names the weights, four bytes at a time: another model, another index. */
+/* A hash of the weights, for the name of the index file: each model has an index of its own. */
 static uint64_t model_hash(pith_store *s)
 {
     uint64_t h = 0xcbf29ce484222325u;
@@ -37,7 +37,7 @@ static picture_index open_index(const model *m, const char *folder)
     return x;
 }
 
-/* ---- captions, where captions.tsv knows them ---- */
+/* ---- captions, from captions.tsv ---- */
 
 typedef struct {
     int n;
@@ -75,7 +75,7 @@ static const char *caption_of(const captions *c, const char *folder, const char 
     return "";
 }
 
-/* ---- */
+/* ---- the search ---- */
 
 static bool is_picture(const char *query)
 {
@@ -125,7 +125,7 @@ int command_search(int argc, char **argv)
                   "for new or changed files alone.",
                   3, 3, argc, argv);
     const char *folder = argv[2], *query = argv[3];
-    model m = is_picture(query) ? open_model(argv[1]) : open_model_with_words(argv[1]);
+    model m = is_picture(query) ? open_model(argv[1]) : open_model_with_tokenizer(argv[1]);
     pith_real *row = query_row(&m, query);
     picture_index x = open_index(&m, folder);
     captions known = read_captions(folder);

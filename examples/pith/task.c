@@ -1,4 +1,5 @@
-/* task.c: CLIP with a loss, and perhaps a teacher's stored rows, as a task of core/train. */
+/* task.c: trains CLIP by core/train: builds the graph with a loss and perhaps a teacher's stored
+ * rows, evaluates, and exports. */
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,8 @@ typedef struct {
     model *m;
     const pith_pack *pack;
     const pith_loss_spec *loss;
-    const teacher *teacher;
-    bool averaged; /* the averaged weights are measured and exported */
+    const stored_teacher *teacher;
+    bool averaged; /* are the averaged weights the ones that are measured and exported? */
     int batch, samples;
     pith_real *image, *text; /* the teacher's rows of a batch */
 } task;
@@ -23,15 +24,15 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     pith_batch b = clip_batch(g, &t->m->config, &in);
     if (t->teacher) {
         const int width = t->teacher->width;
-        pith_teacher *wise = pith_add_teacher(&b, width);
-        wise->image = pith_input(g, "teachers.0.image", PITH_F32, t->batch, width);
-        wise->text = pith_input(g, "teachers.0.text", PITH_F32, t->batch, width);
-        wise->scale = pith_const(g, t->teacher->scale);
+        pith_teacher *teacher = pith_add_teacher(&b, width);
+        teacher->image = pith_input(g, "teachers.0.image", PITH_F32, t->batch, width);
+        teacher->text = pith_input(g, "teachers.0.text", PITH_F32, t->batch, width);
+        teacher->scale = pith_const(g, t->teacher->scale);
     }
     return pith_loss_build(t->loss, &b);
 }
 
-/* The teacher's rows, where the loss reads them. */
+/* Fetches the teacher's rows for a batch; called only if the loss reads them. */
 static const void *fetch(void *context, const char *name, const pith_host_batch *b)
 {
     const task *t = context;
@@ -41,9 +42,9 @@ static const void *fetch(void *context, const char *name, const pith_host_batch 
     return image ? t->image : t->text;
 }
 
-/* The model as it is measured and exported: its own store, or a copy with the averages in the
- * weights' places. */
-static model current(const task *t)
+/* The model that is measured and exported: the trained one, or a copy with the averages in place of
+ * the weights. */
+static model evaluated_model(const task *t)
 {
     model m = *t->m;
     if (!t->averaged) return m;
@@ -51,19 +52,19 @@ static model current(const task *t)
     return m;
 }
 
-static void let_go(const task *t, model *m)
+static void free_evaluated(const task *t, model *m)
 {
     if (m->store != t->m->store) pith_store_free(m->store);
 }
 
 static int evaluate(void *context, pith_metric *metrics)
 {
-    /* means of both ways */
+    /* means of both directions */
     static const char *const name[3] = { "valid.r1", "valid.r5", "valid.r10" };
     const task *t = context;
     const int valid = pith_pack_split(t->pack, "valid");
     if (!split_size(t->pack, valid)) return 0;
-    model m = current(t);
+    model m = evaluated_model(t);
     pairs p = encode_split(&m.config, m.store, m.tokenizer, t->pack, valid);
     const pith_retrieval r = measure_pairs(&p);
     int n = 0, classes;
@@ -77,19 +78,19 @@ static int evaluate(void *context, pith_metric *metrics)
         };
     free(rows);
     pairs_free(&p);
-    let_go(t, &m);
+    free_evaluated(t, &m);
     return n;
 }
 
 static bool export_model(void *context, const char *directory)
 {
-    model m = current(context);
+    model m = evaluated_model(context);
     save_model(&m, directory);
-    let_go(context, &m);
+    free_evaluated(context, &m);
     return true;
 }
 
-/* ---- a recipe's words ---- */
+/* ---- the texts of a recipe ---- */
 
 static const struct {
     const char *name;
@@ -203,7 +204,7 @@ clip_config named_config(const char *name)
 
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack)
 {
-    if (is_directory(name)) return open_model_with_words(name);
+    if (is_directory(name)) return open_model_with_tokenizer(name);
     model m = { .config = named_config(name), .store = pith_store_new() };
     if (tokenizer) {
         m.tokenizer = pith_tokenizer_read(tokenizer);
@@ -221,25 +222,26 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
     return m;
 }
 
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *wise,
-                              const char *out, bool resume, const char *record, const char *title)
+pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
+                              const stored_teacher *teacher, const char *out, bool resume,
+                              const char *record, const char *title)
 {
     char folder[4096];
     snprintf(folder, sizeof folder, "%s/loss", out);
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
-    if (pith_loss_wants_teacher(loss) && !wise)
-        pith_raise("the loss %s wants a teacher: pith distil has one", r->loss);
+    if (pith_loss_wants_teacher(loss) && !teacher)
+        pith_raise("the loss %s needs a teacher: use pith distil", r->loss);
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     task t = { .m = m,
                .pack = pack,
                .loss = loss,
-               .teacher = wise,
+               .teacher = teacher,
                .averaged = r->ema > 0,
                .batch = (int)r->batch,
                .samples = dataset->count };
-    if (wise) {
-        t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)wise->width);
-        t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)wise->width);
+    if (teacher) {
+        t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)teacher->width);
+        t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)teacher->width);
     }
     if (r->freeze) freeze(m, r->freeze);
     pith_loader_options data = {
@@ -269,7 +271,8 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, 
         .evaluate_every = r->evaluate_every,
         .save_every = r->save_every,
         .keep = 2,
-        /* a run killed before its first checkpoint begins anew */
+        /* if the run was killed before its first checkpoint there is nothing to resume: it begins
+           again */
         .seed = (uint64_t)common_seed,
         .resume = resume && pith_checkpoint_exists(out),
         .record = record,

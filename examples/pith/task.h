@@ -1,15 +1,15 @@
-/* task.h: what train, distil and demo share: a recipe, the teacher's stored rows, and a run of
- * them. */
+/* task.h: what the commands train, distil and demo share: the options of a training, the stored
+ * rows of a teacher, and the training itself. */
 #ifndef PITH_TASK_H
 #define PITH_TASK_H
 #include "command.h"
 
 /* ---- encode.c -------------------------------------------------------------------------------- */
 
-/* encode_pictures of those that `index` chooses; NULL: the first n. */
+/* As encode_pictures, for the n pictures whose numbers are in `index`; NULL: the first n. */
 void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size,
                    const uint8_t *pixels, pith_real *rows);
-/* Of pictures that are normalised already. */
+/* Computes the rows of pictures that are already normalised. */
 typedef struct {
     pith_graph *graph;
     pith_plan *plan;
@@ -18,20 +18,22 @@ typedef struct {
     pith_real *values; /* of the rows, (batch, width) */
 } image_encoder;
 image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch);
-/* the first n of the batch */
+/* Runs it on a whole batch and copies the first n rows. */
 void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, pith_real *rows);
 void image_encoder_free(image_encoder *e);
 
 /* ---- teacher.c ------------------------------------------------------------------------------- */
 
-/* What a teacher says of the training pairs, asked once, kept in a file and replayed. */
+/* A teacher's rows of the training pairs, computed once and kept in a file, which teacher_open
+ * writes if it is not there. */
 typedef struct {
     int width;
     double scale;
     pith_embeddings *rows;
-} teacher;
-teacher teacher_open(model *m, const char *directory, const pith_pack *pack, const char *file);
-void teacher_close(teacher *t);
+} stored_teacher;
+stored_teacher teacher_open(model *m, const char *directory, const pith_pack *pack,
+                            const char *file);
+void teacher_close(stored_teacher *t);
 
 /* ---- task.c ---------------------------------------------------------------------------------- */
 
@@ -58,35 +60,40 @@ typedef struct {
         { "--steps", INTEGER, &(r).steps, "steps of the optimizer, AdamW" },                       \
         { "--batch", INTEGER, &(r).batch, "pairs a step" },                                        \
         { "--lr", NUMBER, &(r).lr, "highest learning rate" },                                      \
-        { "--warmup", INTEGER, &(r).warmup, "steps until it is reached" },                         \
+        { "--warmup", INTEGER, &(r).warmup, "steps in which it rises to that" },                   \
         { "--schedule", TEXT, &(r).schedule, "then: cosine (to 0) or constant" },                  \
-        { "--weight-decay", NUMBER, &(r).weight_decay, "weight decay, of matrices alone" },        \
-        { "--clip-norm", NUMBER, &(r).clip_norm, "largest norm of the whole gradient; 0: any" },   \
+        { "--weight-decay", NUMBER, &(r).weight_decay, "weight decay, of matrices only" },         \
+        { "--clip-norm", NUMBER, &(r).clip_norm,                                                   \
+          "largest norm of the whole gradient; 0: no limit" },                                     \
         { "--ema", NUMBER, &(r).ema,                                                               \
-          "keep of the averaged weights, which are then measured and exported; 0: none" },         \
+          "decay of averaged weights, which are then measured and exported; 0: no average" },      \
         { "--augment", TEXT, &(r).augment,                                                         \
           "none, crop, light, strong, and changes: strong,rotate=30,flip=0.5" },                   \
         { "--freeze", TEXT, &(r).freeze, "leave parameters as they are: 'visual.*,logit_scale'" }, \
-        { "--evaluate-every", INTEGER, &(r).evaluate_every, "steps; 0: at the end" },              \
-        { "--save-every", INTEGER, &(r).save_every, "steps; 0: at the end" }
+        { "--evaluate-every", INTEGER, &(r).evaluate_every,                                        \
+          "after so many steps; 0: only at the end" },                                             \
+        { "--save-every", INTEGER, &(r).save_every, "after so many steps; 0: only at the end" }
 
 pith_augment parse_augment(const char *text);
 
-/* What --model names: a directory, whose weights are taken, or a name or sizes, new. The words of a
- * new model are those of the file `tokenizer`, or, where that is NULL, learned from the training
- * captions. */
-clip_config named_config(const char *name); /* its sizes alone */
+/* The model that --model names: loaded, if it is a directory; else new, by a name or sizes. A new
+ * model has the tokenizer in the file `tokenizer`; if that is NULL, one is learned from the
+ * training captions. */
+clip_config named_config(const char *name); /* only its sizes */
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
-/* Trains m in place and leaves it, and all of the run, in `out`. t: NULL without a teacher. */
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r, const teacher *t,
-                              const char *out, bool resume, const char *record, const char *title);
+/* Trains m, and leaves the model and the record of the run in `out`. teacher: NULL if there is
+ * none. */
+pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
+                              const stored_teacher *teacher, const char *out, bool resume,
+                              const char *record, const char *title);
 
 /* ---- distil.c, eval.c ------------------------------------------------------------------------ */
 
-/* A student with its teacher's words, `directory` being the teacher's; and the front slices of the
- * model in `from` as its weights. */
-model start_student(const char *name, const model *wise, const char *directory);
+/* A student by its directory, name or sizes. A new one has the tokenizer of its teacher, whose
+ * directory is `directory`. inherit_from fills m with the first part of the weights of the model in
+ * `from`. */
+model start_student(const char *name, const model *teacher, const char *directory);
 void inherit_from(model *m, const char *from);
 struct json_t *retrieval_json(const pith_retrieval *r);
 
@@ -94,13 +101,14 @@ struct json_t *retrieval_json(const pith_retrieval *r);
 
 /* As JSON, for pith_train_options.record. */
 char *write_record(const char *command, const char *data, const option *options);
-/* parse_options of a command that trains: its one word is DATA, which is returned, and its options
- * have --out and --resume RUN. With the latter, DATA and options are those of the run, except those
- * told anew, and *out is the run. */
+/* Parses the options of a command that trains, among them --out and --resume RUN, and returns its
+ * only argument, DATA. With --resume, DATA and all options that are not given again are those of
+ * the run, and *out is the run. */
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
                       const char **resume, int argc, char **argv);
-/* DATA as pictures of size x size, packed in the run's directory if need be. */
+/* Opens DATA as pictures of size x size. What is not packed is packed into the run's directory, and
+ * a resumed run opens that. */
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);
-/* A run's last words. */
+/* Prints what a run came to. */
 void print_result(const pith_train_result *r, const char *command, const char *out);
 #endif

@@ -1,16 +1,17 @@
-/* teacher.c: a teacher's rows of the training pairs: what it says of a plain picture never changes,
- * so one pass is kept and replayed, however the student's pictures are augmented. */
+/* teacher.c: computes a teacher's rows of the training pairs. The teacher sees each picture as it
+ * is, however the student's are augmented, so its rows are the same in every epoch and are computed
+ * once. */
 #include <stdlib.h>
 #include "task.h"
 
 typedef struct {
     model *m;
-    const pith_dataset *pictures; /* of the size that the teacher wants */
-} asked;
+    const pith_dataset *pictures; /* in the size that the teacher sees */
+} teacher_context;
 
 static bool embed(void *context, int view, int first, int count, pith_real *rows)
 {
-    const asked *a = context;
+    const teacher_context *a = context;
     const pith_dataset *s = a->pictures;
     const size_t picture = 3 * (size_t)s->size * (size_t)s->size;
     if (view < 0) {
@@ -32,20 +33,21 @@ static bool embed(void *context, int view, int first, int count, pith_real *rows
     return true;
 }
 
-teacher teacher_open(model *m, const char *directory, const pith_pack *pack, const char *file)
+stored_teacher teacher_open(model *m, const char *directory, const pith_pack *pack,
+                            const char *file)
 {
     char weights[4096];
     snprintf(weights, sizeof weights, "%s/open_clip_model.safetensors", directory);
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
-    asked a = { m, dataset };
+    teacher_context a = { m, dataset };
     pith_embeddings_key key = {
         .dataset = dataset, .views = 1, .batch = 1024, .width = m->config.embed
     };
     pith_hash_file(weights, &key.teacher);
     pith_embeddings_write(file, &key, embed, &a);
-    const teacher t = { m->config.embed, model_scale(m), pith_embeddings_open(file, &key) };
+    const stored_teacher t = { m->config.embed, model_scale(m), pith_embeddings_open(file, &key) };
     pith_dataset_close(dataset);
     return t;
 }
 
-void teacher_close(teacher *t) { pith_embeddings_close(t->rows); }
+void teacher_close(stored_teacher *t) { pith_embeddings_close(t->rows); }

@@ -1,19 +1,19 @@
-/* tokenize.c: pith tokenize: lines in, lines of ids out. */
+/* tokenize.c: pith tokenize: reads lines of text and prints lines of ids. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "command.h"
 
-#define CLIP_WORDS "bpe_simple_vocab_16e6.txt.gz"
+#define CLIP_MERGES "bpe_simple_vocab_16e6.txt.gz"
 
-/* A merges file, or a model directory that holds one. */
+/* Opens a file of merges, or that of a model directory. */
 static pith_tokenizer *open_vocabulary(const char *path)
 {
     struct stat info;
     char inside[4096];
-    if (!path && stat(CLIP_WORDS, &info))
-        pith_raise("--vocab is missing, and there is no " CLIP_WORDS " here");
-    if (!path) path = CLIP_WORDS;
+    if (!path && stat(CLIP_MERGES, &info))
+        pith_raise("--vocab is missing, and there is no " CLIP_MERGES " here");
+    if (!path) path = CLIP_MERGES;
     snprintf(inside, sizeof inside, "%s/vocab.txt.gz", path);
     return pith_tokenizer_read(stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? inside : path);
 }
@@ -24,7 +24,7 @@ int command_tokenize(int argc, char **argv)
     int64_t context = 77;
     const option options[] = {
         { "--vocab", TEXT, &vocabulary,
-          "CLIP's merges, .txt or .txt.gz, or a model directory; else " CLIP_WORDS " here" },
+          "CLIP's merges, .txt or .txt.gz, or a model directory; else " CLIP_MERGES " here" },
         { "--context", INTEGER, &context, "ids a line" },
         END_OF_OPTIONS,
     };

@@ -1,4 +1,4 @@
-/* train.c: pith train: a CLIP from scratch or from a checkpoint. */
+/* train.c: pith train: trains a CLIP from scratch, or goes on from a model. */
 #include <stdlib.h>
 #include "task.h"
 
@@ -8,10 +8,11 @@ int command_train(int argc, char **argv)
     const char *name = NULL, *tokenizer = NULL, *out = NULL, *resume = NULL;
     const option options[] = {
         { "--model", TEXT, &name, "a directory, a name or sizes: see pith help" },
-        { "--out", TEXT, &out, "the run's directory, which becomes a model's" },
-        { "--resume", TEXT, &resume, "go on with a run of this directory; its options are known" },
+        { "--out", TEXT, &out, "the run's directory, which becomes a model directory" },
+        { "--resume", TEXT, &resume,
+          "go on with the run in this directory, with the options it had" },
         { "--tokenizer", TEXT, &tokenizer,
-          "merges of a new model's words, as CLIP's .txt.gz; else learned from the captions" },
+          "a new model's tokenizer, as CLIP's .txt.gz; else it is learned from the captions" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };

@@ -1,0 +1,102 @@
+/* check_loss.c: pith check of a loss: it is built on a random batch that has everything a loss may
+ * ask for, and its gradient by all that it reads is held against central differences. */
+#include <stdlib.h>
+#include "check.h"
+#include "scratch.h"
+
+enum {
+    B = 6,     /* pairs of the batch */
+    D = 8,     /* width of their rows */
+    WIDE = 10, /* width of the towers */
+    N = 9      /* samples of the training data */
+};
+
+/* Random rows (B, width), put into the list of leaves; those that the loss does not read are taken
+ * out again by drop_unread. */
+static node *rows(pith_graph *g, check_leaves *l, int width, const char *name)
+{
+    node *n = pith_sample(g, -1, 1, B, width);
+    check_vary(l, n, NULL, name);
+    return n;
+}
+
+static pith_view second_view(const pith_batch *b)
+{
+    check_leaves *l = (check_leaves *)(uintptr_t)b->inputs;
+    pith_view v = { .image_raw = rows(b->graph, l, D, "second image"),
+                    .image_features = rows(b->graph, l, WIDE, "second image features") };
+    v.image = pith_normalize(v.image_raw);
+    return v;
+}
+
+static pith_batch make_batch(pith_graph *g, check_leaves *l)
+{
+    static const int caption_id[B] = { 0, 1, 2, 3, 2, 5 }, label[B] = { 0, 1, 2, 0, 1, 2 },
+                     index[B] = { 3, 0, 8, 4, 7, 1 }, epoch = 2;
+    pith_batch b = pith_batch_new(g);
+    b.image = pith_normalize(b.image_raw = rows(g, l, D, "image"));
+    b.text = pith_normalize(b.text_raw = rows(g, l, D, "text"));
+    node *logit_scale = pith_sample(g, 1, 2);
+    check_vary(l, logit_scale, NULL, "ln scale");
+    b.scale = pith_exp(logit_scale);
+    b.image_features = rows(g, l, WIDE, "image features");
+    b.text_features = rows(g, l, WIDE, "text features");
+    b.synthetic_text = pith_normalize(b.synthetic_text_raw = rows(g, l, D, "synthetic text"));
+    pith_teacher *teacher = pith_add_teacher(&b, D);
+    teacher->image = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
+    teacher->text = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
+    teacher->scale = pith_const(g, 5);
+    b.caption_id = pith_const_array(g, PITH_I32, caption_id, B);
+    b.label = pith_const_array(g, PITH_I32, label, B);
+    b.index = pith_const_array(g, PITH_I32, index, B);
+    b.samples = N;
+    b.progress = pith_const(g, 0.5);
+    b.epoch = pith_const_dims(PITH_HERE, g, PITH_I32, &epoch, 0, NULL);
+    b.make_view = second_view;
+    b.inputs = l;
+    return b;
+}
+
+/* Takes out the leaves that the loss does not read, but for the first `always`: if it reads no
+ * picture, no text or no scale, the report shall say so. */
+static void drop_unread(check_leaves *l, const node *loss, int always)
+{
+    bool reached[CHECK_MOST];
+    const int n = l->n;
+    pith_depends_on(loss, n, l->leaf, reached);
+    l->n = 0;
+    for (int k = 0; k < n; k++)
+        if (k < always || reached[k]) check_vary(l, l->leaf[k], l->tensor[k], l->name[k]);
+}
+
+bool check_loss(const char *text)
+{
+    check_leaves l = { 0 };
+    node *gradient[CHECK_MOST], **params;
+    double error[CHECK_MOST];
+    bool reached[CHECK_MOST], good = true;
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, (uint64_t)common_seed);
+    pith_set_training(g, true);
+    const pith_batch b = make_batch(g, &l);
+    pith_loss_spec *spec = pith_loss_parse(text, scratch_directory());
+    node *loss = pith_loss_build(spec, &b);
+    drop_unread(&l, loss, 3);
+    const int n = pith_params(g, &params);
+    for (int k = 0; k < n; k++)
+        check_vary(&l, params[k], pith_store_find(s, params[k]->name), params[k]->name);
+    pith_grad(loss, l.n, l.leaf, gradient);
+    pith_depends_on(loss, l.n, l.leaf, reached);
+    check_gradient(g, loss, &l, gradient, error);
+    printf("loss %s, %d pairs of width %d with a teacher\n", text, B, D);
+    for (int k = 0; k < l.n; k++) {
+        const bool agrees = error[k] <= CHECK_ALLOWED;
+        good &= agrees;
+        check_print(l.name[k], error[k], agrees,
+                    reached[k] ? "" : " (the loss does not depend on it)");
+    }
+    pith_loss_free(spec);
+    pith_graph_free(g);
+    pith_store_free(s);
+    return good;
+}
