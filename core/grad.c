@@ -52,8 +52,8 @@ static void note_cotangent(pith_graph *g, const node *of, const node *cotangent)
 
 int pith_cotangents(const pith_graph *g, const pith_cotangent **list)
 {
-    *list = g->cotangents;
-    return g->n_cotangents;
+    *list = g ? g->cotangents : NULL;
+    return pith_given(g, "pith_cotangents", "graph") ? g->n_cotangents : 0;
 }
 
 static void accumulate(walk *w, const node *n, node *dx)
@@ -210,9 +210,11 @@ static bool backpropagate(walk *w)
 /* Also fills `out`, so that what is built on a gradient that failed is as silent as it. */
 static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, node **out)
 {
-    for (int k = 0; k < n; k++) out[k] = y;
-    if (!y) return pith_raise("%s: a gradient is asked of NULL", at);
-    if (y->graph->error || pith_poisoned(y)) return false;
+    node *failed = y ? pith_failed(y->graph, NULL)
+                     : pith_refuse(NULL, "%s: a gradient is asked of NULL", at);
+    for (int k = 0; k < n && !failed; k++) failed = pith_failed(y->graph, wrt[k]);
+    for (int k = 0; k < n; k++) out[k] = failed ? failed : y;
+    if (failed) return false;
     if (y->dtype != PITH_F32 || y->op->flags & PITH_NO_VALUE)
         return pith_fail(y, "a gradient is asked for at %s, but this has no f32 value", at);
     for (int k = 0; k < n; k++)
@@ -229,11 +231,13 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
 {
     if (!can_differentiate(at, y, n, wrt, out)) return false;
     pith_graph *g = y->graph;
+    if (pith_failed(g, cotangent)) return false;
     if (!cotangent || cotangent->graph != g)
         return pith_fail(y, "a gradient is asked for at %s with a cotangent that is %s", at,
                          cotangent ? "of another graph" : "NULL");
-    if (cotangent->dtype != PITH_F32)
-        return pith_fail(y, "a gradient is asked for at %s with a cotangent that is not f32", at);
+    if (cotangent->dtype != PITH_F32 || cotangent->op->flags & PITH_NO_VALUE)
+        return pith_fail(y, "a gradient is asked for at %s with a cotangent that has no f32 value",
+                         at);
     if (!pith_same_shape(y, cotangent)) {
         char a[96], b[96];
         return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
@@ -281,8 +285,10 @@ bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
 
 node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
 {
-    if (!x) return pith_null(at, "recompute", 0);
+    if (!x) return pith_null(at, "recompute", "input 0");
+    if (pith_poisoned(x)) return x;
     pith_graph *g = x->graph;
+    if (!fn) return pith_refuse(g, "%s: recompute: the function is NULL", at);
     if (g->region) return fn(x, context); /* the outer region already recomputes it */
     const int region = g->regions++;
     if (!(region & (region - 1))) /* 0, 1, 2, 4, 8, ...: the list is full */
@@ -299,11 +305,18 @@ node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
 
 void pith_depends_on(const node *y, int n, node *const *nodes, bool *reached)
 {
+    for (int k = 0; k < n; k++) reached[k] = false;
+    if (!pith_given(y, "pith_depends_on", "node") || pith_poisoned(y)) return;
     bool *mark = calloc((size_t)y->graph->n, sizeof *mark);
+    if (!mark) {
+        pith_raise("pith_depends_on: no memory");
+        return;
+    }
     mark[y->id] = true;
     for (int id = y->id; id >= 0; id--)
         for (int k = 0; mark[id] && k < y->graph->nodes[id]->n_in; k++)
             mark[y->graph->nodes[id]->in[k]->id] = true;
-    for (int k = 0; k < n; k++) reached[k] = mark[nodes[k]->id];
+    for (int k = 0; k < n; k++)
+        reached[k] = nodes[k] && nodes[k]->graph == y->graph && mark[nodes[k]->id];
     free(mark);
 }

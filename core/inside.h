@@ -9,6 +9,12 @@
 
 /* ---- error.c ---- */
 void pith_report(const char *message); /* keeps the message and calls the handler */
+void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
+void pith_keep_error(pith_graph *g, const char *text); /* the graph has failed, nobody is told */
+void pith_forget_error(pith_graph *g);
+/* "clip.c:7: matmul: input 1 is NULL", or, at NULL, "pith_name: the node is NULL"; a poisoned node
+ */
+node *pith_null(const char *at, const char *op, const char *what);
 
 /* ---- graph.c ---- */
 typedef struct pith_block {
@@ -69,10 +75,8 @@ struct pith_graph {
     int n_cotangents, room_cotangents;
     node *poison; /* what everything is after the first error */
 };
-void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
-node *pith_failed(pith_graph *g);                             /* its poisoned node */
-node *pith_null(const char *at, const char *op, int input);   /* says so; a poisoned node */
-node *pith_written_leaf(const node *write);                   /* write.c */
+node *pith_nowhere(void);                            /* a poisoned node of no graph */
+node *pith_written_leaf(const node *write);          /* write.c */
 node *pith_append(pith_graph *g, const pith_op *op); /* a bare node: only for make and for copies */
 node *pith_poison(node *n); /* n, after pith_fail: it and what follows it stand for nothing */
 const node *pith_root(const node *n); /* the node whose memory an alias lies in */
@@ -118,8 +122,9 @@ struct pith_store {
     bool torn;           /* a run ended midway after it had written something */
 };
 /* pith_store_add, but that an error is written to `why` for the caller to tell with its place. */
+enum { PITH_MOST_NAME = 1000, PITH_WHY = PITH_MOST_NAME + 200 };
 pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
-                                int ndim, const int *dim, char why[512]);
+                                int ndim, const int *dim, char why[PITH_WHY]);
 size_t pith_memory_size(void); /* bytes of this machine's memory */
 bool pith_store_is_frozen(const pith_store *s, const char *name);
 bool pith_store_reserve(pith_store *s, size_t bytes); /* makes the arena at least so large */

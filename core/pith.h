@@ -97,8 +97,12 @@ void pith_die(const char *message, void *context);        /* prints to stderr an
 const char *pith_error(void);             /* the latest message of this thread, "" if none */
 bool pith_raise(const char *format, ...); /* report an error of one's own; returns false */
 const char *pith_graph_error(const pith_graph *g); /* the graph's first error, NULL if none */
-/* An error of a function that makes nodes: the graph has failed; returns its poisoned node. */
+/* An error of a function that makes nodes: the graph (NULL: none) has failed; returns the poisoned
+ * node. */
 pith_node *pith_refuse(pith_graph *g, const char *format, ...);
+/* The graph's poisoned node if it has failed, else NULL. What is built on a poisoned node has
+ * failed too: n, of any graph, is one that shall be used, or NULL. */
+pith_node *pith_failed(pith_graph *g, const pith_node *n);
 
 /* ---- graph, scopes, leaves ------------------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ node *pith_assign_(const char *at, node *leaf, node *value)
     return pith_make2(at, &pith_op_assign, leaf, value, NULL);
 }
 
-bool pith_is_write(const node *n) { return n->op->flags & PITH_WRITE; }
+bool pith_is_write(const node *n) { return n && n->op->flags & PITH_WRITE; }
 
 /* ---- group ---- */
 
@@ -63,8 +63,8 @@ const pith_op pith_op_group = { "group", .shape = group_shape,
 
 node *pith_group_(const char *at, int n, node *const *nodes)
 {
-    if (n < 1) return pith_raise("%s: group: no nodes", at), NULL;
-    if (!nodes[0]) return pith_null(at, "group", 0);
+    if (n < 1) return pith_refuse(NULL, "%s: group: no nodes", at);
+    if (!nodes[0]) return pith_null(at, "group", "input 0");
     return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }
 
@@ -176,8 +176,8 @@ node *pith_pending(node *leaf)
 
 int pith_updates(const pith_graph *g, node ***updates)
 {
-    *updates = g->updates;
-    return g->n_updates;
+    *updates = g ? g->updates : NULL;
+    return pith_given(g, "pith_updates", "graph") ? g->n_updates : 0;
 }
 
 /* ---- rows of a trained table ---- */
@@ -199,7 +199,8 @@ node *pith_gather_rows_(const char *at, node *table, node *ids)
 
 bool pith_is_read_whole(const node *y, const node *table)
 {
-    const pith_graph *g = y->graph;
+    const pith_graph *g = pith_given(y, "pith_is_read_whole", "node") ? y->graph : NULL;
+    if (!g || pith_poisoned(y)) return false;
     bool *reached = calloc((size_t)y->id + 1, sizeof *reached),
          *declared = calloc((size_t)g->n, sizeof *declared), found = false;
     for (int k = 0; k < g->n_row_reads; k++) declared[g->row_reads[k]->id] = true;
@@ -217,6 +218,6 @@ bool pith_is_read_whole(const node *y, const node *table)
 
 int pith_row_reads(const pith_graph *g, node ***reads)
 {
-    *reads = g->row_reads;
-    return g->n_row_reads;
+    *reads = g ? g->row_reads : NULL;
+    return pith_given(g, "pith_row_reads", "graph") ? g->n_row_reads : 0;
 }
