@@ -8,6 +8,7 @@ static const pith_op op_poison = { "poison", .flags = PITH_NO_VALUE,
                                    .no_grad = "it stands for an error" };
 
 #define RESERVE (1 << 16)
+#define SPARE 16 /* nodes: an op with its results, and the poisoned one */
 
 static pith_block *new_block(pith_block *next, size_t size)
 {
@@ -20,9 +21,11 @@ static pith_block *new_block(pith_block *next, size_t size)
 pith_graph *pith_graph_new(pith_store *store, uint64_t seed)
 {
     pith_graph *g = calloc(1, sizeof *g);
-    pith_block *reserve = g ? new_block(NULL, RESERVE) : NULL;
-    if (!reserve) return free(g), pith_raise("no memory for a graph"), NULL;
-    g->reserve = reserve;
+    if (g) g->reserve = new_block(NULL, RESERVE);
+    if (g) g->nodes = malloc(sizeof *g->nodes * SPARE);
+    if (!g || !g->reserve || !g->nodes)
+        return pith_graph_free(g), pith_raise("no memory for a graph"), NULL;
+    g->capacity = SPARE;
     g->home = (pith_home){ .store = store, .prefix = "" };
     g->seed = seed;
     g->scope = "";
@@ -166,9 +169,11 @@ node *pith_leave(pith_graph *g, node *value)
 
 node *pith_append(pith_graph *g, const pith_op *op)
 {
-    if (g->n == g->capacity) {
-        g->capacity = g->capacity ? 2 * g->capacity : 256;
-        g->nodes = realloc(g->nodes, sizeof *g->nodes * (size_t)g->capacity);
+    if (g->n + SPARE > g->capacity) {
+        const int capacity = 2 * g->capacity + 256;
+        node **nodes = realloc(g->nodes, sizeof *nodes * (size_t)capacity);
+        if (nodes) g->nodes = nodes, g->capacity = capacity;
+        else pith_graph_fail(g, "no memory for a graph's nodes: there are %d", g->n);
     }
     node *n = pith_alloc(g, sizeof *n);
     n->op = op;
@@ -216,13 +221,15 @@ node *pith_failed(pith_graph *g, const node *n)
     return g->poison ? g->poison : pith_poison(pith_append(g, &op_poison));
 }
 
-/* A leaf that was assigned may not be read any more, neither itself nor through an alias. */
+/* A leaf that was written may not be read any more, neither itself nor through an alias, and what
+ * wrote it only until it is written again. A group reads nothing. */
 const node *pith_read_after_assign(const node *n)
 {
-    for (int k = 0; k < n->n_in; k++) {
+    for (int k = 0; k < n->n_in && n->op != &pith_op_group; k++) {
         const node *root = pith_root(n->in[k]);
-        if (n->op->flags & PITH_WRITE && root->op->flags & PITH_WRITE) continue;
-        if (pith_is_stored(root) && pith_leaf_of(root)->assigned) return root;
+        const node *leaf = root->op->flags & PITH_WRITE ? pith_written_leaf(root) : root;
+        const node *latest = pith_is_stored(leaf) ? pith_leaf_of(leaf)->written : NULL;
+        if (latest && latest != root) return leaf;
     }
     return NULL;
 }
@@ -241,6 +248,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
         if (attr) memcpy(n->attr, attr, op->attr_size);
     }
     n->in = n_in ? pith_alloc(g, sizeof *n->in * (size_t)n_in) : NULL;
+    if (n_in && !n->in) return pith_poison(n);
     n->n_in = n_in;
     for (int k = 0; k < n_in; k++) n->in[k] = in[k];
     bool good = op->attr_size || !attr || pith_fail(n, "has attributes and no attr_size");
@@ -265,7 +273,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     }
     const node *gone = good ? pith_read_after_assign(n) : NULL;
     if (gone)
-        good = pith_fail(n, "%s is read after it was assigned: use what pith_assign returned",
+        good = pith_fail(n, "%s is read after it was assigned: use what the latest write returned",
                          gone->name);
     good = good && (!op->shape || op->shape(n));
     if (!good) return pith_poison(n);
@@ -326,8 +334,11 @@ node *pith_watch(node *scalar, const char *name)
         return pith_fail(scalar, "pith_watch: %.100s is not a scalar", name), scalar;
     /* It is read when the step is over, and the step may write the leaf. */
     if (pith_is_stored(pith_root(scalar))) scalar = pith_copy_(scalar->at, scalar);
-    g->watched = realloc(g->watched, sizeof *g->watched * (size_t)(g->n_watched + 1));
-    g->watch_names = realloc(g->watch_names, sizeof *g->watch_names * (size_t)(g->n_watched + 1));
+    node **watched = realloc(g->watched, sizeof *watched * (size_t)(g->n_watched + 1));
+    if (watched) g->watched = watched;
+    const char **names = realloc(g->watch_names, sizeof *names * (size_t)(g->n_watched + 1));
+    if (names) g->watch_names = names;
+    if (!watched || !names) return pith_refuse(g, "pith_watch: no memory");
     g->watched[g->n_watched] = scalar;
     g->watch_names[g->n_watched++] = pith_keep(g, "%s", name);
     return scalar;

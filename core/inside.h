@@ -80,8 +80,10 @@ node *pith_written_leaf(const node *write);          /* write.c */
 node *pith_append(pith_graph *g, const pith_op *op); /* a bare node: only for make and for copies */
 node *pith_poison(node *n); /* n, after pith_fail: it and what follows it stand for nothing */
 const node *pith_root(const node *n); /* the node whose memory an alias lies in */
-/* a leaf that n reads though it was assigned, or NULL */
+/* a leaf of which n reads a value that was overwritten, or NULL */
 const node *pith_read_after_assign(const node *n);
+/* what a copy in a recomputed region is a copy of; other nodes: themselves */
+static inline const node *pith_original(const node *n) { return n->copy ? n->origin : n; }
 static inline int pith_result_index(const node *n) { return *(const int *)n->attr; }
 size_t pith_alias_offset(const node *n); /* bytes */
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
@@ -89,7 +91,7 @@ static inline int pith_results(const pith_op *op) { return op->results ? op->res
 /* ---- leaf.c: behind attr of a param or state ---- */
 typedef struct {
     pith_tensor *tensor;
-    bool assigned;
+    const node *written; /* by the latest write of the graph; NULL: by none */
     pith_training training;
 } pith_leaf;
 static inline pith_leaf *pith_leaf_of(const node *n) { return n->attr; }

@@ -218,14 +218,14 @@ bool pith_grad_(const char *at, pith_node *y, int n, pith_node *const *wrt, pith
 bool pith_vjp_(const char *at, pith_node *y, pith_node *cotangent, int n, pith_node *const *wrt,
                pith_node **out);
 /* fn(x, context), whose inside is recomputed for the backward pass instead of kept. Values are
- * bit-equal. */
+ * bit-equal, those of gradients and of their gradients too. */
 #define pith_recompute(fn, x, context) pith_recompute_(PITH_HERE, fn, x, context)
 typedef pith_node *pith_body(pith_node *x, void *context);
 pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *context);
 
 /* Writes `value` to a param or state when the plan runs; returns the new value, which as an output
  * lies in the leaf itself: it changes with the leaf. Reads created before see the old one; using
- * the leaf after it is an error; one assign a leaf and graph. */
+ * the leaf after it is an error; one assign a leaf and graph, and none of a leaf written by rows. */
 #define pith_assign(leaf, value) pith_assign_(PITH_HERE, leaf, value)
 /* no value: makes a plan run all of them */
 #define pith_group(n, nodes) pith_group_(PITH_HERE, n, nodes)

@@ -187,12 +187,15 @@ pith_tensor *pith_store_find(pith_store *s, const char *name)
 static bool grow(pith_store *s)
 {
     if (s->n < s->capacity) return true;
-    s->capacity = s->capacity ? 2 * s->capacity : 64;
-    s->table_size = 2 * s->capacity + 1;
-    s->tensors = realloc(s->tensors, sizeof *s->tensors * (size_t)s->capacity);
+    const int capacity = s->capacity ? 2 * s->capacity : 64, size = 2 * capacity + 1;
+    pith_tensor **tensors = realloc(s->tensors, sizeof *tensors * (size_t)capacity);
+    if (tensors) s->tensors = tensors;
+    int *table = tensors ? calloc((size_t)size, sizeof *table) : NULL;
+    if (!table) return false;
     free(s->table);
-    s->table = calloc((size_t)s->table_size, sizeof *s->table);
-    if (!s->tensors || !s->table) return false;
+    s->table = table;
+    s->table_size = size;
+    s->capacity = capacity;
     for (int k = 0; k < s->n; k++) *slot(s, s->tensors[k]->name) = k + 1;
     return true;
 }

@@ -16,7 +16,10 @@ bool pith_mark_written(node *n)
 {
     const node *leaf = pith_written_leaf(n);
     if (!pith_is_stored(leaf)) return pith_fail(n, "only a param or a state can be written");
-    pith_leaf_of(leaf)->assigned = true;
+    if (n->in[0]->op == &pith_op_assign)
+        return pith_fail(n, "%s was assigned at %s: whole writes and rows do not mix", leaf->name,
+                         n->in[0]->at);
+    pith_leaf_of(leaf)->written = n;
     return true;
 }
 
@@ -203,12 +206,13 @@ bool pith_is_read_whole(const node *y, const node *table)
     if (!g || pith_poisoned(y)) return false;
     bool *reached = calloc((size_t)y->id + 1, sizeof *reached),
          *declared = calloc((size_t)g->n, sizeof *declared), found = false;
-    for (int k = 0; k < g->n_row_reads; k++) declared[g->row_reads[k]->id] = true;
-    reached[y->id] = true;
-    for (int id = y->id; id >= 0 && !found; id--)
+    const bool room = (reached && declared) || pith_raise("pith_is_read_whole: no memory");
+    for (int k = 0; k < g->n_row_reads && room; k++) declared[g->row_reads[k]->id] = true;
+    if (room) reached[y->id] = true;
+    for (int id = y->id; id >= 0 && !found && room; id--)
         for (int k = 0; reached[id] && k < g->nodes[id]->n_in; k++) {
             const node *in = g->nodes[id]->in[k];
-            if (in == table) found |= !declared[id];
+            if (in == table) found |= !declared[pith_original(g->nodes[id])->id];
             else reached[in->id] = true;
         }
     free(reached);

@@ -178,6 +178,7 @@ static node *side_by_side(int n, node *const *pads)
     if (n == 1) return pads[0];
     const int axis = ((const part_attr *)pads[0]->attr)->axis;
     node **parts = malloc(sizeof *parts * (size_t)n);
+    if (!parts) return pith_refuse(pads[0]->graph, "no memory for a gradient");
     for (int k = 0, at = 0; k < n; k++) {
         node *inside = pads[k]->in[0];
         const part_attr *p = pads[k]->attr;
@@ -196,6 +197,8 @@ static node *pad_join(int n, node *const *pads)
 {
     node **left = malloc(sizeof *left * (size_t)n), **row = malloc(sizeof *row * (size_t)n);
     node *sum = NULL;
+    if (!left || !row)
+        return free(left), free(row), pith_refuse(pads[0]->graph, "no memory for a gradient");
     memcpy(left, pads, sizeof *left * (size_t)n);
     qsort(left, (size_t)n, sizeof *left, by_axis_and_place);
     while (n) {

@@ -177,6 +177,7 @@ node *pith_row_gradient_(const char *at, int n, node *const *rows, node *const *
         return pith_make1(at, &pith_op_row_gradient, rows[0], NULL);
     pith_graph *g = rows[0]->graph;
     node **in = pith_alloc(g, sizeof *in * 2 * (size_t)n);
+    if (!in) return pith_make1(at, &pith_op_row_gradient, rows[0], NULL);
     for (int k = 0; k < n; k++) in[2 * k] = rows[k], in[2 * k + 1] = ids[k];
     return pith_make(at, &pith_op_row_gradient, g, 2 * n, in, &(row_gradient_attr){ count });
 }

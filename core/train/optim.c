@@ -122,6 +122,7 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
     node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)),
          *count = pith_state(g, "adamw.count", PITH_F32, PITH_CONSTANT, 0);
     node *t = pith_add_scalar(count, 1);
+    if (!writes) return pith_refuse(g, "no memory for an optimizer");
     const adamw_factors factors = {
         .lr = lr,
         .step = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1))))),
@@ -155,6 +156,7 @@ static node *sgd(int n, node *const *params, node *const *gradients, node *lr, d
 {
     node **writes = malloc(sizeof *writes * (size_t)(2 * n));
     int w = 0;
+    if (!writes) return pith_refuse(lr->graph, "no memory for an optimizer");
     for (int k = 0; k < n; k++) {
         const pith_training training = pith_training_of(params[k]);
         const part p = part_of(gradients[k], ok);
@@ -207,6 +209,7 @@ static node *ema(node *updated, double decay, node *ok)
 {
     node **writes = malloc(sizeof *writes * (size_t)(updated->n_in + 1));
     int w = 0;
+    if (!writes) return pith_refuse(updated->graph, "no memory for averages");
     for (int k = 0; k < updated->n_in; k++) {
         node *written = updated->in[k], *param = written->in[0];
         if (!pith_is_param(param)) continue; /* a moment */
