@@ -231,14 +231,12 @@ static bool backpropagate(walk *w)
 
 /* ---- the two calls ---- */
 
-/* Also fills `out`, so that what is built on a gradient that failed is as silent as it. */
-static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, node **out)
+static bool can_differentiate(const char *at, node *y, int n, node *const *wrt)
 {
-    node *failed = y ? pith_failed(y->graph, NULL)
-                     : pith_refuse(NULL, "%s: a gradient is asked of NULL", at);
-    for (int k = 0; k < n && !failed; k++) failed = pith_failed(y->graph, wrt[k]);
-    for (int k = 0; k < n; k++) out[k] = failed ? failed : y;
-    if (failed) return false;
+    if (!y) return pith_raise("%s: a gradient is asked of NULL", at);
+    if (pith_failed(y->graph, NULL)) return false;
+    for (int k = 0; k < n; k++)
+        if (pith_failed(y->graph, wrt[k])) return false;
     if (y->dtype != PITH_F32 || y->op->flags & PITH_NO_VALUE)
         return pith_fail(y, "a gradient is asked for at %s, but this has no f32 value", at);
     for (int k = 0; k < n; k++)
@@ -251,35 +249,44 @@ static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, 
     return true;
 }
 
-bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
+static bool is_cotangent(const char *at, node *y, const node *cotangent)
 {
-    if (!can_differentiate(at, y, n, wrt, out)) return false;
-    pith_graph *g = y->graph;
-    if (pith_failed(g, cotangent)) return false;
-    if (!cotangent || cotangent->graph != g)
+    if (pith_failed(y->graph, cotangent)) return false;
+    if (!cotangent || cotangent->graph != y->graph)
         return pith_fail(y, "a gradient is asked for at %s with a cotangent that is %s", at,
                          cotangent ? "of another graph" : "NULL");
     if (cotangent->dtype != PITH_F32 || cotangent->op->flags & PITH_NO_VALUE)
         return pith_fail(y, "a gradient is asked for at %s with a cotangent that has no f32 value",
                          at);
-    if (!pith_same_shape(y, cotangent)) {
-        char a[96], b[96];
-        return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
-                         "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a),
-                         pith_shape_text(y, b));
+    if (pith_same_shape(y, cotangent)) return true;
+    char a[96], b[96];
+    return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
+                     "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a),
+                     pith_shape_text(y, b));
+}
+
+/* What depends on a node asked for is active, and a copy whose original is. */
+static void mark_active(walk *w, int n, node *const *wrt)
+{
+    for (int k = 0; k < n; k++) w->active[wrt[k]->id] = true;
+    for (int id = 0; id < w->end; id++) {
+        const node *m = w->g->nodes[id];
+        w->active[id] |= w->active[pith_original(m)->id];
+        for (int k = 0; k < m->n_in && !w->active[id]; k++) w->active[id] = w->active[m->in[k]->id];
     }
+}
+
+static bool walk_back(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
+{
+    pith_graph *g = y->graph;
     walk w = { .g = g, .base = 0, .end = g->n };
     if (!begin_walk(&w)) return end_walk(&w), false;
-    for (int k = 0; k < n; k++) w.active[wrt[k]->id] = true;
-    for (int id = 0; id < w.end; id++) {
-        w.active[id] |= w.active[pith_original(g->nodes[id])->id];
-        for (int k = 0; k < g->nodes[id]->n_in && !w.active[id]; k++)
-            w.active[id] = w.active[g->nodes[id]->in[k]->id];
-    }
+    mark_active(&w, n, wrt);
     const node *before = g->origin;
     const int region = g->region;
     g->region = 0;
     g->origin = y;
+    if (!cotangent) cotangent = pith_expand_like(pith_const_(at, g, 1), y);
     accumulate(&w, y, cotangent);
     const bool good = backpropagate(&w);
     for (int k = 0; k < n; k++) {
@@ -292,20 +299,30 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
     return good && !g->error;
 }
 
+/* Fills `out` also after an error, so that what is built on such a gradient is as silent as it. */
+static bool finish(bool good, const node *y, int n, node **out)
+{
+    for (int k = 0; k < n && !good; k++) out[k] = y ? pith_failed(y->graph, NULL) : pith_nowhere();
+    return good;
+}
+
+bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
+{
+    const bool good = can_differentiate(at, y, n, wrt) && is_cotangent(at, y, cotangent) &&
+                      walk_back(at, y, cotangent, n, wrt, out);
+    return finish(good, y, n, out);
+}
+
 bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
 {
-    if (!can_differentiate(at, y, n, wrt, out)) return false;
-    if (pith_size(y) != 1) {
-        char text[96];
-        return pith_fail(
-            y, "a gradient is asked for at %s, but %s is not a scalar: sum it, or use pith_vjp", at,
-            pith_shape_text(y, text));
-    }
-    const node *before = y->graph->origin;
-    y->graph->origin = y;
-    node *one = pith_expand_like(pith_const_(at, y->graph, 1), y);
-    y->graph->origin = before;
-    return pith_vjp_(at, y, one, n, wrt, out);
+    char text[96];
+    bool good = can_differentiate(at, y, n, wrt);
+    if (good && pith_size(y) != 1)
+        good = pith_fail(y,
+                         "a gradient is asked for at %s, but %s is not a scalar: sum it, or use "
+                         "pith_vjp",
+                         at, pith_shape_text(y, text));
+    return finish(good && walk_back(at, y, NULL, n, wrt, out), y, n, out);
 }
 
 node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)

@@ -240,6 +240,8 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     if (!g) return pith_null(at, op->name, "the graph");
     node *failed = pith_failed(g, NULL);
     for (int k = 0; k < n_in && !failed; k++) failed = pith_failed(g, in[k]);
+    for (int k = 0; k < n_in && failed; k++) /* those of other graphs, when this one is no graph */
+        if (in[k]) pith_failed(in[k]->graph, failed);
     if (failed) return failed;
     node *n = pith_append(g, op);
     n->at = at ? at : g->origin ? g->origin->at : "?";
