@@ -225,7 +225,7 @@ pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *co
 
 /* Writes `value` to a param or state when the plan runs; returns the new value, which as an output
  * lies in the leaf itself: it changes with the leaf. Reads created before see the old one; using
- * the leaf after it is an error; one assign a leaf and graph, and none of a leaf written by rows. */
+ * the leaf after it is an error; one assign a leaf and graph, none of a leaf written by rows. */
 #define pith_assign(leaf, value) pith_assign_(PITH_HERE, leaf, value)
 /* no value: makes a plan run all of them */
 #define pith_group(n, nodes) pith_group_(PITH_HERE, n, nodes)
