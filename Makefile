@@ -24,6 +24,7 @@ LESSONS := $(wildcard examples/*.c)
 TESTS := $(wildcard tests/test_*.c)
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 
+comma := ,
 .SECONDARY:
 .PHONY: all deps test tests demo bench clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
@@ -59,6 +60,9 @@ $(BUILD)/tests/test_ops.o: CFLAGS += -I$(BUILD)
 
 $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libpith.a
 	@$(CC) $(LDFLAGS) $< $(WHOLE) $(LIBS) -lcmocka -o $@
+
+# Memory that runs out when the test says so.
+$(BUILD)/test_memory: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc aligned_alloc)
 
 $(BUILD)/pith-bench: $(BUILD)/bench/bench.o $(BUILD)/libpith.a
 	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@

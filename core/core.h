@@ -148,6 +148,8 @@ size_t pith_rows(const node *n); /* product of all dims but the last; last axis:
 size_t pith_columns(const node *n);
 const char *pith_shape_text(const node *n, char text[96]); /* "(8, 512)"; returns text */
 bool pith_poisoned(const node *n);
+/* False after saying "pith_run: the plan is NULL". */
+bool pith_given(const void *argument, const char *function, const char *what);
 /* the form of a pointwise op that takes its inputs' dtypes; NULL if none does */
 const pith_form *pith_form_of(const node *n);
 

@@ -92,8 +92,17 @@ const pith_file_type *pith_file_type_find(const char *name)
     return NULL;
 }
 
-size_t pith_width(pith_dtype dtype) { return table[dtype].bytes; }
-const char *pith_dtype_name(pith_dtype dtype) { return table[dtype].name; }
+size_t pith_width(pith_dtype dtype)
+{
+    const pith_dtype_info *d = pith_dtype_find(dtype);
+    return d ? d->bytes : 0;
+}
+
+const char *pith_dtype_name(pith_dtype dtype)
+{
+    const pith_dtype_info *d = pith_dtype_find(dtype);
+    return d ? d->name : "no dtype";
+}
 
 bool pith_dtype_holds(pith_dtype dtype, double x)
 {

@@ -30,6 +30,24 @@ typedef struct {
 
 static bool backpropagate(walk *w);
 
+static bool begin_walk(walk *w)
+{
+    const size_t size = (size_t)(w->end - w->base);
+    w->active = calloc(size, sizeof *w->active);
+    w->cotangent = calloc(size, sizeof *w->cotangent);
+    w->copy = calloc(size, sizeof *w->copy);
+    if (w->active && w->cotangent && w->copy) return true;
+    pith_graph_fail(w->g, "no memory for a gradient");
+    return false;
+}
+
+static void end_walk(walk *w)
+{
+    free(w->active);
+    free(w->cotangent);
+    free(w->copy);
+}
+
 static bool is_active(const walk *w, const node *n)
 {
     return n->id >= w->base && n->id < w->end && w->active[n->id - w->base];
@@ -52,18 +70,22 @@ static void note_cotangent(pith_graph *g, const node *of, const node *cotangent)
 
 int pith_cotangents(const pith_graph *g, const pith_cotangent **list)
 {
-    *list = g->cotangents;
-    return g->n_cotangents;
+    *list = g ? g->cotangents : NULL;
+    return pith_given(g, "pith_cotangents", "graph") ? g->n_cotangents : 0;
 }
 
+/* What arrives at a copy belongs to its original: so sums are those of a graph without copies, in
+ * the same order, to the bit. */
 static void accumulate(walk *w, const node *n, node *dx)
 {
+    n = pith_original(n);
     if (!dx || n->dtype != PITH_F32 || !is_active(w, n) || pith_poisoned(dx)) return;
     dx = pith_reduce_like(dx, n);
     arrivals *c = &w->cotangent[n->id - w->base];
     const bool fits = dx->op->join && (!c->waiting || c->waiting->n->op == dx->op);
     if (fits && c->joinable++ >= ADDED_AT_ONCE) {
         term *t = pith_alloc(w->g, sizeof *t);
+        if (!t) return;
         *t = (term){ dx, c->waiting };
         c->waiting = t;
         return;
@@ -80,6 +102,7 @@ static node *collect(walk *w, node *n)
     int count = 0;
     for (const term *t = c->waiting; t; t = t->before) count++;
     node **terms = malloc(sizeof *terms * (size_t)count);
+    if (!terms) return pith_refuse(w->g, "no memory for a gradient");
     int k = count;
     for (const term *t = c->waiting; t; t = t->before) terms[--k] = t->n; /* as they came */
     const node *before = w->g->origin;
@@ -109,7 +132,7 @@ static void recompute(walk *w, int region)
     const pith_span span = g->spans[region - 1];
     const int end = span.end < w->end ? span.end : w->end;
     w->done = region;
-    for (int id = span.first; id < end; id++) {
+    for (int id = span.first; id < end && !g->error; id++) {
         node *n = g->nodes[id];
         if (n->region != region || n->op->flags & (PITH_LEAF | PITH_WRITE)) continue;
         node *c = pith_append(g, n->op);
@@ -120,6 +143,10 @@ static void recompute(walk *w, int region)
         c->region = 0;
         c->origin = n;
         c->in = pith_alloc(g, sizeof *c->in * (size_t)(n->n_in + 1));
+        if (!c->in) {
+            pith_poison(c);
+            return;
+        }
         for (int k = 0; k < n->n_in; k++) c->in[k] = copied(w, n->in[k]);
         const node *gone = pith_read_after_assign(c);
         if (gone)
@@ -139,15 +166,13 @@ static bool through_lowering(node *n, node *const *dy, node **dx)
     const int base = g->n, results = pith_results(n->op);
     node twin = *n, *out[8] = { NULL };
     twin.in = pith_alloc(g, sizeof *twin.in * (size_t)(n->n_in + 1));
-    for (int k = 0; k < n->n_in; k++)
+    for (int k = 0; k < n->n_in && twin.in; k++)
         twin.in[k] = pith_reshape_dims(NULL, n->in[k], n->in[k]->ndim, n->in[k]->dim);
-    n->op->lower(&twin, out);
+    if (!g->error) n->op->lower(&twin, out);
     if (g->error) return false;
     const int end = g->n;
     walk w = { .g = g, .base = base, .end = end };
-    w.active = calloc((size_t)(end - base), sizeof *w.active);
-    w.cotangent = calloc((size_t)(end - base), sizeof *w.cotangent);
-    w.copy = calloc((size_t)(end - base), sizeof *w.copy);
+    if (!begin_walk(&w)) return end_walk(&w), false;
     for (int k = 0; k < n->n_in; k++) w.active[twin.in[k]->id - base] = n->in[k]->dtype == PITH_F32;
     for (int id = base; id < end; id++)
         for (int k = 0; k < g->nodes[id]->n_in; k++)
@@ -156,9 +181,7 @@ static bool through_lowering(node *n, node *const *dy, node **dx)
         if (dy[k]) accumulate(&w, out[k], dy[k]);
     const bool good = backpropagate(&w);
     for (int k = 0; k < n->n_in; k++) dx[k] = collect(&w, twin.in[k]);
-    free(w.active);
-    free(w.cotangent);
-    free(w.copy);
+    end_walk(&w);
     return good;
 }
 
@@ -177,6 +200,7 @@ static bool differentiate(walk *w, node *n)
     for (int k = 0; k < results; k++)
         if (dy[k]) dy[k] = pith_expand_like(dy[k], pith_result(c, k));
     if (n->n_in > 8) dx = pith_alloc(w->g, sizeof *dx * (size_t)n->n_in);
+    if (!dx) return w->g->origin = before, false;
     memset(dx, 0, sizeof *dx * (size_t)n->n_in);
     bool good = n->op->grad && n->op->grad(c, dy, dx);
     if (!good && !w->g->error) {
@@ -207,13 +231,12 @@ static bool backpropagate(walk *w)
 
 /* ---- the two calls ---- */
 
-/* Is there anything to differentiate? `out` is filled with y first: if the gradient fails, the
- * caller may go on to build with it and hears of no second error. */
-static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, node **out)
+static bool can_differentiate(const char *at, node *y, int n, node *const *wrt)
 {
-    for (int k = 0; k < n; k++) out[k] = y;
     if (!y) return pith_raise("%s: a gradient is asked of NULL", at);
-    if (y->graph->error || pith_poisoned(y)) return false;
+    if (pith_failed(y->graph, NULL)) return false;
+    for (int k = 0; k < n; k++)
+        if (pith_failed(y->graph, wrt[k])) return false;
     if (y->dtype != PITH_F32 || y->op->flags & PITH_NO_VALUE)
         return pith_fail(y, "a gradient is asked for at %s, but this has no f32 value", at);
     for (int k = 0; k < n; k++)
@@ -226,34 +249,44 @@ static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, 
     return true;
 }
 
-bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
+static bool is_cotangent(const char *at, node *y, const node *cotangent)
 {
-    if (!can_differentiate(at, y, n, wrt, out)) return false;
-    pith_graph *g = y->graph;
-    if (!cotangent || cotangent->graph != g)
+    if (pith_failed(y->graph, cotangent)) return false;
+    if (!cotangent || cotangent->graph != y->graph)
         return pith_fail(y, "a gradient is asked for at %s with a cotangent that is %s", at,
                          cotangent ? "of another graph" : "NULL");
-    if (cotangent->dtype != PITH_F32)
-        return pith_fail(y, "a gradient is asked for at %s with a cotangent that is not f32", at);
-    if (!pith_same_shape(y, cotangent)) {
-        char a[96], b[96];
-        return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
-                         "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a),
-                         pith_shape_text(y, b));
+    if (cotangent->dtype != PITH_F32 || cotangent->op->flags & PITH_NO_VALUE)
+        return pith_fail(y, "a gradient is asked for at %s with a cotangent that has no f32 value",
+                         at);
+    if (pith_same_shape(y, cotangent)) return true;
+    char a[96], b[96];
+    return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
+                     "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a),
+                     pith_shape_text(y, b));
+}
+
+/* What depends on a node asked for is active, and a copy whose original is. */
+static void mark_active(walk *w, int n, node *const *wrt)
+{
+    for (int k = 0; k < n; k++) w->active[wrt[k]->id] = true;
+    for (int id = 0; id < w->end; id++) {
+        const node *m = w->g->nodes[id];
+        w->active[id] |= w->active[pith_original(m)->id];
+        for (int k = 0; k < m->n_in && !w->active[id]; k++) w->active[id] = w->active[m->in[k]->id];
     }
-    const size_t size = (size_t)g->n;
+}
+
+static bool walk_back(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
+{
+    pith_graph *g = y->graph;
     walk w = { .g = g, .base = 0, .end = g->n };
-    w.active = calloc(size, sizeof *w.active);
-    w.cotangent = calloc(size, sizeof *w.cotangent);
-    w.copy = calloc(size, sizeof *w.copy);
-    for (int k = 0; k < n; k++) w.active[wrt[k]->id] = true;
-    for (int id = 0; id < w.end; id++)
-        for (int k = 0; k < g->nodes[id]->n_in && !w.active[id]; k++)
-            w.active[id] = w.active[g->nodes[id]->in[k]->id];
+    if (!begin_walk(&w)) return end_walk(&w), false;
+    mark_active(&w, n, wrt);
     const node *before = g->origin;
     const int region = g->region;
     g->region = 0;
     g->origin = y;
+    if (!cotangent) cotangent = pith_expand_like(pith_const_(at, g, 1), y);
     accumulate(&w, y, cotangent);
     const bool good = backpropagate(&w);
     for (int k = 0; k < n; k++) {
@@ -262,32 +295,49 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
     }
     g->origin = before;
     g->region = region;
-    free(w.active);
-    free(w.cotangent);
-    free(w.copy);
+    end_walk(&w);
+    return good && !g->error;
+}
+
+/* Fills `out` also after an error, so that what is built on such a gradient is as silent as it. */
+static bool finish(bool good, const node *y, int n, node **out)
+{
+    for (int k = 0; k < n && !good; k++) out[k] = y ? pith_failed(y->graph, NULL) : pith_nowhere();
     return good;
+}
+
+bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
+{
+    const bool good = can_differentiate(at, y, n, wrt) && is_cotangent(at, y, cotangent) &&
+                      walk_back(at, y, cotangent, n, wrt, out);
+    return finish(good, y, n, out);
 }
 
 bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
 {
-    if (!can_differentiate(at, y, n, wrt, out)) return false;
-    if (pith_size(y) != 1) {
-        char text[96];
-        return pith_fail(
-            y, "a gradient is asked for at %s, but %s is not a scalar: sum it, or use pith_vjp", at,
-            pith_shape_text(y, text));
-    }
-    return pith_vjp_(at, y, pith_expand_like(pith_const_(at, y->graph, 1), y), n, wrt, out);
+    char text[96];
+    bool good = can_differentiate(at, y, n, wrt);
+    if (good && pith_size(y) != 1)
+        good = pith_fail(y,
+                         "a gradient is asked for at %s, but %s is not a scalar: sum it, or use "
+                         "pith_vjp",
+                         at, pith_shape_text(y, text));
+    return finish(good && walk_back(at, y, NULL, n, wrt, out), y, n, out);
 }
 
 node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
 {
-    if (!x) return pith_null(at, "recompute", 0);
+    if (!x) return pith_null(at, "recompute", "input 0");
+    if (pith_poisoned(x)) return x;
     pith_graph *g = x->graph;
+    if (!fn) return pith_refuse(g, "%s: recompute: the function is NULL", at);
     if (g->region) return fn(x, context); /* the outer region already recomputes it */
     const int region = g->regions++;
-    if (!(region & (region - 1))) /* 0, 1, 2, 4, 8, ...: the list is full */
-        g->spans = realloc(g->spans, sizeof *g->spans * 2 * (size_t)(region + 1));
+    if (!(region & (region - 1))) { /* 0, 1, 2, 4, 8, ...: the list is full */
+        pith_span *spans = realloc(g->spans, sizeof *spans * 2 * (size_t)(region + 1));
+        if (!spans) return pith_refuse(g, "%s: recompute: no memory", at);
+        g->spans = spans;
+    }
     g->spans[region] = (pith_span){ g->n, INT_MAX };
     g->region = region + 1;
     node *y = fn(x, context);
@@ -300,11 +350,18 @@ node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
 
 void pith_depends_on(const node *y, int n, node *const *nodes, bool *reached)
 {
+    for (int k = 0; k < n; k++) reached[k] = false;
+    if (!pith_given(y, "pith_depends_on", "node") || pith_poisoned(y)) return;
     bool *mark = calloc((size_t)y->graph->n, sizeof *mark);
+    if (!mark) {
+        pith_raise("pith_depends_on: no memory");
+        return;
+    }
     mark[y->id] = true;
     for (int id = y->id; id >= 0; id--)
         for (int k = 0; mark[id] && k < y->graph->nodes[id]->n_in; k++)
             mark[y->graph->nodes[id]->in[k]->id] = true;
-    for (int k = 0; k < n; k++) reached[k] = mark[nodes[k]->id];
+    for (int k = 0; k < n; k++)
+        reached[k] = nodes[k] && nodes[k]->graph == y->graph && mark[nodes[k]->id];
     free(mark);
 }

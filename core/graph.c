@@ -8,6 +8,7 @@ static const pith_op op_poison = { "poison", .flags = PITH_NO_VALUE,
                                    .no_grad = "it stands for an error" };
 
 #define RESERVE (1 << 16)
+#define SPARE 16 /* nodes: an op with its results, and the poisoned one */
 
 static pith_block *new_block(pith_block *next, size_t size)
 {
@@ -20,9 +21,11 @@ static pith_block *new_block(pith_block *next, size_t size)
 pith_graph *pith_graph_new(pith_store *store, uint64_t seed)
 {
     pith_graph *g = calloc(1, sizeof *g);
-    pith_block *reserve = g ? new_block(NULL, RESERVE) : NULL;
-    if (!reserve) return free(g), pith_raise("no memory for a graph"), NULL;
-    g->reserve = reserve;
+    if (g) g->reserve = new_block(NULL, RESERVE);
+    if (g) g->nodes = malloc(sizeof *g->nodes * SPARE);
+    if (!g || !g->reserve || !g->nodes)
+        return pith_graph_free(g), pith_raise("no memory for a graph"), NULL;
+    g->capacity = SPARE;
     g->home = (pith_home){ .store = store, .prefix = "" };
     g->seed = seed;
     g->scope = "";
@@ -45,14 +48,26 @@ void pith_graph_free(pith_graph *g)
     free(g->row_reads);
     free(g->cotangents);
     free(g->spans);
-    free(g->error);
+    pith_forget_error(g);
     free(g);
 }
 
-bool pith_set_training(pith_graph *g, bool on) { return g->training = on; }
-bool pith_is_training(const pith_graph *g) { return g->training; }
-int pith_graph_size(const pith_graph *g) { return g->n; }
-const char *pith_graph_error(const pith_graph *g) { return g->error; }
+bool pith_set_training(pith_graph *g, bool on)
+{
+    return pith_given(g, "pith_set_training", "graph") && (g->training = on);
+}
+
+bool pith_is_training(const pith_graph *g)
+{
+    return pith_given(g, "pith_is_training", "graph") && g->training;
+}
+
+int pith_graph_size(const pith_graph *g)
+{
+    return pith_given(g, "pith_graph_size", "graph") ? g->n : 0;
+}
+
+const char *pith_graph_error(const pith_graph *g) { return g ? g->error : "the graph is NULL"; }
 
 /* When memory runs out the graph has failed, and what is being made at that moment is still made,
  * in memory that was put by; what comes after it is the poisoned node (pith_make). */
@@ -75,12 +90,6 @@ void *pith_alloc(pith_graph *g, size_t size)
     return memset(memory, 0, want);
 }
 
-static const char *keep_text(pith_graph *g, const char *text)
-{
-    const size_t size = strlen(text) + 1;
-    return memcpy(pith_alloc(g, size), text, size);
-}
-
 const char *pith_keep(pith_graph *g, const char *format, ...)
 {
     va_list list, again;
@@ -96,9 +105,20 @@ const char *pith_keep(pith_graph *g, const char *format, ...)
 
 /* ---- scopes and the call trail ---- */
 
+/* Nothing is changed any more in a graph that has failed. */
+static bool can_change(const pith_graph *g, const char *function)
+{
+    return pith_given(g, function, "graph") && !g->error;
+}
+
 static void push_scope(pith_graph *g, const char *scope)
 {
-    g->scopes = realloc(g->scopes, sizeof *g->scopes * (size_t)(g->depth + 1));
+    const char **scopes = realloc(g->scopes, sizeof *scopes * (size_t)(g->depth + 1));
+    if (!scopes) {
+        pith_graph_fail(g, "no memory for a scope");
+        return;
+    }
+    g->scopes = scopes;
     g->scopes[g->depth++] = g->scope;
     g->scope = scope;
 }
@@ -106,7 +126,7 @@ static void push_scope(pith_graph *g, const char *scope)
 void pith_scope(pith_graph *g, const char *format, ...)
 {
     char text[512];
-    if (g->error) return;
+    if (!can_change(g, "pith_scope")) return;
     va_list list;
     va_start(list, format);
     const int length = vsnprintf(text, sizeof text, format, list);
@@ -119,27 +139,29 @@ void pith_scope(pith_graph *g, const char *format, ...)
 
 void pith_scope_root(pith_graph *g)
 {
-    if (!g->error) push_scope(g, "");
+    if (can_change(g, "pith_scope_root")) push_scope(g, "");
 }
 
 void pith_unscope(pith_graph *g)
 {
-    if (g->error) return;
+    if (!can_change(g, "pith_unscope")) return;
     if (g->depth) g->scope = g->scopes[--g->depth];
     else pith_graph_fail(g, "pith_unscope without a pith_scope before it");
 }
 
 void pith_enter(pith_graph *g, const char *name, const char *at)
 {
-    if (g->error) return;
+    if (!can_change(g, "pith_enter")) return;
     pith_trail *t = pith_alloc(g, sizeof *t);
-    *t = (pith_trail){ name, at, g->trail };
-    g->trail = t;
+    if (t) *t = (pith_trail){ name, at, g->trail };
+    if (t) g->trail = t;
 }
 
 node *pith_leave(pith_graph *g, node *value)
 {
-    if (g->trail && !g->error) g->trail = g->trail->parent;
+    if (!can_change(g, "pith_leave")) return value;
+    if (g->trail) g->trail = g->trail->parent;
+    else pith_graph_fail(g, "pith_leave without a pith_enter before it");
     return value;
 }
 
@@ -147,13 +169,16 @@ node *pith_leave(pith_graph *g, node *value)
 
 node *pith_append(pith_graph *g, const pith_op *op)
 {
-    if (g->n == g->capacity) {
-        g->capacity = g->capacity ? 2 * g->capacity : 256;
-        g->nodes = realloc(g->nodes, sizeof *g->nodes * (size_t)g->capacity);
+    if (g->n + SPARE > g->capacity) {
+        const int capacity = 2 * g->capacity + 256;
+        node **nodes = realloc(g->nodes, sizeof *nodes * (size_t)capacity);
+        if (nodes) g->nodes = nodes, g->capacity = capacity;
+        else pith_graph_fail(g, "no memory for a graph's nodes: there are %d", g->n);
     }
     node *n = pith_alloc(g, sizeof *n);
     n->op = op;
     n->graph = g;
+    n->at = "?";
     n->id = g->n;
     n->scope = g->origin ? g->origin->scope : g->scope;
     n->trail = g->origin ? g->origin->trail : g->trail;
@@ -173,52 +198,51 @@ node *pith_poison(node *n)
     return n;
 }
 
-node *pith_failed(pith_graph *g)
-{
-    return g->poison ? g->poison : pith_poison(pith_append(g, &op_poison));
-}
-
 /* What is built on NULL belongs to no graph: it is a poisoned node of one that has failed. */
-node *pith_null(const char *at, const char *op, int input)
+node *pith_nowhere(void)
 {
-    static _Thread_local pith_graph nowhere;
+    static _Thread_local pith_graph graph;
     static _Thread_local node nothing;
-    static char told[] = "an op was given NULL";
-    pith_raise("%s: %s: input %d is NULL", at ? at : "?", op, input);
-    nowhere.error = told;
-    nowhere.home.prefix = nowhere.scope = "";
-    nowhere.poison = &nothing;
-    nothing = (node){ .op = &op_poison, .graph = &nowhere, .scope = "", .at = at ? at : "?" };
+    static char told[] = "something was built on NULL";
+    graph.error = told;
+    graph.home.prefix = graph.scope = "";
+    graph.poison = &nothing;
+    nothing = (node){ .op = &op_poison, .graph = &graph, .scope = "", .at = "?" };
     return &nothing;
 }
 
 bool pith_poisoned(const node *n) { return n->op == &op_poison; }
 
-/* A leaf that was assigned may not be read any more, neither itself nor through an alias. */
-const node *pith_read_after_assign(const node *n)
+node *pith_failed(pith_graph *g, const node *n)
 {
-    for (int k = 0; k < n->n_in; k++) {
-        const node *root = pith_root(n->in[k]);
-        if (n->op->flags & PITH_WRITE && root->op->flags & PITH_WRITE) continue;
-        if (pith_is_stored(root) && pith_leaf_of(root)->assigned) return root;
-    }
-    return NULL;
+    if (!g) return pith_null(NULL, "pith_failed", "the graph");
+    if (!g->error && n && pith_poisoned(n)) pith_keep_error(g, n->graph->error);
+    if (!g->error) return NULL;
+    return g->poison ? g->poison : pith_poison(pith_append(g, &op_poison));
 }
 
-/* What is built on a failed graph's node has failed too, and nobody is told twice. */
-static void take_error(pith_graph *g, const pith_graph *from)
+/* A leaf that was written may not be read any more, neither itself nor through an alias, and what
+ * wrote it only until it is written again. A group reads nothing. */
+const node *pith_read_after_assign(const node *n)
 {
-    const char *text = from->error ? from->error : "";
-    g->error = malloc(strlen(text) + 1);
-    if (g->error) strcpy(g->error, text);
+    for (int k = 0; k < n->n_in && n->op != &pith_op_group; k++) {
+        const node *root = pith_root(n->in[k]);
+        const node *leaf = root->op->flags & PITH_WRITE ? pith_written_leaf(root) : root;
+        const node *latest = pith_is_stored(leaf) ? pith_leaf_of(leaf)->written : NULL;
+        if (latest && latest != root) return leaf;
+    }
+    return NULL;
 }
 
 node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node *const *in,
                 const void *attr)
 {
-    for (int k = 0; k < n_in && !g->error; k++)
-        if (in[k] && pith_poisoned(in[k])) take_error(g, in[k]->graph);
-    if (g->error) return pith_failed(g);
+    if (!g) return pith_null(at, op->name, "the graph");
+    node *failed = pith_failed(g, NULL);
+    for (int k = 0; k < n_in && !failed; k++) failed = pith_failed(g, in[k]);
+    for (int k = 0; k < n_in && failed; k++) /* those of other graphs, when this one is no graph */
+        if (in[k]) pith_failed(in[k]->graph, failed);
+    if (failed) return failed;
     node *n = pith_append(g, op);
     n->at = at ? at : g->origin ? g->origin->at : "?";
     if (op->attr_size) {
@@ -226,6 +250,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
         if (attr) memcpy(n->attr, attr, op->attr_size);
     }
     n->in = n_in ? pith_alloc(g, sizeof *n->in * (size_t)n_in) : NULL;
+    if (n_in && !n->in) return pith_poison(n);
     n->n_in = n_in;
     for (int k = 0; k < n_in; k++) n->in[k] = in[k];
     bool good = op->attr_size || !attr || pith_fail(n, "has attributes and no attr_size");
@@ -250,7 +275,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     }
     const node *gone = good ? pith_read_after_assign(n) : NULL;
     if (gone)
-        good = pith_fail(n, "%s is read after it was assigned: use what pith_assign returned",
+        good = pith_fail(n, "%s is read after it was assigned: use what the latest write returned",
                          gone->name);
     good = good && (!op->shape || op->shape(n));
     if (!good) return pith_poison(n);
@@ -262,7 +287,7 @@ static node *make(const char *at, const pith_op *op, int n, node *const *in, con
 {
     pith_graph *g = NULL;
     for (int k = 0; k < n && !g; k++) g = in[k] ? in[k]->graph : NULL;
-    return g ? pith_make(at, op, g, n, in, attr) : pith_null(at, op->name, 0);
+    return g ? pith_make(at, op, g, n, in, attr) : pith_null(at, op->name, "input 0");
 }
 
 node *pith_make1(const char *at, const pith_op *op, node *a, const void *attr)
@@ -284,104 +309,48 @@ node *pith_make3(const char *at, const pith_op *op, node *a, node *b, node *c, c
 
 node *pith_result(node *n, int k)
 {
-    if (!n || pith_poisoned(n)) return n;
+    if (!n) return pith_null(NULL, "pith_result", "the node");
+    if (pith_poisoned(n)) return n;
     if (k >= 0 && k < pith_results(n->op)) return n->graph->nodes[n->id + k];
-    pith_fail(n, "result %d is asked for, there are %d", k, pith_results(n->op));
-    return pith_failed(n->graph);
-}
-
-/* ---- errors: place, op, what is wrong, the inputs, the trail ---- */
-
-const char *pith_shape_text(const node *n, char text[96])
-{
-    size_t used = (size_t)snprintf(text, 96, "(");
-    for (int k = 0; k < n->ndim; k++)
-        used += (size_t)snprintf(text + used, 96 - used, k ? ", %d" : "%d", n->dim[k]);
-    snprintf(text + used, 96 - used, n->ndim == 1 ? ",)" : ")");
-    return text;
-}
-
-static void keep_error(pith_graph *g, const char *text)
-{
-    g->error = malloc(strlen(text) + 1);
-    if (g->error) strcpy(g->error, text);
-    pith_report(text);
-}
-
-void pith_graph_fail(pith_graph *g, const char *format, ...)
-{
-    char text[1024];
-    if (g->error) return;
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    keep_error(g, text);
-}
-
-node *pith_refuse(pith_graph *g, const char *format, ...)
-{
-    char text[1024];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    pith_graph_fail(g, "%s", text);
-    return pith_failed(g);
-}
-
-bool pith_fail(node *n, const char *format, ...)
-{
-    pith_graph *g = n->graph;
-    if (g->error) return false;
-    char text[4096], shape[96];
-    const int size = (int)sizeof text;
-    int used = snprintf(text, sizeof text, "%s: %s: ", n->at, n->op->name);
-    va_list list;
-    va_start(list, format);
-    used += vsnprintf(text + used, (size_t)(size - used), format, list);
-    va_end(list);
-    for (int k = 0; k < n->n_in && used < size - 256; k++)
-        if (n->in[k]) {
-            const node *in = n->in[k];
-            const bool plain = in->dtype == PITH_F32; /* what most inputs are goes without saying */
-            used += snprintf(text + used, (size_t)(size - used),
-                             "\n    input %d %s%s%s from %s (%s)", k, pith_shape_text(in, shape),
-                             plain ? "" : " ", plain ? "" : pith_dtype_name(in->dtype), in->at,
-                             in->name ? in->name : in->op->name);
-        }
-    for (const pith_trail *t = n->trail; t && used < size - 256; t = t->parent)
-        used += snprintf(text + used, (size_t)(size - used), "\n    in %s, called at %s", t->name,
-                         t->at);
-    keep_error(g, text);
-    return false;
+    pith_fail(n, "pith_result: result %d is asked for, there are %d", k, pith_results(n->op));
+    return pith_failed(n->graph, NULL);
 }
 
 /* ---- names and watched values ---- */
 
 node *pith_name(node *n, const char *name)
 {
-    if (n && !pith_poisoned(n)) n->name = keep_text(n->graph, name);
+    if (!n) return pith_null(NULL, "pith_name", "the node");
+    if (!name) return pith_refuse(n->graph, "%s: pith_name: the name is NULL", n->at);
+    if (!pith_poisoned(n)) n->name = pith_keep(n->graph, "%s", name);
     return n;
 }
 
 node *pith_watch(node *scalar, const char *name)
 {
-    if (!scalar || pith_poisoned(scalar)) return scalar;
+    if (!scalar) return pith_null(NULL, "pith_watch", "the node");
+    if (pith_poisoned(scalar)) return scalar;
     pith_graph *g = scalar->graph;
+    if (!name) return pith_refuse(g, "%s: pith_watch: the name is NULL", scalar->at);
     if (pith_size(scalar) != 1 || scalar->op->flags & PITH_NO_VALUE)
-        return pith_fail(scalar, "watched as %s: not a scalar", name), scalar;
+        return pith_fail(scalar, "pith_watch: %.100s is not a scalar", name), scalar;
     /* It is read when the step is over, and the step may write the leaf. */
     if (pith_is_stored(pith_root(scalar))) scalar = pith_copy_(scalar->at, scalar);
-    g->watched = realloc(g->watched, sizeof *g->watched * (size_t)(g->n_watched + 1));
-    g->watch_names = realloc(g->watch_names, sizeof *g->watch_names * (size_t)(g->n_watched + 1));
+    node **watched = realloc(g->watched, sizeof *watched * (size_t)(g->n_watched + 1));
+    if (watched) g->watched = watched;
+    const char **names = realloc(g->watch_names, sizeof *names * (size_t)(g->n_watched + 1));
+    if (names) g->watch_names = names;
+    if (!watched || !names) return pith_refuse(g, "pith_watch: no memory");
     g->watched[g->n_watched] = scalar;
-    g->watch_names[g->n_watched++] = keep_text(g, name);
+    g->watch_names[g->n_watched++] = pith_keep(g, "%s", name);
     return scalar;
 }
 
 int pith_watched(const pith_graph *g, node ***nodes, const char *const **names)
 {
+    *nodes = NULL;
+    *names = NULL;
+    if (!pith_given(g, "pith_watched", "graph")) return 0;
     *nodes = g->watched;
     *names = (const char *const *)g->watch_names;
     return g->n_watched;

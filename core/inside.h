@@ -9,6 +9,12 @@
 
 /* ---- error.c ---- */
 void pith_report(const char *message); /* keeps the message and calls the handler */
+void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
+void pith_keep_error(pith_graph *g, const char *text); /* the graph has failed, nobody is told */
+void pith_forget_error(pith_graph *g);
+/* "clip.c:7: matmul: input 1 is NULL", or, at NULL, "pith_name: the node is NULL"; a poisoned node
+ */
+node *pith_null(const char *at, const char *op, const char *what);
 
 /* ---- graph.c ---- */
 typedef struct pith_block { /* of memory for a graph's nodes */
@@ -75,18 +81,17 @@ static inline pith_store *pith_own_store(const pith_graph *g)
 {
     return g->n_homes ? g->homes[0].store : g->home.store;
 }
-void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
-node *pith_failed(pith_graph *g);                             /* its poisoned node */
-node *pith_null(const char *at, const char *op, int input);   /* says so; a poisoned node */
-node *pith_written_leaf(const node *write);                   /* write.c */
+node *pith_nowhere(void);                   /* a poisoned node of no graph */
+node *pith_written_leaf(const node *write); /* write.c */
 /* A node without inputs, shape and checks: pith_make fills it in, and so does recomputation. */
 node *pith_append(pith_graph *g, const pith_op *op);
 /* n after pith_fail: from now on it is the poisoned node, and nodes made after it are gone. */
 node *pith_poison(node *n);
 const node *pith_root(const node *n); /* the node whose memory an alias lies in */
-/* The leaf that n reads although an assign before it has written that leaf; NULL if there is none.
- */
+/* The leaf of which n reads a value that a write has overwritten; NULL if there is none. */
 const node *pith_read_after_assign(const node *n);
+/* what a copy in a recomputed region is a copy of; other nodes: themselves */
+static inline const node *pith_original(const node *n) { return n->copy ? n->origin : n; }
 static inline int pith_result_index(const node *n) { return *(const int *)n->attr; }
 size_t pith_alias_offset(const node *n); /* bytes */
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
@@ -94,7 +99,7 @@ static inline int pith_results(const pith_op *op) { return op->results ? op->res
 /* ---- leaf.c: behind attr of a param or state ---- */
 typedef struct {
     pith_tensor *tensor;
-    bool assigned;
+    const node *written; /* by the latest write of the graph; NULL: by none */
     pith_training training;
 } pith_leaf;
 static inline pith_leaf *pith_leaf_of(const node *n) { return n->attr; }
@@ -127,8 +132,9 @@ struct pith_store {
     bool torn;           /* a run ended midway after it had written something */
 };
 /* pith_store_add, but that an error is written to `why` for the caller to tell with its place. */
+enum { PITH_MOST_NAME = 1000, PITH_WHY = PITH_MOST_NAME + 200 };
 pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
-                                int ndim, const int *dim, char why[512]);
+                                int ndim, const int *dim, char why[PITH_WHY]);
 size_t pith_memory_size(void); /* bytes of this machine's memory */
 bool pith_store_is_frozen(const pith_store *s, const char *name);
 bool pith_store_reserve(pith_store *s, size_t bytes); /* makes the arena at least so large */

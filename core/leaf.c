@@ -20,10 +20,19 @@ static node *leaf(const char *at, pith_graph *g, const pith_op *op, const char *
     return pith_shape(n, dtype, ndim, dim) ? n : pith_poison(n);
 }
 
+/* The poisoned node where there is no graph or no name, else NULL. */
+static node *no_name(const char *at, const char *op, pith_graph *g, const char *name)
+{
+    if (!g) return pith_null(at, op, "the graph");
+    return name ? NULL : pith_refuse(g, "%s: %s: the name is NULL", at, op);
+}
+
 node *pith_input_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, ...)
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(dtype, dim, ndim);
+    node *wrong = no_name(at, "input", g, name);
+    if (wrong) return wrong;
     return leaf(at, g, &pith_op_input, pith_keep(g, "%s%s", g->scope, name), dtype, ndim, dim);
 }
 
@@ -55,31 +64,29 @@ static bool can_hold(node *n, double value)
                      type->name, type->least, type->largest);
 }
 
-#define MOST_NAME 1000 /* characters: what is named after it, as its moments, fits a line too */
-
-static bool good_name(node *n, const char *name)
+/* The average of the weight of that name, NULL if it has none. */
+static pith_tensor *find_average(const node *n, const pith_home *home, const char *name)
 {
-    return strlen(name) <= MOST_NAME ||
-           pith_fail(n, "a name of %zu characters, at most %d are allowed", strlen(name),
-                     MOST_NAME);
+    const pith_tensor *weight = pith_store_find(home->store, name);
+    if (!home->averages || n->op != &pith_op_param || (weight && weight->kind != PITH_WEIGHT))
+        return NULL;
+    return pith_store_find(home->store, pith_keep(n->graph, "ema/%s", name));
 }
 
-/* The tensor of that name, made if need be; among averages the name may be that of a weight which
- * has none, and nothing is made. NULL after pith_fail. */
+/* The tensor of that name, made if need be; among averages nothing is made. NULL after pith_fail.
+ */
 static pith_tensor *find_tensor(node *n, const pith_home *home, const char *name, pith_kind kind,
                                 bool *made)
 {
-    pith_tensor *t = home->averages
-                         ? pith_store_find(home->store, pith_keep(n->graph, "ema/%s", name))
-                         : NULL;
-    if (!t) t = pith_store_find(home->store, name);
+    pith_tensor *t = pith_store_find(home->store, name);
     *made = !t && !home->averages;
-    char why[512] = "";
+    char why[PITH_WHY] = "";
     if (*made) t = pith_store_try_add(home->store, name, kind, n->dtype, n->ndim, n->dim, why);
-    if (!t && home->averages)
-        pith_fail(n, "the store has neither an average nor a weight called %s", name);
-    else if (!t) pith_fail(n, "%s", why);
-    return t;
+    if (t) return t;
+    if (*made) pith_fail(n, "%s", why);
+    else if (kind == PITH_STATE) pith_fail(n, "the store has no state called %s", name);
+    else pith_fail(n, "the store has neither an average nor a weight called %s", name);
+    return NULL;
 }
 
 /* Is the tensor what the graph takes it for? */
@@ -94,39 +101,46 @@ static bool fits(node *n, const pith_home *home, pith_tensor *t, pith_kind kind)
         return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", n->name,
                          pith_shape_text(&found, there), pith_shape_text(n, here),
                          t->dtype != n->dtype ? " of another type" : "");
-    if (t->kind == kind || home->averages) return true;
+    if (t->kind == kind) return true;
     /* A file of somebody else's does not tell weights and state apart. */
-    if (kind == PITH_STATE && t->loaded && !t->used) return t->kind = kind, true;
+    if (!home->averages && kind == PITH_STATE && t->loaded && !t->used) return t->kind = kind, true;
     return pith_fail(n, "%s is a %s of the store, this graph wants a %s", n->name,
                      kind == PITH_STATE ? "weight" : "state",
                      kind == PITH_STATE ? "state" : "weight");
 }
 
-static void keep_in(node ***list, int *count, node *n)
+static bool keep_in(node ***list, int *count, node *n)
 {
-    if (!(*count & (*count - 1))) /* 0, 1, 2, 4, 8, ...: the list is full */
-        *list = realloc(*list, sizeof **list * 2 * (size_t)(*count + 1));
+    if (!(*count & (*count - 1))) { /* 0, 1, 2, 4, 8, ...: the list is full */
+        node **longer = realloc(*list, sizeof **list * 2 * (size_t)(*count + 1));
+        if (!longer) return pith_fail(n, "no memory for a graph's leaves");
+        *list = longer;
+    }
     (*list)[(*count)++] = n;
+    return true;
 }
 
 /* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
 static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name,
                     pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
 {
+    node *wrong = no_name(at, op->name, g, name);
+    if (wrong) return wrong;
     const pith_home *home = &g->home;
     const char *full = pith_keep(g, "%s%s%s", home->prefix, g->scope, name);
     const bool param = op == &pith_op_param;
     const pith_kind kind = param ? PITH_WEIGHT : PITH_STATE;
     node *n = leaf(at, g, op, full, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
-    if (!good_name(n, full) || !can_hold(n, a)) return pith_poison(n);
+    if (!can_hold(n, a)) return pith_poison(n);
     if (!home->store)
         return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
     if (dtype != PITH_F32 && init != PITH_CONSTANT)
         return pith_fail(n, "only f32 can start random"), pith_poison(n);
-    bool made;
-    pith_tensor *t = find_tensor(n, home, full, kind, &made);
-    if (!t || !fits(n, home, t, kind)) return pith_poison(n);
+    bool made = false;
+    pith_tensor *average = find_average(n, home, full),
+                *t = average ? average : find_tensor(n, home, full, kind, &made);
+    if (!t || !fits(n, home, t, average ? PITH_STATE : kind)) return pith_poison(n);
     if (made) draw(t, g->seed, init, a);
     node *same = pith_lookup_find(&g->leaf_over, (uint64_t)(uintptr_t)t);
     if (same && same->op != op)
@@ -144,8 +158,8 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
                                     .low = -INFINITY,
                                     .high = INFINITY } };
     n->attr = l;
-    if (param) keep_in(&g->params, &g->n_params, n);
-    else keep_in(&g->states, &g->n_states, n);
+    if (!(param ? keep_in(&g->params, &g->n_params, n) : keep_in(&g->states, &g->n_states, n)))
+        return pith_poison(n);
     pith_lookup_add(g, &g->leaf_over, (uint64_t)(uintptr_t)t, n);
     return n;
 }
@@ -167,21 +181,25 @@ node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dt
 
 node *pith_state_like_(const char *at, pith_graph *g, const char *name, const node *n)
 {
-    if (!n) return pith_null(at, "state", 0);
-    if (pith_poisoned(n)) return (node *)(uintptr_t)n;
+    if (!n) return pith_null(at, "state", "the node it is to be like");
+    if (g && pith_failed(g, n)) return pith_failed(g, n);
+    if (g && n->op->flags & PITH_NO_VALUE)
+        return pith_refuse(g, "%s: state: the node it is to be like, made at %s, has no value", at,
+                           n->at);
     return stored(at, &pith_op_state, g, name, n->dtype, n->ndim, n->dim, PITH_CONSTANT, 0);
 }
 
 pith_training pith_training_of(const node *n)
 {
-    return pith_is_param(n) ? pith_leaf_of(n)->training : (pith_training){ 0 };
+    return n && pith_is_param(n) ? pith_leaf_of(n)->training : (pith_training){ 0 };
 }
 
-bool pith_is_param(const node *n) { return n->op == &pith_op_param; }
+bool pith_is_param(const node *n) { return n && n->op == &pith_op_param; }
 
 static pith_training *training_of(node *n, const char *wanted)
 {
     static _Thread_local pith_training nobody; /* what is told to a poisoned node */
+    if (!n) pith_null(NULL, wanted, "the param");
     if (!n || pith_poisoned(n)) return &nobody;
     if (!pith_is_param(n)) return pith_fail(n, "%s is for params only", wanted), &nobody;
     return &pith_leaf_of(n)->training;
@@ -190,31 +208,33 @@ static pith_training *training_of(node *n, const char *wanted)
 node *pith_no_weight_decay(node *n)
 {
     training_of(n, "pith_no_weight_decay")->weight_decay = false;
-    return n;
+    return n ? n : pith_nowhere();
 }
 
 node *pith_lr_scale(node *n, double factor)
 {
     pith_training *training = training_of(n, "pith_lr_scale");
     if (isfinite(factor)) training->lr_scale = factor;
-    else if (n) pith_fail(n, "the learning rate is scaled by %g", factor);
-    return n;
+    else if (n) pith_fail(n, "pith_lr_scale: the learning rate is scaled by %g", factor);
+    return n ? n : pith_nowhere();
 }
 
 node *pith_clamp_param(node *n, double low, double high)
 {
     pith_training *training = training_of(n, "pith_clamp_param");
-    if (!(low <= high) && n) pith_fail(n, "a clamp to [%g, %g]", low, high);
+    if (!(low <= high) && n) pith_fail(n, "pith_clamp_param: a clamp to [%g, %g]", low, high);
     training->low = low;
     training->high = high;
-    return n;
+    return n ? n : pith_nowhere();
 }
 
 int pith_params(const pith_graph *g, node ***params)
 {
     int count = 0;
+    *params = NULL;
+    if (!pith_given(g, "pith_params", "graph")) return 0;
     *params = pith_alloc((pith_graph *)(uintptr_t)g, sizeof **params * (size_t)(g->n_params + 1));
-    for (int k = 0; k < g->n_params; k++)
+    for (int k = 0; *params && k < g->n_params; k++)
         if (pith_leaf_of(g->params[k])->training.trained) (*params)[count++] = g->params[k];
     return count;
 }
@@ -222,24 +242,34 @@ int pith_params(const pith_graph *g, node ***params)
 static void enter_home(pith_graph *g, pith_home home)
 {
     if (g->error) return;
-    g->homes = realloc(g->homes, sizeof *g->homes * (size_t)(g->n_homes + 1));
+    pith_home *homes = realloc(g->homes, sizeof *homes * (size_t)(g->n_homes + 1));
+    if (!homes) {
+        pith_graph_fail(g, "no memory for a graph's stores");
+        return;
+    }
+    g->homes = homes;
     g->homes[g->n_homes++] = g->home;
     g->home = home;
 }
 
 void pith_use_store(pith_graph *g, pith_store *store, const char *prefix, bool frozen)
 {
-    enter_home(g, (pith_home){ store, pith_keep(g, "%s", prefix), frozen, false });
+    if (!pith_given(g, "pith_use_store", "graph")) return;
+    if (!store || !prefix)
+        pith_graph_fail(g, "pith_use_store: the %s is NULL", store ? "prefix" : "store");
+    else enter_home(g, (pith_home){ store, pith_keep(g, "%s", prefix), frozen, false });
 }
 
 void pith_use_averages(pith_graph *g, pith_store *store)
 {
-    enter_home(g, (pith_home){ store, "", true, true });
+    if (!pith_given(g, "pith_use_averages", "graph")) return;
+    if (!store) pith_graph_fail(g, "pith_use_averages: the store is NULL");
+    else enter_home(g, (pith_home){ store, "", true, true });
 }
 
 void pith_leave_store(pith_graph *g)
 {
-    if (g->error) return;
+    if (!pith_given(g, "pith_leave_store", "graph") || g->error) return;
     if (g->n_homes) g->home = g->homes[--g->n_homes];
     else pith_graph_fail(g, "pith_leave_store without a pith_use_store before it");
 }
@@ -296,7 +326,10 @@ static const pith_op op_missing = { "missing", .flags = PITH_LEAF | PITH_NO_VALU
 
 node *pith_missing_(const char *at, pith_graph *g, const char *what)
 {
+    node *wrong = no_name(at, "missing", g, what);
+    if (wrong) return wrong;
     node *n = leaf(at, g, &op_missing, pith_keep(g, "%s", what), PITH_F32, 0, NULL);
+    if (pith_poisoned(n)) return n;
     for (int k = 0; k < PITH_MAX_DIMS; k++) n->dim[k] = 1;
     return n;
 }

@@ -22,6 +22,10 @@ void pith_lookup_add(pith_graph *g, pith_lookup *l, uint64_t key, void *value)
         const pith_lookup old = *l;
         l->size = old.size ? 2 * old.size : 64;
         l->entries = pith_alloc(g, sizeof *l->entries * (size_t)l->size);
+        if (!l->entries) { /* the graph has failed: nothing is looked up any more */
+            *l = old;
+            return;
+        }
         for (int k = 0; k < old.size; k++)
             if (old.entries[k].value) l->entries[place(l, old.entries[k].key)] = old.entries[k];
     }

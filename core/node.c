@@ -66,8 +66,8 @@ int pith_axis(node *n, int axis, int ndim)
 
 size_t pith_size(const node *n)
 {
-    size_t size = 1;
-    for (int k = 0; k < n->ndim; k++) size *= (size_t)n->dim[k];
+    size_t size = n ? 1 : 0;
+    for (int k = 0; n && k < n->ndim; k++) size *= (size_t)n->dim[k];
     return size;
 }
 

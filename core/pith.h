@@ -97,8 +97,12 @@ void pith_die(const char *message, void *context);        /* prints to stderr an
 const char *pith_error(void);             /* the latest message of this thread, "" if none */
 bool pith_raise(const char *format, ...); /* report an error of one's own; returns false */
 const char *pith_graph_error(const pith_graph *g); /* the graph's first error, NULL if none */
-/* An error of a function that makes nodes: the graph has failed; returns its poisoned node. */
+/* An error of a function that makes nodes: the graph (NULL: none) has failed; returns the poisoned
+ * node. */
 pith_node *pith_refuse(pith_graph *g, const char *format, ...);
+/* The graph's poisoned node if it has failed, else NULL. What is built on a poisoned node has
+ * failed too: n, of any graph, is one that shall be used, or NULL. */
+pith_node *pith_failed(pith_graph *g, const pith_node *n);
 
 /* ---- graph, scopes, leaves ------------------------------------------------------------------- */
 
@@ -215,14 +219,14 @@ bool pith_grad_(const char *at, pith_node *y, int n, pith_node *const *wrt, pith
 bool pith_vjp_(const char *at, pith_node *y, pith_node *cotangent, int n, pith_node *const *wrt,
                pith_node **out);
 /* fn(x, context), whose inside is recomputed for the backward pass instead of kept. Values are
- * bit-equal. */
+ * bit-equal, those of gradients and of their gradients too. */
 #define pith_recompute(fn, x, context) pith_recompute_(PITH_HERE, fn, x, context)
 typedef pith_node *pith_body(pith_node *x, void *context);
 pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *context);
 
 /* Writes `value` to a param or state when the plan runs; returns the new value, which as an output
  * lies in the leaf itself: it changes with the leaf. Reads created before see the old one; using
- * the leaf after it is an error; one assign a leaf and graph. */
+ * the leaf after it is an error; one assign a leaf and graph, none of a leaf written by rows. */
 #define pith_assign(leaf, value) pith_assign_(PITH_HERE, leaf, value)
 /* All of them as one node, which has no value: among a plan's outputs it makes them run. */
 #define pith_group(n, nodes) pith_group_(PITH_HERE, n, nodes)

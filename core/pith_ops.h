@@ -143,7 +143,8 @@ pith_node *pith_normalize_(const char *at, pith_node *a);
 
 /* Attention inside segments of packed tokens: segment s holds rows offsets[s] .. offsets[s+1]-1.
  * offsets (S+1) i32. qkv (N, 3, heads, width) -> (N, heads, width), scores divided by sqrt(width);
- * rows in no segment give zeros.
+ * rows in no segment give zeros. Offsets below 0, above N, or below one before them are read as the
+ * nearest that is not.
  * Result 1: log-sum-exp of the scores, (N, heads). */
 #define pith_attention(qkv, offsets, causal) pith_attention_(PITH_HERE, qkv, offsets, causal)
 /* One query a segment, q (S, heads, width), against all of its keys and values
@@ -151,7 +152,7 @@ pith_node *pith_normalize_(const char *at, pith_node *a);
 #define pith_pooled_attention(q, kv, offsets) pith_pooled_attention_(PITH_HERE, q, kv, offsets)
 pith_node *pith_attention_(const char *at, pith_node *qkv, pith_node *offsets, bool causal);
 pith_node *pith_pooled_attention_(const char *at, pith_node *q, pith_node *kv, pith_node *offsets);
-/* (n) i32: the segment each of n rows lies in, -1 for none. */
+/* (n) i32: the segment each of n rows lies in, -1 for none; offsets as in pith_attention. */
 #define pith_segments(offsets, n) pith_segments_(PITH_HERE, offsets, n)
 pith_node *pith_segments_(const char *at, pith_node *offsets, int n);
 

@@ -272,15 +272,19 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
                          const pith_plan_options *options)
 {
     const pith_plan_options o = options ? *options : (pith_plan_options){ 0 };
-    if (g->error) return NULL;
-    if (n < 1) return pith_raise("a plan wants at least one output"), NULL;
+    if (!pith_given(g, "pith_plan_new", "graph") || g->error) return NULL;
+    if (n < 1) return pith_raise("pith_plan_new: a plan wants at least one output"), NULL;
     for (int k = 0; k < n; k++) {
         if (outputs[k] && pith_poisoned(outputs[k])) return NULL;
         if (!outputs[k] || outputs[k]->graph != g)
-            return pith_raise("output %d of the plan is not a node of its graph", k), NULL;
+            return pith_raise("pith_plan_new: output %d is not a node of the graph", k), NULL;
+        if (pith_is_missing(outputs[k]))
+            return pith_raise("pith_plan_new: output %d is %s", k, outputs[k]->name), NULL;
     }
     if (!pith_own_store(g))
-        return pith_raise("a plan wants a graph with a store, which holds its memory"), NULL;
+        return pith_raise(
+                   "pith_plan_new: a plan wants a graph with a store, which holds its memory"),
+               NULL;
     pith_plan *p = new_plan(g, n, outputs, o.unplanned ? 0 : PITH_EVERYTHING, NULL);
     if (p && !reads_stay(p)) return pith_plan_free(p), NULL;
     if (p && !pith_store_reserve(p->store, p->arena)) return pith_plan_free(p), NULL;
@@ -290,6 +294,7 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
 
 pith_plan_stats pith_plan_statistics(const pith_plan *p)
 {
+    if (!pith_given(p, "pith_plan_statistics", "plan")) return (pith_plan_stats){ 0 };
     static const int less[3] = { PITH_EVERYTHING & ~PITH_REUSE, PITH_EVERYTHING & ~PITH_FUSE, 0 };
     pith_plan_stats s = p->stats;
     size_t *figure[3] = { &s.without_inplace, &s.without_fusion, &s.separate };

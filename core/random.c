@@ -55,13 +55,15 @@ uint64_t pith_stream_key(pith_graph *g)
 
 node *pith_step(pith_graph *g)
 {
+    if (!g) return pith_null(NULL, "pith_step", "the graph");
     if (!g->step) {
         const int region = g->region;
         g->region = 0; /* shared by everybody, so it belongs to no recomputed region */
         g->step = pith_make("step", &pith_op_input, g, 0, NULL, NULL);
+        g->region = region;
+        if (pith_poisoned(g->step)) return g->step;
         g->step->name = "step";
         pith_shape(g->step, PITH_I32, 0, NULL);
-        g->region = region;
     }
     return g->step;
 }

@@ -13,6 +13,7 @@ static void *memory_of(const pith_plan *p, int id)
 
 bool pith_feed(pith_plan *p, const node *input, const void *data)
 {
+    if (!pith_given(p, "pith_feed", "plan")) return false;
     if (!input || input->graph != p->graph || input->op != &pith_op_input)
         return pith_raise("pith_feed: this is not an input of the plan's graph");
     if (!data) return pith_raise("pith_feed: the data of input %s is NULL", input->name);
@@ -24,6 +25,8 @@ bool pith_feed(pith_plan *p, const node *input, const void *data)
 int pith_plan_inputs(const pith_plan *plan, const node *const **inputs)
 {
     pith_plan *p = (pith_plan *)(uintptr_t)plan;
+    *inputs = NULL;
+    if (!pith_given(p, "pith_plan_inputs", "plan")) return 0;
     if (!p->inputs) {
         int n = 0;
         for (int id = 0; id < p->n; id++)
@@ -41,6 +44,8 @@ int pith_plan_inputs(const pith_plan *plan, const node *const **inputs)
 const node *pith_plan_input(const pith_plan *p, const char *name)
 {
     const node *const *inputs;
+    if (!pith_given(p, "pith_plan_input", "plan") || !pith_given(name, "pith_plan_input", "name"))
+        return NULL;
     const int n = pith_plan_inputs(p, &inputs);
     for (int k = 0; k < n; k++)
         if (strcmp(inputs[k]->name, name) == 0) return inputs[k];
@@ -156,6 +161,7 @@ static bool run_steps(pith_plan *p)
 
 bool pith_run(pith_plan *p)
 {
+    if (!pith_given(p, "pith_run", "plan")) return false;
     pith_store *s = p->store;
     if (pith_torn(p)) return false;
     if (atomic_flag_test_and_set(&s->running))
@@ -186,6 +192,7 @@ static bool stays(const pith_plan *p, const node *n)
 /* Where the latest run left the value; NULL after an error, which names `function`. */
 static const void *find_value(const char *function, const pith_plan *p, const node *output)
 {
+    if (!pith_given(p, function, "plan")) return NULL;
     if (!output || output->graph != p->graph || output->id >= p->n ||
         !p->live[p->canonical[output->id]])
         return pith_raise("%s: this node is not part of the plan", function), NULL;

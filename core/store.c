@@ -26,7 +26,10 @@ void *pith_aligned(size_t bytes)
     return p ? p : (pith_raise("no memory: %zu bytes were asked for", bytes), NULL);
 }
 
-pith_store *pith_store_of(const pith_graph *g) { return g->home.store; }
+pith_store *pith_store_of(const pith_graph *g)
+{
+    return pith_given(g, "pith_store_of", "graph") ? g->home.store : NULL;
+}
 
 pith_store *pith_store_new(void)
 {
@@ -73,20 +76,34 @@ bool pith_torn(const pith_plan *p)
 bool pith_store_is_whole(const pith_store *s) { return !s->torn || say_torn(); }
 void pith_store_mend(pith_store *s) { s->torn = false; }
 
-pith_device pith_store_device(const pith_store *s) { return s->device; }
+pith_device pith_store_device(const pith_store *s)
+{
+    return pith_given(s, "pith_store_device", "store") ? s->device : PITH_CPU;
+}
 
-int pith_store_count(const pith_store *s) { return s->n; }
-pith_tensor *pith_store_at(const pith_store *s, int i) { return s->tensors[i]; }
+int pith_store_count(const pith_store *s)
+{
+    return pith_given(s, "pith_store_count", "store") ? s->n : 0;
+}
+
+pith_tensor *pith_store_at(const pith_store *s, int i)
+{
+    if (!pith_given(s, "pith_store_at", "store")) return NULL;
+    if (i >= 0 && i < s->n) return s->tensors[i];
+    return pith_raise("pith_store_at: tensor %d of a store that has %d", i, s->n), NULL;
+}
 
 size_t pith_tensor_size(const pith_tensor *t)
 {
     size_t size = 1;
+    if (!pith_given(t, "pith_tensor_size", "tensor")) return 0;
     for (int k = 0; k < t->ndim; k++) size *= (size_t)t->dim[k];
     return size;
 }
 
 size_t pith_tensor_bytes(const pith_tensor *t)
 {
+    if (!pith_given(t, "pith_tensor_bytes", "tensor")) return 0;
     return pith_tensor_size(t) * pith_width(t->dtype);
 }
 
@@ -146,6 +163,7 @@ bool pith_tensor_copy(pith_tensor *to, const pith_tensor *from)
 
 int64_t pith_tensor_not_finite(const pith_tensor *t)
 {
+    if (!pith_given(t, "pith_tensor_not_finite", "tensor")) return -1;
     return pith_first_not_finite(t->dtype, pith_tensor_size(t), pith_data(t));
 }
 
@@ -160,6 +178,8 @@ static int *slot(const pith_store *s, const char *name)
 
 pith_tensor *pith_store_find(pith_store *s, const char *name)
 {
+    if (!pith_given(s, "pith_store_find", "store") || !pith_given(name, "pith_store_find", "name"))
+        return NULL;
     const int *k = s->n ? slot(s, name) : NULL;
     return k && *k ? s->tensors[*k - 1] : NULL;
 }
@@ -167,28 +187,34 @@ pith_tensor *pith_store_find(pith_store *s, const char *name)
 static bool grow(pith_store *s)
 {
     if (s->n < s->capacity) return true;
-    s->capacity = s->capacity ? 2 * s->capacity : 64;
-    s->table_size = 2 * s->capacity + 1;
-    s->tensors = realloc(s->tensors, sizeof *s->tensors * (size_t)s->capacity);
+    const int capacity = s->capacity ? 2 * s->capacity : 64, size = 2 * capacity + 1;
+    pith_tensor **tensors = realloc(s->tensors, sizeof *tensors * (size_t)capacity);
+    if (tensors) s->tensors = tensors;
+    int *table = tensors ? calloc((size_t)size, sizeof *table) : NULL;
+    if (!table) return false;
     free(s->table);
-    s->table = calloc((size_t)s->table_size, sizeof *s->table);
-    if (!s->tensors || !s->table) return false;
+    s->table = table;
+    s->table_size = size;
+    s->capacity = capacity;
     for (int k = 0; k < s->n; k++) *slot(s, s->tensors[k]->name) = k + 1;
     return true;
 }
 
-static void *refuse(char why[512], const char *format, ...)
+static void *refuse(char why[PITH_WHY], const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    vsnprintf(why, 512, format, list);
+    vsnprintf(why, PITH_WHY, format, list);
     va_end(list);
     return NULL;
 }
 
 pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
-                                int ndim, const int *dim, char why[512])
+                                int ndim, const int *dim, char why[PITH_WHY])
 {
+    if (strlen(name) > PITH_MOST_NAME)
+        return refuse(why, "a name of %zu characters, at most %d are allowed", strlen(name),
+                      PITH_MOST_NAME);
     if (pith_store_find(s, name)) return refuse(why, "%s is in the store already", name);
     if (!pith_dtype_find(dtype))
         return refuse(why, "%s has dtype %d, expected a value of pith_dtype", name, (int)dtype);
@@ -226,14 +252,19 @@ pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind,
 pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
                             int ndim, const int *dim)
 {
-    char why[512];
+    char why[PITH_WHY];
+    if (!pith_given(s, "pith_store_add", "store") || !pith_given(name, "pith_store_add", "name"))
+        return NULL;
     pith_tensor *t = pith_store_try_add(s, name, kind, dtype, ndim, dim, why);
-    return t ? t : (pith_raise("%s", why), NULL);
+    return t ? t : (pith_raise("pith_store_add: %s", why), NULL);
 }
 
 bool pith_store_freeze(pith_store *s, const char *pattern)
 {
     bool fits = false;
+    if (!pith_given(s, "pith_store_freeze", "store") ||
+        !pith_given(pattern, "pith_store_freeze", "pattern"))
+        return false;
     for (int k = 0; k < s->n; k++) fits |= fnmatch(pattern, s->tensors[k]->name, 0) == 0;
     s->patterns = realloc(s->patterns, sizeof *s->patterns * (size_t)(s->n_patterns + 1));
     s->patterns[s->n_patterns] = malloc(strlen(pattern) + 1);

@@ -16,7 +16,10 @@ bool pith_mark_written(node *n)
 {
     const node *leaf = pith_written_leaf(n);
     if (!pith_is_stored(leaf)) return pith_fail(n, "only a param or a state can be written");
-    pith_leaf_of(leaf)->assigned = true;
+    if (n->in[0]->op == &pith_op_assign)
+        return pith_fail(n, "%s was assigned at %s: whole writes and rows do not mix", leaf->name,
+                         n->in[0]->at);
+    pith_leaf_of(leaf)->written = n;
     return true;
 }
 
@@ -51,7 +54,7 @@ node *pith_assign_(const char *at, node *leaf, node *value)
     return pith_make2(at, &pith_op_assign, leaf, value, NULL);
 }
 
-bool pith_is_write(const node *n) { return n->op->flags & PITH_WRITE; }
+bool pith_is_write(const node *n) { return n && n->op->flags & PITH_WRITE; }
 
 /* ---- group ---- */
 
@@ -63,8 +66,8 @@ const pith_op pith_op_group = { "group", .shape = group_shape,
 
 node *pith_group_(const char *at, int n, node *const *nodes)
 {
-    if (n < 1) return pith_raise("%s: group: no nodes", at), NULL;
-    if (!nodes[0]) return pith_null(at, "group", 0);
+    if (n < 1) return pith_refuse(NULL, "%s: group: no nodes", at);
+    if (!nodes[0]) return pith_null(at, "group", "input 0");
     return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }
 
@@ -176,8 +179,8 @@ node *pith_pending(node *leaf)
 
 int pith_updates(const pith_graph *g, node ***updates)
 {
-    *updates = g->updates;
-    return g->n_updates;
+    *updates = g ? g->updates : NULL;
+    return pith_given(g, "pith_updates", "graph") ? g->n_updates : 0;
 }
 
 /* ---- rows of a trained table ---- */
@@ -199,17 +202,19 @@ node *pith_gather_rows_(const char *at, node *table, node *ids)
 
 node *pith_whole_read(const node *y, const node *table)
 {
-    const pith_graph *g = y->graph;
+    const pith_graph *g = pith_given(y, "pith_whole_read", "node") ? y->graph : NULL;
+    if (!g || pith_poisoned(y)) return NULL;
     bool *reached = calloc((size_t)y->id + 1, sizeof *reached),
          *declared = calloc((size_t)g->n, sizeof *declared);
+    const bool room = (reached && declared) || pith_raise("pith_whole_read: no memory");
     node *found = NULL;
-    for (int k = 0; k < g->n_row_reads; k++) declared[g->row_reads[k]->id] = true;
-    reached[y->id] = true;
-    for (int id = y->id; id >= 0 && !found; id--)
+    for (int k = 0; k < g->n_row_reads && room; k++) declared[g->row_reads[k]->id] = true;
+    if (room) reached[y->id] = true;
+    for (int id = y->id; id >= 0 && !found && room; id--)
         for (int k = 0; reached[id] && k < g->nodes[id]->n_in; k++) {
             const node *in = g->nodes[id]->in[k];
             if (in != table) reached[in->id] = true;
-            else if (!declared[id]) found = g->nodes[id];
+            else if (!declared[pith_original(g->nodes[id])->id]) found = g->nodes[id];
         }
     free(reached);
     free(declared);
@@ -218,6 +223,6 @@ node *pith_whole_read(const node *y, const node *table)
 
 int pith_row_reads(const pith_graph *g, node ***reads)
 {
-    *reads = g->row_reads;
-    return g->n_row_reads;
+    *reads = g ? g->row_reads : NULL;
+    return pith_given(g, "pith_row_reads", "graph") ? g->n_row_reads : 0;
 }

@@ -1,7 +1,7 @@
 /* ops/attention.c: attention inside segments of packed tokens, and with one query a segment.
  * Kernels: attention.h. */
 #include "attention.h"
-#include "functions.h"
+#include "rows.h"
 
 #define MASKED ((real) - 1e30)
 
@@ -193,10 +193,8 @@ attention pith_attention_of(const node *n)
 void pith_attention_bounds(const attention *x, const int *offsets, int *bound)
 {
     int least = 0;
-    for (int s = 0; s <= x->segments; s++) {
-        const int o = offsets[s] > x->rows ? x->rows : offsets[s];
-        bound[s] = least = o > least ? o : least;
-    }
+    for (int s = 0; s <= x->segments; s++)
+        bound[s] = least = segment_bound(least, offsets[s], x->rows);
 }
 
 /* ---- shape ---- */

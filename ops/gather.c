@@ -1,7 +1,7 @@
 /* ops/gather.c: rows by number, and the adjoint, rows summed by number. Also segments, the number
  * of each packed row. No atomics: scatter_add gives each range of destination rows to one thread,
  * which reads all numbers in order. */
-#include "core.h"
+#include "rows.h"
 
 enum { RANGES = 64 }; /* of destination rows, whatever the number of threads */
 
@@ -161,8 +161,10 @@ static bool segments_cpu(const pith_call *call)
     const int *offsets = call->in[0], rows = n->dim[0], segments = n->in[0]->dim[0] - 1;
     int *y = call->out[0];
     for (int i = 0; i < rows; i++) y[i] = -1;
-    for (int s = 0; s < segments; s++)
-        for (int i = offsets[s] < 0 ? 0 : offsets[s]; i < offsets[s + 1] && i < rows; i++) y[i] = s;
+    for (int s = 0, begin = segment_bound(0, offsets[0], rows), end; s < segments; s++) {
+        end = segment_bound(begin, offsets[s + 1], rows);
+        for (; begin < end; begin++) y[begin] = s;
+    }
     return true;
 }
 

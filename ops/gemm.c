@@ -34,10 +34,11 @@ static void __attribute__((constructor)) choose(void)
 
 bool pith_use_gemm(const char *library)
 {
+    if (!pith_given(library, "pith_use_gemm", "library")) return false;
     const bool wanted = strcmp(library, "onednn") == 0;
     if ((!wanted && strcmp(library, "blas")) || (wanted && !ONEDNN))
-        return pith_raise("there is no product library \"%s\" here: expected %sblas", library,
-                          ONEDNN ? "onednn or " : "");
+        return pith_raise("pith_use_gemm: there is no product library \"%s\" here: expected %sblas",
+                          library, ONEDNN ? "onednn or " : "");
     onednn = wanted;
     return true;
 }

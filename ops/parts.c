@@ -178,6 +178,7 @@ static node *side_by_side(int n, node *const *pads)
     if (n == 1) return pads[0];
     const int axis = ((const part_attr *)pads[0]->attr)->axis;
     node **parts = malloc(sizeof *parts * (size_t)n);
+    if (!parts) return pith_refuse(pads[0]->graph, "no memory for a gradient");
     for (int k = 0, at = 0; k < n; k++) {
         node *inside = pads[k]->in[0];
         const part_attr *p = pads[k]->attr;
@@ -196,6 +197,8 @@ static node *pad_join(int n, node *const *pads)
 {
     node **left = malloc(sizeof *left * (size_t)n), **row = malloc(sizeof *row * (size_t)n);
     node *sum = NULL;
+    if (!left || !row)
+        return free(left), free(row), pith_refuse(pads[0]->graph, "no memory for a gradient");
     memcpy(left, pads, sizeof *left * (size_t)n);
     qsort(left, (size_t)n, sizeof *left, by_axis_and_place);
     while (n) {
@@ -291,6 +294,7 @@ const pith_op pith_op_concat = {
 
 node *pith_concat_(const char *at, int n, node *const *list, int axis)
 {
-    if (n < 1 || !list[0]) return pith_raise("%s: concat: nothing to join", at), NULL;
+    if (n < 1) return pith_refuse(NULL, "%s: concat: nothing to join", at);
+    if (!list[0]) return pith_make1(at, &pith_op_concat, NULL, NULL);
     return pith_make(at, &pith_op_concat, list[0]->graph, n, list, &(concat_attr){ axis });
 }

@@ -77,9 +77,11 @@ const pith_op pith_op_normal = { "normal",
 
 static node *make(const char *at, const pith_op *op, pith_graph *g, int ndim, const int *dim)
 {
+    node *step = g ? pith_step(g) : pith_make(at, op, NULL, 0, NULL, NULL);
+    if (pith_poisoned(step)) return step;
     random_attr attr = { .key = next_key(g), .ndim = ndim };
     for (int k = 0; k < ndim && k < PITH_MAX_DIMS; k++) attr.dim[k] = dim[k];
-    return pith_make1(at, op, pith_step(g), &attr);
+    return pith_make1(at, op, step, &attr);
 }
 
 node *pith_uniform_(const char *at, pith_graph *g, ...)
@@ -148,7 +150,8 @@ const pith_op pith_op_dropout = { "dropout",
 
 node *pith_dropout_(const char *at, node *a, double p)
 {
-    if (!a || !pith_is_training(a->graph)) return a;
+    if (!a) return pith_make1(at, &pith_op_dropout, NULL, NULL);
+    if (!pith_is_training(a->graph)) return a;
     const dropout_attr attr = { next_key(a->graph), p };
     return pith_make2(at, &pith_op_dropout, a, pith_step(a->graph), &attr);
 }

@@ -187,7 +187,8 @@ node *pith_mean_(const char *at, node *a, ...)
     int axis[PITH_MAX_DIMS], count;
     PITH_DIMS(a, axis, count);
     node *sum = pith_reduce_make(at, &pith_op_sum, a, count, axis);
-    return sum ? pith_mul_scalar_(at, sum, (double)pith_size(sum) / (double)pith_size(a)) : NULL;
+    if (pith_poisoned(sum)) return sum;
+    return pith_mul_scalar_(at, sum, (double)pith_size(sum) / (double)pith_size(a));
 }
 
 node *pith_reduce_like(node *n, const node *a)

@@ -172,16 +172,22 @@ const pith_op pith_op_row_gradient = { "row_gradient",
 
 node *pith_row_gradient_(const char *at, int n, node *const *rows, node *const *ids, int count)
 {
-    if (n < 1 || !rows[0]) return pith_make1(at, &pith_op_row_gradient, NULL, NULL);
+    if (n < 1) return pith_refuse(NULL, "%s: row_gradient: no rows", at);
+    if (!rows[0] || pith_poisoned(rows[0]))
+        return pith_make1(at, &pith_op_row_gradient, rows[0], NULL);
     pith_graph *g = rows[0]->graph;
     node **in = pith_alloc(g, sizeof *in * 2 * (size_t)n);
+    if (!in) return pith_make1(at, &pith_op_row_gradient, rows[0], NULL);
     for (int k = 0; k < n; k++) in[2 * k] = rows[k], in[2 * k + 1] = ids[k];
     return pith_make(at, &pith_op_row_gradient, g, 2 * n, in, &(row_gradient_attr){ count });
 }
 
-bool pith_is_row_gradient(const node *gradient) { return gradient->op == &pith_op_row_gradient; }
+bool pith_is_row_gradient(const node *gradient)
+{
+    return gradient && gradient->op == &pith_op_row_gradient;
+}
 
 int pith_rows_of(const node *gradient)
 {
-    return ((const row_gradient_attr *)gradient->attr)->count;
+    return pith_is_row_gradient(gradient) ? ((const row_gradient_attr *)gradient->attr)->count : 0;
 }

@@ -5,6 +5,14 @@
 #define PITH_ROWS_H
 #include "functions.h"
 
+/* Where a segment of packed rows begins or ends: bounds lie in [0, rows] and never fall, whatever
+ * the offsets say. `before`: the bound before this one, at first 0. */
+static inline int segment_bound(int before, int offset, int rows)
+{
+    const int bound = offset < rows ? offset : rows;
+    return bound > before ? bound : before;
+}
+
 enum { LANES = 16 };
 
 static inline real join_lanes(real *lane)

@@ -82,7 +82,7 @@ node *pith_reshape_(const char *at, node *a, ...)
 
 node *pith_keep_axis(node *a, int axis)
 {
-    if (!a) return NULL; /* whoever made it NULL has told of it */
+    if (pith_poisoned(a)) return a;
     const int at = axis < 0 ? axis + a->ndim + 1 : axis;
     int dim[PITH_MAX_DIMS + 1];
     for (int k = 0; k <= a->ndim; k++) dim[k] = k < at ? a->dim[k] : k == at ? 1 : a->dim[k - 1];

@@ -18,7 +18,6 @@ enum { MOST_POOL = 128, MOST_LEAVES = 96, MOST_STATES = 4 };
 typedef struct {
     uint64_t seed, draws;
     bool recompute; /* regions are recomputed; else their inside is built in place */
-    bool second_order;
     pith_store *store, *other;
     pith_graph *g;
     int size[4], most_elements;

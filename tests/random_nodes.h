@@ -317,7 +317,6 @@ static void add_gradient(random_graph *r)
     if (by->id > y->id) return;
     node *c = new_constant(r, y->ndim, y->dim);
     if (!pith_grad(pith_dot(y, c), 1, &by, &gradient)) bad(r, NULL, "%s", pith_error());
-    r->second_order = true;
     keep(r, gradient);
 }
 

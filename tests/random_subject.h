@@ -100,7 +100,7 @@ static void draw_writes(subject *t)
 static bool is_written(const node *n)
 {
     const node *root = pith_root(n);
-    return pith_is_stored(root) && pith_leaf_of(root)->assigned;
+    return pith_is_stored(root) && pith_leaf_of(root)->written;
 }
 
 static subject *build(uint64_t seed, bool recompute, pith_store *store, pith_store *other)

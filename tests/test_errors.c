@@ -74,11 +74,13 @@ static void misuse(void **state)
     said("tests/test_errors.c:");
     assert_true(pith_poisoned(pith_recompute(NULL, NULL, NULL)));
     said("recompute: input 0 is NULL");
-    assert_null(pith_watch(NULL, "nothing"));
+    assert_true(pith_poisoned(pith_watch(NULL, "nothing")));
+    said("pith_watch: the node is NULL");
     assert_false(pith_clip_norm(0, d, 1, &norm));
     said("there are no gradients");
-    assert_null(pith_group(0, d));
-    assert_true(pith_poisoned(pith_group(1, d)));
+    assert_true(pith_poisoned(pith_group(0, d)));
+    said("group: no nodes");
+    assert_true(pith_poisoned(pith_group(1, &(node *){ NULL })));
     said("group: input 0 is NULL");
     assert_true(
         pith_poisoned(pith_adamw(1, &x, &y, y, (pith_adamw_options){ 0.9, 0.99, 1e-8, 0 }, NULL)));

@@ -74,6 +74,8 @@ static bool is_state(const char *states, const char *name)
 
 bool pith_store_load(pith_store *s, const char *path)
 {
+    if (!pith_given(s, "pith_store_load", "store") || !pith_given(path, "pith_store_load", "path"))
+        return false;
     pith_file *f = pith_file_open(path);
     bool good = f != NULL;
     const char *states = f ? pith_file_meta(f, "states") : NULL;
@@ -151,7 +153,9 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
 
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds)
 {
-    if (!pith_store_is_whole(s)) return false;
+    if (!pith_given(s, "pith_store_save", "store") ||
+        !pith_given(path, "pith_store_save", "path") || !pith_store_is_whole(s))
+        return false;
     size_t size = 0;
     char *header = make_header(s, kinds, &size);
     if (!header) return pith_raise("no memory to write %s", path);

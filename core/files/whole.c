@@ -55,6 +55,8 @@ int pith_put_file(const char *path, const void *data, size_t size)
 
 bool pith_write_file(const char *path, const void *data, size_t size)
 {
+    if (!pith_given(path, "pith_write_file", "path")) return false;
+    if (size && !pith_given(data, "pith_write_file", "data")) return false;
     const int why = pith_put_file(path, data, size);
     return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
 }

@@ -68,6 +68,7 @@ static void print_formula(FILE *f, const node *n, int depth, int binding)
 
 void pith_print(FILE *f, const node *n, int depth)
 {
+    if (!pith_given(n, "pith_print", "node")) return;
     print_formula(f, n, depth, 0);
     fputc('\n', f);
 }
@@ -81,6 +82,11 @@ static void put_escaped(FILE *f, const char *text)
 
 void pith_print_dot(FILE *f, const pith_graph *g, const node *n)
 {
+    if (!pith_given(g, "pith_print_dot", "graph")) return;
+    if (n && n->graph != g) {
+        pith_raise("pith_print_dot: the node is not one of the graph");
+        return;
+    }
     bool *wanted = calloc((size_t)g->n + 1, sizeof *wanted);
     char shape[96];
     for (int id = 0; id < g->n; id++) wanted[id] = !n || id == n->id;
@@ -125,6 +131,7 @@ static void print_place(FILE *f, const pith_plan *p, int id)
 void pith_print_plan(FILE *f, const pith_plan *p)
 {
     char shape[96], label[96];
+    if (!pith_given(p, "pith_print_plan", "plan")) return;
     fprintf(f, "%5s  %-28s %-22s %12s %12s  %s\n", "step", "op", "result", "bytes", "place",
             "from");
     for (int k = 0; k < p->n_steps; k++) {
@@ -157,6 +164,7 @@ void pith_print_plan(FILE *f, const pith_plan *p)
 
 void pith_time_plan(pith_plan *p, bool on)
 {
+    if (!pith_given(p, "pith_time_plan", "plan")) return;
     p->timing = on;
     p->timed_runs = 0;
     for (int k = 0; k < p->n_steps; k++) p->steps[k].seconds = 0;
@@ -212,6 +220,7 @@ static void print_table(FILE *f, const pith_plan *p, const char *title,
 
 void pith_print_times(FILE *f, const pith_plan *p)
 {
+    if (!pith_given(p, "pith_print_times", "plan")) return;
     print_table(f, p, "op", name_op);
     print_table(f, p, "scope", name_scope);
 }
@@ -219,6 +228,7 @@ void pith_print_times(FILE *f, const pith_plan *p)
 double pith_gemm_share(const pith_plan *p)
 {
     double gemm = 0, total = 0;
+    if (!pith_given(p, "pith_gemm_share", "plan")) return 0;
     for (int k = 0; k < p->n_steps; k++) {
         const pith_planned *s = &p->steps[k];
         total += s->seconds;

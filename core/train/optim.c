@@ -54,29 +54,36 @@ static node *blend(node *old, node *new, double share) /* old + share (new - old
 
 static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
 
-/* Checks that there are n params, each with a gradient of its shape. */
-static bool good_pairs(const char *at, const char *who, int n, node *const *params,
-                       node *const *gradients, const node *lr)
+/* The poisoned node where the arguments of an optimizer are wrong, else NULL: there must be n
+ * params, each with a gradient of its shape. */
+static node *find_mistake(const char *at, const char *who, int n, node *const *params,
+                          node *const *gradients, const node *lr)
 {
-    if (!lr) return pith_raise("%s: %s: the learning rate is NULL", at, who);
+    if (!lr) return pith_refuse(NULL, "%s: %s: the learning rate is NULL", at, who);
     pith_graph *g = lr->graph;
-    if (n < 1) pith_refuse(g, "%s: %s: expected at least 1 param, found %d", at, who, n);
-    for (int k = 0; k < n && !pith_graph_error(g); k++) {
+    node *failed = pith_failed(g, lr);
+    if (failed) return failed;
+    if (pith_size(lr) != 1)
+        return pith_refuse(g, "%s: %s: the learning rate, made at %s, is no scalar", at, who,
+                           lr->at);
+    if (n < 1) return pith_refuse(g, "%s: %s: expected at least 1 param, found %d", at, who, n);
+    for (int k = 0; k < n && !failed; k++) {
         const node *p = params[k], *d = gradients[k];
-        if (!p || !d) {
-            pith_refuse(g, "%s: %s: the %s of pair %d is NULL", at, who, p ? "gradient" : "param",
-                        k);
-            break;
-        }
+        if (!p || !d)
+            return pith_refuse(g, "%s: %s: the %s of pair %d is NULL", at, who,
+                               p ? "gradient" : "param", k);
+        failed = pith_failed(g, p) ? pith_failed(g, p) : pith_failed(g, d);
+        if (failed) break;
         const int rows = pith_is_row_gradient(d); /* its first axis counts the drawn ones */
         if (!pith_is_param(p))
-            pith_refuse(g, "%s: %s: node %d is not a param but was made at %s", at, who, k, p->at);
-        else if (p->ndim != d->ndim ||
-                 memcmp(p->dim + rows, d->dim + rows, sizeof *p->dim * (size_t)(p->ndim - rows)))
-            pith_refuse(g, "%s: %s: the gradient of %s has another shape than the param", at, who,
-                        p->name);
+            return pith_refuse(g, "%s: %s: node %d is not a param but was made at %s", at, who, k,
+                               p->at);
+        if (p->ndim != d->ndim ||
+            memcmp(p->dim + rows, d->dim + rows, sizeof *p->dim * (size_t)(p->ndim - rows)))
+            return pith_refuse(g, "%s: %s: the gradient of %s has another shape than the param", at,
+                               who, p->name);
     }
-    return !pith_graph_error(g); /* which was told already */
+    return failed;
 }
 
 /* The factors that all params of a step share. */
@@ -117,6 +124,7 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
     node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)),
          *count = pith_state(g, "adamw.count", PITH_F32, PITH_CONSTANT, 0);
     node *t = pith_add_scalar(count, 1);
+    if (!writes) return pith_refuse(g, "no memory for an optimizer");
     const adamw_factors factors = {
         .lr = lr,
         .step_size = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1))))),
@@ -133,8 +141,14 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
 node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                   pith_adamw_options o, node *ok)
 {
-    if (!good_pairs(at, "pith_adamw", n, params, gradients, lr))
-        return lr ? pith_refuse(lr->graph, "") : NULL;
+    node *failed = find_mistake(at, "pith_adamw", n, params, gradients, lr);
+    if (failed) return failed;
+    if (!(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1 && o.epsilon >= 0 &&
+          isfinite(o.weight_decay)))
+        return pith_refuse(lr->graph,
+                           "%s: pith_adamw: beta1 %g, beta2 %g, epsilon %g, weight_decay %g, "
+                           "expected betas in [0, 1), epsilon at least 0, and numbers",
+                           at, o.beta1, o.beta2, o.epsilon, o.weight_decay);
     pith_enter(lr->graph, "pith_adamw", at);
     return pith_leave(lr->graph, adamw(n, params, gradients, lr, o, ok));
 }
@@ -144,6 +158,7 @@ static node *sgd(int n, node *const *params, node *const *gradients, node *lr, d
 {
     node **writes = malloc(sizeof *writes * (size_t)(2 * n));
     int w = 0;
+    if (!writes) return pith_refuse(lr->graph, "no memory for an optimizer");
     for (int k = 0; k < n; k++) {
         const pith_training training = pith_training_of(params[k]);
         const part p = part_of(gradients[k], ok);
@@ -167,8 +182,12 @@ static node *sgd(int n, node *const *params, node *const *gradients, node *lr, d
 node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                 double momentum, double weight_decay, node *ok)
 {
-    if (!good_pairs(at, "pith_sgd", n, params, gradients, lr))
-        return lr ? pith_refuse(lr->graph, "") : NULL;
+    node *failed = find_mistake(at, "pith_sgd", n, params, gradients, lr);
+    if (failed) return failed;
+    if (!isfinite(momentum) || !isfinite(weight_decay))
+        return pith_refuse(lr->graph,
+                           "%s: pith_sgd: momentum %g, weight_decay %g, expected numbers", at,
+                           momentum, weight_decay);
     pith_enter(lr->graph, "pith_sgd", at);
     return pith_leave(lr->graph, sgd(n, params, gradients, lr, momentum, weight_decay, ok));
 }
@@ -183,8 +202,8 @@ static node *average_of(node *param)
     node *mean = pith_state_like(param->graph, name, param);
     const bool fresh = pith_store_count(store) > before;
     const pith_tensor *weights = pith_store_find(store, param->name);
-    pith_tensor *average = pith_store_find(store, mean->name);
-    if (fresh && weights && average) pith_tensor_copy(average, weights);
+    pith_tensor *average = fresh ? pith_store_find(store, mean->name) : NULL;
+    if (weights && average) pith_tensor_copy(average, weights);
     return mean;
 }
 
@@ -192,6 +211,7 @@ static node *ema(node *updated, double decay, node *ok)
 {
     node **writes = malloc(sizeof *writes * (size_t)(updated->n_in + 1));
     int w = 0;
+    if (!writes) return pith_refuse(updated->graph, "no memory for averages");
     for (int k = 0; k < updated->n_in; k++) {
         node *written = updated->in[k], *param = written->in[0];
         if (!pith_is_param(param)) continue; /* the state of an optimizer */
@@ -206,17 +226,21 @@ static node *ema(node *updated, double decay, node *ok)
     return all;
 }
 
-/* Is this what an optimizer returns: a group of writes? */
+/* Is this what an optimizer returns: a group of writes, of params among others? */
 static bool is_update(const node *n)
 {
-    bool good = n->n_in > 0;
-    for (int k = 0; k < n->n_in; k++) good = good && pith_is_write(n->in[k]);
-    return good;
+    bool writes = true, params = false;
+    for (int k = 0; k < n->n_in && writes; k++) {
+        writes = pith_is_write(n->in[k]);
+        params = params || (writes && pith_is_param(n->in[k]->in[0]));
+    }
+    return writes && params;
 }
 
 node *pith_ema_(const char *at, node *updated, double decay, node *ok)
 {
-    if (!updated || pith_graph_error(updated->graph)) return updated; /* the optimizer told why */
+    if (!updated) return pith_refuse(NULL, "%s: pith_ema: what is updated is NULL", at);
+    if (pith_graph_error(updated->graph)) return pith_failed(updated->graph, updated);
     if (!is_update(updated))
         return pith_refuse(updated->graph,
                            "%s: pith_ema: expected what an optimizer returned, found a node made "
@@ -242,10 +266,16 @@ bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node
 {
     node *sum = NULL;
     *norm = NULL;
-    for (int k = 0; k < n; k++)
-        if (!gradients[k]) return pith_raise("%s: pith_clip_norm: gradient %d is NULL", at, k);
-    if (n < 1) return pith_raise("%s: pith_clip_norm: there are no gradients", at);
+    for (int k = 0; k < n && !*norm; k++)
+        if (!gradients[k])
+            *norm = pith_refuse(NULL, "%s: pith_clip_norm: gradient %d is NULL", at, k);
+    if (n < 1) *norm = pith_refuse(NULL, "%s: pith_clip_norm: there are no gradients", at);
+    if (*norm) return false;
     pith_graph *g = gradients[0]->graph;
+    if (!(limit >= 0)) {
+        *norm = pith_refuse(g, "%s: pith_clip_norm: a limit of %g, expected 0 or more", at, limit);
+        return false;
+    }
     pith_enter(g, "pith_clip_norm", at);
     for (int k = 0; k < n; k++) {
         node *square = pith_dot(gradients[k], gradients[k]);

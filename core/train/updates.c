@@ -15,7 +15,7 @@ static node *all_finite(node *value)
 node *pith_step_ok_(const char *at, node *norm)
 {
     node *ok = pith_is_finite_(at, norm), **updates;
-    const int n = norm ? pith_updates(norm->graph, &updates) : 0;
+    const int n = norm && !pith_graph_error(ok->graph) ? pith_updates(norm->graph, &updates) : 0;
     for (int k = 0; k < n; k++)
         if (updates[k]->dtype == PITH_F32) ok = pith_mul(ok, all_finite(updates[k]));
     return ok;
@@ -45,11 +45,13 @@ static node *write_update(node *const *updates, node **writes, int k, node *ok)
 node *pith_commit_(const char *at, pith_graph *g, node *ok)
 {
     node **updates, **writes, *all;
+    if (!g) return pith_refuse(NULL, "%s: pith_commit: the graph is NULL", at);
     const int n = pith_updates(g, &updates);
     int count = 0;
-    if (!n || pith_graph_error(g)) return NULL;
+    if (pith_failed(g, ok)) return pith_failed(g, ok);
+    if (!n) return NULL;
     if (!(writes = calloc((size_t)n, sizeof *writes)))
-        return pith_raise("%s: pith_commit: no memory", at), NULL;
+        return pith_refuse(g, "%s: pith_commit: no memory", at);
     pith_enter(g, "pith_commit", at);
     for (int k = 0; k < n; k++)
         if (!replaced(n, updates, k)) writes[k] = write_update(updates, writes, k, ok);
