@@ -140,7 +140,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     bool made = false;
     pith_tensor *average = find_average(n, home, full),
                 *t = average ? average : find_tensor(n, home, full, kind, &made);
-    if (!t || !fits(n, home, t, average ? PITH_STATE : kind)) return pith_poison(n);
+    if (!t || !fits(n, home, t, average ? average->kind : kind)) return pith_poison(n);
     if (made) draw(t, g->seed, init, a);
     node *same = pith_lookup_find(&g->leaf_over, (uint64_t)(uintptr_t)t);
     if (same && same->op != op)

@@ -12,6 +12,7 @@ own='[a-z_0-9]+\.(h|def)'
 out=$(
     may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h'
     may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|functions|reduce|rows|tile)\.h'
+    may "$(ls core/base/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/look/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/files/*.[ch])" 'pith\.h|core\.h|files\.h'
     may "$(ls core/text/*.[ch])" 'pith\.h|core\.h|text\.h|parts\.h|files/files\.h'
@@ -42,7 +43,7 @@ done
 for f in $(git ls-files '*.c' '*.h' 2>/dev/null); do
     [ -f "$f" ] && ! awk 'length > 100 { exit 1 }' "$f" && say "$f has a line of more than 100 columns"
 done
-for d in core core/look core/files core/text core/pictures core/data core/train ops cuda models losses examples tests bench; do
+for d in core core/base core/look core/files core/text core/pictures core/data core/train ops cuda models losses examples tests bench; do
     [ -f $d/README.md ] || say "$d has no README.md"
 done
 [ "$bad" -eq 0 ] && echo "the engine has $lines lines"

@@ -117,12 +117,16 @@ static void whole_reads_are_refused(void **state)
     node *rows = pith_gather_rows_("rows.c:3", table, pith_sample_ids(w->g, 5, 4));
     node *loss = pith_add(pith_sum(rows, PITH_ALL),
                           pith_sum(pith_square_("whole.c:5", table), PITH_ALL));
+    assert_true(pith_gradients(pith_sum(rows, PITH_ALL), 1, &table, &d));
     assert_false(pith_gradients(loss, 1, &table, &d));
+    assert_true(pith_poisoned(d));
     said("whole.c:5: the whole of table is read here, but at rows.c:3 it is declared to be trained "
          "by rows alone");
-    assert_true(pith_gradients(pith_sum(rows, PITH_ALL), 1, &table, &d));
-    assert_true(pith_poisoned(pith_gather_rows(rows, pith_sample_ids(w->g, 5, 4))));
+    pith_graph *g = pith_graph_new(w->s, 0);
+    node *no_param = pith_sample(g, 0, 1, 5, 2);
+    assert_true(pith_poisoned(pith_gather_rows(no_param, pith_sample_ids(g, 5, 4))));
     said("the table is no param");
+    pith_graph_free(g);
 }
 
 int main(void)
