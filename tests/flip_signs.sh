@@ -20,7 +20,7 @@ trap 'exit 130' INT TERM
 same='FLIPPED_SCALE(a, QUICK)'
 
 # Everything once, at -O1: only what the ops need.
-make --no-print-directory -s -j"${JOBS:-2}" V=double BUILD="$WORK/base" LIBRARY="$(echo core/*.c ops/*.c)" \
+make --no-print-directory -s -j"${JOBS:-2}" V=double BUILD="$WORK/base" LIBRARY="$(echo core/*.c core/base/*.c core/look/*.c ops/*.c)" \
     NUMBERS="-O1 -ffp-contract=off -fopenmp" "$WORK/base/test_ops" >/dev/null
 (cd "$WORK" && base/test_ops) >"$WORK/log" 2>&1 || { cat "$WORK/log"; echo "test_ops fails as it is"; exit 1; }
 
@@ -78,7 +78,7 @@ cp ops/*.def "$source" "$home"
 LINE=$line TEXT=$text awk 'NR == ENVIRON["LINE"] { print ENVIRON["TEXT"]; next } { print }' \
     "$WORK/pages/$page" >"$home/${page##*/}"
 object=$(basename "$source" .c).o
-others=$(ls "$WORK"/base/core/*.o "$WORK"/base/ops/*.o | grep -v "/ops/$object")
+others=$(ls "$WORK"/base/core/*.o "$WORK"/base/core/*/*.o "$WORK"/base/ops/*.o | grep -v "/ops/$object")
 if $CC -std=gnu11 -O1 -w -DPITH_DOUBLE -I. -Icore -Iops '-DFLIPPED_SCALE(a,c)=SCALE(a,-(c))' \
     '-DFLIPPED_SHIFT(a,c)=SHIFT(a,-(c))' -c "$home/${source##*/}" -o "$home/$object" &&
     $CC -fopenmp "$WORK/base/tests/test_ops.o" $others "$home/$object" -lopenblas -ljansson -lcmocka -lm -o "$home/test_ops"
