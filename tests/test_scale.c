@@ -70,7 +70,7 @@ static void random_graphs_are_packed_tightly(void **state)
     int largest = 0, above = 0;
     for (uint64_t seed = 1; seed <= 200; seed++) {
         node *out[2];
-        pith_graph *g = random_training_graph(seed, (int)(8 * exp(log(60) * (double)seed / 200)),
+        pith_graph *g = random_training_graph(seed, (int)(8 * exp(log(54) * (double)seed / 200)),
                                               out);
         pith_plan *p = pith_plan_new(g, 2, out, NULL);
         assert_non_null(p);
@@ -87,7 +87,7 @@ static void random_graphs_are_packed_tightly(void **state)
     print_message("worst of 200 random graphs of up to %d nodes: arena %.4f of its bound, %d above "
                   "1.02\n",
                   largest, worst, above);
-    assert_true(worst <= 1.03 && above <= 3);
+    assert_true(worst <= 1.02);
     assert_true(largest > 16000 && largest <= 20000);
 }
 

@@ -28,8 +28,6 @@ static size_t end_of(const pith_memory *blocks, int n)
     return end;
 }
 
-static bool is_alive(const pith_memory *b, int step) { return b->first <= step && b->last >= step; }
-
 typedef struct {
     double key;
     int block;
@@ -41,206 +39,165 @@ static int by_key(const void *a, const void *b)
     return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : x->block - y->block;
 }
 
-/* ---- a row of segments, taken or free; the free ones are a treap by (size, offset) ---- */
+/* ---- a row of segments, which covers all memory ---- */
 
+/* Segment k is the memory of block k, taken, or free since the block's time was over. Segment n,
+ * the last one, is free and endless; its `after` is the first one. */
 typedef struct {
     size_t offset, size;
-    int before, after; /* neighbours in memory, 0 for none: segment 0 stands for nothing */
-    int left, right;   /* in the treap */
-    bool free;
+    int before, after; /* neighbours in memory */
+    int at;            /* in the list of free ones, or -1: taken */
 } segment;
 typedef struct {
     segment *s;
-    int n, root, last;
+    int n, *free, n_free;
 } row;
-
-static bool less(const segment *a, const segment *b)
-{
-    return a->size != b->size ? a->size < b->size : a->offset < b->offset;
-}
-
-/* Which of two is nearer the root of the treap: as good as random, and the same in every run. */
-static uint32_t priority(int k)
-{
-    return (uint32_t)k * 0x9E3779B9u ^ (uint32_t)k * 0x85EBCA6Bu >> 7;
-}
-
-static int merged(segment *s, int a, int b) /* everything in a is less than everything in b */
-{
-    if (!a || !b) return a ? a : b;
-    if (priority(a) > priority(b)) return s[a].right = merged(s, s[a].right, b), a;
-    return s[b].left = merged(s, a, s[b].left), b;
-}
-
-static void split(segment *s, int t, const segment *at, int *below, int *rest)
-{
-    if (!t) *below = *rest = 0;
-    else if (less(&s[t], at)) split(s, s[t].right, at, &s[t].right, rest), *below = t;
-    else split(s, s[t].left, at, below, &s[t].left), *rest = t;
-}
 
 static void set_free(row *r, int k)
 {
-    int below, rest;
-    split(r->s, r->root, &r->s[k], &below, &rest);
-    r->s[k].free = true;
-    r->s[k].left = r->s[k].right = 0;
-    r->root = merged(r->s, merged(r->s, below, k), rest);
+    r->s[k].at = r->n_free;
+    r->free[r->n_free++] = k;
 }
 
-static void set_taken(row *r, int k)
+static row row_new(int n)
 {
-    const segment next = { .size = r->s[k].size, .offset = r->s[k].offset + 1 };
-    int below, rest, self;
-    split(r->s, r->root, &r->s[k], &below, &rest);
-    split(r->s, rest, &next, &self, &rest);
-    r->s[k].free = false;
-    r->root = merged(r->s, below, rest);
+    row r = { .s = malloc(sizeof *r.s * (size_t)(n + 1)), .n = n };
+    r.free = malloc(sizeof *r.free * (size_t)(n + 1));
+    r.s[n] = (segment){ .size = SIZE_MAX / 2, .before = n, .after = n };
+    set_free(&r, n);
+    return r;
 }
 
-/* A new segment behind k. */
-static int insert_after(row *r, int k, size_t size)
+/* Segment k goes, and the one after it begins where k did: k's memory is part of it now. */
+static void join_next(row *r, int k)
 {
-    const int new = ++r->n, after = r->s[k].after;
-    r->s[new] = (segment){
-        .offset = k ? r->s[k].offset + r->s[k].size : 0, .size = size, .before = k, .after = after
-    };
-    if (k) r->s[k].after = new;
-    if (after) r->s[after].before = new;
-    return new;
+    segment *gone = &r->s[k], *next = &r->s[gone->after];
+    if (gone->at >= 0) {
+        const int other = r->free[--r->n_free];
+        r->free[gone->at] = other;
+        r->s[other].at = gone->at;
+    }
+    next->offset = gone->offset;
+    next->size += gone->size;
+    next->before = gone->before;
+    r->s[gone->before].after = gone->after;
 }
 
-/* The smallest free segment that holds `size`, cut to it. The last one is endless. */
-static int take(row *r, size_t size)
+/* The first bytes of the free segment `from` become segment k. */
+static void cut(row *r, int k, size_t size, int from)
 {
-    int best = 0;
-    for (int t = r->root; t;)
-        if (r->s[t].size >= size) best = t, t = r->s[t].left;
-        else t = r->s[t].right;
-    set_taken(r, best);
-    const size_t rest = r->s[best].size - size;
-    r->s[best].size = size;
-    if (rest) set_free(r, insert_after(r, best, rest));
-    return best;
+    segment *s = &r->s[from];
+    r->s[k] = (segment){ s->offset, size, s->before, from, -1 };
+    r->s[s->before].after = k;
+    s->before = k;
+    s->offset += size;
+    s->size -= size;
+    if (!s->size) join_next(r, from);
+}
+
+#define MOST_LOOKED_AT 1000 /* so that the time of a plan grows as its size, whatever is free */
+
+/* Segment k is cut off the smallest free one that holds it, the lowest of several. */
+static void take(row *r, int k, size_t size)
+{
+    const segment *best = &r->s[r->n];
+    const int oldest = r->n_free > MOST_LOOKED_AT ? r->n_free - MOST_LOOKED_AT : 0;
+    for (int i = oldest; i < r->n_free; i++) {
+        const segment *s = &r->s[r->free[i]];
+        if (s->size >= size &&
+            (s->size < best->size || (s->size == best->size && s->offset < best->offset)))
+            best = s;
+    }
+    cut(r, k, size, (int)(best - r->s));
 }
 
 /* Free again, and one with its free neighbours. */
 static void release(row *r, int k)
 {
-    segment *s = r->s;
-    for (int other = s[k].after, side = 0; side < 2; side++, other = s[k].before) {
-        if (!other || !s[other].free) continue;
-        set_taken(r, other);
-        s[k].size += s[other].size;
-        if (side) s[k].offset = s[other].offset, s[k].before = s[other].before;
-        else s[k].after = s[other].after;
-        if (s[k].before) s[s[k].before].after = k;
-        if (s[k].after) s[s[k].after].before = k;
-    }
-    set_free(r, k);
+    const int before = r->s[k].before, after = r->s[k].after;
+    if (r->s[after].at >= 0) join_next(r, k);
+    else set_free(r, k);
+    if (before != r->n && r->s[before].at >= 0) join_next(r, before);
 }
 
 /* ---- best fit, outward from the busiest step ---- */
 
-/* A block as seen from the peak: alive from `from` to `to` steps away from it. */
-typedef struct {
-    int from, to, block;
-} life;
-
-static int by_from(const void *a, const void *b)
-{
-    const life *x = a, *y = b;
-    return x->from != y->from ? (x->from > y->from) - (x->from < y->from) : x->block - y->block;
-}
-
-static int by_to(const void *a, const void *b)
-{
-    const life *x = a, *y = b;
-    return x->to != y->to ? (x->to > y->to) - (x->to < y->to) : x->block - y->block;
-}
-
 /* One side of the peak. What is alive at the peak (`stack`, from 0 on) has its place; walking away
  * from the peak, it is given back when its time is over, and the other blocks are taken. */
-static void pack_side(pith_memory *blocks, int n, const int *stack, int stacked, int peak, int sign)
+static void pack_side(pith_memory *blocks, int n, const keyed *stack, int stacked, int peak,
+                      int sign)
 {
-    life *come = malloc(sizeof *come * (size_t)(n + 1)), *go = malloc(sizeof *go * (size_t)(n + 1));
-    int *held = malloc(sizeof *held * (size_t)(n + 1)), count = 0, coming = 0;
-    row r = { .s = malloc(sizeof *r.s * (size_t)(2 * n + 2)) };
-    r.s[0] = (segment){ 0 };
-    int top = 0;
-    for (int k = 0; k < stacked; k++)
-        held[stack[k]] = top = insert_after(&r, top, blocks[stack[k]].size);
-    set_free(&r, insert_after(&r, top, SIZE_MAX / 2));
-    for (int k = 0; k < n; k++) {
-        const int away[2] = { sign * (blocks[k].first - peak), sign * (blocks[k].last - peak) };
-        const life l = { sign > 0 ? away[0] : away[1], sign > 0 ? away[1] : away[0], k };
-        if (l.to < 0) continue; /* on the other side */
-        go[count++] = l;
-        if (l.from > 0) come[coming++] = l;
+    keyed *events = malloc(sizeof *events * (size_t)(2 * n));
+    row r = row_new(n);
+    for (int k = 0; k < stacked; k++) cut(&r, stack[k].block, blocks[stack[k].block].size, n);
+    int count = 0;
+    for (int k = 0; k < n; k++) { /* alive from `from` to `to` steps away from the peak */
+        const int first = sign * (blocks[k].first - peak), last = sign * (blocks[k].last - peak),
+                  from = sign > 0 ? first : last, to = sign > 0 ? last : first;
+        if (from > 0) events[count++] = (keyed){ from, k };
+        if (to >= 0) events[count++] = (keyed){ to + 0.5, k }; /* after those that come at `to` */
     }
-    qsort(go, (size_t)count, sizeof *go, by_to);
-    qsort(come, (size_t)coming, sizeof *come, by_from);
-    for (int k = 0, gone = 0; k < coming; k++) {
-        while (go[gone].to < come[k].from) release(&r, held[go[gone++].block]);
-        const int place = take(&r, blocks[come[k].block].size);
-        held[come[k].block] = place;
-        blocks[come[k].block].offset = r.s[place].offset;
+    qsort(events, (size_t)count, sizeof *events, by_key);
+    for (int e = 0; e < count; e++) {
+        const int k = events[e].block;
+        if (events[e].key != floor(events[e].key)) {
+            release(&r, k);
+            continue;
+        }
+        take(&r, k, blocks[k].size);
+        blocks[k].offset = r.s[k].offset;
     }
-    free(come);
-    free(go);
-    free(held);
+    free(events);
     free(r.s);
+    free(r.free);
 }
 
 /* Orders of what is alive at the peak, from the lowest up. In a training step what is born first
  * mostly dies last: then the stack of births shrinks from its top on both sides. */
 enum { BY_DEATH, BY_BIRTH, BY_BOTH, BY_SIZE, STACKS };
 
-static int64_t stack_key(const pith_memory *b, int order)
+static double stack_key(const pith_memory *b, int order)
 {
     return order == BY_DEATH   ? -b->last
            : order == BY_BIRTH ? b->first
-           : order == BY_BOTH  ? (int64_t)-b->first - b->last
-                               : -(int64_t)b->size;
+           : order == BY_BOTH  ? -(double)b->first - b->last
+                               : -(double)b->size;
 }
 
 /* What is alive at the peak is stacked without a gap; from there best fit in order of time,
  * forwards and backwards: in n log n. */
-static size_t pack_outward(pith_memory *blocks, int n, int peak, int order)
+static void pack_outward(pith_memory *blocks, int n, int peak, int order)
 {
-    keyed *at_peak = malloc(sizeof *at_peak * (size_t)(n + 1));
-    int *stack = malloc(sizeof *stack * (size_t)(n + 1)), stacked = 0;
+    keyed *stack = malloc(sizeof *stack * (size_t)n);
+    int stacked = 0;
     for (int k = 0; k < n; k++)
-        if (is_alive(&blocks[k], peak))
-            at_peak[stacked++] = (keyed){ (double)stack_key(&blocks[k], order), k };
-    qsort(at_peak, (size_t)stacked, sizeof *at_peak, by_key);
+        if (blocks[k].first <= peak && blocks[k].last >= peak)
+            stack[stacked++] = (keyed){ stack_key(&blocks[k], order), k };
+    qsort(stack, (size_t)stacked, sizeof *stack, by_key);
     size_t offset = 0;
     for (int k = 0; k < stacked; k++) {
-        stack[k] = at_peak[k].block;
-        blocks[stack[k]].offset = offset;
-        offset += blocks[stack[k]].size;
+        blocks[stack[k].block].offset = offset;
+        offset += blocks[stack[k].block].size;
     }
     pack_side(blocks, n, stack, stacked, peak, 1);
     pack_side(blocks, n, stack, stacked, peak, -1);
-    free(at_peak);
     free(stack);
-    return end_of(blocks, n);
 }
 
 /* ---- search: for small plans, again and again ---- */
 
 /* Each block, in this order, at the lowest place that is free all its life. Returns the place in
  * the order of the first that would end above `limit`, n if there is none. `placed` is room for n
- * ids, kept sorted by offset. */
-static int place_in_order(pith_memory *blocks, int n, const int *order, size_t limit, int *placed,
-                          int64_t *work)
+ * blocks, kept sorted by offset. */
+static int place_in_order(pith_memory *blocks, int n, const int *order, size_t limit,
+                          pith_memory *placed, int64_t *work)
 {
     for (int count = 0; count < n; count++) {
         pith_memory *b = &blocks[order[count]];
         size_t offset = 0;
         int at = 0;
         for (; at < count; at++) {
-            const pith_memory *other = &blocks[placed[at]];
+            const pith_memory *other = &placed[at];
             if (other->last < b->first || other->first > b->last) continue;
             if (other->offset >= offset + b->size) break;
             if (other->offset + other->size > offset) offset = other->offset + other->size;
@@ -248,9 +205,9 @@ static int place_in_order(pith_memory *blocks, int n, const int *order, size_t l
         *work += at + 1;
         if (offset + b->size > limit) return count;
         b->offset = offset;
-        while (at > 0 && blocks[placed[at - 1]].offset > offset) at--;
+        while (at > 0 && placed[at - 1].offset > offset) at--;
         memmove(placed + at + 1, placed + at, sizeof *placed * (size_t)(count - at));
-        placed[at] = order[count];
+        placed[at] = *b;
     }
     return n;
 }
@@ -261,77 +218,67 @@ typedef struct {
     size_t bound, end, *offset; /* `end` and the offsets: of the best packing yet */
 } packing;
 
-static void keep_if_better(packing *p, size_t end)
+static void keep_if_better(packing *p)
 {
+    const size_t end = end_of(p->blocks, p->n);
     if (end >= p->end) return;
     p->end = end;
     for (int k = 0; k < p->n; k++) p->offset[k] = p->blocks[k].offset;
 }
 
 /* Within half a per cent of the bound; after some search, one and a half are enough. */
-static bool is_tight(const packing *p, int rounds)
+static bool is_tight(const packing *p, bool searched)
 {
-    return p->end <= p->bound + p->bound / (rounds ? 64 : 200);
+    return p->end <= p->bound + p->bound / (searched ? 64 : 200);
 }
 
-/* What to begin with: the best packing from its lowest block up; what is alive at the peak, and of
- * that the longest or the largest first. */
-enum { FROM_THE_BEST, LONGEST, LARGEST, STARTS };
-
-static void start_order(const packing *p, int start, int *order)
+/* A packing outward, from its lowest block up. After the first of each kind some blocks change
+ * places; the same ones in every run. */
+static void start_order(packing *p, int start, int *order)
 {
     keyed *keys = malloc(sizeof *keys * (size_t)p->n);
-    for (int k = 0; k < p->n; k++) {
-        const pith_memory *b = &p->blocks[k];
-        const double late = is_alive(b, p->peak) ? 0 : 1e15, length = b->last - b->first;
-        keys[k] = (keyed){ start == FROM_THE_BEST ? (double)p->offset[k]
-                           : start == LONGEST     ? late - length
-                                                  : late - (double)b->size,
-                           k };
-    }
+    pack_outward(p->blocks, p->n, p->peak, start % STACKS);
+    for (int k = 0; k < p->n; k++) keys[k] = (keyed){ (double)p->blocks[k].offset, k };
     qsort(keys, (size_t)p->n, sizeof *keys, by_key);
     for (int k = 0; k < p->n; k++) order[k] = keys[k].block;
     free(keys);
-}
-
-/* Some blocks change places; the same ones in every run. */
-static void shuffle(int *order, int n, int round, int start)
-{
-    for (int k = 0; k < 1 + n / 32; k++) {
-        const uint64_t at = (uint64_t)(round * STARTS + start);
-        const int i = (int)(pith_uniform_at(1, at, 2 * (uint64_t)k) * n),
-                  j = (int)(pith_uniform_at(1, at, 2 * (uint64_t)k + 1) * n), kept = order[i];
+    for (int k = 0; k < 1 + p->n / 32 && start >= STACKS; k++) {
+        const int i = (int)(pith_uniform_at(1, (uint64_t)start, 2 * (uint64_t)k) * p->n),
+                  j = (int)(pith_uniform_at(1, (uint64_t)start, 2 * (uint64_t)k + 1) * p->n),
+                  kept = order[i];
         order[i] = order[j];
         order[j] = kept;
     }
 }
 
-#define MOST_WORK 200000000 /* blocks looked at: about half a second */
-#define TRIES 50            /* from one start */
-#define ROUNDS 100
+#define MOST_WORK 600000000 /* blocks looked at: about half a second */
+#define STARTS 200
+#define TRIES 200 /* from one start, without a better packing */
 
-/* Whenever a block does not end below the best packing yet, it chooses earlier in the next try: in
- * every other round before all others. */
+/* Whenever a block does not end below the best packing yet, by a thousandth of the bound, it
+ * chooses before all others in the next try. */
 static void search(packing *p)
 {
-    int *order = malloc(sizeof *order * (size_t)p->n), *room = malloc(sizeof *room * (size_t)p->n);
+    int *order = malloc(sizeof *order * (size_t)p->n);
+    pith_memory *room = malloc(sizeof *room * (size_t)p->n);
     int64_t work = 0;
-    for (int round = 0; round < ROUNDS && work < MOST_WORK && !is_tight(p, round); round++)
-        for (int start = 0; start < STARTS; start++) {
-            start_order(p, start, order);
-            if (round > 1) shuffle(order, p->n, round, start);
-            for (int try = 0; try < TRIES && work < MOST_WORK && !is_tight(p, round); try++) {
-                const int stuck = place_in_order(p->blocks, p->n, order, p->end - 1, room, &work);
-                if (stuck == p->n) {
-                    keep_if_better(p, end_of(p->blocks, p->n));
-                    continue;
-                }
-                const double share = pith_uniform_at(2, (uint64_t)round, (uint64_t)try);
-                const int first = order[stuck], to = round % 2 ? (int)(share * stuck) : 0;
-                memmove(order + to + 1, order + to, sizeof *order * (size_t)(stuck - to));
-                order[to] = first;
+    for (int start = 0; start < STARTS && work < MOST_WORK; start++) {
+        const bool searched = start >= STACKS;
+        if (is_tight(p, searched)) break;
+        start_order(p, start, order);
+        for (int try = 0; try < TRIES && work < MOST_WORK && !is_tight(p, searched); try++) {
+            const size_t limit = p->end - 1 - p->bound / 1000;
+            const int stuck = place_in_order(p->blocks, p->n, order, limit, room, &work);
+            if (stuck == p->n) {
+                keep_if_better(p);
+                try = 0;
+                continue;
             }
+            const int first = order[stuck];
+            memmove(order + 1, order, sizeof *order * (size_t)stuck);
+            order[0] = first;
         }
+    }
     free(order);
     free(room);
 }
@@ -344,8 +291,10 @@ size_t pith_arena_pack(pith_memory *blocks, int n)
     packing p = { .blocks = blocks, .n = n, .end = SIZE_MAX };
     p.bound = pith_arena_bound(blocks, n, &p.peak);
     p.offset = malloc(sizeof *p.offset * (size_t)n);
-    for (int order = 0; order < STACKS && !is_tight(&p, 0); order++)
-        keep_if_better(&p, pack_outward(blocks, n, p.peak, order));
+    for (int order = 0; order < STACKS && !is_tight(&p, false); order++) {
+        pack_outward(blocks, n, p.peak, order);
+        keep_if_better(&p);
+    }
     if (n <= MOST_SEARCHED) search(&p);
     for (int k = 0; k < n; k++) blocks[k].offset = p.offset[k];
     free(p.offset);
