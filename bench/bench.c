@@ -199,10 +199,10 @@ static void measure_growth(void)
         int nodes = 0;
         double seconds = 0;
         const double growth = scale_growth(f, 2.3, &seconds);
-        scale_time(f, 4 * f->size, &nodes, &s);
+        scale_time(f, 2 * f->size, &nodes, &s);
         printf("%d %s (%d nodes): planned in %.1f ms, %.2f times as long as half as many; "
                "arena %.3f of its lower bound\n",
-               4 * f->size, f->what, nodes, 1e3 * seconds, growth,
+               2 * f->size, f->what, nodes, 1e3 * seconds, growth,
                (double)s.arena / (double)s.bound);
     }
 }

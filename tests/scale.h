@@ -10,7 +10,7 @@
 
 typedef struct {
     const char *what; /* a unit of the size */
-    int size;         /* large enough to be timed; scale_growth doubles it twice */
+    int size;         /* so large that neither it nor its double fits the caches */
     pith_node *(*loss)(pith_graph *g, int size);
     bool trained; /* an AdamW step of all params; else the gradient by the input "x" alone */
 } scale_family;
@@ -101,10 +101,10 @@ static inline pith_node *scale_writes(pith_graph *g, int size)
 }
 
 static const scale_family scale_families[] = {
-    { "sines", 40000, scale_sines, false },   { "layers", 2500, scale_layers, true },
-    { "params", 3000, scale_params, true },   { "scopes with dropout", 24000, scale_scopes, false },
-    { "slices", 20000, scale_slices, false }, { "recomputed regions", 1200, scale_regions, false },
-    { "writes", 10000, scale_writes, false },
+    { "sines", 80000, scale_sines, false },   { "layers", 5000, scale_layers, true },
+    { "params", 6000, scale_params, true },   { "scopes with dropout", 48000, scale_scopes, false },
+    { "slices", 40000, scale_slices, false }, { "recomputed regions", 2400, scale_regions, false },
+    { "writes", 20000, scale_writes, false },
 };
 enum { SCALE_FAMILIES = sizeof scale_families / sizeof *scale_families };
 
@@ -139,24 +139,24 @@ static inline double scale_time(const scale_family *f, int size, int *nodes, pit
     return good ? seconds : -1;
 }
 
-/* By how much the time grows when the size doubles: the worse of two doublings. A machine that does
- * something else makes single times too long, never too short, so each size counts with its least
- * time, and is measured again until the growth is at most `enough`, or many times. */
+/* By how much the time grows when the size doubles. A machine that does something else makes single
+ * times too long, never too short, so both sizes are measured in turn, and each counts with its
+ * least time: until the growth is at most `enough`, clearly more, or was measured often. */
 static inline double scale_growth(const scale_family *f, double enough, double *seconds)
 {
-    double least[3] = { 1e9, 1e9, 1e9 }, growth = 1e9;
+    double least[2] = { 1e9, 1e9 }, growth = 1e9;
     *seconds = 0;
     int nodes;
-    for (int try = 0; try < 20 && growth > enough; try++) {
-        for (int k = 0; k < 3; k++) {
+    for (int round = 0; round < 20 && growth > enough; round++) {
+        if (round >= 8 && growth > enough + 0.7) break;
+        for (int k = 0; k < 2; k++) {
             const double t = scale_time(f, f->size << k, &nodes, NULL);
             if (t < 0) return 1e9;
             if (t < least[k]) least[k] = t;
         }
-        const double one = least[1] / least[0], two = least[2] / least[1];
-        growth = one > two ? one : two;
+        growth = least[1] / least[0];
     }
-    *seconds = least[2];
+    *seconds = least[1];
     return growth;
 }
 

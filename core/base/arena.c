@@ -251,9 +251,9 @@ static void start_order(packing *p, int start, int *order)
     }
 }
 
-#define MOST_WORK 600000000 /* blocks looked at: about half a second */
+#define MOST_WORK 800000000 /* blocks looked at: less than a second */
 #define STARTS 200
-#define TRIES 200 /* from one start, without a better packing */
+#define TRIES 250 /* from one start, without a better packing */
 
 /* Whenever a block does not end below the best packing yet, by a thousandth of the bound, it
  * chooses before all others in the next try. */
