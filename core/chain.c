@@ -2,7 +2,7 @@
  * order, and how to run it. */
 #include "inside.h"
 
-#define TILE 512 /* elements: all tiles of a chain stay in the first-level cache */
+#define TILE 512 /* elements: the tiles of a usual chain stay in the first-level cache */
 
 const pith_form *pith_form_of(const node *n)
 {
@@ -75,7 +75,9 @@ static int from_memory(builder *b, const node *n)
     int slot = 0;
     while (slot < s->n_in && s->in[slot] != n->id) slot++;
     for (int k = 0; k < b->c->n_operands && slot < s->n_in; k++)
-        if (b->c->operands[k].kind <= PITH_BROADCAST && b->c->operands[k].slot == slot) return k;
+        if ((b->c->operands[k].kind == PITH_FULL || b->c->operands[k].kind == PITH_BROADCAST) &&
+            b->c->operands[k].slot == slot)
+            return k;
     s->in[slot] = n->id;
     if (slot == s->n_in) s->n_in++;
     if (pith_same_shape(n, b->shape))
@@ -270,7 +272,7 @@ static const char *repeat(const pith_operand *o, const char *x, size_t start, si
 
 static bool is_single(const pith_operand *o) { return o->n == 0 || (o->n == 1 && !o->stride[0]); }
 
-/* Of a tile in the memory for them: TILE elements of the widest dtype that chains work on. */
+/* What a tile takes in memory: TILE elements of the widest dtype that chains work on. */
 #define TILE_BYTES (TILE * sizeof(real))
 _Static_assert(sizeof(real) >= sizeof(int), "a tile has room for either dtype");
 

@@ -71,6 +71,8 @@ typedef struct {
     const char *text;
 } pith_pointwise;
 
+enum { PITH_MOST_RESULTS = 8 };
+
 struct pith_op {
     const char *name;
     size_t attr_size; /* of what a node of this op keeps in n->attr: sizeof its PITH_ATTRIBUTES */
@@ -101,7 +103,7 @@ struct pith_op {
     const pith_pointwise *pointwise;
     double (*flops)(const node *n); /* of the matrix products inside, if any */
     unsigned flags;
-    int results;         /* 0 means 1 */
+    int results;         /* at most PITH_MOST_RESULTS; 0 means 1 */
     const char *no_grad; /* why there is no gradient, where there is none */
     /* Small instances away from kinks: a node for i = 0, 1, ... and then NULL. */
     node *(*example)(pith_graph *g, int i);
@@ -135,6 +137,8 @@ int pith_axis(node *n, int axis, int ndim);
 /* For ops that write (PITH_WRITE): input 0 is a stored leaf, or what wrote it before; from now on
  * the leaf itself may not be read any more. */
 bool pith_mark_written(node *n);
+/* Are the rows of the dtype of `leaf` (V, ...), and of the shape of the ids and then of a row? */
+bool pith_rows_fit(node *n, const node *leaf, const node *ids, const node *rows);
 
 void *pith_alloc(pith_graph *g, size_t size); /* zeroed, 64-byte aligned, freed with the graph */
 /* A text, as printf makes it, that lives as long as the graph. */
@@ -152,6 +156,8 @@ bool pith_poisoned(const node *n);
 bool pith_given(const void *argument, const char *function, const char *what);
 /* the form of a pointwise op that takes its inputs' dtypes; NULL if none does */
 const pith_form *pith_form_of(const node *n);
+
+/* ---- nodes made by dims ---------------------------------------------------------------------- */
 
 /* Expand to a's shape, unless it has it already. */
 node *pith_expand_like(node *n, const node *a);
@@ -244,12 +250,12 @@ extern const pith_op pith_op_input, pith_op_param, pith_op_state, pith_op_const,
 #define SUM(a, ...) pith_sum_(NULL, a, __VA_ARGS__, PITH_END)
 #define MAX(a, ...) pith_max_(NULL, a, __VA_ARGS__, PITH_END)
 #define DETACH(a) pith_detach_(NULL, a)
-#define CAST(a, dtype) pith_cast_(NULL, a, dtype)
 #define MATMUL(a, b) pith_matmul_(NULL, a, b)
 #define MATMUL_NT(a, b) pith_matmul_nt_(NULL, a, b)
 #define MATMUL_TN(a, b) pith_matmul_tn_(NULL, a, b)
 #define RESHAPE_LIKE(a, b) pith_reshape_dims(NULL, a, (b)->ndim, (b)->dim)
-/* (..., n) -> (..., n, 1): what a reduction over the last axis took away. */
+/* An axis of size 1 put in at `axis`, as a reduction over it took it away; -1: (..., n) ->
+ * (..., n, 1). */
 node *pith_keep_axis(node *a, int axis);
 #define KEEP(a, axis) pith_keep_axis(a, axis)
 

@@ -36,8 +36,7 @@ const node *pith_canonical(const pith_plan *p, const node *n)
     return p->graph->nodes[p->canonical[n->id]];
 }
 
-const node *pith_source(const pith_plan *p,
-                        const node *n) /* canonical, and what an absorbed assign wrote */
+const node *pith_source(const pith_plan *p, const node *n)
 {
     const node *c = pith_canonical(p, n);
     if (c->op == &pith_op_assign && p->store_to[p->canonical[c->in[1]->id]] == c->id)
@@ -45,6 +44,7 @@ const node *pith_source(const pith_plan *p,
     return c;
 }
 
+/* The node whose memory n's value lies in. */
 static const node *memory_root(const pith_plan *p, const node *n)
 {
     const node *c = pith_source(p, n);
@@ -221,10 +221,7 @@ void pith_group_chains(pith_plan *p)
             continue;
         }
         if (n->op == &pith_op_assign && absorb(&w, n)) continue;
-        for (int k = 0; k < n->n_in; k++) {
-            const int g = chain_of(&w, memory_root(p, n->in[k]));
-            if (g >= 0) w.chains[g].open = false;
-        }
+        for (int k = 0; k < n->n_in; k++) close_chain(&w, chain_of(&w, memory_root(p, n->in[k])));
         /* no reordering across a write */
         if (n->op->flags & PITH_WRITE) w.closed = w.n;
     }

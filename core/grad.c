@@ -4,9 +4,10 @@
 #include <limits.h>
 #include "inside.h"
 
-/* What has arrived for one node. An op that knows how to add up many of its nodes at once (`join`)
- * is asked to when the walk comes to the node; the first few are added as they come, like the
- * terms of other ops, whose memory need not be kept until then. */
+/* What has arrived for one node. Terms are added to `sum` as they come, so that their memory need
+ * not be kept. But of terms whose op knows how to add up many of its nodes in one (`join`) only the
+ * first ADDED_AT_ONCE are; the others wait until the walk comes to the node. So where anything
+ * waits there is a sum. */
 #define ADDED_AT_ONCE 2
 typedef struct term {
     node *n;
@@ -24,8 +25,8 @@ typedef struct {
     int base, end;
     bool *active;        /* reached from what is asked for */
     arrivals *cotangent; /* by id - base */
-    int done;            /* the region whose copies are `copy` */
-    node **copy;
+    int done;            /* the region that was recomputed last; 0: none yet */
+    node **copy;         /* by id - base: the copy of a node of that region */
 } walk;
 
 static bool backpropagate(walk *w);
@@ -164,7 +165,7 @@ static bool through_lowering(node *n, node *const *dy, node **dx)
 {
     pith_graph *g = n->graph;
     const int base = g->n, results = pith_results(n->op);
-    node twin = *n, *out[8] = { NULL };
+    node twin = *n, *out[PITH_MOST_RESULTS] = { NULL };
     twin.in = pith_alloc(g, sizeof *twin.in * (size_t)(n->n_in + 1));
     for (int k = 0; k < n->n_in && twin.in; k++)
         twin.in[k] = pith_reshape_dims(NULL, n->in[k], n->in[k]->ndim, n->in[k]->dim);
@@ -187,7 +188,7 @@ static bool through_lowering(node *n, node *const *dy, node **dx)
 
 static bool differentiate(walk *w, node *n)
 {
-    node *dy[8] = { NULL }, *small[8], **dx = small;
+    node *dy[PITH_MOST_RESULTS] = { NULL }, *small[8], **dx = small;
     const int results = pith_results(n->op);
     bool any = false;
     for (int k = 0; k < results; k++) any |= (dy[k] = collect(w, pith_result(n, k))) != NULL;
@@ -219,8 +220,8 @@ static bool backpropagate(walk *w)
 {
     for (int id = w->end - 1; id >= w->base; id--) {
         node *n = w->g->nodes[id];
-        bool through =
-            false; /* what is asked for may be a node that depends on nothing asked for */
+        /* A node that is asked for may depend on no other such node: there the walk ends. */
+        bool through = false;
         for (int k = 0; w->active[id - w->base] && k < n->n_in; k++)
             through |= is_active(w, n->in[k]);
         if (!through || n->op->flags & (PITH_LEAF | PITH_PART)) continue;

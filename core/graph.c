@@ -240,7 +240,8 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     if (!g) return pith_null(at, op->name, "the graph");
     node *failed = pith_failed(g, NULL);
     for (int k = 0; k < n_in && !failed; k++) failed = pith_failed(g, in[k]);
-    for (int k = 0; k < n_in && failed; k++) /* those of other graphs, when this one is no graph */
+    /* The inputs' graphs have failed with it: g may be the graph of nowhere, which nobody asks. */
+    for (int k = 0; k < n_in && failed; k++)
         if (in[k]) pith_failed(in[k]->graph, failed);
     if (failed) return failed;
     node *n = pith_append(g, op);
@@ -263,6 +264,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
         else if (in[k]->op->flags & PITH_NO_VALUE && op != &pith_op_group)
             good = pith_fail(n, "input %d is a group of writes, which has no value", k);
     }
+    assert(pith_results(op) <= PITH_MOST_RESULTS);
     for (int k = 1; k < pith_results(op); k++) {
         node *r = pith_append(g, &pith_op_result);
         r->at = n->at;

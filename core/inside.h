@@ -16,13 +16,7 @@ void pith_forget_error(pith_graph *g);
  */
 node *pith_null(const char *at, const char *op, const char *what);
 
-/* ---- graph.c ---- */
-typedef struct pith_block { /* of memory for a graph's nodes */
-    struct pith_block *next;
-    size_t used, size;
-} pith_block;
-
-/* lookup.c: from 64-bit keys to pointers, none of which is NULL */
+/* ---- base/lookup.c: from 64-bit keys to pointers, none of which is NULL ---- */
 typedef struct {
     uint64_t key;
     void *value;
@@ -33,6 +27,12 @@ typedef struct {
 } pith_lookup;
 void *pith_lookup_find(const pith_lookup *l, uint64_t key); /* NULL if it is not there */
 void pith_lookup_add(pith_graph *g, pith_lookup *l, uint64_t key, void *value); /* a new key */
+
+/* ---- graph.c, node.c ---- */
+typedef struct pith_block { /* of memory for a graph's nodes */
+    struct pith_block *next;
+    size_t used, size;
+} pith_block;
 
 /* The nodes made inside one pith_recompute have ids from `first` to before `end`. */
 typedef struct {
@@ -150,7 +150,12 @@ typedef struct {
     pith_tile *tile;
     int in[3], n_in, out;
 } pith_instruction;
-typedef enum { PITH_FULL, PITH_BROADCAST, PITH_OUTPUT, PITH_TILE } pith_operand_kind;
+typedef enum {
+    PITH_FULL,      /* an input of the chain's shape, read where it lies */
+    PITH_BROADCAST, /* a smaller input, repeated */
+    PITH_OUTPUT,    /* a result, written where it shall lie */
+    PITH_TILE       /* a result that lives in a tile only */
+} pith_operand_kind;
 #define PITH_MOST_MEMBERS 64
 #define PITH_MOST_OPERANDS (4 * PITH_MOST_MEMBERS)
 typedef struct {
@@ -181,7 +186,7 @@ typedef struct {
     const node *n;     /* the op; of a chain, its last member */
     pith_chain *chain; /* NULL for other ops */
     int n_in, n_out;
-    int *in, *out; /* places */
+    int *in, *out; /* ids of nodes, by which plan->places tells where they lie */
     size_t scratch, scratch_offset;
     const pith_prepared *prepared; /* of an op that prepares, else NULL */
     int scratch_block;
@@ -205,7 +210,14 @@ typedef struct {
     int first, last;
 } pith_memory;
 
-enum { PITH_MERGE = 1, PITH_FUSE = 2, PITH_REUSE = 4, PITH_ARENA_SHARED = 8, PITH_EVERYTHING = 15 };
+/* What a plan is allowed: pith_plan_options' `unplanned` is none of it. */
+enum {
+    PITH_MERGE = 1,        /* equal nodes are one, constants are folded */
+    PITH_FUSE = 2,         /* pointwise ops form chains, and chains write straight into leaves */
+    PITH_REUSE = 4,        /* a result may take over the memory of an input that dies */
+    PITH_ARENA_SHARED = 8, /* values that are not alive together may lie in one place */
+    PITH_EVERYTHING = 15
+};
 
 struct pith_plan {
     pith_graph *graph;
@@ -239,14 +251,15 @@ struct pith_plan {
 void pith_group_chains(pith_plan *p); /* fuse.c */
 /* chain.c; p NULL: step->n alone */
 pith_chain *pith_chain_new(const pith_plan *p, pith_planned *step);
-/* canonical, and what an absorbed assign wrote */
+/* fuse.c: the node that stands for n after merging */
+const node *pith_canonical(const pith_plan *p, const node *n);
+/* fuse.c: the same, or, of an assign that its chain does, the chain's member that is assigned */
 const node *pith_source(const pith_plan *p, const node *n);
 void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
 /* run.c: one op, for folding */
 bool pith_evaluate(const node *n, const void *const *in, void *out);
 /* run.c: the tensor that a node of the plan writes, NULL for none */
 pith_tensor *pith_written(const pith_plan *p, int id);
-const node *pith_canonical(const pith_plan *p, const node *n);
 
 /* ---- arena.c: packing blocks of memory, whatever lies in them ---- */
 /* Sets every block's offset, so that blocks alive at the same time do not overlap; returns the end

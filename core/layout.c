@@ -55,12 +55,11 @@ static void place_alias(pith_plan *p, const node *n)
  * this step, if both have the same size, and if no other input of the step lies there too. In a
  * chain the input must have been read for the last time by the instruction that makes the output.
  */
-static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, const int *deaths,
-                      int step)
+static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, int step)
 {
     const node *a = p->graph->nodes[s->in[i]], *o = p->graph->nodes[s->out[k]];
     const int block = p->places[a->id].block;
-    if (block < 0 || p->places[a->id].offset || deaths[block] != step ||
+    if (block < 0 || p->places[a->id].offset || p->blocks[block].last != step ||
         p->blocks[block].size != rounded(pith_bytes(o)))
         return false;
     if (pith_bytes(a) != pith_bytes(o) || a->dtype != o->dtype) return false;
@@ -70,14 +69,14 @@ static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, c
     return pith_same_shape(a, s->n) && s->chain->last_read[i] <= s->chain->made[k];
 }
 
-static void place_outputs(pith_plan *p, pith_planned *s, int step, const int *deaths)
+static void place_outputs(pith_plan *p, pith_planned *s, int step)
 {
     for (int k = 0; k < s->n_out; k++) {
         pith_place *x = &p->places[s->out[k]];
         if (x->kind == PITH_FIXED) continue;
         x->kind = PITH_ARENA;
         for (int i = 0; i < s->n_in && p->flags & PITH_REUSE && x->block < 0; i++) {
-            bool taken = !can_reuse(p, s, k, i, deaths, step);
+            bool taken = !can_reuse(p, s, k, i, step);
             for (int before = 0; before < k && !taken; before++)
                 taken = p->places[s->out[before]].block == p->places[s->in[i]].block;
             if (!taken) x->block = p->places[s->in[i]].block;
@@ -108,29 +107,23 @@ static int *last_reads(const pith_plan *p)
 
 static void live_ranges(pith_plan *p)
 {
-    int *last = last_reads(p), *deaths = malloc(sizeof *deaths * (size_t)(4 * p->n + 4));
+    int *last = last_reads(p);
     for (int step = 0; step < p->n_steps; step++) {
         pith_planned *s = &p->steps[step];
         for (int i = 0; i < s->n_in; i++) {
             place_alias(p, p->graph->nodes[s->in[i]]);
             assert(p->places[s->in[i]].kind != PITH_NOWHERE);
         }
-        place_outputs(p, s, step, deaths);
+        place_outputs(p, s, step);
         for (int k = 0; k < s->n_out; k++) {
             const int block = p->places[s->out[k]].block;
             if (block < 0) continue;
-            const int end = last[s->out[k]] > step ? last[s->out[k]] : step;
-            deaths[block] = p->blocks[block].last = end;
+            p->blocks[block].last = last[s->out[k]] > step ? last[s->out[k]] : step;
         }
-        if (s->scratch) {
-            const int block = new_block(p, s->scratch, step);
-            deaths[block] = step;
-            s->scratch_block = block;
-        }
+        if (s->scratch) s->scratch_block = new_block(p, s->scratch, step);
     }
     for (int k = 0; k < p->n_outputs; k++) place_alias(p, pith_source(p, p->outputs[k]));
     free(last);
-    free(deaths);
 }
 
 void pith_lay_out(pith_plan *p)

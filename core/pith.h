@@ -84,9 +84,9 @@ struct pith_node {
     const char *scope; /* "visual.transformer." or "" */
     const char *at;    /* "file.c:12" */
     const pith_trail *trail;
-    int copy;                /* above 0 in a recomputed region */
-    int region;              /* of pith_recompute, or 0 */
-    const pith_node *origin; /* whose gradient rule, or lowering, made it; NULL: the user */
+    int region;              /* of pith_recompute, in which it was made; 0: in none */
+    int copy;                /* above 0: recomputation made it, as a copy of `origin` */
+    const pith_node *origin; /* whose gradient, lowering or recomputation made it; NULL: the user */
 };
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -109,7 +109,7 @@ pith_node *pith_failed(pith_graph *g, const pith_node *n);
 /* Params and states of the graph live in `store`; `seed` keys initial values and random ops. */
 pith_graph *pith_graph_new(pith_store *store, uint64_t seed);
 void pith_graph_free(pith_graph *g);
-pith_store *pith_store_of(const pith_graph *g); /* the one in use */
+pith_store *pith_store_of(const pith_graph *g); /* where leaves now made live */
 /* Dropout and the like act only in training, which is off at first. Returns `on`. */
 bool pith_set_training(pith_graph *g, bool on);
 bool pith_is_training(const pith_graph *g);
@@ -137,10 +137,11 @@ pith_node *pith_leave(pith_graph *g, pith_node *value);
 /* Fed before a run (pith_feed). */
 #define pith_input(g, name, ...) pith_input_(PITH_HERE, (g), (name), __VA_ARGS__, PITH_END)
 pith_node *pith_input_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, ...);
-/* Trained. The first graph that names a param creates it in the store, drawn on the host and keyed
- * by seed and name; later graphs get the same memory, and another shape is an error. `a`: standard
- * deviation, half width, or value. */
+/* How a tensor starts. What goes with it, `a`, is the standard deviation, the half width, or the
+ * value. */
 typedef enum { PITH_NORMAL, PITH_UNIFORM, PITH_CONSTANT } pith_init;
+/* Trained. The first graph that names a param creates it in the store, drawn on the host and keyed
+ * by seed and name; later graphs get the same memory, and another shape is an error. */
 #define pith_param(g, name, init, ...)                                                             \
     pith_param_(PITH_HERE, (g), (name), (init), __VA_ARGS__, PITH_END)
 pith_node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init init, double a,

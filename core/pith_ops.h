@@ -1,5 +1,4 @@
-/* pith_ops.h: every op a user may call, a line or two each, and what a training step is made of.
- * pith.h includes it: include that.
+/* pith_ops.h: every op a user may call, a line or two each. pith.h includes it: include that.
  *
  * An op is a macro over a function that takes the place of the call, so that errors name it. */
 #ifndef PITH_OPS_H

@@ -5,15 +5,15 @@
 
 /* ---- liveness ---- */
 
-static void mark(const pith_plan *p, bool *live, const int *canonical)
+/* Marks what the outputs need: before merging every node stands for itself. */
+static void mark(pith_plan *p)
 {
-    for (int k = 0; k < p->n_outputs; k++)
-        live[canonical ? canonical[p->outputs[k]->id] : p->outputs[k]->id] = true;
+    memset(p->live, 0, sizeof *p->live * (size_t)p->n);
+    for (int k = 0; k < p->n_outputs; k++) p->live[p->canonical[p->outputs[k]->id]] = true;
     for (int id = p->n - 1; id >= 0; id--) {
         const node *n = p->graph->nodes[id];
-        if (!live[id] || (p->folded && p->folded[id])) continue;
-        for (int k = 0; k < n->n_in; k++)
-            live[canonical ? canonical[n->in[k]->id] : n->in[k]->id] = true;
+        if (!p->live[id] || p->folded[id]) continue;
+        for (int k = 0; k < n->n_in; k++) p->live[p->canonical[n->in[k]->id]] = true;
     }
 }
 
@@ -67,7 +67,7 @@ static const void *known(const pith_plan *p, const node *n)
     return data ? data + offset : NULL;
 }
 
-/* Worth computing now: small, or no larger than what it comes from. */
+/* Computes n now if it comes from what is known, and is small or hardly larger than that. */
 static bool fold(pith_plan *p, const node *n)
 {
     const void *in[8];
@@ -87,21 +87,20 @@ static bool fold(pith_plan *p, const node *n)
     return true;
 }
 
-static void merge(pith_plan *p, const bool *reached)
+static void merge(pith_plan *p)
 {
     size_t size = 64;
     while (size < 2 * (size_t)p->n) size *= 2;
     int *table = calloc(size, sizeof *table);
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
-        p->canonical[id] = id;
-        if (!reached[id] || !(p->flags & PITH_MERGE)) continue;
+        if (!p->live[id] || !(p->flags & PITH_MERGE)) continue;
         if (n->op == &pith_op_result) {
             p->canonical[id] = p->canonical[n->in[0]->id] + pith_result_index(n);
             continue;
         }
         if (n->op->flags & PITH_DISTINCT) continue;
-        if (n->op->flags & PITH_ALIAS && pith_same_shape(n, n->in[0])) {
+        if (n->op->flags & PITH_ALIAS && pith_same_shape(n, n->in[0])) { /* all of it: detach */
             p->canonical[id] = p->canonical[n->in[0]->id];
             continue;
         }
@@ -237,10 +236,10 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     p->stored = calloc(size, sizeof *p->stored);
     memset(p->chain, -1, sizeof *p->chain * size);
     memset(p->store_to, -1, sizeof *p->store_to * size);
-    mark(p, p->live, NULL);
-    merge(p, p->live);
-    memset(p->live, 0, sizeof *p->live * size);
-    mark(p, p->live, p->canonical);
+    for (int id = 0; id < p->n; id++) p->canonical[id] = id;
+    mark(p);
+    merge(p);
+    mark(p);
     pith_group_chains(p);
     if (!make_steps(p)) return pith_plan_free(p), NULL;
     pith_lay_out(p);
@@ -257,9 +256,7 @@ static bool reads_stay(const pith_plan *p)
         if (!p->live[id] || !(write->op->flags & PITH_WRITE)) continue;
         const node *leaf = pith_written_leaf(write);
         for (int k = 0; k < p->n_outputs; k++) {
-            const node *root = p->outputs[k];
-            while (root->op->flags & PITH_ALIAS) root = root->in[0];
-            if (root == leaf)
+            if (pith_root(p->outputs[k]) == leaf)
                 return pith_raise("%s: output %d of the plan lies in %s, which the plan writes at "
                                   "%s: give pith_copy of it",
                                   p->outputs[k]->at, k, leaf->name, write->at);

@@ -125,11 +125,11 @@ static bool find_inputs(pith_plan *p)
 
 /* What the step wrote has another version now; where the step failed, the tensor may hold anything.
  */
-static void note_writes(const pith_plan *p, const pith_planned *s, bool *wrote)
+static void note_writes(const pith_plan *p, const pith_planned *s)
 {
     for (int k = 0; k < s->n_out; k++) {
         pith_tensor *t = pith_written(p, s->out[k]);
-        if (t) t->version++, *wrote = true;
+        if (t) t->version++;
     }
 }
 
@@ -144,15 +144,14 @@ static void tear(const pith_plan *p, int steps)
 
 static bool run_steps(pith_plan *p)
 {
-    bool wrote = false;
     for (int k = 0; k < p->n_steps; k++) {
         pith_planned *s = &p->steps[k];
         const double start = p->timing ? now() : 0;
         const bool good = run_step(p, s);
         if (p->timing) s->seconds += now() - start;
-        note_writes(p, s, &wrote);
+        note_writes(p, s);
         if (good && !(p->check_finite && !check_finite(p, s))) continue;
-        if (wrote) tear(p, k + 1);
+        tear(p, k + 1);
         return false;
     }
     p->timed_runs += p->timing;
@@ -171,8 +170,8 @@ bool pith_run(pith_plan *p)
     if (good) {
         s->runs++;
         good = run_steps(p);
-        p->latest = good ? s->runs
-                         : 0; /* what a run that ended midway has left is nobody's value */
+        /* what a run that ended midway has left is nobody's value */
+        p->latest = good ? s->runs : 0;
     }
     atomic_flag_clear(&s->running);
     return good;
@@ -228,6 +227,8 @@ double pith_scalar(const pith_plan *p, const node *output)
                (double)NAN;
     return pith_dtype_read(output->dtype, x);
 }
+
+/* ---- one op alone, for folding ---- */
 
 static bool evaluate_op(const node *n, const void *const *in, void *out)
 {

@@ -1,6 +1,7 @@
 /* write.c: writes. An assign writes a leaf at its place in the graph, as optimizers do. An update
  * is the deferred form for losses and models: it is only noted, and who trains writes all of them
- * at the step's end (core/train/updates.c), so that everything in the step reads the old values. */
+ * at the step's end (core/train/updates.c), so that everything in the step reads the old values.
+ * Last, which reads of a table are declared to be by rows, so that its rows alone are written. */
 #include "inside.h"
 
 /* ---- assign ---- */
@@ -71,8 +72,9 @@ node *pith_group_(const char *at, int n, node *const *nodes)
     return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }
 
-/* ---- update: an alias of the value, noted in the graph. Inputs: value, leaf, and, of rows, ids
- * ---- */
+/* ---- update: an alias of the value, noted in the graph ---- */
+
+/* Its inputs are value and leaf, and, of rows, ids. */
 
 static bool depends(const node *later, const node *earlier)
 {
@@ -102,9 +104,8 @@ static bool one_write(node *n, node *leaf)
     return true;
 }
 
-static bool rows_fit(node *n)
+bool pith_rows_fit(node *n, const node *leaf, const node *ids, const node *rows)
 {
-    const node *rows = n->in[0], *leaf = n->in[1], *ids = n->in[2];
     bool fits = leaf->ndim >= 1 && rows->dtype == leaf->dtype &&
                 rows->ndim == ids->ndim + leaf->ndim - 1;
     for (int k = 0; k < ids->ndim && fits; k++) fits = rows->dim[k] == ids->dim[k];
@@ -123,7 +124,9 @@ static bool update_shape(node *n)
     if (!pith_is_stored(leaf)) return pith_fail(n, "only a state, or a param that is not trained");
     if (pith_leaf_of(leaf)->training.trained)
         return pith_fail(n, "%s is trained: the optimizer writes it", leaf->name);
-    if (rows && (!pith_want(n, 2, PITH_I32, n->in[2]->ndim) || !rows_fit(n))) return false;
+    if (rows &&
+        (!pith_want(n, 2, PITH_I32, n->in[2]->ndim) || !pith_rows_fit(n, leaf, n->in[2], value)))
+        return false;
     if (!rows && (!pith_same_shape(leaf, value) || leaf->dtype != value->dtype))
         return pith_fail(n, "%s and its new value differ in shape or type", leaf->name);
     return one_write(n, n->in[1]) && pith_like(n, value);

@@ -10,10 +10,8 @@ static bool write_rows_shape(node *n)
 {
     const node *table = n->in[0], *ids = n->in[1], *rows = n->in[2];
     if (!pith_mark_written(n)) return false;
-    bool fits = pith_want(n, 1, PITH_I32, ids->ndim) && rows->dtype == table->dtype &&
-                pith_size(rows) == pith_size(ids) * (pith_size(table) / (size_t)table->dim[0]);
-    if (n->n_in == 4) fits = fits && pith_want(n, 3, PITH_F32, 0);
-    return fits ? pith_like(n, table) : pith_fail(n, "the rows do not fit the table");
+    if (!pith_want(n, 1, PITH_I32, ids->ndim) || !pith_rows_fit(n, table, ids, rows)) return false;
+    return (n->n_in < 4 || pith_want(n, 3, PITH_F32, 0)) && pith_like(n, table);
 }
 
 /* Each range of the table's rows has one thread, which reads all ids in order: the last of equal

@@ -140,7 +140,8 @@ static void pack_side(pith_memory *blocks, int n, const keyed *stack, int stacke
     qsort(events, (size_t)count, sizeof *events, by_key);
     for (int e = 0; e < count; e++) {
         const int k = events[e].block;
-        if (events[e].key != floor(events[e].key)) {
+        const bool is_over = events[e].key != floor(events[e].key); /* the half step */
+        if (is_over) {
             release(&r, k);
             continue;
         }

@@ -1,7 +1,8 @@
 /* dtype.c: the one table of dtypes, and the types that safetensors files hold in their place.
  *
- * A dtype is a value of pith_dtype (pith.h) and a line of `table`. Nothing else asks which dtype it
- * has before it but the kernels: they are written for the dtypes that their shape rules accept.
+ * A dtype is a value of pith_dtype (pith.h) and a line of `table`. Only kernels are written for
+ * single dtypes, those that their shape rules accept. All else asks at most whether it is PITH_F32:
+ * what has a gradient, may start random, may be NaN.
  * Numbers go from one type to another by way of double, which holds every one of them exactly, but
  * for i64 beyond 2^53. */
 #include "core.h"

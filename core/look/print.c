@@ -59,7 +59,7 @@ static void print_call(FILE *f, const node *n, int depth)
 /* `binding`: of the sign around n, 0 where there is none. */
 static void print_formula(FILE *f, const node *n, int depth, int binding)
 {
-    if (n->op->flags & PITH_LEAF && n->op != &pith_op_result) print_leaf(f, n);
+    if (n->op->flags & PITH_LEAF) print_leaf(f, n);
     else if (depth <= 0) fprintf(f, "%s#%d", n->name ? n->name : n->op->name, n->id);
     else if (n->op == &pith_op_expand) /* repetition is plain from the shapes */
         print_formula(f, n->in[0], depth, binding);
