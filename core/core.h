@@ -137,6 +137,8 @@ int pith_axis(node *n, int axis, int ndim);
 /* For ops that write (PITH_WRITE): input 0 is a stored leaf, or what wrote it before; from now on
  * the leaf itself may not be read any more. */
 bool pith_mark_written(node *n);
+node *pith_written_leaf(const node *write); /* what it writes; a leaf itself: the leaf */
+const node *pith_root(const node *n);       /* the node whose memory an alias lies in */
 /* Are the rows of the dtype of `leaf` (V, ...), and of the shape of the ids and then of a row? */
 bool pith_rows_fit(node *n, const node *leaf, const node *ids, const node *rows);
 

@@ -183,6 +183,7 @@ static bool absorb(grouping *w, const node *assign)
     const node *leaf = pith_canonical(p, assign->in[0]), *value = pith_canonical(p, assign->in[1]);
     const int chain = chain_of(w, value);
     if (!(p->flags & PITH_FUSE) || chain < 0 || !is_open(w, chain)) return false;
+    if (p->stored[value->id]) return false; /* an output keeps its value, the leaf may not */
     if (p->store_to[value->id] >= 0 || !readers_are_done(w, assign, leaf, chain)) return false;
     for (int k = w->start[leaf->id]; k < w->start[leaf->id + 1]; k++) {
         const int other = chain_of(w, p->graph->nodes[w->user[k]]);
@@ -213,6 +214,7 @@ void pith_group_chains(pith_plan *p)
 {
     grouping w = { .p = p, .chains = calloc((size_t)p->n + 1, sizeof *w.chains) };
     list_users(&w);
+    for (int k = 0; k < p->n_outputs; k++) p->stored[memory_root(p, p->outputs[k])->id] = true;
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
         if (!is_step(p, n) || n->op->flags & (PITH_ALIAS | PITH_NO_VALUE)) continue;

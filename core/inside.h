@@ -81,13 +81,11 @@ static inline pith_store *pith_own_store(const pith_graph *g)
 {
     return g->n_homes ? g->homes[0].store : g->home.store;
 }
-node *pith_nowhere(void);                   /* a poisoned node of no graph */
-node *pith_written_leaf(const node *write); /* write.c */
+node *pith_nowhere(void); /* a poisoned node of no graph */
 /* A node without inputs, shape and checks: pith_make fills it in, and so does recomputation. */
 node *pith_append(pith_graph *g, const pith_op *op);
 /* n after pith_fail: from now on it is the poisoned node, and nodes made after it are gone. */
 node *pith_poison(node *n);
-const node *pith_root(const node *n); /* the node whose memory an alias lies in */
 /* The leaf of which n reads a value that a write has overwritten; NULL if there is none. */
 const node *pith_read_after_assign(const node *n);
 /* what a copy in a recomputed region is a copy of; other nodes: themselves */

@@ -196,6 +196,12 @@ pith_training pith_training_of(const node *n)
 
 bool pith_is_param(const node *n) { return n && n->op == &pith_op_param; }
 
+pith_tensor *pith_tensor_of(const node *n)
+{
+    if (!pith_given(n, "pith_tensor_of", "node") || !pith_is_stored(n)) return NULL;
+    return pith_leaf_of(n)->tensor;
+}
+
 static pith_training *training_of(node *n, const char *wanted)
 {
     static _Thread_local pith_training nobody; /* what is told to a poisoned node */

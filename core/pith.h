@@ -283,7 +283,7 @@ typedef struct {
 /* `n` outputs, at least one. NULL after an error. */
 pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs,
                          const pith_plan_options *options);
-void pith_plan_free(pith_plan *p);
+void pith_plan_free(pith_plan *p); /* before its graph, and that before its stores */
 /* The library of matrix products, for the whole process: "onednn" (the default, where it was built
  * in) or "blas". Not while a plan runs. */
 bool pith_use_gemm(const char *library);
@@ -349,7 +349,9 @@ pith_store *pith_store_new(void);
 void pith_store_free(pith_store *s);
 pith_device pith_store_device(const pith_store *s);
 int pith_store_count(const pith_store *s);
-pith_tensor *pith_store_at(const pith_store *s, int i);        /* in order of creation */
+pith_tensor *pith_store_at(const pith_store *s, int i); /* in order of creation */
+/* The tensor behind a param or a state; NULL for other nodes. */
+pith_tensor *pith_tensor_of(const pith_node *n);
 pith_tensor *pith_store_find(pith_store *s, const char *name); /* NULL if there is none */
 /* Make a tensor of zeros; an error if the name is taken. */
 pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
@@ -357,7 +359,9 @@ pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pit
 /* fnmatch; of graphs made later; false if none fits */
 bool pith_store_freeze(pith_store *s, const char *pattern);
 /* safetensors. f16, bf16 and f64 become f32, i64 becomes i32 (an error out of range). States carry
- * "state" metadata. A store whose run ended midway is not saved; loading it again mends it. */
+ * "state" metadata. A store whose run ended midway is not saved;
+ * a file with all of its tensors mends it. Names are of at least one and of no control character.
+ */
 bool pith_store_load(pith_store *s, const char *path);
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds);
 

@@ -13,7 +13,8 @@ static void mark(pith_plan *p)
     for (int id = p->n - 1; id >= 0; id--) {
         const node *n = p->graph->nodes[id];
         if (!p->live[id] || p->folded[id]) continue;
-        for (int k = 0; k < n->n_in; k++) p->live[p->canonical[n->in[k]->id]] = true;
+        const int reads = n->op->flags & PITH_ALIAS ? 1 : n->n_in; /* an update names its leaf */
+        for (int k = 0; k < reads; k++) p->live[p->canonical[n->in[k]->id]] = true;
     }
 }
 
@@ -270,7 +271,8 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
 {
     const pith_plan_options o = options ? *options : (pith_plan_options){ 0 };
     if (!pith_given(g, "pith_plan_new", "graph") || g->error) return NULL;
-    if (n < 1) return pith_raise("pith_plan_new: a plan wants at least one output"), NULL;
+    if (n < 1 || !outputs)
+        return pith_raise("pith_plan_new: a plan wants at least one output"), NULL;
     for (int k = 0; k < n; k++) {
         if (outputs[k] && pith_poisoned(outputs[k])) return NULL;
         if (!outputs[k] || outputs[k]->graph != g)

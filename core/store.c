@@ -1,5 +1,6 @@
 /* store.c: named weights and state, which outlive graphs, and the arena that the plans of one store
  * share. */
+#include <ctype.h>
 #include <fnmatch.h>
 #include <sys/sysinfo.h>
 #include "inside.h"
@@ -215,6 +216,11 @@ pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind,
     if (strlen(name) > PITH_MOST_NAME)
         return refuse(why, "a name of %zu characters, at most %d are allowed", strlen(name),
                       PITH_MOST_NAME);
+    if (!*name || strcmp(name, "__metadata__") == 0)
+        return refuse(why, "a tensor cannot be called \"%s\": files have no place for it", name);
+    for (const char *c = name; *c; c++)
+        if (iscntrl((unsigned char)*c))
+            return refuse(why, "a name with the control character %d in it", *c);
     if (pith_store_find(s, name)) return refuse(why, "%s is in the store already", name);
     if (!pith_dtype_find(dtype))
         return refuse(why, "%s has dtype %d, expected a value of pith_dtype", name, (int)dtype);
@@ -283,8 +289,9 @@ bool pith_store_reserve(pith_store *s, size_t bytes)
 {
     if (bytes <= s->arena_size) return true;
     free(s->arena);
+    s->runs++; /* what earlier runs computed is gone */
     /* not cleared: every step writes before it is read */
-    s->arena = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    s->arena = bytes <= pith_memory_size() ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
     s->arena_size = s->arena ? bytes : 0;
     return s->arena || pith_raise("no memory for a plan: it wants %zu bytes", bytes);
 }

@@ -8,7 +8,7 @@
 
 node *pith_written_leaf(const node *write)
 {
-    node *leaf = write->in[0];
+    node *leaf = (node *)(uintptr_t)write;
     while (leaf->op->flags & PITH_WRITE) leaf = leaf->in[0];
     return leaf;
 }
@@ -67,7 +67,7 @@ const pith_op pith_op_group = { "group", .shape = group_shape,
 
 node *pith_group_(const char *at, int n, node *const *nodes)
 {
-    if (n < 1) return pith_refuse(NULL, "%s: group: no nodes", at);
+    if (n < 1 || !nodes) return pith_refuse(NULL, "%s: group: no nodes", at);
     if (!nodes[0]) return pith_null(at, "group", "input 0");
     return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }

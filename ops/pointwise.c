@@ -297,7 +297,9 @@ node *pith_expand_(const char *at, node *a, ...)
 
 node *pith_copy_(const char *at, node *a)
 {
-    return a ? pith_expand_dims(at, a, a->ndim, a->dim) : pith_expand_dims(at, a, 0, NULL);
+    if (!a) return pith_expand_dims(at, a, 0, NULL);
+    if (a->dtype == PITH_U8) return pith_cast_(at, pith_cast_(at, a, PITH_I32), PITH_U8);
+    return pith_expand_dims(at, a, a->ndim, a->dim);
 }
 
 node *pith_expand_like(node *n, const node *a)

@@ -9,6 +9,7 @@ enum { RANGES = 64 }; /* of the work, whatever the number of threads */
 static bool write_rows_shape(node *n)
 {
     const node *table = n->in[0], *ids = n->in[1], *rows = n->in[2];
+    if (table->ndim < 1) return pith_fail(n, "a table without axes has no rows");
     if (!pith_mark_written(n)) return false;
     if (!pith_want(n, 1, PITH_I32, ids->ndim) || !pith_rows_fit(n, table, ids, rows)) return false;
     return (n->n_in < 4 || pith_want(n, 3, PITH_F32, 0)) && pith_like(n, table);
@@ -47,10 +48,18 @@ const pith_op pith_op_write_rows = { "write_rows",
                                      .flags = PITH_DISTINCT | PITH_WRITE,
                                      .no_grad = "it is a write: differentiate the rows instead" };
 
+/* a, or a copy of it where it lies in the leaf, whose rows are about to change. */
+static node *unwritten(const char *at, const node *leaf, node *a)
+{
+    const node *root = a && !pith_poisoned(a) ? pith_root(a) : NULL;
+    return root && pith_written_leaf(root) == leaf ? pith_copy_(at, a) : a;
+}
+
 node *pith_write_rows_(const char *at, node *table, node *ids, node *rows, node *ok)
 {
-    node *in[4] = { table, ids, rows, ok };
-    if (!table) return pith_make1(at, &pith_op_write_rows, NULL, NULL);
+    if (!table || pith_poisoned(table)) return pith_make1(at, &pith_op_write_rows, table, NULL);
+    const node *leaf = pith_written_leaf(table);
+    node *in[4] = { table, unwritten(at, leaf, ids), unwritten(at, leaf, rows), ok };
     return pith_make(at, &pith_op_write_rows, table->graph, ok ? 4 : 3, in, NULL);
 }
 
@@ -170,7 +179,7 @@ const pith_op pith_op_row_gradient = { "row_gradient",
 
 node *pith_row_gradient_(const char *at, int n, node *const *rows, node *const *ids, int count)
 {
-    if (n < 1) return pith_refuse(NULL, "%s: row_gradient: no rows", at);
+    if (n < 1 || !rows || !ids) return pith_refuse(NULL, "%s: row_gradient: no rows", at);
     if (!rows[0] || pith_poisoned(rows[0]))
         return pith_make1(at, &pith_op_row_gradient, rows[0], NULL);
     pith_graph *g = rows[0]->graph;

@@ -147,7 +147,7 @@ static inline double scale_growth(const scale_family *f, double enough, double *
     double least[2] = { 1e9, 1e9 }, growth = 1e9;
     *seconds = 0;
     int nodes;
-    for (int round = 0; round < 20 && growth > enough; round++) {
+    for (int round = 0; round < 60 && growth > enough; round++) {
         if (round >= 8 && growth > enough + 0.7) break;
         for (int k = 1; k >= 0; k--) { /* the larger meets memory that is new to the process */
             const double t = scale_time(f, f->size << k, &nodes, NULL);

@@ -246,7 +246,7 @@ static node *blocks(pith_graph *g, int size)
 static void large_graphs(void **state)
 {
     world *w = *state;
-    const scale_family family = { "blocks", 6000, blocks, false };
+    const scale_family family = { "blocks", 12000, blocks, false };
     node *y = blocks(w->g, 12500), *d;
     pith_grad(y, 1, &scale_x, &d);
     assert_true(pith_graph_size(w->g) > 100000);

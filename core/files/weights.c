@@ -67,7 +67,7 @@ static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pi
 static bool is_state(const char *states, const char *name)
 {
     const size_t size = strlen(name);
-    for (const char *s = states; s && (s = strstr(s, name)); s += size)
+    for (const char *s = states; size && s && (s = strstr(s, name)); s += size)
         if ((s == states || s[-1] == '\n') && (s[size] == '\n' || !s[size])) return true;
     return false;
 }
@@ -83,8 +83,9 @@ bool pith_store_load(pith_store *s, const char *path)
         const pith_entry *e = pith_file_at(f, k);
         good = read_tensor(path, e, s, is_state(states, e->name) ? PITH_STATE : PITH_WEIGHT);
     }
+    /* all of the file is in the store; if that is all of the store, every tensor is new */
+    if (good && pith_file_count(f) == pith_store_count(s)) pith_store_mend(s);
     pith_file_close(f);
-    if (good) pith_store_mend(s);
     return good;
 }
 

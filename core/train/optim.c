@@ -78,6 +78,14 @@ static node *find_mistake(const char *at, const char *who, int n, node *const *p
         if (!pith_is_param(p))
             return pith_refuse(g, "%s: %s: node %d is not a param but was made at %s", at, who, k,
                                p->at);
+        if (!pith_training_of(p).trained)
+            return pith_refuse(g, "%s: %s: %s is frozen: an optimizer would train it", at, who,
+                               p->name);
+        if (rows && pith_rows_of(d) != p->dim[0])
+            return pith_refuse(g,
+                               "%s: %s: the gradient of %s is by rows of a table of %d, found "
+                               "one of %d",
+                               at, who, p->name, pith_rows_of(d), p->dim[0]);
         if (p->ndim != d->ndim ||
             memcmp(p->dim + rows, d->dim + rows, sizeof *p->dim * (size_t)(p->ndim - rows)))
             return pith_refuse(g, "%s: %s: the gradient of %s has another shape than the param", at,
@@ -201,7 +209,7 @@ static node *average_of(node *param)
     const int before = pith_store_count(store);
     node *mean = pith_state_like(param->graph, name, param);
     const bool fresh = pith_store_count(store) > before;
-    const pith_tensor *weights = pith_store_find(store, param->name);
+    const pith_tensor *weights = pith_tensor_of(param);
     pith_tensor *average = fresh ? pith_store_find(store, mean->name) : NULL;
     if (weights && average) pith_tensor_copy(average, weights);
     return mean;

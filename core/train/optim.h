@@ -25,9 +25,10 @@ bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit,
 #define pith_step_ok(norm) pith_step_ok_(PITH_HERE, norm)
 pith_node *pith_step_ok_(const char *at, pith_node *norm);
 /* Makes the nodes that write the graph's updates (pith_update, pith_update_rows) unless ok is 0.
- * Returns a group to put among a plan's outputs; NULL if the graph has no updates. Call it before
- * the optimizer: a noted value may be an alias of a param, and must be read before the param is
- * written. */
+ * All new values are computed before the first is written, so that updates may read each other's
+ * leaves. Returns a group to put among a plan's outputs; NULL if the graph has no updates. Call it
+ * once, before the optimizer: a noted value may be an alias of a param, and must be read before
+ * the param is written. ok: a scalar without axes, or NULL. */
 #define pith_commit(g, ok) pith_commit_(PITH_HERE, g, ok)
 pith_node *pith_commit_(const char *at, pith_graph *g, pith_node *ok);
 /* Optimizers return a group to put among a plan's outputs. `lr`: the learning rate, a scalar node.

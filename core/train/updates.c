@@ -12,12 +12,20 @@ static node *all_finite(node *value)
     return pith_is_finite(pith_sum(pith_mul_scalar(value, 0), PITH_ALL));
 }
 
+/* Of a row update the rows that are written: those whose ids are outside may hold anything. */
+static node *written_part(node *update)
+{
+    if (update->n_in == 2) return update;
+    node *zeros = pith_mul_scalar(update, 0); /* or NaN: so that equal ids do not add up to much */
+    return pith_row_gradient(1, &zeros, &update->in[2], update->in[1]->dim[0]);
+}
+
 node *pith_step_ok_(const char *at, node *norm)
 {
     node *ok = pith_is_finite_(at, norm), **updates;
     const int n = norm && !pith_graph_error(ok->graph) ? pith_updates(norm->graph, &updates) : 0;
     for (int k = 0; k < n; k++)
-        if (updates[k]->dtype == PITH_F32) ok = pith_mul(ok, all_finite(updates[k]));
+        if (updates[k]->dtype == PITH_F32) ok = pith_mul(ok, all_finite(written_part(updates[k])));
     return ok;
 }
 
@@ -30,34 +38,58 @@ static bool replaced(int n, node *const *updates, int k)
     return false;
 }
 
+/* `value` if ok, else `old`. The pointwise ops do not know u8. */
+static node *guarded(node *ok, node *value, node *old)
+{
+    if (!ok) return pith_copy(value);
+    if (value->dtype != PITH_U8) return pith_where(ok, value, old);
+    return pith_cast(pith_where(ok, pith_cast(value, PITH_I32), pith_cast(old, PITH_I32)), PITH_U8);
+}
+
+/* An update as it will be written: computed before anything is written, so that it may come from
+ * leaves that other updates write. */
+typedef struct {
+    node *value, *ids, *write; /* ids, copied too, of rows only; value NULL: nothing to write */
+} ready;
+
+static ready prepared(const node *update, node *ok)
+{
+    node *value = update->in[0];
+    if (update->n_in == 2) return (ready){ .value = guarded(ok, value, update->in[1]) };
+    return (ready){ .value = pith_copy(value), .ids = pith_copy(update->in[2]) };
+}
+
 /* The node that writes update k. Several row updates of one leaf form a chain, each writing to what
  * the one before returned. */
-static node *write_update(node *const *updates, node **writes, int k, node *ok)
+static node *write_update(node *const *updates, const ready *all, int k, node *ok)
 {
-    node *value = updates[k], *leaf = value->in[1];
-    if (value->n_in == 2) return pith_assign(leaf, ok ? pith_where(ok, value, leaf) : value);
-    node *table = leaf;
+    node *table = updates[k]->in[1];
+    if (!all[k].ids) return pith_assign(table, all[k].value);
     for (int before = 0; before < k; before++)
-        if (updates[before]->in[1] == leaf && writes[before]) table = writes[before];
-    return pith_write_rows(table, value->in[2], value, ok);
+        if (updates[before]->in[1] == updates[k]->in[1]) table = all[before].write;
+    return pith_write_rows(table, all[k].ids, all[k].value, ok);
 }
 
 node *pith_commit_(const char *at, pith_graph *g, node *ok)
 {
-    node **updates, **writes, *all;
+    node **updates, **writes, *group;
     if (!g) return pith_refuse(NULL, "%s: pith_commit: the graph is NULL", at);
     const int n = pith_updates(g, &updates);
     int count = 0;
     if (pith_failed(g, ok)) return pith_failed(g, ok);
+    if (ok && ok->ndim)
+        return pith_refuse(g, "%s: pith_commit: ok, made at %s, is no scalar", at, ok->at);
     if (!n) return NULL;
-    if (!(writes = calloc((size_t)n, sizeof *writes)))
-        return pith_refuse(g, "%s: pith_commit: no memory", at);
+    ready *all = calloc((size_t)n, sizeof *all);
+    if (!all || !(writes = malloc(sizeof *writes * (size_t)n)))
+        return free(all), pith_refuse(g, "%s: pith_commit: no memory", at);
     pith_enter(g, "pith_commit", at);
     for (int k = 0; k < n; k++)
-        if (!replaced(n, updates, k)) writes[k] = write_update(updates, writes, k, ok);
+        if (!replaced(n, updates, k)) all[k] = prepared(updates[k], ok);
     for (int k = 0; k < n; k++)
-        if (writes[k]) writes[count++] = writes[k];
-    all = pith_leave(g, pith_group(count, writes));
+        if (all[k].value) writes[count++] = all[k].write = write_update(updates, all, k, ok);
+    group = pith_leave(g, pith_group(count, writes));
+    free(all);
     free(writes);
-    return all;
+    return group;
 }
