@@ -77,9 +77,15 @@ static size_t slice_moved(const node *n) { return 2 * pith_bytes(n); }
 
 static node *slice_example(pith_graph *g, int i)
 {
-    return i == 0   ? pith_slice(sample(g, 3, 5), -1, 1, 4)
-           : i == 1 ? pith_slice(pith_sample(g, PITH_AWAY, 0, 2, 3, 2), 1, 0, 2)
-                    : NULL;
+    if (i == 0) return pith_slice(sample(g, 3, 5), -1, 1, 4);
+    if (i == 1) return pith_slice(pith_sample(g, PITH_AWAY, 0, 2, 3, 2), 1, 0, 2);
+    if (i > 2) return NULL;
+    node *x = sample(g, 3, 8), *y = NULL; /* so many pieces that overlap are summed by pad_join */
+    for (int k = 0; k < 5; k++) {
+        node *piece = pith_slice(x, 1, k, k + 3);
+        y = y ? pith_mul(y, piece) : piece;
+    }
+    return y;
 }
 
 const pith_op pith_op_slice = {
