@@ -195,7 +195,8 @@ static bool absorb(grouping *w, const node *assign)
 
 /* ---- all of a plan's ---- */
 
-/* Members that somebody outside their chain wants are stored; the others live in tiles only. */
+/* Members that somebody outside their chain wants are stored, as outputs are already; the others
+ * live in tiles only. */
 static void find_stored(grouping *w)
 {
     pith_plan *p = w->p;
@@ -207,7 +208,6 @@ static void find_stored(grouping *w)
         for (int k = w->start[id]; k < w->start[id + 1] && p->chain[id] >= 0; k++)
             p->stored[id] |= p->chain[w->user[k]] != p->chain[id] && w->user[k] != p->store_to[id];
     }
-    for (int k = 0; k < p->n_outputs; k++) p->stored[memory_root(p, p->outputs[k])->id] = true;
 }
 
 void pith_group_chains(pith_plan *p)

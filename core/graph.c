@@ -328,6 +328,17 @@ node *pith_name(node *n, const char *name)
     return n;
 }
 
+bool pith_enlist(node ***list, int *count, node *n)
+{
+    if (!(*count & (*count - 1))) { /* 0, 1, 2, 4, 8, ...: the list is full */
+        node **longer = realloc(*list, sizeof **list * 2 * (size_t)(*count + 1));
+        if (!longer) return pith_fail(n, "no memory for a graph's lists");
+        *list = longer;
+    }
+    (*list)[(*count)++] = n;
+    return true;
+}
+
 node *pith_watch(node *scalar, const char *name)
 {
     if (!scalar) return pith_null(NULL, "pith_watch", "the node");

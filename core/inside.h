@@ -82,6 +82,8 @@ static inline pith_store *pith_own_store(const pith_graph *g)
     return g->n_homes ? g->homes[0].store : g->home.store;
 }
 node *pith_nowhere(void); /* a poisoned node of no graph */
+/* Adds n to a list of its graph that grows by this alone; false after pith_fail. */
+bool pith_enlist(node ***list, int *count, node *n);
 /* A node without inputs, shape and checks: pith_make fills it in, and so does recomputation. */
 node *pith_append(pith_graph *g, const pith_op *op);
 /* n after pith_fail: from now on it is the poisoned node, and nodes made after it are gone. */

@@ -109,17 +109,6 @@ static bool fits(node *n, const pith_home *home, pith_tensor *t, pith_kind kind)
                      kind == PITH_STATE ? "state" : "weight");
 }
 
-static bool keep_in(node ***list, int *count, node *n)
-{
-    if (!(*count & (*count - 1))) { /* 0, 1, 2, 4, 8, ...: the list is full */
-        node **longer = realloc(*list, sizeof **list * 2 * (size_t)(*count + 1));
-        if (!longer) return pith_fail(n, "no memory for a graph's leaves");
-        *list = longer;
-    }
-    (*list)[(*count)++] = n;
-    return true;
-}
-
 /* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
 static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name,
                     pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
@@ -158,7 +147,8 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
                                     .low = -INFINITY,
                                     .high = INFINITY } };
     n->attr = l;
-    if (!(param ? keep_in(&g->params, &g->n_params, n) : keep_in(&g->states, &g->n_states, n)))
+    if (!(param ? pith_enlist(&g->params, &g->n_params, n)
+                : pith_enlist(&g->states, &g->n_states, n)))
         return pith_poison(n);
     pith_lookup_add(g, &g->leaf_over, (uint64_t)(uintptr_t)t, n);
     return n;

@@ -155,11 +155,7 @@ static node *note_update(node *n)
 {
     if (!n || pith_poisoned(n)) return n;
     pith_graph *g = n->graph;
-    node **list = realloc(g->updates, sizeof *list * (size_t)(g->n_updates + 1));
-    if (!list) return pith_fail(n, "no memory"), pith_poison(n);
-    g->updates = list;
-    g->updates[g->n_updates++] = n;
-    return n;
+    return pith_enlist(&g->updates, &g->n_updates, n) ? n : pith_poison(n);
 }
 
 node *pith_update_(const char *at, node *leaf, node *value)
@@ -196,11 +192,7 @@ node *pith_gather_rows_(const char *at, node *table, node *ids)
         return pith_fail(rows, "the table is no param, so it is not trained: use pith_gather"),
                pith_poison(rows);
     pith_graph *g = rows->graph;
-    node **list = realloc(g->row_reads, sizeof *list * (size_t)(g->n_row_reads + 1));
-    if (!list) return pith_fail(rows, "no memory"), pith_poison(rows);
-    g->row_reads = list;
-    g->row_reads[g->n_row_reads++] = rows;
-    return rows;
+    return pith_enlist(&g->row_reads, &g->n_row_reads, rows) ? rows : pith_poison(rows);
 }
 
 node *pith_whole_read(const node *y, const node *table)

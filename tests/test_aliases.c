@@ -3,11 +3,6 @@
 #include "tests.h"
 #include "train/optim.h"
 
-static double number(const world *w, const char *name, int i)
-{
-    return (double)((const real *)stored(w->s, name))[i];
-}
-
 /* Updates may read each other's leaves, and a bank its own rows: all are computed from the old
  * values, guarded or not, whatever their order. */
 static void updates_read_each_other(void **state)
@@ -38,8 +33,8 @@ static void updates_read_each_other(void **state)
             const char *name;
             double value;
         } wanted[4] = { { "a", 2 }, { "b", 1 }, { "now", 4 }, { "last", 3 } };
-        for (int k = 0; k < 4; k++) near(number(&w, wanted[k].name, 0), wanted[k].value);
-        for (int k = 0; k < 4; k++) near(number(&w, "queue", k), k ? 10 * k : 10);
+        for (int k = 0; k < 4; k++) near(stored_number(&w, wanted[k].name, 0), wanted[k].value);
+        for (int k = 0; k < 4; k++) near(stored_number(&w, "queue", k), k ? 10 * k : 10);
         assert_int_equal(((const uint8_t *)stored(s, "flags"))[1], 1);
         pith_plan_free(p), pith_graph_free(g), pith_store_free(s);
     }
@@ -61,7 +56,7 @@ static void padding_is_not_checked(void **state)
         pith_plan *p = pith_plan_new(g, 2, out, NULL);
         assert_true(pith_run(p));
         near(pith_scalar(p, ok), !bad);
-        near(number(w, "bank", 1), 7);
+        near(stored_number(w, "bank", 1), 7);
         pith_plan_free(p), pith_graph_free(g);
     }
 }
@@ -109,7 +104,7 @@ static void averages_of_another_store(void **state)
     assert_null(pith_tensor_of(pith_square(x)));
     assert_true(pith_gradients(pith_sum(pith_square(x), PITH_ALL), 1, &x, &d));
     pith_ema(pith_sgd(1, &x, &d, pith_const(w->g, 1), 0, 0, NULL), 0.9, NULL);
-    near(number(w, "ema/x", 1), 5);
+    near(stored_number(w, "ema/x", 1), 5);
     pith_graph_free(w->g);
     w->g = pith_graph_new(w->s, 0);
     pith_store_free(other);

@@ -3,23 +3,6 @@
 #include "tests.h"
 #include "train/optim.h"
 
-static int reports;
-
-static void count_reports(const char *message, void *context)
-{
-    (void)context;
-    if (!*message) fail_msg("an empty report");
-    reports++;
-}
-
-static int counting(void **state)
-{
-    (void)state;
-    pith_on_error(count_reports, NULL);
-    reports = 0;
-    return 0;
-}
-
 static void told(const char *what)
 {
     assert_int_equal(reports, 1);

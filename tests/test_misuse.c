@@ -5,25 +5,6 @@
 #include "tests.h"
 #include "train/optim.h"
 
-/* ---- counting ---- */
-
-static int reports;
-
-static void count_reports(const char *message, void *context)
-{
-    (void)context;
-    if (!*message) fail_msg("an empty report");
-    reports++;
-}
-
-static int counting(void **state)
-{
-    (void)state;
-    pith_on_error(count_reports, NULL);
-    reports = 0;
-    return 0;
-}
-
 /* ---- what the arguments are drawn from ---- */
 
 enum { NODES = 48, ROUNDS = 300, SEQUENCES = 10000, LENGTH = 12 };

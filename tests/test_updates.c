@@ -3,11 +3,6 @@
 #include "tests.h"
 #include "train/optim.h"
 
-static double number(const world *w, const char *name, int i)
-{
-    return (double)((const real *)stored(w->s, name))[i];
-}
-
 /* ---- updates ---- */
 
 /* Whoever reads the leaf reads the old value, before and after the call, in gradients and in
@@ -28,7 +23,7 @@ static void reads_are_old(void **state)
     assert_true(pith_run(p));
     static const double wanted[5] = { 6, 18, 14, 112, 432 };
     for (int k = 0; k < 5; k++) near(pith_scalar(p, out[k]), wanted[k]);
-    near(number(w, "s", 0), 18);
+    near(stored_number(w, "s", 0), 18);
     pith_plan_free(p);
 }
 
@@ -47,13 +42,13 @@ static void skipped_steps(void **state)
         pith_feed(p, x, bad[k]);
         assert_true(pith_run(p));
         near(pith_scalar(p, ok), 0);
-        near(number(w, "s", 0), 5);
-        near(number(w, "count", 0), 0);
+        near(stored_number(w, "s", 0), 5);
+        near(stored_number(w, "count", 0), 0);
     }
     pith_feed(p, x, good);
     assert_true(pith_run(p));
-    near(number(w, "s", 1), 8);
-    near(number(w, "count", 0), 1);
+    near(stored_number(w, "s", 1), 8);
+    near(stored_number(w, "count", 0), 1);
     pith_plan_free(p);
 }
 
@@ -66,7 +61,7 @@ static void evaluation_drops(void **state)
     pith_plan *p = pith_plan_new(w->g, 1, &y, NULL);
     assert_true(pith_run(p));
     near(pith_scalar(p, y), 2);
-    near(number(w, "s", 0), 5);
+    near(stored_number(w, "s", 0), 5);
     pith_plan_free(p);
 }
 
@@ -80,7 +75,7 @@ static void pending_chains(void **state)
     node *all = pith_commit(w->g, NULL);
     pith_plan *p = pith_plan_new(w->g, 1, &all, NULL);
     assert_true(pith_run(p));
-    near(number(w, "s", 0), 112);
+    near(stored_number(w, "s", 0), 112);
     pith_plan_free(p);
 }
 
@@ -248,10 +243,10 @@ static void before_the_optimizer(void **state)
     node *all[2] = { states, pith_sgd(1, &x, &d, pith_const(w->g, 0.25), 0, 0, ok) };
     pith_plan *p = pith_plan_new(w->g, 2, all, NULL);
     for (int step = 0; step < 3; step++) {
-        const double old = number(w, "x", 0);
+        const double old = stored_number(w, "x", 0);
         assert_true(pith_run(p));
-        near(number(w, "s", 0), old);
-        near(number(w, "x", 0), old / 2);
+        near(stored_number(w, "s", 0), old);
+        near(stored_number(w, "x", 0), old / 2);
     }
     pith_plan_free(p);
 }
@@ -280,7 +275,7 @@ static void bank_is_a_loop(void **state)
         p[k] = pith_plan_new(g[k], 1, &all, NULL);
         assert_non_null(p[k]);
     }
-    for (int i = 0; i < BANK * WIDTH; i++) bank[i / WIDTH][i % WIDTH] = number(w, "bank", i);
+    for (int i = 0; i < BANK * WIDTH; i++) bank[i / WIDTH][i % WIDTH] = stored_number(w, "bank", i);
     assert_true(bank[0][0] != 0 && bank[1][0] != bank[0][0]); /* it starts random */
     for (int step = 0; step < 10; step++) {
         const int k = step % 3 == 1, n = sizes[k];
@@ -303,7 +298,7 @@ static void bank_is_a_loop(void **state)
         pith_feed(p[k], second[k], again);
         assert_true(pith_run(p[k]));
         for (int i = 0; i < BANK * WIDTH; i++)
-            assert_true(number(w, "bank", i) == bank[i / WIDTH][i % WIDTH]);
+            assert_true(stored_number(w, "bank", i) == bank[i / WIDTH][i % WIDTH]);
     }
     for (int k = 0; k < 2; k++) pith_plan_free(p[k]), pith_graph_free(g[k]);
 }

@@ -70,6 +70,25 @@ static inline void said(const char *part)
         fail_msg("the error is \"%s\", not \"%s\"", pith_error(), part);
 }
 
+/* ---- errors counted: each mistake is to be told once ---- */
+
+static int reports;
+
+static inline void count_reports(const char *message, void *context)
+{
+    (void)context;
+    if (!*message) fail_msg("an empty report");
+    reports++;
+}
+
+static inline int counting(void **state) /* a group's setup */
+{
+    (void)state;
+    pith_on_error(count_reports, NULL);
+    reports = 0;
+    return 0;
+}
+
 /* ---- a graph and its store, for one test ---- */
 
 typedef struct {
@@ -95,6 +114,12 @@ static inline int free_world(void **state)
     return 0;
 }
 #define WITH_WORLD(f) cmocka_unit_test_setup_teardown(f, make_world, free_world)
+
+/* Element i of a tensor of the world's store. */
+static inline double stored_number(const world *w, const char *name, int i)
+{
+    return (double)((const real *)stored(w->s, name))[i];
+}
 
 /* ---- a folder of the program's own, removed with what is in it ---- */
 

@@ -16,7 +16,7 @@ static node *all_finite(node *value)
 static node *written_part(node *update)
 {
     if (update->n_in == 2) return update;
-    node *zeros = pith_mul_scalar(update, 0); /* or NaN: so that equal ids do not add up to much */
+    node *zeros = pith_mul_scalar(update, 0); /* or NaN: rows of equal ids are summed */
     return pith_row_gradient(1, &zeros, &update->in[2], update->in[1]->dim[0]);
 }
 
@@ -29,13 +29,11 @@ node *pith_step_ok_(const char *at, node *norm)
     return ok;
 }
 
-/* Is update k replaced by a later one of the same leaf? That one was computed from the value of
- * this one, so only the last is written. */
-static bool replaced(int n, node *const *updates, int k)
+/* Is there a later update of the same leaf? That one was computed from the value of this one, so
+ * only the last is written. */
+static bool is_replaced(node *update)
 {
-    for (int later = k + 1; later < n && updates[k]->n_in == 2; later++)
-        if (updates[later]->in[1] == updates[k]->in[1]) return true;
-    return false;
+    return update->n_in == 2 && pith_pending(update->in[1]) != update;
 }
 
 /* `value` if ok, else `old`. The pointwise ops do not know u8. */
@@ -85,7 +83,7 @@ node *pith_commit_(const char *at, pith_graph *g, node *ok)
         return free(all), pith_refuse(g, "%s: pith_commit: no memory", at);
     pith_enter(g, "pith_commit", at);
     for (int k = 0; k < n; k++)
-        if (!replaced(n, updates, k)) all[k] = prepared(updates[k], ok);
+        if (!is_replaced(updates[k])) all[k] = prepared(updates[k], ok);
     for (int k = 0; k < n; k++)
         if (all[k].value) writes[count++] = all[k].write = write_update(updates, all, k, ok);
     group = pith_leave(g, pith_group(count, writes));
