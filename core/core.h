@@ -142,7 +142,8 @@ const node *pith_root(const node *n);       /* the node whose memory an alias li
 /* Are the rows of the dtype of `leaf` (V, ...), and of the shape of the ids and then of a row? */
 bool pith_rows_fit(node *n, const node *leaf, const node *ids, const node *rows);
 
-void *pith_alloc(pith_graph *g, size_t size); /* zeroed, 64-byte aligned, freed with the graph */
+/* Zeroed, freed with the graph; 64-byte aligned, but up to 32 bytes only 16-byte aligned. */
+void *pith_alloc(pith_graph *g, size_t size);
 /* A text, as printf makes it, that lives as long as the graph. */
 const char *pith_keep(pith_graph *g, const char *format, ...);
 

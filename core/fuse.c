@@ -63,21 +63,27 @@ static bool is_step(const pith_plan *p, const node *n)
 static void list_users(grouping *w)
 {
     const pith_plan *p = w->p;
+    size_t n_reads = 0;
+    for (int id = 0; id < p->n; id++) n_reads += (size_t)p->graph->nodes[id]->n_in;
+    struct {
+        int root, user;
+    } *reads = malloc(sizeof *reads * (n_reads + 1));
     w->start = calloc((size_t)p->n + 2, sizeof *w->start);
-    for (int pass = 0; pass < 2; pass++) {
-        for (int id = 0; id < p->n; id++) {
-            const node *n = p->graph->nodes[id];
-            if (!is_step(p, n) || n->op->flags & (PITH_ALIAS | PITH_NO_VALUE)) continue;
-            for (int k = 0; k < n->n_in; k++) {
-                const int root = memory_root(p, n->in[k])->id;
-                if (pass) w->user[w->start[root]++] = id;
-                else w->start[root + 1]++;
-            }
+    w->user = malloc(sizeof *w->user * (n_reads + 1));
+    n_reads = 0;
+    for (int id = 0; id < p->n; id++) {
+        const node *n = p->graph->nodes[id];
+        if (!is_step(p, n) || n->op->flags & (PITH_ALIAS | PITH_NO_VALUE)) continue;
+        for (int k = 0; k < n->n_in; k++) {
+            const int root = memory_root(p, n->in[k])->id;
+            reads[n_reads].root = root;
+            reads[n_reads++].user = id;
+            w->start[root + 1]++;
         }
-        if (pass) continue;
-        for (int id = 0; id <= p->n; id++) w->start[id + 1] += w->start[id];
-        w->user = malloc(sizeof *w->user * (size_t)(w->start[p->n] + 1));
     }
+    for (int id = 0; id <= p->n; id++) w->start[id + 1] += w->start[id];
+    for (size_t k = 0; k < n_reads; k++) w->user[w->start[reads[k].root]++] = reads[k].user;
+    free(reads);
     /* filling moved each start to the next one's */
     memmove(w->start + 1, w->start, sizeof *w->start * (size_t)p->n);
     w->start[0] = 0;

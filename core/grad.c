@@ -80,7 +80,7 @@ int pith_cotangents(const pith_graph *g, const pith_cotangent **list)
 static void accumulate(walk *w, const node *n, node *dx)
 {
     n = pith_original(n);
-    if (!dx || n->dtype != PITH_F32 || !is_active(w, n) || pith_poisoned(dx)) return;
+    if (!dx || !pith_is_floating(n->dtype) || !is_active(w, n) || pith_poisoned(dx)) return;
     dx = pith_reduce_like(dx, n);
     arrivals *c = &w->cotangent[n->id - w->base];
     const bool fits = dx->op->join && (!c->waiting || c->waiting->n->op == dx->op);
@@ -174,7 +174,8 @@ static bool through_lowering(node *n, node *const *dy, node **dx)
     const int end = g->n;
     walk w = { .g = g, .base = base, .end = end };
     if (!begin_walk(&w)) return end_walk(&w), false;
-    for (int k = 0; k < n->n_in; k++) w.active[twin.in[k]->id - base] = n->in[k]->dtype == PITH_F32;
+    for (int k = 0; k < n->n_in; k++)
+        w.active[twin.in[k]->id - base] = pith_is_floating(n->in[k]->dtype);
     for (int id = base; id < end; id++)
         for (int k = 0; k < g->nodes[id]->n_in; k++)
             if (is_active(&w, g->nodes[id]->in[k])) w.active[id - base] = true;
@@ -236,10 +237,13 @@ static bool can_differentiate(const char *at, node *y, int n, node *const *wrt)
 {
     if (!y) return pith_raise("%s: a gradient is asked of NULL", at);
     if (pith_failed(y->graph, NULL)) return false;
+    if (n && !wrt)
+        return pith_fail(y, "a gradient is asked for at %s by an array of nodes that is NULL", at);
     for (int k = 0; k < n; k++)
         if (pith_failed(y->graph, wrt[k])) return false;
-    if (y->dtype != PITH_F32 || y->op->flags & PITH_NO_VALUE)
-        return pith_fail(y, "a gradient is asked for at %s, but this has no f32 value", at);
+    if (!pith_is_floating(y->dtype) || y->op->flags & PITH_NO_VALUE)
+        return pith_fail(y, "a gradient is asked for at %s, but this has no floating-point value",
+                         at);
     for (int k = 0; k < n; k++)
         if (!wrt[k] || wrt[k]->graph != y->graph || pith_is_missing(wrt[k]))
             return pith_fail(y, "a gradient is asked for at %s, but node %d to take it by is %s",
@@ -256,9 +260,9 @@ static bool is_cotangent(const char *at, node *y, const node *cotangent)
     if (!cotangent || cotangent->graph != y->graph)
         return pith_fail(y, "a gradient is asked for at %s with a cotangent that is %s", at,
                          cotangent ? "of another graph" : "NULL");
-    if (cotangent->dtype != PITH_F32 || cotangent->op->flags & PITH_NO_VALUE)
-        return pith_fail(y, "a gradient is asked for at %s with a cotangent that has no f32 value",
-                         at);
+    if (cotangent->dtype != y->dtype || cotangent->op->flags & PITH_NO_VALUE)
+        return pith_fail(y, "a gradient is asked for at %s with a cotangent that has no %s value",
+                         at, pith_dtype_name(y->dtype));
     if (pith_same_shape(y, cotangent)) return true;
     char a[96], b[96];
     return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
@@ -277,6 +281,12 @@ static void mark_active(walk *w, int n, node *const *wrt)
     }
 }
 
+static node *zeros_like(const char *at, const node *n)
+{
+    const pith_dtype dtype = pith_is_floating(n->dtype) ? n->dtype : PITH_F32;
+    return pith_expand_like(pith_const_scalar(at, n->graph, dtype, 0), n);
+}
+
 static bool walk_back(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
 {
     pith_graph *g = y->graph;
@@ -287,12 +297,12 @@ static bool walk_back(const char *at, node *y, node *cotangent, int n, node *con
     const int region = g->region;
     g->region = 0;
     g->origin = y;
-    if (!cotangent) cotangent = pith_expand_like(pith_const_(at, g, 1), y);
+    if (!cotangent) cotangent = pith_expand_like(pith_const_scalar(at, g, y->dtype, 1), y);
     accumulate(&w, y, cotangent);
     const bool good = backpropagate(&w);
     for (int k = 0; k < n; k++) {
         out[k] = collect(&w, wrt[k]);
-        if (!out[k]) out[k] = pith_expand_like(pith_const_(at, g, 0), wrt[k]);
+        if (!out[k]) out[k] = zeros_like(at, wrt[k]);
     }
     g->origin = before;
     g->region = region;
@@ -353,6 +363,7 @@ void pith_depends_on(const node *y, int n, node *const *nodes, bool *reached)
 {
     for (int k = 0; k < n; k++) reached[k] = false;
     if (!pith_given(y, "pith_depends_on", "node") || pith_poisoned(y)) return;
+    if (n > 0 && !pith_given(nodes, "pith_depends_on", "array of nodes")) return;
     bool *mark = calloc((size_t)y->graph->n, sizeof *mark);
     if (!mark) {
         pith_raise("pith_depends_on: no memory");

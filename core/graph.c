@@ -71,7 +71,7 @@ const char *pith_graph_error(const pith_graph *g) { return g ? g->error : "the g
 
 /* When memory runs out the graph has failed, and what is being made at that moment is still made,
  * in memory that was put by; what comes after it is the poisoned node (pith_make). */
-void *pith_alloc(pith_graph *g, size_t size)
+static void *from_block(pith_graph *g, size_t size)
 {
     const size_t want = (size + 63) / 64 * 64;
     if (!g->blocks || g->blocks->size - g->blocks->used < want) {
@@ -88,6 +88,20 @@ void *pith_alloc(pith_graph *g, size_t size)
     void *memory = (char *)g->blocks + g->blocks->used;
     g->blocks->used += want;
     return memset(memory, 0, want);
+}
+
+/* What is small, as most lists of inputs and attributes are, lies together, not among the nodes. */
+void *pith_alloc(pith_graph *g, size_t size)
+{
+    enum { SMALL = 32, PAGE = 4096 };
+    if (size > SMALL) return from_block(g, size);
+    const size_t want = (size + 15) / 16 * 16;
+    if (g->small_left < want) {
+        if (!(g->small = from_block(g, PAGE))) return NULL;
+        g->small_left = PAGE;
+    }
+    g->small_left -= want;
+    return g->small + g->small_left;
 }
 
 const char *pith_keep(pith_graph *g, const char *format, ...)

@@ -56,6 +56,8 @@ struct pith_graph {
     int n, capacity;
     pith_block *blocks;  /* everything a graph allocates is freed as a whole */
     pith_block *reserve; /* for what is being made when memory runs out */
+    char *small;         /* where small things go next, from its end down */
+    size_t small_left;
     const char *scope;
     const char **scopes; /* the enclosing ones */
     int depth;
@@ -72,6 +74,7 @@ struct pith_graph {
     int n_params, n_states, n_watched;
     node **updates, **row_reads; /* of write.c */
     int n_updates, n_row_reads;
+    const char *committed;      /* where the updates were written; NULL: not yet */
     pith_cotangent *cotangents; /* of grad.c */
     int n_cotangents, room_cotangents;
     node *poison; /* what everything is after the first error */
@@ -99,7 +102,8 @@ static inline int pith_results(const pith_op *op) { return op->results ? op->res
 /* ---- leaf.c: behind attr of a param or state ---- */
 typedef struct {
     pith_tensor *tensor;
-    const node *written; /* by the latest write of the graph; NULL: by none */
+    node *written; /* by the latest write of the graph; NULL: by none */
+    node *update;  /* the latest of the graph that was noted; NULL: none */
     pith_training training;
 } pith_leaf;
 static inline pith_leaf *pith_leaf_of(const node *n) { return n->attr; }

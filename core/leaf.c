@@ -122,10 +122,13 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     node *n = leaf(at, g, op, full, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
     if (!can_hold(n, a)) return pith_poison(n);
+    if ((unsigned)init > PITH_CONSTANT)
+        return pith_fail(n, "%s starts as %d, expected a value of pith_init", full, (int)init),
+               pith_poison(n);
     if (!home->store)
         return pith_fail(n, "%s wants a store and the graph has none", full), pith_poison(n);
-    if (dtype != PITH_F32 && init != PITH_CONSTANT)
-        return pith_fail(n, "only f32 can start random"), pith_poison(n);
+    if (!pith_is_floating(dtype) && init != PITH_CONSTANT)
+        return pith_fail(n, "only floating-point numbers can start random"), pith_poison(n);
     bool made = false;
     pith_tensor *average = find_average(n, home, full),
                 *t = average ? average : find_tensor(n, home, full, kind, &made);
@@ -303,6 +306,7 @@ node *pith_const_array_(const char *at, pith_graph *g, pith_dtype dtype, const v
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(data, dim, ndim);
+    if (!data && g) return pith_refuse(g, "%s: const: the data is NULL", at);
     return pith_const_dims(at, g, dtype, data, ndim, dim);
 }
 

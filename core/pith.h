@@ -52,6 +52,7 @@ typedef float pith_real; /* the element of a PITH_F32 tensor */
 typedef enum { PITH_F32, PITH_I32, PITH_U8 } pith_dtype;
 const char *pith_dtype_name(pith_dtype dtype); /* "f32" */
 size_t pith_width(pith_dtype dtype);           /* bytes an element */
+bool pith_is_floating(pith_dtype dtype);       /* has gradients, may start random, may be NaN */
 
 typedef struct pith_graph pith_graph; /* owns every node of one program; freed as a whole */
 typedef struct pith_node pith_node;   /* one value: an op applied to nodes, or a leaf */
@@ -87,6 +88,7 @@ struct pith_node {
     int region;              /* of pith_recompute, in which it was made; 0: in none */
     int copy;                /* above 0: recomputation made it, as a copy of `origin` */
     const pith_node *origin; /* whose gradient, lowering or recomputation made it; NULL: the user */
+    pith_node *writes;       /* of an assign or pith_write_rows: the param or state; else NULL */
 };
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -234,6 +236,8 @@ pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *co
 pith_node *pith_assign_(const char *at, pith_node *leaf, pith_node *value);
 pith_node *pith_group_(const char *at, int n, pith_node *const *nodes);
 bool pith_is_write(const pith_node *n); /* an assign or a pith_write_rows */
+/* The latest assign or pith_write_rows of the leaf; the leaf itself where there is none. */
+pith_node *pith_latest_write(pith_node *leaf);
 
 /* State kept by a loss or a model: running figures, a memory bank, a queue. An update is a write
  * put off to the end of the training step: until then everybody reads the old value, also after the
@@ -255,6 +259,9 @@ pith_node *pith_update_rows_(const char *at, pith_node *leaf, pith_node *ids, pi
 pith_node *pith_pending(pith_node *leaf);
 /* The updates so far: nodes whose inputs are value, leaf and, of rows, ids. Returns how many. */
 int pith_updates(const pith_graph *g, pith_node ***updates);
+/* For who writes them, as pith_commit: later updates, and a second call, are errors that name the
+ * place `at`, which must live as long as the graph. */
+bool pith_close_updates(pith_graph *g, const char *at);
 
 /* A copy: what an alias of a leaf must become to be a plan's output if the plan writes the leaf. */
 #define pith_copy(a) pith_copy_(PITH_HERE, a)

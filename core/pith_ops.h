@@ -192,8 +192,8 @@ pith_node *pith_row_gradient_(const char *at, int n, pith_node *const *rows, pit
 bool pith_is_row_gradient(const pith_node *gradient);
 int pith_rows_of(const pith_node *row_gradient); /* the table's `count` */
 /* Writes rows to a table (V, ...) in place, as pith_assign does the whole, unless the scalar ok (or
- * NULL) is 0: what pith_update_rows and optimizers come to. `table`: a param or state, or what an
- * earlier pith_write_rows of it returned. */
+ * NULL) is 0: what pith_update_rows and optimizers come to. Several writes of one param or state
+ * hold in the order of the calls. */
 #define pith_write_rows(table, ids, rows, ok) pith_write_rows_(PITH_HERE, table, ids, rows, ok)
 pith_node *pith_write_rows_(const char *at, pith_node *table, pith_node *ids, pith_node *rows,
                             pith_node *ok);

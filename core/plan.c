@@ -88,11 +88,19 @@ static bool fold(pith_plan *p, const node *n)
     return true;
 }
 
+static int entry_id(uint64_t entry) { return (int)(uint32_t)entry - 1; }
+
+static bool is_entry(const pith_plan *p, uint64_t entry, uint64_t key, const node *n)
+{
+    return (entry ^ key) >> 32 == 0 && equal(p, n, p->graph->nodes[entry_id(entry)]);
+}
+
 static void merge(pith_plan *p)
 {
     size_t size = 64;
     while (size < 2 * (size_t)p->n) size *= 2;
-    int *table = calloc(size, sizeof *table);
+    /* id + 1 below, the upper half of the key above: other nodes are told apart without a look */
+    uint64_t *table = calloc(size, sizeof *table);
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
         if (!p->live[id] || !(p->flags & PITH_MERGE)) continue;
@@ -105,14 +113,15 @@ static void merge(pith_plan *p)
             p->canonical[id] = p->canonical[n->in[0]->id];
             continue;
         }
-        size_t k = key(p, n) & (size - 1);
-        while (table[k] && !equal(p, n, p->graph->nodes[table[k] - 1])) k = (k + 1) & (size - 1);
+        const uint64_t h = key(p, n);
+        size_t k = h & (size - 1);
+        while (table[k] && !is_entry(p, table[k], h, n)) k = (k + 1) & (size - 1);
         if (table[k]) {
-            p->canonical[id] = table[k] - 1;
+            p->canonical[id] = entry_id(table[k]);
             p->stats.merged++;
             continue;
         }
-        table[k] = id + 1;
+        table[k] = h >> 32 << 32 | (uint64_t)(id + 1);
         fold(p, n);
     }
     free(table);
@@ -266,11 +275,24 @@ static bool reads_stay(const pith_plan *p)
     return true;
 }
 
+/* A scope still open has most likely given its name to leaves that were not meant to have it. A
+ * store still in use is no mistake: a whole graph may be of averages. */
+static bool is_balanced(const pith_graph *g)
+{
+    if (g->depth)
+        return pith_raise("pith_plan_new: the scope %s is still open: pith_unscope is missing",
+                          g->scope);
+    return !g->trail || pith_raise("pith_plan_new: pith_leave is missing after the pith_enter of "
+                                   "%s, at %s",
+                                   g->trail->name, g->trail->at);
+}
+
 pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
                          const pith_plan_options *options)
 {
     const pith_plan_options o = options ? *options : (pith_plan_options){ 0 };
     if (!pith_given(g, "pith_plan_new", "graph") || g->error) return NULL;
+    if (!is_balanced(g)) return NULL;
     if (n < 1 || !outputs)
         return pith_raise("pith_plan_new: a plan wants at least one output"), NULL;
     for (int k = 0; k < n; k++) {

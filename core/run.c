@@ -54,9 +54,9 @@ const node *pith_plan_input(const pith_plan *p, const char *name)
 
 int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data)
 {
-    const real *x = data;
-    for (size_t i = 0; dtype == PITH_F32 && i < size; i++)
-        if (!isfinite(x[i])) return (int64_t)i;
+    const size_t width = pith_width(dtype);
+    for (size_t i = 0; pith_is_floating(dtype) && i < size; i++)
+        if (!isfinite(pith_dtype_read(dtype, (const char *)data + i * width))) return (int64_t)i;
     return -1;
 }
 
@@ -68,8 +68,10 @@ static bool check_finite(const pith_plan *p, const pith_planned *s)
         const int64_t i = pith_first_not_finite(n->dtype, pith_size(n), memory_of(p, s->out[k]));
         if (i >= 0)
             return pith_raise("%s: %s makes %g at element %lld of %s%s", n->at, n->op->name,
-                              (double)((real *)memory_of(p, s->out[k]))[i], (long long)i,
-                              pith_shape_text(n, shape), n->origin ? " in the backward pass" : "");
+                              pith_dtype_read(n->dtype, (char *)memory_of(p, s->out[k]) +
+                                                            (size_t)i * pith_width(n->dtype)),
+                              (long long)i, pith_shape_text(n, shape),
+                              n->origin ? " in the backward pass" : "");
     }
     return true;
 }

@@ -8,18 +8,17 @@
 
 node *pith_written_leaf(const node *write)
 {
-    node *leaf = (node *)(uintptr_t)write;
-    while (leaf->op->flags & PITH_WRITE) leaf = leaf->in[0];
-    return leaf;
+    return write->writes ? write->writes : (node *)(uintptr_t)write;
 }
 
 bool pith_mark_written(node *n)
 {
-    const node *leaf = pith_written_leaf(n);
+    node *leaf = pith_written_leaf(n->in[0]);
     if (!pith_is_stored(leaf)) return pith_fail(n, "only a param or a state can be written");
     if (n->in[0]->op == &pith_op_assign)
         return pith_fail(n, "%s was assigned at %s: whole writes and rows do not mix", leaf->name,
                          n->in[0]->at);
+    n->writes = leaf;
     pith_leaf_of(leaf)->written = n;
     return true;
 }
@@ -55,7 +54,13 @@ node *pith_assign_(const char *at, node *leaf, node *value)
     return pith_make2(at, &pith_op_assign, leaf, value, NULL);
 }
 
-bool pith_is_write(const node *n) { return n && n->op->flags & PITH_WRITE; }
+node *pith_latest_write(node *leaf)
+{
+    node *latest = leaf && pith_is_stored(leaf) ? pith_leaf_of(leaf)->written : NULL;
+    return latest ? latest : leaf;
+}
+
+bool pith_is_write(const node *n) { return n && n->writes; }
 
 /* ---- group ---- */
 
@@ -76,32 +81,42 @@ node *pith_group_(const char *at, int n, node *const *nodes)
 
 /* Its inputs are value and leaf, and, of rows, ids. */
 
-static bool depends(const node *later, const node *earlier)
+/* Is n made from `earlier`? Nearest nodes first, for most often that is a few ops away. */
+static bool made_from(node *n, const node *earlier)
 {
-    bool reached = false;
-    node *wanted = (node *)(uintptr_t)earlier;
-    pith_depends_on(later, 1, &wanted, &reached);
-    return reached;
+    const size_t between = (size_t)(n->id - earlier->id) + 1;
+    bool *seen = calloc(between, sizeof *seen);
+    const node **queue = malloc(sizeof *queue * between);
+    size_t end = 0;
+    if (seen && queue) queue[end++] = n;
+    else pith_fail(n, "no memory for an update");
+    for (size_t k = 0; k < end && !*seen; k++)
+        for (int i = 0; i < queue[k]->n_in; i++) {
+            const node *in = queue[k]->in[i];
+            if (in->id < earlier->id || seen[in->id - earlier->id]) continue;
+            seen[in->id - earlier->id] = true;
+            queue[end++] = in;
+        }
+    const bool found = end && *seen;
+    free(seen);
+    free(queue);
+    return found;
 }
 
 /* A second whole write is one with the first when it is made from it; else nobody could say which
  * of the two holds. */
-static bool one_write(node *n, node *leaf)
+static bool one_write(node *n, const node *leaf)
 {
-    const pith_graph *g = n->graph;
-    for (int k = 0; k < g->n_updates; k++) {
-        const node *other = g->updates[k];
-        if (other->in[1] != leaf || (n->n_in == 3 && other->n_in == 3)) continue;
-        if (n->n_in == 3 || other->n_in == 3)
-            return pith_fail(n, "%s is written at %s already: whole and by rows do not mix",
-                             leaf->name, other->at);
-        if (!depends(n->in[0], other))
-            return pith_fail(n,
-                             "%s is written at %s already: a second write must be made from the "
-                             "first one's value, which pith_pending gives",
-                             leaf->name, other->at);
-    }
-    return true;
+    const node *other = pith_leaf_of(leaf)->update;
+    if (!other || (n->n_in == 3 && other->n_in == 3)) return true;
+    if (n->n_in == 3 || other->n_in == 3)
+        return pith_fail(n, "%s is written at %s already: whole and by rows do not mix", leaf->name,
+                         other->at);
+    return made_from(n, other) ||
+           pith_fail(n,
+                     "%s is written at %s already: a second write must be made from the first "
+                     "one's value, which pith_pending gives",
+                     leaf->name, other->at);
 }
 
 bool pith_rows_fit(node *n, const node *leaf, const node *ids, const node *rows)
@@ -155,7 +170,11 @@ static node *note_update(node *n)
 {
     if (!n || pith_poisoned(n)) return n;
     pith_graph *g = n->graph;
-    return pith_enlist(&g->updates, &g->n_updates, n) ? n : pith_poison(n);
+    if (g->committed)
+        pith_fail(n, "the graph's updates were written at %s already: update before pith_commit",
+                  g->committed);
+    if (g->error || !pith_enlist(&g->updates, &g->n_updates, n)) return pith_poison(n);
+    return pith_leaf_of(n->in[1])->update = n;
 }
 
 node *pith_update_(const char *at, node *leaf, node *value)
@@ -170,10 +189,17 @@ node *pith_update_rows_(const char *at, node *leaf, node *ids, node *rows)
 
 node *pith_pending(node *leaf)
 {
-    const pith_graph *g = leaf ? leaf->graph : NULL;
-    for (int k = g ? g->n_updates - 1 : -1; k >= 0; k--)
-        if (g->updates[k]->in[1] == leaf && g->updates[k]->n_in == 2) return g->updates[k];
-    return leaf;
+    node *update = leaf && pith_is_stored(leaf) ? pith_leaf_of(leaf)->update : NULL;
+    return update && update->n_in == 2 ? update : leaf;
+}
+
+bool pith_close_updates(pith_graph *g, const char *at)
+{
+    if (!pith_given(g, "pith_close_updates", "graph")) return false;
+    if (g->committed)
+        pith_refuse(g, "%s: the graph's updates were written at %s already", at, g->committed);
+    g->committed = at;
+    return !g->error;
 }
 
 int pith_updates(const pith_graph *g, node ***updates)

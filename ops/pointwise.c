@@ -81,9 +81,9 @@ static node *sample(pith_graph *g, pith_dtype dtype, int shape, int input, doubl
         { { PITH_END }, { 2, 3, PITH_END }, { 3, PITH_END } },
     };
     const int *d = dims[shape][input];
-    return dtype == PITH_I32
-               ? pith_add_scalar(pith_sample_ids_(g, 9, d[0], d[1], d[2], PITH_END), -4)
-               : pith_sample_(g, low, high, d[0], d[1], d[2], PITH_END);
+    if (pith_is_floating(dtype)) return pith_sample_(g, low, high, d[0], d[1], d[2], PITH_END);
+    node *ids = pith_sample_ids_(g, 9, d[0], d[1], d[2], PITH_END);
+    return dtype == PITH_I32 ? pith_add_scalar(ids, -4) : pith_cast(ids, dtype);
 }
 
 static node *example(pith_graph *g, const pith_op *op, int n_in, int i, double low, double high)
@@ -201,17 +201,21 @@ static node *quick_gelu_second(node *a)
         return pith_make2(at, &pith_op_##name, a, b, NULL);                                        \
     }
 
-/* three inputs, a condition and two values of one dtype: every combination of f32 and i32 */
+/* three inputs, a condition of f32 or i32 and two values of one dtype */
 #define TERNARY(name, value, da, db, dc, low, high)                                                \
     TILE(name##_f32_f32, real, IN_A(real) IN_B(real) IN_C(real), value)                            \
     TILE(name##_i32_f32, real, IN_A(int) IN_B(real) IN_C(real), value)                             \
     TILE(name##_f32_i32, int, IN_A(real) IN_B(int) IN_C(int), value)                               \
     TILE(name##_i32_i32, int, IN_A(int) IN_B(int) IN_C(int), value)                                \
+    TILE(name##_f32_u8, uint8_t, IN_A(real) IN_B(uint8_t) IN_C(uint8_t), value)                    \
+    TILE(name##_i32_u8, uint8_t, IN_A(int) IN_B(uint8_t) IN_C(uint8_t), value)                     \
     static const pith_form name##_forms[] = {                                                      \
         { { PITH_F32, PITH_F32, PITH_F32 }, PITH_F32, name##_f32_f32 },                            \
         { { PITH_I32, PITH_F32, PITH_F32 }, PITH_F32, name##_i32_f32 },                            \
         { { PITH_F32, PITH_I32, PITH_I32 }, PITH_I32, name##_f32_i32 },                            \
         { { PITH_I32, PITH_I32, PITH_I32 }, PITH_I32, name##_i32_i32 },                            \
+        { { PITH_F32, PITH_U8, PITH_U8 }, PITH_U8, name##_f32_u8 },                                \
+        { { PITH_I32, PITH_U8, PITH_U8 }, PITH_U8, name##_i32_u8 },                                \
     };                                                                                             \
     GRAD(name, node *a = y->in[0];, dx[0] = da; dx[1] = db; dx[2] = dc;)                           \
     OP(name, value, 3, low, high)                                                                  \
@@ -265,14 +269,17 @@ static node *expand_example(pith_graph *g, int i)
            : i == 1 ? pith_expand(pith_sample(g, PITH_AWAY, 0, 2, 1), 3, 2, 4)
            : i == 2 ? pith_expand(pith_sample(g, PITH_AWAY, 0), 2, 2)
            : i == 3 ? pith_expand(pith_sample_ids(g, 9, 3, 1), 2, 3, 4)
+           : i == 4 ? pith_expand(pith_cast(pith_sample_ids(g, 9, 3, 1), PITH_U8), 2, 3, 4)
                     : NULL;
 }
 
 TILE(expand_f32, real, IN_A(real), a)
 TILE(expand_i32, int, IN_A(int), a)
+TILE(expand_u8, uint8_t, IN_A(uint8_t), a)
 static const pith_form expand_forms[] = { { { PITH_F32 }, PITH_F32, expand_f32 },
-                                          { { PITH_I32 }, PITH_I32, expand_i32 } };
-static const pith_pointwise expand_pointwise = { expand_forms, 2, "a" };
+                                          { { PITH_I32 }, PITH_I32, expand_i32 },
+                                          { { PITH_U8 }, PITH_U8, expand_u8 } };
+static const pith_pointwise expand_pointwise = { expand_forms, 3, "a" };
 const pith_op pith_op_expand = { "expand",
                                  .attr_size = sizeof(expand_attr),
                                  .shape = expand_shape,
@@ -297,9 +304,7 @@ node *pith_expand_(const char *at, node *a, ...)
 
 node *pith_copy_(const char *at, node *a)
 {
-    if (!a) return pith_expand_dims(at, a, 0, NULL);
-    if (a->dtype == PITH_U8) return pith_cast_(at, pith_cast_(at, a, PITH_I32), PITH_U8);
-    return pith_expand_dims(at, a, a->ndim, a->dim);
+    return a ? pith_expand_dims(at, a, a->ndim, a->dim) : pith_expand_dims(at, a, 0, NULL);
 }
 
 node *pith_expand_like(node *n, const node *a)

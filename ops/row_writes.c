@@ -59,7 +59,8 @@ node *pith_write_rows_(const char *at, node *table, node *ids, node *rows, node 
 {
     if (!table || pith_poisoned(table)) return pith_make1(at, &pith_op_write_rows, table, NULL);
     const node *leaf = pith_written_leaf(table);
-    node *in[4] = { table, unwritten(at, leaf, ids), unwritten(at, leaf, rows), ok };
+    node *in[4] = { pith_latest_write(table), unwritten(at, leaf, ids), unwritten(at, leaf, rows),
+                    ok };
     return pith_make(at, &pith_op_write_rows, table->graph, ok ? 4 : 3, in, NULL);
 }
 
@@ -86,6 +87,8 @@ static bool row_gradient_shape(node *n)
             return pith_fail(n, "input %d is not of the shape of its ids and then of a row", k);
         positions += (int64_t)pith_size(ids);
     }
+    /* Never of the table's shape: what is made of it by hand is not taken for a dense gradient. */
+    if (positions == count) positions++;
     int dim[PITH_MAX_DIMS + 1];
     for (int d = 0; d < more; d++) dim[d + 1] = row->dim[lead + d];
     return pith_dim(n, 0, positions, dim) && pith_shape(n, PITH_F32, more + 1, dim) &&
@@ -150,6 +153,7 @@ static bool row_gradient_cpu(const pith_call *call)
         memcpy(y + at * columns, call->in[k], many * columns * sizeof *y);
         at += many;
     }
+    for (; at < (size_t)rows; at++) ids[at] = -1;
     find_firsts(ids, rows, ((const row_gradient_attr *)n->attr)->count, slot, slots, first);
     for (int i = 0; i < rows; i++) own[i] = first[i] == i ? ids[i] : -1;
     sum_equal(y, rows, columns, first);

@@ -93,8 +93,7 @@ node *pith_keep_axis(node *a, int axis)
 
 static bool detach_shape(node *n) { return pith_like(n, n->in[0]); }
 
-/* No gradient; also the rule of what has integers on one side. */
-static bool nothing(node *n, node *const *dy, node **dx)
+static bool detach_grad(node *n, node *const *dy, node **dx)
 {
     (void)n, (void)dy, (void)dx;
     return true;
@@ -107,7 +106,7 @@ static node *detach_example(pith_graph *g, int i)
     return pith_mul(pith_detach(pith_const(g, 3)), a);
 }
 
-const pith_op pith_op_detach = { "detach", .shape = detach_shape, .grad = nothing,
+const pith_op pith_op_detach = { "detach", .shape = detach_shape, .grad = detach_grad,
                                  .flags = PITH_ALIAS, .example = detach_example };
 
 node *pith_detach_(const char *at, node *a) { return pith_make1(at, &pith_op_detach, a, NULL); }
@@ -138,6 +137,13 @@ static bool cast_cpu(const pith_call *call)
     return true;
 }
 
+/* What arrives at integers, the walk drops. */
+static bool cast_grad(node *n, node *const *dy, node **dx)
+{
+    dx[0] = pith_cast_(NULL, dy[0], n->in[0]->dtype);
+    return true;
+}
+
 static node *cast_example(pith_graph *g, int i)
 {
     return i == 0   ? pith_cast(pith_sample_ids(g, 9, 2, 3), PITH_F32)
@@ -145,9 +151,8 @@ static node *cast_example(pith_graph *g, int i)
                     : NULL;
 }
 
-/* One side is always of whole numbers, so nothing flows. */
 const pith_op pith_op_cast = {
-    "cast",          .attr_size = sizeof(cast_attr), .shape = cast_shape, .grad = nothing,
+    "cast",          .attr_size = sizeof(cast_attr), .shape = cast_shape, .grad = cast_grad,
     .cpu = cast_cpu, .example = cast_example
 };
 

@@ -100,11 +100,28 @@ static inline pith_node *scale_writes(pith_graph *g, int size)
     return pith_sum(y, PITH_ALL);
 }
 
+/* Of each kind of update one: of a state of its own, of one state's value so far, and of rows. */
+static inline pith_node *scale_updates(pith_graph *g, int size)
+{
+    pith_node *y = scale_input(g, 1, 8), *ids = pith_input(g, "ids", PITH_I32, 1);
+    pith_node *mean = pith_state(g, "mean", PITH_F32, PITH_CONSTANT, 0, 1, 8),
+              *bank = pith_state(g, "bank", PITH_F32, PITH_CONSTANT, 0, 9, 8);
+    for (int k = 0; k < size; k++) {
+        pith_scope(g, "%d", k);
+        y = pith_sin(y);
+        pith_update(pith_state(g, "own", PITH_F32, PITH_CONSTANT, 0, 1, 8), y);
+        pith_update(mean, pith_add(pith_pending(mean), y));
+        pith_update_rows(bank, ids, y);
+        pith_unscope(g);
+    }
+    return pith_sum(y, PITH_ALL);
+}
+
 static const scale_family scale_families[] = {
-    { "sines", 60000, scale_sines, false },   { "layers", 4000, scale_layers, true },
-    { "params", 5000, scale_params, true },   { "scopes with dropout", 40000, scale_scopes, false },
-    { "slices", 30000, scale_slices, false }, { "recomputed regions", 2000, scale_regions, false },
-    { "writes", 16000, scale_writes, false },
+    { "sines", 120000, scale_sines, false },  { "layers", 8000, scale_layers, true },
+    { "params", 10000, scale_params, true },  { "scopes with dropout", 80000, scale_scopes, false },
+    { "slices", 60000, scale_slices, false }, { "recomputed regions", 4000, scale_regions, false },
+    { "writes", 32000, scale_writes, false }, { "updates", 32000, scale_updates, false },
 };
 enum { SCALE_FAMILIES = sizeof scale_families / sizeof *scale_families };
 
@@ -118,15 +135,16 @@ static inline double scale_time(const scale_family *f, int size, int *nodes, pit
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
     pith_graph *g = pith_graph_new(store, 1);
     pith_set_training(g, true);
-    pith_node *out[2] = { f->loss(g, size), NULL }, **wrt = &scale_x;
+    pith_node *out[3] = { f->loss(g, size) }, **wrt = &scale_x;
     const int n = f->trained ? pith_params(g, &wrt) : 1;
     pith_node **gradients = malloc(sizeof *gradients * (size_t)n);
     pith_grad(out[0], n, wrt, gradients);
     out[1] = !f->trained ? gradients[0]
                          : pith_adamw(n, wrt, gradients, pith_const(g, 1e-3),
                                       (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.2 }, NULL);
+    out[2] = pith_commit(g, NULL);
     free(gradients);
-    pith_plan *p = pith_plan_new(g, 2, out, NULL);
+    pith_plan *p = pith_plan_new(g, out[2] ? 3 : 2, out, NULL);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
     const double seconds = (double)(to.tv_sec - from.tv_sec) +
                            1e-9 * (double)(to.tv_nsec - from.tv_nsec);

@@ -91,7 +91,7 @@ static void every_op_tells_it(void **state)
     {
         node *m = pith_missing(w->g, "nowhere"), *d;
         assert_false(pith_grad(m, 1, &m, &d));
-        said("this has no f32 value");
+        said("this has no floating-point value");
     }
 }
 

@@ -62,6 +62,29 @@ static void exact_beyond_f32(void **state)
     pith_plan_free(p);
 }
 
+/* Bytes are selected, repeated and copied as they are, in one chain with others. */
+static void bytes_pass(void **state)
+{
+    world *w = *state;
+    const uint8_t high[3] = { 255, 128, 7 };
+    const int number[3] = { 1, 5, 1 };
+    node *bytes = pith_state(w->g, "bytes", PITH_U8, PITH_CONSTANT, 0, 3),
+         *i = pith_input(w->g, "i", PITH_I32, 3),
+         *two = pith_state(w->g, "two", PITH_U8, PITH_CONSTANT, 2);
+    node *y =
+        pith_where(pith_equal(i, pith_expand(pith_const_scalar(PITH_HERE, w->g, PITH_I32, 1), 3)),
+                   pith_copy(bytes), pith_expand(two, 3));
+    assert_int_equal(y->dtype, PITH_U8);
+    pith_tensor_write(pith_tensor_of(bytes), high);
+    pith_plan *p = pith_plan_new(w->g, 1, &y, NULL);
+    assert_true(pith_feed(p, i, number) && pith_run(p));
+    const uint8_t *found = value_of(p, y);
+    assert_int_equal(found[0], 255);
+    assert_int_equal(found[1], 2);
+    assert_int_equal(found[2], 7);
+    pith_plan_free(p);
+}
+
 static void wraps_around(void **state)
 {
     world *w = *state;
@@ -241,12 +264,11 @@ static void mixed_dtypes(void **state)
     told(w, bad, "div: inputs are (i32, i32), expected (f32, f32)");
     bad = pith_neg(pith_input(w->g, "u", PITH_U8));
     told(w, bad, "neg: input is u8, expected f32 or i32");
-    bad = pith_expand(pith_input(w->g, "u", PITH_U8), 2);
-    told(w, bad, "expand: input is u8, expected f32 or i32");
     bad = pith_where(pith_const(w->g, 1), pith_const(w->g, 1), pith_input(w->g, "i", PITH_I32));
     told(w, bad,
          "where: inputs are (f32, f32, i32), expected (f32, f32, f32) or "
-         "(i32, f32, f32) or (f32, i32, i32) or (i32, i32, i32)");
+         "(i32, f32, f32) or (f32, i32, i32) or (i32, i32, i32) or (f32, u8, u8) or "
+         "(i32, u8, u8)");
 }
 
 static void numbers_an_i32_cannot_be(void **state)
@@ -312,17 +334,12 @@ static void printed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(exact_beyond_f32),
-        WITH_WORLD(wraps_around),
-        WITH_WORLD(casts),
-        WITH_WORLD(fused_chains),
-        WITH_WORLD(widths_in_a_chain),
-        WITH_WORLD(labels_in_a_loss),
-        WITH_WORLD(through_where),
-        WITH_WORLD(mixed_dtypes),
-        WITH_WORLD(numbers_an_i32_cannot_be),
-        WITH_WORLD(no_dtype),
-        WITH_WORLD(not_a_nan),
+        WITH_WORLD(exact_beyond_f32), WITH_WORLD(bytes_pass),
+        WITH_WORLD(wraps_around),     WITH_WORLD(casts),
+        WITH_WORLD(fused_chains),     WITH_WORLD(widths_in_a_chain),
+        WITH_WORLD(labels_in_a_loss), WITH_WORLD(through_where),
+        WITH_WORLD(mixed_dtypes),     WITH_WORLD(numbers_an_i32_cannot_be),
+        WITH_WORLD(no_dtype),         WITH_WORLD(not_a_nan),
         WITH_WORLD(printed),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);

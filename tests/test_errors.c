@@ -87,7 +87,7 @@ static void misuse(void **state)
     said("pith_adamw: node 0 is not a param but was made at tests/test_errors.c:");
     pith_graph *g = pith_graph_new(w->s, 0);
     node *p = pith_param(g, "p", PITH_CONSTANT, 0, 3),
-         *two = pith_const_array(g, PITH_F32, NULL, 2);
+         *two = pith_const_array(g, PITH_F32, (real[2]){ 0 }, 2);
     assert_true(pith_poisoned(pith_sgd(1, &p, &two, pith_const(g, 1), 0, 0, NULL)));
     said("the gradient of p has another shape");
     pith_graph_free(g);
@@ -119,7 +119,7 @@ static void misuse(void **state)
     g = pith_graph_new(w->s, 0);
     node *i = pith_input(g, "i", PITH_I32);
     assert_false(pith_grad(i, 1, &i, d));
-    said("has no f32 value");
+    said("has no floating-point value");
     pith_graph_free(g);
 
     g = pith_graph_new(w->s, 0);

@@ -58,22 +58,27 @@ static void scopes_that_do_not_balance(void **state)
     world *w = *state;
     static const char *const wanted[] = { "pith_unscope without a pith_scope before it",
                                           "pith_leave without a pith_enter before it",
-                                          "pith_leave_store without a pith_use_store before it" };
-    for (int k = 0; k < 3; k++) {
+                                          "pith_leave_store without a pith_use_store before it",
+                                          "pith_plan_new: the scope a. is still open",
+                                          "pith_leave is missing after the pith_enter of f, at "
+                                          "here" };
+    for (int k = 0; k < 5; k++) {
         pith_graph *g = pith_graph_new(w->s, 0);
-        pith_scope(g, "a");
-        pith_scope_root(g);
+        if (k < 4) pith_scope(g, "a");
+        if (k < 3) pith_scope_root(g);
         pith_enter(g, "f", "here");
         pith_use_store(g, w->s, "", true);
         reports = 0;
-        for (int end = 0; end < 2 + (k == 0); end++) {
+        for (int end = 0; end < 2 + (k == 0) && k < 3; end++) {
             if (k == 0) pith_unscope(g);
             if (k == 1) pith_leave(g, NULL);
             if (k == 2) pith_leave_store(g);
             if (!end) assert_null(pith_graph_error(g));
         }
+        node *one = pith_const(g, 1);
+        if (k >= 3) assert_null(pith_plan_new(g, 1, &one, NULL));
         told(wanted[k]);
-        assert_string_equal(pith_graph_error(g), wanted[k]);
+        if (k < 3) assert_string_equal(pith_graph_error(g), wanted[k]);
         pith_graph_free(g);
     }
 }
@@ -92,8 +97,13 @@ static void wrong_numbers(void **state)
         "pith_sgd: the learning rate, made at tests/test_mistakes.c:",
         "pith_adamw: beta1 1, beta2 0.9, epsilon 0, weight_decay 0, expected betas in [0, 1)",
         "state: the node it is to be like is NULL",
+        "pith_sgd: q is written at ",
+        "pith_adamw: the array of gradients is NULL",
+        "by an array of nodes that is NULL",
+        "const: the data is NULL",
+        "param: r starts as 9, expected a value of pith_init",
     };
-    for (int k = 0; k < 10; k++) {
+    for (int k = 0; k < 15; k++) {
         pith_graph *g = pith_graph_new(w->s, 0);
         node *p = pith_param(g, "p", PITH_CONSTANT, 0, 3), *one = pith_const(g, 1);
         node *updated = pith_sgd(1, &p, &p, one, 0, 0, NULL), *bad = NULL;
@@ -110,9 +120,14 @@ static void wrong_numbers(void **state)
         if (k == 7) bad = pith_sgd(1, &q, &q, q, 0, 0, NULL);
         if (k == 8) bad = pith_adamw(1, &q, &q, one, (pith_adamw_options){ 1, 0.9, 0, 0 }, NULL);
         if (k == 9) bad = pith_state_like(g, "like", NULL);
+        if (k == 10) bad = pith_sgd(2, (node *[]){ q, q }, (node *[]){ q, q }, one, 0.9, 0, NULL);
+        if (k == 11) bad = pith_adamw(1, &q, NULL, one, (pith_adamw_options){ 0 }, NULL);
+        if (k == 12) pith_grad(pith_sum(q, 0), 1, NULL, &bad);
+        if (k == 13) bad = pith_const_array(g, PITH_I32, NULL, 3);
+        if (k == 14) bad = pith_param(g, "r", (pith_init)9, 0, 3);
         told(wanted[k]);
         assert_true(k < 3 || pith_poisoned(bad));
-        if (k < 9) assert_non_null(pith_graph_error(g));
+        if (k != 9) assert_non_null(pith_graph_error(g));
         pith_graph_free(g);
     }
 }

@@ -97,12 +97,12 @@ static pith_graph *a_graph(hand *h)
     return k == 0 ? NULL : k == 1 ? h->failed : h->g;
 }
 
-/* As many as `count` says, at most three; several lists of one call are equally long. */
+/* At most three nodes, or no list at all; what is counted may be fewer. */
 static node **a_list(hand *h)
 {
     node **list = h->lists[h->n_lists++];
     for (int k = 0; k < 3; k++) list[k] = a_node(h);
-    return list;
+    return draw(h, 6) ? list : NULL;
 }
 
 static int a_count(hand *h) { return draw(h, 5) - 1; }
@@ -158,6 +158,7 @@ static node *a_body(node *x, void *context)
 #define DATA (draw(h, 3) ? h->data : NULL)
 #define SMALL (draw(h, 5) - 1)
 #define AXES (draw(h, 5) - 1)
+#define INIT ((pith_init)(draw(h, 5) - 1))
 #define NO_FILE (draw(h, 2) ? "/nowhere/file" : NULL)
 
 #define CALL(name, expression)                                                                     \
@@ -191,7 +192,8 @@ static node *call_once(hand *h, int k)
         !strstr(said, "No such file"))
         fail_msg("%s: \"%s\" says neither what failed nor where", calls[k].name, said);
     if (!n && strcmp(calls[k].name, "pith_failed") && strcmp(calls[k].name, "pith_pending") &&
-        strcmp(calls[k].name, "pith_leave") && strcmp(calls[k].name, "pith_commit"))
+        strcmp(calls[k].name, "pith_latest_write") && strcmp(calls[k].name, "pith_leave") &&
+        strcmp(calls[k].name, "pith_commit"))
         fail_msg("%s returns NULL", calls[k].name);
     return n;
 }

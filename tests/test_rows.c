@@ -129,13 +129,28 @@ static void whole_reads_are_refused(void **state)
     pith_graph_free(g);
 }
 
+/* A gradient by rows that was scaled by hand is none any more, however many rows there are. */
+static void scaled_by_hand(void **state)
+{
+    world *w = *state;
+    for (int drawn = 4; drawn <= 6; drawn++) {
+        pith_graph *g = pith_graph_new(w->s, 0);
+        node *table = pith_param(g, "table", PITH_NORMAL, 1, 5, 2), *d;
+        node *rows = pith_gather_rows(table, pith_sample_ids(g, 5, drawn));
+        assert_true(pith_gradients(pith_sum(rows, PITH_ALL), 1, &table, &d));
+        d = pith_mul_scalar(d, 0.5);
+        assert_true(pith_poisoned(pith_sgd(1, &table, &d, pith_const(g, 1), 0, 0, NULL)));
+        said("the gradient of table has another shape than the param");
+        pith_graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_rows_are_dense),
-        cmocka_unit_test(other_rows_stay),
-        cmocka_unit_test(work_does_not_grow),
-        WITH_WORLD(whole_reads_are_refused),
+        cmocka_unit_test(all_rows_are_dense), cmocka_unit_test(other_rows_stay),
+        cmocka_unit_test(work_does_not_grow), WITH_WORLD(whole_reads_are_refused),
+        WITH_WORLD(scaled_by_hand),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

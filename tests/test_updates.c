@@ -91,8 +91,11 @@ static void wrong_updates(void **state)
         { "bank is written at first.c:7 already: whole and by rows do not mix" },
         { "only a state, or a param that is not trained" },
         { "their shape is not that of the ids and then of a row of bank" },
+        { "the graph's updates were written at first.c:7 already: update before pith_commit" },
+        { "the graph's updates were written at first.c:7 already" },
+        { "s is written at first.c:7 already: a second write must be made from the first one's" },
     };
-    for (int k = 0; k < 6; k++) {
+    for (int k = 0; k < 9; k++) {
         pith_graph *g = pith_graph_new(w->s, 0);
         node *s = pith_state(g, "s", PITH_F32, PITH_CONSTANT, 0), *x = pith_const(g, 1);
         node *bank = pith_state(g, "bank", PITH_F32, PITH_NORMAL, 1, 4, 2);
@@ -105,6 +108,10 @@ static void wrong_updates(void **state)
             pith_update_rows_("first.c:7", bank, ids, rows), wrong = pith_update(bank, bank);
         if (k == 4) wrong = pith_update(pith_input(g, "x", PITH_F32), x);
         if (k == 5) wrong = pith_update_rows(bank, ids, pith_sample(g, 0, 1, 3, 3));
+        if (k == 6) pith_commit_("first.c:7", g, NULL), wrong = pith_update(s, x);
+        if (k == 7) pith_commit_("first.c:7", g, NULL), wrong = pith_commit(g, NULL);
+        if (k == 8) /* made after the first one, and of all else */
+            pith_update_("first.c:7", s, x), wrong = pith_update(s, pith_sin(pith_add(s, x)));
         assert_true(pith_poisoned(wrong));
         said(wanted[k].said);
         said("tests/test_updates.c:");

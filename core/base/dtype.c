@@ -1,8 +1,7 @@
 /* dtype.c: the one table of dtypes, and the types that safetensors files hold in their place.
  *
  * A dtype is a value of pith_dtype (pith.h) and a line of `table`. Only kernels are written for
- * single dtypes, those that their shape rules accept. All else asks at most whether it is PITH_F32:
- * what has a gradient, may start random, may be NaN.
+ * single dtypes, those that their shape rules accept. All else asks at most whether it is floating.
  * Numbers go from one type to another by way of double, which holds every one of them exactly, but
  * for i64 beyond 2^53. */
 #include "core.h"
@@ -99,6 +98,12 @@ size_t pith_width(pith_dtype dtype)
     return d ? d->bytes : 0;
 }
 
+bool pith_is_floating(pith_dtype dtype)
+{
+    const pith_dtype_info *d = pith_dtype_find(dtype);
+    return d && d->least == d->largest;
+}
+
 const char *pith_dtype_name(pith_dtype dtype)
 {
     const pith_dtype_info *d = pith_dtype_find(dtype);
@@ -108,7 +113,7 @@ const char *pith_dtype_name(pith_dtype dtype)
 bool pith_dtype_holds(pith_dtype dtype, double x)
 {
     const pith_dtype_info *d = &table[dtype];
-    return d->least == d->largest || (x >= d->least && x <= d->largest && x == trunc(x));
+    return pith_is_floating(dtype) || (x >= d->least && x <= d->largest && x == trunc(x));
 }
 
 double pith_dtype_read(pith_dtype dtype, const void *x)

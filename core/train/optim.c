@@ -67,8 +67,11 @@ static node *find_mistake(const char *at, const char *who, int n, node *const *p
         return pith_refuse(g, "%s: %s: the learning rate, made at %s, is no scalar", at, who,
                            lr->at);
     if (n < 1) return pith_refuse(g, "%s: %s: expected at least 1 param, found %d", at, who, n);
+    if (!params || !gradients)
+        return pith_refuse(g, "%s: %s: the array of %s is NULL", at, who,
+                           params ? "gradients" : "params");
     for (int k = 0; k < n && !failed; k++) {
-        const node *p = params[k], *d = gradients[k];
+        node *p = params[k], *d = gradients[k];
         if (!p || !d)
             return pith_refuse(g, "%s: %s: the %s of pair %d is NULL", at, who,
                                p ? "gradient" : "param", k);
@@ -92,6 +95,15 @@ static node *find_mistake(const char *at, const char *who, int n, node *const *p
                                who, p->name);
     }
     return failed;
+}
+
+/* Before a param is written: it must be the first time, or it is named twice in one list. */
+static void expect_unwritten(const char *at, const char *who, node *param)
+{
+    const node *write = pith_latest_write(param);
+    if (write != param)
+        pith_refuse(param->graph, "%s: %s: %s is written at %s already", at, who, param->name,
+                    write->at);
 }
 
 /* The factors that all params of a step share. */
@@ -125,7 +137,7 @@ static void adamw_param(const adamw_factors *f, node *param, node *gradient, nod
     writes[2] = write_param(&p, param, pith_sub(old, change));
 }
 
-static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
+static node *adamw(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                    pith_adamw_options o, node *ok)
 {
     pith_graph *g = lr->graph;
@@ -139,7 +151,10 @@ static node *adamw(int n, node *const *params, node *const *gradients, node *lr,
         .root_correction = pith_rsqrt(one_minus(pith_exp(pith_mul_scalar(t, log(o.beta2))))),
         .o = o
     };
-    for (int k = 0; k < n; k++) adamw_param(&factors, params[k], gradients[k], ok, writes + 3 * k);
+    for (int k = 0; k < n; k++) {
+        expect_unwritten(at, "pith_adamw", params[k]);
+        adamw_param(&factors, params[k], gradients[k], ok, writes + 3 * k);
+    }
     writes[3 * n] = write_part(&(part){ .ok = ok }, count, t);
     node *all = pith_group(3 * n + 1, writes);
     free(writes);
@@ -158,16 +173,17 @@ node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradi
                            "expected betas in [0, 1), epsilon at least 0, and numbers",
                            at, o.beta1, o.beta2, o.epsilon, o.weight_decay);
     pith_enter(lr->graph, "pith_adamw", at);
-    return pith_leave(lr->graph, adamw(n, params, gradients, lr, o, ok));
+    return pith_leave(lr->graph, adamw(at, n, params, gradients, lr, o, ok));
 }
 
-static node *sgd(int n, node *const *params, node *const *gradients, node *lr, double momentum,
-                 double weight_decay, node *ok)
+static node *sgd(const char *at, int n, node *const *params, node *const *gradients, node *lr,
+                 double momentum, double weight_decay, node *ok)
 {
     node **writes = malloc(sizeof *writes * (size_t)(2 * n));
     int w = 0;
     if (!writes) return pith_refuse(lr->graph, "no memory for an optimizer");
     for (int k = 0; k < n; k++) {
+        expect_unwritten(at, "pith_sgd", params[k]);
         const pith_training training = pith_training_of(params[k]);
         const part p = part_of(gradients[k], ok);
         node *d = gradients[k], *old = read_part(&p, params[k]);
@@ -197,7 +213,7 @@ node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradien
                            "%s: pith_sgd: momentum %g, weight_decay %g, expected numbers", at,
                            momentum, weight_decay);
     pith_enter(lr->graph, "pith_sgd", at);
-    return pith_leave(lr->graph, sgd(n, params, gradients, lr, momentum, weight_decay, ok));
+    return pith_leave(lr->graph, sgd(at, n, params, gradients, lr, momentum, weight_decay, ok));
 }
 
 /* The state "ema/NAME" of a param. When it is made it starts at the param's present value. */
@@ -274,9 +290,12 @@ bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node
 {
     node *sum = NULL;
     *norm = NULL;
-    for (int k = 0; k < n && !*norm; k++)
-        if (!gradients[k])
-            *norm = pith_refuse(NULL, "%s: pith_clip_norm: gradient %d is NULL", at, k);
+    for (int k = 0; k < n && !*norm; k++) {
+        const node *d = gradients ? gradients[k] : NULL;
+        if (pith_is_missing(d))
+            *norm = pith_refuse(NULL, "%s: pith_clip_norm: gradient %d is %s", at, k,
+                                d ? d->name : "NULL");
+    }
     if (n < 1) *norm = pith_refuse(NULL, "%s: pith_clip_norm: there are no gradients", at);
     if (*norm) return false;
     pith_graph *g = gradients[0]->graph;

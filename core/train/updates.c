@@ -25,7 +25,8 @@ node *pith_step_ok_(const char *at, node *norm)
     node *ok = pith_is_finite_(at, norm), **updates;
     const int n = norm && !pith_graph_error(ok->graph) ? pith_updates(norm->graph, &updates) : 0;
     for (int k = 0; k < n; k++)
-        if (updates[k]->dtype == PITH_F32) ok = pith_mul(ok, all_finite(written_part(updates[k])));
+        if (pith_is_floating(updates[k]->dtype))
+            ok = pith_mul(ok, all_finite(written_part(updates[k])));
     return ok;
 }
 
@@ -36,36 +37,23 @@ static bool is_replaced(node *update)
     return update->n_in == 2 && pith_pending(update->in[1]) != update;
 }
 
-/* `value` if ok, else `old`. The pointwise ops do not know u8. */
-static node *guarded(node *ok, node *value, node *old)
-{
-    if (!ok) return pith_copy(value);
-    if (value->dtype != PITH_U8) return pith_where(ok, value, old);
-    return pith_cast(pith_where(ok, pith_cast(value, PITH_I32), pith_cast(old, PITH_I32)), PITH_U8);
-}
-
 /* An update as it will be written: computed before anything is written, so that it may come from
  * leaves that other updates write. */
 typedef struct {
-    node *value, *ids, *write; /* ids, copied too, of rows only; value NULL: nothing to write */
+    node *value, *ids; /* ids of rows only; value NULL: nothing to write */
 } ready;
 
 static ready prepared(const node *update, node *ok)
 {
     node *value = update->in[0];
-    if (update->n_in == 2) return (ready){ .value = guarded(ok, value, update->in[1]) };
+    if (update->n_in == 2)
+        return (ready){ .value = ok ? pith_where(ok, value, update->in[1]) : pith_copy(value) };
     return (ready){ .value = pith_copy(value), .ids = pith_copy(update->in[2]) };
 }
 
-/* The node that writes update k. Several row updates of one leaf form a chain, each writing to what
- * the one before returned. */
-static node *write_update(node *const *updates, const ready *all, int k, node *ok)
+static node *write_update(node *leaf, ready new, node *ok)
 {
-    node *table = updates[k]->in[1];
-    if (!all[k].ids) return pith_assign(table, all[k].value);
-    for (int before = 0; before < k; before++)
-        if (updates[before]->in[1] == updates[k]->in[1]) table = all[before].write;
-    return pith_write_rows(table, all[k].ids, all[k].value, ok);
+    return new.ids ? pith_write_rows(leaf, new.ids, new.value, ok) : pith_assign(leaf, new.value);
 }
 
 node *pith_commit_(const char *at, pith_graph *g, node *ok)
@@ -77,6 +65,7 @@ node *pith_commit_(const char *at, pith_graph *g, node *ok)
     if (pith_failed(g, ok)) return pith_failed(g, ok);
     if (ok && ok->ndim)
         return pith_refuse(g, "%s: pith_commit: ok, made at %s, is no scalar", at, ok->at);
+    if (!pith_close_updates(g, at)) return pith_failed(g, NULL);
     if (!n) return NULL;
     ready *all = calloc((size_t)n, sizeof *all);
     if (!all || !(writes = malloc(sizeof *writes * (size_t)n)))
@@ -85,7 +74,7 @@ node *pith_commit_(const char *at, pith_graph *g, node *ok)
     for (int k = 0; k < n; k++)
         if (!is_replaced(updates[k])) all[k] = prepared(updates[k], ok);
     for (int k = 0; k < n; k++)
-        if (all[k].value) writes[count++] = all[k].write = write_update(updates, all, k, ok);
+        if (all[k].value) writes[count++] = write_update(updates[k]->in[1], all[k], ok);
     group = pith_leave(g, pith_group(count, writes));
     free(all);
     free(writes);
