@@ -216,7 +216,7 @@ static void find_stored(grouping *w)
     }
 }
 
-void pith_group_chains(pith_plan *p)
+void pith_find_chains(pith_plan *p)
 {
     grouping w = { .p = p, .chains = calloc((size_t)p->n + 1, sizeof *w.chains) };
     list_users(&w);

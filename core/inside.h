@@ -252,7 +252,7 @@ struct pith_plan {
     uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */
     pith_plan_stats stats;
 };
-void pith_group_chains(pith_plan *p); /* fuse.c */
+void pith_find_chains(pith_plan *p); /* fuse.c */
 /* chain.c; p NULL: step->n alone */
 pith_chain *pith_chain_new(const pith_plan *p, pith_planned *step);
 /* fuse.c: the node that stands for n after merging */

@@ -68,7 +68,7 @@ static bool can_hold(node *n, double value)
 static pith_tensor *find_average(const node *n, const pith_home *home, const char *name)
 {
     const pith_tensor *weight = pith_store_find(home->store, name);
-    if (!home->averages || n->op != &pith_op_param || (weight && weight->kind != PITH_WEIGHT))
+    if (!home->averages || n->op != &pith_op_param || (weight && weight->kind == PITH_STATE))
         return NULL;
     return pith_store_find(home->store, pith_keep(n->graph, "ema/%s", name));
 }
@@ -90,7 +90,7 @@ static pith_tensor *find_tensor(node *n, const pith_home *home, const char *name
 }
 
 /* Is the tensor what the graph takes it for? */
-static bool fits(node *n, const pith_home *home, pith_tensor *t, pith_kind kind)
+static bool fits(node *n, pith_tensor *t, pith_kind kind)
 {
     const node found = { .dtype = t->dtype,
                          .ndim = t->ndim,
@@ -101,9 +101,7 @@ static bool fits(node *n, const pith_home *home, pith_tensor *t, pith_kind kind)
         return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", n->name,
                          pith_shape_text(&found, there), pith_shape_text(n, here),
                          t->dtype != n->dtype ? " of another type" : "");
-    if (t->kind == kind) return true;
-    /* A file of somebody else's does not tell weights and state apart. */
-    if (!home->averages && kind == PITH_STATE && t->loaded && !t->used) return t->kind = kind, true;
+    if (t->kind & kind) return t->kind = kind, true;
     return pith_fail(n, "%s is a %s of the store, this graph wants a %s", n->name,
                      kind == PITH_STATE ? "weight" : "state",
                      kind == PITH_STATE ? "state" : "weight");
@@ -132,7 +130,7 @@ static node *stored(const char *at, const pith_op *op, pith_graph *g, const char
     bool made = false;
     pith_tensor *average = find_average(n, home, full),
                 *t = average ? average : find_tensor(n, home, full, kind, &made);
-    if (!t || !fits(n, home, t, average ? average->kind : kind)) return pith_poison(n);
+    if (!t || !fits(n, t, average ? average->kind : kind)) return pith_poison(n);
     if (made) draw(t, g->seed, init, a);
     node *same = pith_lookup_find(&g->leaf_over, (uint64_t)(uintptr_t)t);
     if (same && same->op != op)

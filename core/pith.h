@@ -340,6 +340,8 @@ double pith_gemm_share(const pith_plan *p);         /* of the measured time, in 
 
 /* Where the memory of a store's tensors, and of the plans that use them, lies. */
 typedef enum { PITH_CPU } pith_device;
+/* PITH_ANY: both; of a tensor, that it came from a file that does not tell them apart, as those of
+ * others, and that no graph has named it yet. */
 typedef enum { PITH_WEIGHT = 1, PITH_STATE = 2, PITH_ANY = 3 } pith_kind;
 /* Fields may be read, not written. The elements lie on the store's device: they are read and
  * written by the functions below. */
@@ -365,8 +367,8 @@ pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pit
                             int ndim, const int *dim);
 /* fnmatch; of graphs made later; false if none fits */
 bool pith_store_freeze(pith_store *s, const char *pattern);
-/* safetensors. f16, bf16 and f64 become f32, i64 becomes i32 (an error out of range). States carry
- * "state" metadata. A store whose run ended midway is not saved;
+/* safetensors. f16, bf16 and f64 become f32, i64 becomes i32 (an error out of range). Which are
+ * states, the metadata "states" tells. A store whose run ended midway is not saved;
  * a file with all of its tensors mends it. Names are of at least one and of no control character.
  */
 bool pith_store_load(pith_store *s, const char *path);

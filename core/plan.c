@@ -250,7 +250,7 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     mark(p);
     merge(p);
     mark(p);
-    pith_group_chains(p);
+    pith_find_chains(p);
     if (!make_steps(p)) return pith_plan_free(p), NULL;
     pith_lay_out(p);
     count_work(p);

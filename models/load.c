@@ -66,7 +66,7 @@ static bool check_names(const char *path, const clip_tensor *list, int n, pith_s
     const char *stranger = NULL, *nearest = NULL;
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        if (t->kind != PITH_WEIGHT || is_left_over(t->name) || is_expected(list, n, t->name))
+        if (t->kind == PITH_STATE || is_left_over(t->name) || is_expected(list, n, t->name))
             continue;
         add_name(&unexpected, t->name);
         if (!stranger) stranger = t->name;

@@ -146,6 +146,30 @@ static void one_name_one_kind(void **state)
     pith_graph_free(g);
 }
 
+/* What a file of pith's calls a weight is one; a file of somebody else's leaves it to the graph. */
+static void kinds_of_files(void **state)
+{
+    world *w = *state;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/pith-test-%d.safetensors", (int)getpid());
+    for (int told = 0; told < 2; told++) {
+        pith_store *from = pith_store_new(), *to = pith_store_new();
+        pith_store_add(from, "mean", PITH_WEIGHT, PITH_F32, 1, (int[]){ 2 });
+        assert_true(pith_store_save(from, path, told ? PITH_ANY : PITH_WEIGHT));
+        assert_true(pith_store_load(to, path));
+        pith_graph *g = pith_graph_new(to, 0);
+        node *mean = pith_state(g, "mean", PITH_F32, PITH_CONSTANT, 0, 2);
+        assert_int_equal(pith_poisoned(mean), told);
+        if (told) said("mean is a weight of the store, this graph wants a state");
+        assert_int_equal(pith_store_find(to, "mean")->kind, told ? PITH_WEIGHT : PITH_STATE);
+        pith_graph_free(g);
+        pith_store_free(from);
+        pith_store_free(to);
+    }
+    unlink(path);
+    assert_int_equal(pith_store_count(w->s), 0);
+}
+
 static void stores_inside_stores(void **state)
 {
     world *w = *state;
@@ -286,6 +310,7 @@ int main(void)
         WITH_WORLD(averages_create_nothing),
         WITH_WORLD(averages_of_the_wrong_kind),
         WITH_WORLD(one_name_one_kind),
+        WITH_WORLD(kinds_of_files),
         WITH_WORLD(stores_inside_stores),
         WITH_WORLD(cotangents_of_other_types),
         WITH_WORLD(odd_offsets),

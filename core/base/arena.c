@@ -39,17 +39,17 @@ static int by_key(const void *a, const void *b)
     return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : x->block - y->block;
 }
 
-/* ---- a row of segments, which covers all memory ---- */
+/* ---- a row of stretches, which covers all memory ---- */
 
-/* Segment k is the memory of block k, taken, or free since the block's time was over. Segment n,
+/* Stretch k is the memory of block k, taken, or free since the block's time was over. Stretch n,
  * the last one, is free and endless; its `after` is the first one. */
 typedef struct {
     size_t offset, size;
     int before, after; /* neighbours in memory */
     int at;            /* in the list of free ones, or -1: taken */
-} segment;
+} stretch;
 typedef struct {
-    segment *s;
+    stretch *s;
     int n, *free, n_free;
 } row;
 
@@ -63,7 +63,7 @@ static row row_new(int n)
 {
     row r = { .s = malloc(sizeof *r.s * (size_t)(n + 1)), .n = n };
     r.free = malloc(sizeof *r.free * (size_t)(n + 1));
-    r.s[n] = (segment){ .size = SIZE_MAX / 2, .before = n, .after = n };
+    r.s[n] = (stretch){ .size = SIZE_MAX / 2, .before = n, .after = n };
     set_free(&r, n);
     return r;
 }
@@ -71,7 +71,7 @@ static row row_new(int n)
 /* Segment k goes, and the one after it begins where k did: k's memory is part of it now. */
 static void join_next(row *r, int k)
 {
-    segment *gone = &r->s[k], *next = &r->s[gone->after];
+    stretch *gone = &r->s[k], *next = &r->s[gone->after];
     if (gone->at >= 0) {
         const int other = r->free[--r->n_free];
         r->free[gone->at] = other;
@@ -83,11 +83,11 @@ static void join_next(row *r, int k)
     r->s[gone->before].after = gone->after;
 }
 
-/* The first bytes of the free segment `from` become segment k. */
+/* The first bytes of the free stretch `from` become stretch k. */
 static void cut(row *r, int k, size_t size, int from)
 {
-    segment *s = &r->s[from];
-    r->s[k] = (segment){ s->offset, size, s->before, from, -1 };
+    stretch *s = &r->s[from];
+    r->s[k] = (stretch){ s->offset, size, s->before, from, -1 };
     r->s[s->before].after = k;
     s->before = k;
     s->offset += size;
@@ -100,10 +100,10 @@ static void cut(row *r, int k, size_t size, int from)
 /* Segment k is cut off the smallest free one that holds it, the lowest of several. */
 static void take(row *r, int k, size_t size)
 {
-    const segment *best = &r->s[r->n];
+    const stretch *best = &r->s[r->n];
     const int oldest = r->n_free > MOST_LOOKED_AT ? r->n_free - MOST_LOOKED_AT : 0;
     for (int i = oldest; i < r->n_free; i++) {
-        const segment *s = &r->s[r->free[i]];
+        const stretch *s = &r->s[r->free[i]];
         if (s->size >= size &&
             (s->size < best->size || (s->size == best->size && s->offset < best->offset)))
             best = s;

@@ -81,7 +81,10 @@ bool pith_store_load(pith_store *s, const char *path)
     const char *states = f ? pith_file_meta(f, "states") : NULL;
     for (int k = 0; good && k < pith_file_count(f); k++) {
         const pith_entry *e = pith_file_at(f, k);
-        good = read_tensor(path, e, s, is_state(states, e->name) ? PITH_STATE : PITH_WEIGHT);
+        good = read_tensor(path, e, s,
+                           !states                     ? PITH_ANY
+                           : is_state(states, e->name) ? PITH_STATE
+                                                       : PITH_WEIGHT);
     }
     /* all of the file is in the store; if that is all of the store, every tensor is new */
     if (good && pith_file_count(f) == pith_store_count(s)) pith_store_mend(s);
@@ -114,7 +117,7 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
         if (t->kind == PITH_STATE) end += sprintf(end, end > states ? "\n%s" : "%s", t->name);
     }
     json_object_set_new(meta, "format", json_string("pt"));
-    if (*states) json_object_set_new(meta, "states", json_string(states));
+    if (kinds & PITH_STATE) json_object_set_new(meta, "states", json_string(states));
     json_object_set_new(header, "__metadata__", meta);
     char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS);
     /* a multiple of eight, so that the data begins at one */

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include "parts.h"
 
-enum { MOST_SKIPPED = 100 }; /* steps in a row without a finite gradient */
+enum { MOST_SKIPPED = 100 }; /* steps in a row that were not finite */
 
 typedef struct {
     int tokens;
@@ -181,8 +181,8 @@ static bool train_step(training *t)
     if (!write_step(t, p)) return false;
     if (t->in_a_row == MOST_SKIPPED)
         return pith_raise(
-            "step %" PRId64
-            ": %d steps in a row had no finite gradient, the loss is %g; PITH_NAN=1 tells where",
+            "step %" PRId64 ": %d steps in a row had no finite gradient or update, the loss is %g; "
+            "check_finite of the plan's options, PITH_NAN=1 of the program, tells where",
             t->step, MOST_SKIPPED, t->loss);
     pith_progress_show(&t->bar, t->step, t->loss, t->waited - t->waited_before);
     return true;
