@@ -304,7 +304,8 @@ int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
 /* the one of that name; NULL if the plan reads none */
 const pith_node *pith_plan_input(const pith_plan *p, const char *name);
 /* Computes the outputs. Two plans of one store never run at once, for their values share memory:
- * the second call is an error. A run that ends midway after it has written to a store leaves that
+ * the second call is an error. Those of different stores may, from different threads, where none
+ * writes what another reads. A run that ends midway after it has written to a store leaves that
  * store torn, and runs and saving refuse it until it is loaded again. */
 bool pith_run(pith_plan *p);
 /* Copies what the latest run made of `output` to `to` in host memory: pith_size(output) elements of
