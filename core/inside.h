@@ -2,6 +2,7 @@
 #ifndef PITH_INSIDE_H
 #define PITH_INSIDE_H
 #include <assert.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -264,6 +265,11 @@ void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
 bool pith_evaluate(const node *n, const void *const *in, void *out);
 /* run.c: the tensor that a node of the plan writes, NULL for none */
 pith_tensor *pith_written(const pith_plan *p, int id);
+
+/* ---- base/signals.c ---- */
+/* The calling thread takes no signals until they are released; `before`: those it held already. */
+void pith_hold_signals(sigset_t *before, bool products);
+void pith_release_signals(const sigset_t *before);
 
 /* ---- arena.c: packing blocks of memory, whatever lies in them ---- */
 /* Sets every block's offset, so that blocks alive at the same time do not overlap; returns the end

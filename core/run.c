@@ -170,8 +170,11 @@ bool pith_run(pith_plan *p)
                           "once, since their values share memory");
     bool good = find_inputs(p) && (s->arena_size >= p->arena || pith_store_reserve(s, p->arena));
     if (good) {
+        sigset_t held;
         s->runs++;
+        pith_hold_signals(&held, p->stats.gemm_flops > 0);
         good = run_steps(p);
+        pith_release_signals(&held);
         /* what a run that ended midway has left is nobody's value */
         p->latest = good ? s->runs : 0;
     }
@@ -242,7 +245,10 @@ static bool evaluate_op(const node *n, const void *const *in, void *out)
     const pith_call call = {
         .n = n, .in = in, .out = &out, .scratch = scratch, .prepared = ready.object
     };
+    sigset_t held;
+    pith_hold_signals(&held, op->flops != NULL);
     const bool good = (!size || scratch) && op->cpu(&call);
+    pith_release_signals(&held);
     free(scratch);
     if (op->release) op->release(ready.object);
     return good;
