@@ -8,14 +8,17 @@
 
 /* ---- files that are written completely or not at all ----------------------------------------- */
 
-/* Between the two calls the caller writes to a file path.tmp. pith_end_file brings it to the disk
- * and renames it to `path`; if `good` is false, which errno explains, or if anything fails, it
- * removes it. Functions that return an int return 0 or an errno and raise no error, so that the
- * caller can clean up before it raises one. */
+/* Between the two calls the caller writes to a file path.PID.tmp, which is new: nothing is written
+ * through a link. pith_end_file brings it to the disk and renames it to `path`; if `good` is false,
+ * which errno explains, or if anything fails, it removes it. Functions that return an int return 0
+ * or an errno and raise no error, so that the caller can clean up before it raises one. */
 FILE *pith_begin_file(const char *path);                 /* NULL after an error, with errno set */
 int pith_end_file(FILE *f, const char *path, bool good); /* f may be NULL */
 /* Writes a whole file. pith_write_file (pith.h) does the same and raises errors. */
 int pith_put_file(const char *path, const void *data, size_t size);
+/* A file in a run's directory, which may be a stranger's, opened for reading and writing, made if
+ * need be. A link is not followed, and what is no file is refused: NULL, with errno set. */
+FILE *pith_open_own(const char *path);
 int pith_sync(const char *path); /* brings a file or directory to the disk (fsync) */
 
 /* ---- safetensors files, mapped into memory --------------------------------------------------- */
@@ -44,8 +47,10 @@ const char *pith_file_meta(const pith_file *f, const char *key);
 #define PITH_PATH 4096
 /* Prints a path. One that is too long is cut, and opening it then fails. */
 void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Removes a file, or a directory that holds only files. */
+/* Removes a file, a link (not what it leads to), or a directory that holds only files. */
 void pith_remove_all(const char *path);
+/* Makes a directory, or finds it; a link or a file in its place is removed. 0 or an errno. */
+int pith_make_own(const char *path);
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes); /* 0 or an errno */
 bool pith_hash_file(const char *path, uint64_t *hash);
 #endif

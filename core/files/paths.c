@@ -1,9 +1,11 @@
 /* paths.c: paths, removal and hashes of files. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "core.h"
 #include "files.h"
@@ -18,14 +20,21 @@ void pith_path(char path[PITH_PATH], const char *format, ...)
 
 void pith_remove_all(const char *path)
 {
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char inside[PITH_PATH];
-        pith_path(inside, "%s/%s", path, e->d_name);
-        unlink(inside);
-    }
+    const int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = folder >= 0 ? fdopendir(folder) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));) unlinkat(folder, e->d_name, 0);
     if (d) closedir(d);
+    else if (folder >= 0) close(folder);
     remove(path);
+}
+
+int pith_make_own(const char *path)
+{
+    struct stat info;
+    if (mkdir(path, 0777) == 0) return 0;
+    if (errno != EEXIST || lstat(path, &info)) return errno;
+    if (S_ISDIR(info.st_mode)) return 0;
+    return unlink(path) || mkdir(path, 0777) ? errno : 0;
 }
 
 /* FNV-1a, but over words of eight bytes instead of single bytes, so that hashing is as fast as

@@ -5,14 +5,17 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "core.h"
 #include "files.h"
 
+/* Of this process alone, so that two may write the same file: the later one's holds. */
 static char *temporary_name(const char *path)
 {
-    char *name = malloc(strlen(path) + 5);
-    return name ? strcat(strcpy(name, path), ".tmp") : NULL;
+    char *name = malloc(strlen(path) + 32);
+    if (name) sprintf(name, "%s.%ld.tmp", path, (long)getpid());
+    return name;
 }
 
 int pith_sync(const char *path)
@@ -26,8 +29,22 @@ int pith_sync(const char *path)
 FILE *pith_begin_file(const char *path)
 {
     char *name = temporary_name(path);
-    FILE *f = name ? fopen(name, "wb+") : NULL;
+    if (name) unlink(name); /* also a link that somebody has laid there */
+    const int d = name ? open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
+    FILE *f = d >= 0 ? fdopen(d, "wb+") : NULL;
+    if (d >= 0 && !f) close(d);
     free(name);
+    return f;
+}
+
+FILE *pith_open_own(const char *path)
+{
+    struct stat info;
+    const int d = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    const bool regular = d >= 0 && fstat(d, &info) == 0 && S_ISREG(info.st_mode);
+    FILE *f = regular ? fdopen(d, "rb+") : NULL;
+    if (d >= 0 && !f) close(d);
+    if (d >= 0 && !regular) errno = EINVAL;
     return f;
 }
 

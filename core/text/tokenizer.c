@@ -4,7 +4,9 @@
  * word ("</w>"); the merges; start and end of a text. In the file every byte is spelled as one
  * printable character, and symbols are kept in that spelling. */
 #include <errno.h>
+#include <unistd.h>
 #include <zlib.h>
+#include "files/files.h"
 #include "parts.h"
 
 enum { BYTES = 512 };
@@ -159,10 +161,13 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
 {
     const size_t n = strlen(path);
     const bool packed = n > 3 && strcmp(path + n - 3, ".gz") == 0;
-    gzFile f = gzopen(path, packed ? "wb9" : "wbT");
-    if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno ? errno : ENOMEM));
+    errno = 0;
+    FILE *file = pith_begin_file(path);
+    const int d = file ? dup(fileno(file)) : -1;
+    gzFile f = d >= 0 ? gzdopen(d, packed ? "wb9" : "wbT") : NULL;
+    if (d >= 0 && !f) close(d);
     /* no newline at the end, which other readers would take for an empty merge */
-    bool good = gzputs(f, "#version: 0.2") > 0;
+    bool good = f && gzputs(f, "#version: 0.2") > 0;
     for (int k = 0; good && k < t->pairs.count; k++) {
         int pair[2];
         size_t size[2];
@@ -173,8 +178,9 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
                    gzwrite(f, text, (unsigned)size[side]) == (int)size[side];
         }
     }
-    if (gzclose_w(f) != Z_OK) good = false;
-    return good || pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    if (f && gzclose_w(f) != Z_OK) good = false;
+    const int why = pith_end_file(file, path, good);
+    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
 }
 
 /* ---- encoding ---- */

@@ -42,9 +42,7 @@ static int64_t *list_steps(const char *directory, bool tidy, int *count)
         const int64_t step = step_of(e->d_name, &rest);
         pith_path(path, "%s/%s", directory, e->d_name);
         if (step < 0) continue;
-        if (tidy &&
-            (!strcmp(rest, ".tmp") || !strcmp(rest, ".weights") || !strcmp(rest, ".weights.tmp")))
-            pith_remove_all(path);
+        if (tidy && (!strcmp(rest, ".tmp") || !strncmp(rest, ".weights", 8))) pith_remove_all(path);
         int64_t *longer = *rest ? NULL : realloc(steps, sizeof *steps * (size_t)(*count + 1));
         if (longer) steps = longer, steps[(*count)++] = step;
     }

@@ -89,8 +89,7 @@ static int64_t open_part(writer *w, const char *part)
     struct stat info;
     char *header = make_header(w->key, &size), *found = malloc(size + 1);
     int64_t done = 0;
-    w->file = header && found ? fopen(part, "rb+") : NULL;
-    if (!w->file && header && found) w->file = fopen(part, "wb+");
+    w->file = header && found ? pith_open_own(part) : NULL;
     bool good = w->file && fstat(fileno(w->file), &info) == 0;
     if (good && fread(found, 1, size, w->file) == size && memcmp(found, header, size) == 0) {
         const int64_t all = (w->key->views + 1) * (int64_t)w->batches;

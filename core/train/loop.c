@@ -206,8 +206,8 @@ static bool evaluate(training *t)
     if (n < 1 || m[0].value <= t->best || isnan(m[0].value)) return true;
     t->best = m[0].value;
     pith_path(path, "%s/best", t->o->directory);
-    if (mkdir(path, 0777) && errno != EEXIST)
-        return pith_raise("%s: cannot be made: %s", path, strerror(errno));
+    const int why = pith_make_own(path);
+    if (why) return pith_raise("%s: cannot be made: %s", path, strerror(why));
     return !t->task->export_model || t->task->export_model(t->task->context, path);
 }
 

@@ -22,7 +22,7 @@ static bool failed(const pith_metrics *m)
 bool pith_metrics_open(pith_metrics *m, const char *directory, int64_t step)
 {
     pith_path(m->path, "%s/metrics.jsonl", directory);
-    m->file = fopen(m->path, "a+");
+    m->file = pith_open_own(m->path);
     if (!m->file) return failed(m);
     char *line = NULL;
     size_t room = 0;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "scratch.h"
 #include "task.h"
 
 enum { CHUNK = 64 }; /* pictures or captions that one run of a plan encodes */
@@ -69,11 +70,9 @@ void *tensor_values(const pith_tensor *t)
 
 pith_pack *open_data(const char *data, int size, double valid, const char *pack)
 {
-    char temporary[4096];
-    const char *folder = getenv("TMPDIR");
-    snprintf(temporary, sizeof temporary, "%s/pith-%ld.pack", folder ? folder : "/tmp",
-             (long)getpid());
+    char temporary[4200];
     pith_pack_report r;
+    if (!pack) snprintf(temporary, sizeof temporary, "%s/data.pack", scratch_directory());
     pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
     if (!pack) unlink(temporary); /* it stays mapped until it is closed */
     const int bad = r.missing + r.unreadable + r.empty_caption;
