@@ -72,14 +72,13 @@ static int member_index(const builder *b, const node *n)
 static int from_memory(builder *b, const node *n)
 {
     pith_planned *s = b->s;
-    int slot = 0;
-    while (slot < s->n_in && s->in[slot] != n->id) slot++;
-    for (int k = 0; k < b->c->n_operands && slot < s->n_in; k++)
-        if ((b->c->operands[k].kind == PITH_FULL || b->c->operands[k].kind == PITH_BROADCAST) &&
-            b->c->operands[k].slot == slot)
-            return k;
+    for (int k = 0; k < b->c->n_operands; k++) {
+        const pith_operand *o = &b->c->operands[k];
+        const bool is_input = o->kind == PITH_FULL || o->kind == PITH_BROADCAST;
+        if (is_input && s->in[o->slot] == n->id) return k;
+    }
+    const int slot = s->n_in++;
     s->in[slot] = n->id;
-    if (slot == s->n_in) s->n_in++;
     if (pith_same_shape(n, b->shape))
         return add_operand(b, (pith_operand){
                                   .kind = PITH_FULL, .slot = slot, .bytes = pith_width(n->dtype) });
@@ -215,7 +214,7 @@ pith_chain *pith_chain_new(const pith_plan *p, pith_planned *s)
     s->out = s->in + 3 * members;
     for (int m = 0; m < (int)members; m++) {
         const node *n = p ? p->graph->nodes[p->members[s->first_member + m]] : s->n;
-        add_member(&b, n, m, !p || p->stored[n->id]);
+        add_member(&b, n, m, !p || p->in_memory[n->id]);
     }
     delay_overwrites(&b);
     assign_tiles(c);
@@ -310,7 +309,7 @@ void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out
     const int64_t tiles = (int64_t)((c->count + TILE - 1) / TILE);
 #pragma omp parallel if (c->count > PITH_SMALL)
     {
-        /* of stack: at most PITH_MOST_OPERANDS tiles, a megabyte */
+        /* of stack: at most PITH_MOST_OPERANDS tiles, half a megabyte, in double a whole one */
         real memory[(size_t)(c->tiles + 1) * TILE];
         char *all = (char *)memory;
         for (int k = 0; k < c->n_operands; k++) { /* single numbers are spread once */

@@ -38,7 +38,7 @@ enum {
 /* What a kernel gets. Pointers are to memory of the device that the plan's store lives on. */
 typedef struct {
     const node *n;
-    const void *const *in; /* one an input */
+    const void *const *in; /* one per input */
     void *const *out;      /* one a result */
     void *scratch;         /* as many bytes as the op asked for */
     const void *prepared;  /* what its .prepare made; NULL without one */
@@ -80,7 +80,7 @@ struct pith_op {
      * rewrite the attributes: what means the same should be the same bytes. For further results:
      * pith_more_result. */
     bool (*shape)(node *n);
-    /* dy[k]: the cotangent of result k, NULL where none arrived. Fill dx[k], one an input, NULL
+    /* dy[k]: the cotangent of result k, NULL where none arrived. Fill dx[k], one per input, NULL
      * beforehand and for no gradient. Return false to have the gradient taken from `lower` instead.
      * dx[k] may have any shape that broadcasting made of in[k]: the walk undoes it. */
     bool (*grad)(node *n, node *const *dy, node **dx);

@@ -22,9 +22,9 @@ void pith_die(const char *message, void *context)
 
 const char *pith_error(void) { return latest; }
 
-void pith_report(const char *message)
+static void report(const char *message)
 {
-    if (message != latest) snprintf(latest, sizeof latest, "%s", message);
+    snprintf(latest, sizeof latest, "%s", message);
     handler(latest, handler_context);
 }
 
@@ -35,7 +35,7 @@ bool pith_raise(const char *format, ...)
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
-    pith_report(text);
+    report(text);
     return false;
 }
 
@@ -67,7 +67,7 @@ void pith_forget_error(pith_graph *g)
 static void tell(pith_graph *g, const char *text)
 {
     pith_keep_error(g, text);
-    pith_report(text);
+    report(text);
 }
 
 void pith_graph_fail(pith_graph *g, const char *format, ...)

@@ -20,16 +20,19 @@ typedef struct {
     int *start, *user;
 } grouping;
 
-static int find(grouping *w, int g)
+static int find(grouping *w, int chain)
 {
-    while (g >= 0 && w->chains[g].parent != g)
-        g = w->chains[g].parent = w->chains[w->chains[g].parent].parent;
-    return g;
+    while (chain >= 0 && w->chains[chain].parent != chain)
+        chain = w->chains[chain].parent = w->chains[w->chains[chain].parent].parent;
+    return chain;
 }
 
 static int chain_of(grouping *w, const node *n) { return find(w, w->p->chain[n->id]); }
 
-static bool is_open(const grouping *w, int g) { return g >= w->closed && w->chains[g].open; }
+static bool is_open(const grouping *w, int chain)
+{
+    return chain >= w->closed && w->chains[chain].open;
+}
 
 const node *pith_canonical(const pith_plan *p, const node *n)
 {
@@ -44,18 +47,18 @@ const node *pith_source(const pith_plan *p, const node *n)
     return c;
 }
 
-/* The node whose memory n's value lies in. */
-static const node *memory_root(const pith_plan *p, const node *n)
+const node *pith_memory_root(const pith_plan *p, const node *n)
 {
     const node *c = pith_source(p, n);
     while (c->op->flags & PITH_ALIAS) c = pith_source(p, c->in[0]);
     return c;
 }
 
-static bool is_step(const pith_plan *p, const node *n)
+bool pith_runs(const pith_plan *p, const node *n)
 {
+    const unsigned quiet = PITH_LEAF | PITH_PART | PITH_ALIAS | PITH_NO_VALUE;
     return p->live[n->id] && p->canonical[n->id] == n->id && !p->folded[n->id] &&
-           !(n->op->flags & (PITH_LEAF | PITH_PART));
+           !(n->op->flags & quiet);
 }
 
 /* For every memory, the nodes that read it (through aliases too): start[id] .. start[id+1] in user.
@@ -73,9 +76,9 @@ static void list_users(grouping *w)
     n_reads = 0;
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
-        if (!is_step(p, n) || n->op->flags & (PITH_ALIAS | PITH_NO_VALUE)) continue;
+        if (!pith_runs(p, n)) continue;
         for (int k = 0; k < n->n_in; k++) {
-            const int root = memory_root(p, n->in[k])->id;
+            const int root = pith_memory_root(p, n->in[k])->id;
             reads[n_reads].root = root;
             reads[n_reads++].user = id;
             w->start[root + 1]++;
@@ -101,7 +104,7 @@ static void close_chains_behind_aliases(grouping *w, const node *n)
 {
     for (int k = 0; k < n->n_in; k++)
         if (pith_source(w->p, n->in[k])->op->flags & PITH_ALIAS)
-            close_chain(w, chain_of(w, memory_root(w->p, n->in[k])));
+            close_chain(w, chain_of(w, pith_memory_root(w->p, n->in[k])));
 }
 
 /* May n, and with it the members of `chain` (if that is not -1), be members of `other`? */
@@ -142,7 +145,7 @@ static void join(grouping *w, const node *n)
     int chain = w->p->flags & PITH_FUSE ? chain_of_inputs(w, n) : -1;
     /* the chains that n reads and is no member of have been used by somebody outside */
     for (int k = 0; k < n->n_in; k++) {
-        const int other = chain_of(w, memory_root(w->p, n->in[k]));
+        const int other = chain_of(w, pith_memory_root(w->p, n->in[k]));
         if (other != chain) close_chain(w, other);
     }
     if (chain < 0) chain = new_chain(w, n);
@@ -158,7 +161,7 @@ static void join(grouping *w, const node *n)
 static bool reads_through_alias(const pith_plan *p, const node *member, const node *leaf)
 {
     for (int k = 0; k < member->n_in; k++)
-        if (memory_root(p, member->in[k]) == leaf && pith_source(p, member->in[k]) != leaf)
+        if (pith_memory_root(p, member->in[k]) == leaf && pith_source(p, member->in[k]) != leaf)
             return true;
     return false;
 }
@@ -189,7 +192,7 @@ static bool absorb(grouping *w, const node *assign)
     const node *leaf = pith_canonical(p, assign->in[0]), *value = pith_canonical(p, assign->in[1]);
     const int chain = chain_of(w, value);
     if (!(p->flags & PITH_FUSE) || chain < 0 || !is_open(w, chain)) return false;
-    if (p->stored[value->id]) return false; /* an output keeps its value, the leaf may not */
+    if (p->in_memory[value->id]) return false; /* an output keeps its value, the leaf may not */
     if (p->store_to[value->id] >= 0 || !readers_are_done(w, assign, leaf, chain)) return false;
     for (int k = w->start[leaf->id]; k < w->start[leaf->id + 1]; k++) {
         const int other = chain_of(w, p->graph->nodes[w->user[k]]);
@@ -210,9 +213,10 @@ static void find_stored(grouping *w)
     free(w->user);
     list_users(w); /* anew: readers of an absorbed assign now read the member */
     for (int id = 0; id < p->n; id++) {
-        p->stored[id] |= p->store_to[id] >= 0;
+        p->in_memory[id] |= p->store_to[id] >= 0;
         for (int k = w->start[id]; k < w->start[id + 1] && p->chain[id] >= 0; k++)
-            p->stored[id] |= p->chain[w->user[k]] != p->chain[id] && w->user[k] != p->store_to[id];
+            p->in_memory[id] |= p->chain[w->user[k]] != p->chain[id] &&
+                                w->user[k] != p->store_to[id];
     }
 }
 
@@ -220,16 +224,18 @@ void pith_find_chains(pith_plan *p)
 {
     grouping w = { .p = p, .chains = calloc((size_t)p->n + 1, sizeof *w.chains) };
     list_users(&w);
-    for (int k = 0; k < p->n_outputs; k++) p->stored[memory_root(p, p->outputs[k])->id] = true;
+    for (int k = 0; k < p->n_outputs; k++)
+        p->in_memory[pith_memory_root(p, p->outputs[k])->id] = true;
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
-        if (!is_step(p, n) || n->op->flags & (PITH_ALIAS | PITH_NO_VALUE)) continue;
+        if (!pith_runs(p, n)) continue;
         if (n->op->pointwise) {
             join(&w, n);
             continue;
         }
         if (n->op == &pith_op_assign && absorb(&w, n)) continue;
-        for (int k = 0; k < n->n_in; k++) close_chain(&w, chain_of(&w, memory_root(p, n->in[k])));
+        for (int k = 0; k < n->n_in; k++)
+            close_chain(&w, chain_of(&w, pith_memory_root(p, n->in[k])));
         /* no reordering across a write */
         if (n->op->flags & PITH_WRITE) w.closed = w.n;
     }

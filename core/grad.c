@@ -25,7 +25,7 @@ typedef struct {
     int base, end;
     bool *active;        /* reached from what is asked for */
     arrivals *cotangent; /* by id - base */
-    int done;            /* the region that was recomputed last; 0: none yet */
+    int recomputed;      /* the region that was recomputed last; 0: none yet */
     node **copy;         /* by id - base: the copy of a node of that region */
 } walk;
 
@@ -56,16 +56,12 @@ static bool is_active(const walk *w, const node *n)
 
 static void note_cotangent(pith_graph *g, const node *of, const node *cotangent)
 {
-    if (g->n_cotangents == g->room_cotangents) {
-        const int room = g->room_cotangents ? 2 * g->room_cotangents : 256;
-        pith_cotangent *list = realloc(g->cotangents, sizeof *list * (size_t)room);
-        if (!list) {
-            pith_graph_fail(g, "no memory for a gradient");
-            return;
-        }
-        g->cotangents = list;
-        g->room_cotangents = room;
+    pith_cotangent *list = pith_grown(g->cotangents, g->n_cotangents, sizeof *list);
+    if (!list) {
+        pith_graph_fail(g, "no memory for a gradient");
+        return;
     }
+    g->cotangents = list;
     g->cotangents[g->n_cotangents++] = (pith_cotangent){ of, cotangent };
 }
 
@@ -84,7 +80,8 @@ static void accumulate(walk *w, const node *n, node *dx)
     dx = pith_reduce_like(dx, n);
     arrivals *c = &w->cotangent[n->id - w->base];
     const bool fits = dx->op->join && (!c->waiting || c->waiting->n->op == dx->op);
-    if (fits && c->joinable++ >= ADDED_AT_ONCE) {
+    if (fits) c->joinable++;
+    if (fits && c->joinable > ADDED_AT_ONCE) {
         term *t = pith_alloc(w->g, sizeof *t);
         if (!t) return;
         *t = (term){ dx, c->waiting };
@@ -122,7 +119,7 @@ static node *collect(walk *w, node *n)
 
 static node *copied(const walk *w, node *n)
 {
-    return w->done && n->region == w->done && n->id < w->end && w->copy[n->id - w->base]
+    return w->recomputed && n->region == w->recomputed && w->copy[n->id - w->base]
                ? w->copy[n->id - w->base]
                : n;
 }
@@ -132,7 +129,7 @@ static void recompute(walk *w, int region)
     pith_graph *g = w->g;
     const pith_span span = g->spans[region - 1];
     const int end = span.end < w->end ? span.end : w->end;
-    w->done = region;
+    w->recomputed = region;
     for (int id = span.first; id < end && !g->error; id++) {
         node *n = g->nodes[id];
         if (n->region != region || n->op->flags & (PITH_LEAF | PITH_WRITE)) continue;
@@ -140,7 +137,7 @@ static void recompute(walk *w, int region)
         const int new_id = c->id;
         *c = *n;
         c->id = new_id;
-        c->copy = n->copy + 1;
+        c->copy = true;
         c->region = 0;
         c->origin = n;
         c->in = pith_alloc(g, sizeof *c->in * (size_t)(n->n_in + 1));
@@ -194,7 +191,7 @@ static bool differentiate(walk *w, node *n)
     bool any = false;
     for (int k = 0; k < results; k++) any |= (dy[k] = collect(w, pith_result(n, k))) != NULL;
     if (!any || !n->n_in) return true;
-    if (n->region && n->region != w->done) recompute(w, n->region);
+    if (n->region && n->region != w->recomputed) recompute(w, n->region);
     if (w->g->error) return false;
     node *c = copied(w, n);
     const node *before = w->g->origin;
@@ -344,11 +341,9 @@ node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
     if (!fn) return pith_refuse(g, "%s: recompute: the function is NULL", at);
     if (g->region) return fn(x, context); /* the outer region already recomputes it */
     const int region = g->regions++;
-    if (!(region & (region - 1))) { /* 0, 1, 2, 4, 8, ...: the list is full */
-        pith_span *spans = realloc(g->spans, sizeof *spans * 2 * (size_t)(region + 1));
-        if (!spans) return pith_refuse(g, "%s: recompute: no memory", at);
-        g->spans = spans;
-    }
+    pith_span *spans = pith_grown(g->spans, region, sizeof *spans);
+    if (!spans) return pith_refuse(g, "%s: recompute: no memory", at);
+    g->spans = spans;
     g->spans[region] = (pith_span){ g->n, INT_MAX };
     g->region = region + 1;
     node *y = fn(x, context);

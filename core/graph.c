@@ -125,9 +125,15 @@ static bool can_change(const pith_graph *g, const char *function)
     return pith_given(g, function, "graph") && !g->error;
 }
 
+void *pith_grown(void *list, int count, size_t each)
+{
+    if (count & (count - 1)) return list; /* no power of two: there is room */
+    return realloc(list, each * (size_t)(count ? 2 * count : 1));
+}
+
 static void push_scope(pith_graph *g, const char *scope)
 {
-    const char **scopes = realloc(g->scopes, sizeof *scopes * (size_t)(g->depth + 1));
+    const char **scopes = pith_grown(g->scopes, g->depth, sizeof *scopes);
     if (!scopes) {
         pith_graph_fail(g, "no memory for a scope");
         return;
@@ -241,11 +247,26 @@ const node *pith_read_after_assign(const node *n)
 {
     for (int k = 0; k < n->n_in && n->op != &pith_op_group; k++) {
         const node *root = pith_root(n->in[k]);
-        const node *leaf = root->op->flags & PITH_WRITE ? pith_written_leaf(root) : root;
+        const node *leaf = pith_written_leaf(root);
         const node *latest = pith_is_stored(leaf) ? pith_leaf_of(leaf)->written : NULL;
         if (latest && latest != root) return leaf;
     }
     return NULL;
+}
+
+/* Inputs before the first wrong one are kept, for the message. */
+static bool check_inputs(node *n)
+{
+    for (int k = 0; k < n->n_in; k++) {
+        const node *in = n->in[k];
+        if (!in) return n->n_in = k, pith_fail(n, "input %d is NULL", k);
+        if (in->graph != n->graph)
+            return n->n_in = k, pith_fail(n, "input %d is a node of another graph", k);
+        if (pith_is_missing(in)) return n->n_in = k, pith_fail(n, "input %d is %s", k, in->name);
+        if (in->op->flags & PITH_NO_VALUE && n->op != &pith_op_group)
+            return pith_fail(n, "input %d is a group of writes, which has no value", k);
+    }
+    return true;
 }
 
 node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node *const *in,
@@ -254,7 +275,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     if (!g) return pith_null(at, op->name, "the graph");
     node *failed = pith_failed(g, NULL);
     for (int k = 0; k < n_in && !failed; k++) failed = pith_failed(g, in[k]);
-    /* The inputs' graphs have failed with it: g may be the graph of nowhere, which nobody asks. */
+    /* Nodes of another graph may be among the inputs: that graph has failed, too. */
     for (int k = 0; k < n_in && failed; k++)
         if (in[k]) pith_failed(in[k]->graph, failed);
     if (failed) return failed;
@@ -269,15 +290,7 @@ node *pith_make(const char *at, const pith_op *op, pith_graph *g, int n_in, node
     n->n_in = n_in;
     for (int k = 0; k < n_in; k++) n->in[k] = in[k];
     bool good = op->attr_size || !attr || pith_fail(n, "has attributes and no attr_size");
-    for (int k = 0; k < n_in && good; k++) {
-        if (!in[k]) n->n_in = k, good = pith_fail(n, "input %d is NULL", k);
-        else if (in[k]->graph != g)
-            n->n_in = k, good = pith_fail(n, "input %d is a node of another graph", k);
-        else if (pith_is_missing(in[k]))
-            n->n_in = k, good = pith_fail(n, "input %d is %s", k, in[k]->name);
-        else if (in[k]->op->flags & PITH_NO_VALUE && op != &pith_op_group)
-            good = pith_fail(n, "input %d is a group of writes, which has no value", k);
-    }
+    good = good && check_inputs(n);
     assert(pith_results(op) <= PITH_MOST_RESULTS);
     for (int k = 1; k < pith_results(op); k++) {
         node *r = pith_append(g, &pith_op_result);
@@ -344,11 +357,9 @@ node *pith_name(node *n, const char *name)
 
 bool pith_enlist(node ***list, int *count, node *n)
 {
-    if (!(*count & (*count - 1))) { /* 0, 1, 2, 4, 8, ...: the list is full */
-        node **longer = realloc(*list, sizeof **list * 2 * (size_t)(*count + 1));
-        if (!longer) return pith_fail(n, "no memory for a graph's lists");
-        *list = longer;
-    }
+    node **longer = pith_grown(*list, *count, sizeof *longer);
+    if (!longer) return pith_fail(n, "no memory for a graph's lists");
+    *list = longer;
     (*list)[(*count)++] = n;
     return true;
 }
@@ -363,13 +374,11 @@ node *pith_watch(node *scalar, const char *name)
         return pith_fail(scalar, "pith_watch: %.100s is not a scalar", name), scalar;
     /* It is read when the step is over, and the step may write the leaf. */
     if (pith_is_stored(pith_root(scalar))) scalar = pith_copy_(scalar->at, scalar);
-    node **watched = realloc(g->watched, sizeof *watched * (size_t)(g->n_watched + 1));
-    if (watched) g->watched = watched;
-    const char **names = realloc(g->watch_names, sizeof *names * (size_t)(g->n_watched + 1));
-    if (names) g->watch_names = names;
-    if (!watched || !names) return pith_refuse(g, "pith_watch: no memory");
-    g->watched[g->n_watched] = scalar;
-    g->watch_names[g->n_watched++] = pith_keep(g, "%s", name);
+    const char **names = pith_grown(g->watch_names, g->n_watched, sizeof *names);
+    if (!names) return pith_refuse(g, "pith_watch: no memory");
+    g->watch_names = names;
+    names[g->n_watched] = pith_keep(g, "%s", name);
+    pith_enlist(&g->watched, &g->n_watched, scalar);
     return scalar;
 }
 

@@ -9,7 +9,6 @@
 #include "core.h"
 
 /* ---- error.c ---- */
-void pith_report(const char *message); /* keeps the message and calls the handler */
 void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
 void pith_keep_error(pith_graph *g, const char *text); /* the graph has failed, nobody is told */
 void pith_forget_error(pith_graph *g);
@@ -77,7 +76,7 @@ struct pith_graph {
     int n_updates, n_row_reads;
     const char *committed;      /* where the updates were written; NULL: not yet */
     pith_cotangent *cotangents; /* of grad.c */
-    int n_cotangents, room_cotangents;
+    int n_cotangents;
     node *poison; /* what everything is after the first error */
 };
 /* The one it was made with, whatever is in use at the moment. */
@@ -86,7 +85,10 @@ static inline pith_store *pith_own_store(const pith_graph *g)
     return g->n_homes ? g->homes[0].store : g->home.store;
 }
 node *pith_nowhere(void); /* a poisoned node of no graph */
-/* Adds n to a list of its graph that grows by this alone; false after pith_fail. */
+/* `list` with room for one more than `count` elements; NULL without memory. The room is 1, 2, 4,
+ * 8, ..., so that nobody has to keep it; so a list grows by this alone. */
+void *pith_grown(void *list, int count, size_t each);
+/* Adds n to a list of its graph; false after pith_fail. */
 bool pith_enlist(node ***list, int *count, node *n);
 /* A node without inputs, shape and checks: pith_make fills it in, and so does recomputation. */
 node *pith_append(pith_graph *g, const pith_op *op);
@@ -142,8 +144,15 @@ pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind,
                                 int ndim, const int *dim, char why[PITH_WHY]);
 size_t pith_memory_size(void); /* bytes of this machine's memory */
 bool pith_store_is_frozen(const pith_store *s, const char *name);
+/* The arena is one plan's at a time; false, after saying so, while another runs in it. */
+bool pith_store_take(pith_store *s);
+void pith_store_let_go(pith_store *s);
 bool pith_store_reserve(pith_store *s, size_t bytes); /* makes the arena at least so large */
-bool pith_torn(const pith_plan *p);                   /* and says so */
+static inline pith_store *pith_store_behind(const pith_tensor *t)
+{
+    return ((const pith_stored *)t)->store;
+}
+bool pith_plan_is_whole(const pith_plan *p); /* false after saying that a store of it is torn */
 /* the first of `size` elements that is NaN or infinite, or -1 */
 int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data);
 void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error when there is none */
@@ -168,7 +177,7 @@ typedef struct {
     int slot;     /* input or output number of the step */
     int tile;     /* register of a tile, or where a repeated input is spread */
     size_t bytes; /* an element */
-    int n;        /* of a broadcast: collapsed axes, slowest first, */
+    int n;        /* of a broadcast: axes left when neighbours are merged, slowest first */
     size_t dim[PITH_MAX_DIMS];
     size_t stride[PITH_MAX_DIMS]; /* in elements; 0 where repeated */
 } pith_operand;
@@ -182,7 +191,8 @@ typedef struct {
     pith_instruction *instructions;
     pith_operand *operands;
     pith_late *late;
-    int *last_read, *made; /* the instruction that last reads an input, that makes an output */
+    /* the instruction that last reads an input of the chain's shape, that makes an output */
+    int *last_read, *made;
 } pith_chain;
 void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out);
 void pith_chain_free(pith_chain *c);
@@ -205,7 +215,7 @@ typedef struct {
     pith_where_kind kind;
     size_t offset;       /* in the arena, or behind `pointer` */
     const void *pointer; /* fixed memory, or what was fed */
-    int source;          /* of an alias of something fed: the place fed; else -1 */
+    int source;          /* of what is fed, and of its aliases: the input's id; else -1 */
     int block;           /* arena: which block of memory */
 } pith_place;
 
@@ -221,7 +231,7 @@ enum {
     PITH_FUSE = 2,         /* pointwise ops form chains, and chains write straight into leaves */
     PITH_REUSE = 4,        /* a result may take over the memory of an input that dies */
     PITH_ARENA_SHARED = 8, /* values that are not alive together may lie in one place */
-    PITH_EVERYTHING = 15
+    PITH_EVERYTHING = PITH_MERGE | PITH_FUSE | PITH_REUSE | PITH_ARENA_SHARED
 };
 
 struct pith_plan {
@@ -238,7 +248,7 @@ struct pith_plan {
     void **folded;           /* node id -> constant computed at plan time */
     int *chain;              /* node id -> its chain, -1 for none */
     int *store_to;           /* node id -> id of the assign whose leaf it is written to, -1 */
-    bool *stored;            /* chain members that have memory */
+    bool *in_memory;         /* chain members that have memory */
     int *members, n_members; /* ids, chain by chain */
     pith_planned *steps;
     int n_steps;
@@ -256,10 +266,14 @@ struct pith_plan {
 void pith_find_chains(pith_plan *p); /* fuse.c */
 /* chain.c; p NULL: step->n alone */
 pith_chain *pith_chain_new(const pith_plan *p, pith_planned *step);
+/* fuse.c: does the plan run n, as a step of its own or as a member of a chain? */
+bool pith_runs(const pith_plan *p, const node *n);
 /* fuse.c: the node that stands for n after merging */
 const node *pith_canonical(const pith_plan *p, const node *n);
 /* fuse.c: the same, or, of an assign that its chain does, the chain's member that is assigned */
 const node *pith_source(const pith_plan *p, const node *n);
+/* fuse.c: the node whose memory n's value lies in */
+const node *pith_memory_root(const pith_plan *p, const node *n);
 void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
 /* run.c: one op, for folding */
 bool pith_evaluate(const node *n, const void *const *in, void *out);

@@ -20,21 +20,16 @@ static void place_leaves(pith_plan *p)
         pith_place *x = &p->places[id];
         *x = (pith_place){ .source = -1, .block = -1 };
         if (p->canonical[id] != id) continue;
+        const pith_tensor *t = pith_is_stored(n) ? pith_leaf_of(n)->tensor : pith_written(p, id);
         if (p->folded[id] || n->op == &pith_op_const) {
             x->kind = PITH_FIXED;
             x->pointer = p->folded[id] ? p->folded[id] : n->attr;
-        } else if (pith_is_stored(n)) {
+        } else if (t) { /* a leaf, or what writes one */
             x->kind = PITH_FIXED;
-            x->pointer = pith_data(pith_leaf_of(n)->tensor);
-        } else if (n->op->flags & PITH_WRITE) {
-            x->kind = PITH_FIXED;
-            x->pointer = pith_data(pith_leaf_of(pith_written_leaf(n))->tensor);
+            x->pointer = pith_data(t);
         } else if (n->op == &pith_op_input) {
             x->kind = PITH_FED;
             x->source = id;
-        } else if (p->store_to[id] >= 0) {
-            x->kind = PITH_FIXED;
-            x->pointer = pith_data(pith_leaf_of(p->graph->nodes[p->store_to[id]]->in[0])->tensor);
         }
     }
 }
@@ -94,13 +89,10 @@ static int *last_reads(const pith_plan *p)
     for (int step = 0; step < p->n_steps; step++)
         for (int i = 0; i < p->steps[step].n_in; i++) {
             const node *n = p->graph->nodes[p->steps[step].in[i]];
-            while (n->op->flags & PITH_ALIAS) n = pith_source(p, n->in[0]);
-            last[n->id] = step;
+            last[pith_memory_root(p, n)->id] = step;
         }
     for (int k = 0; k < p->n_outputs; k++) {
-        const node *n = pith_source(p, p->outputs[k]);
-        while (n->op->flags & PITH_ALIAS) n = pith_source(p, n->in[0]);
-        last[n->id] = p->n_steps;
+        last[pith_memory_root(p, p->outputs[k])->id] = p->n_steps;
     }
     return last;
 }

@@ -89,13 +89,11 @@ static pith_tensor *find_tensor(node *n, const pith_home *home, const char *name
     return NULL;
 }
 
-/* Is the tensor what the graph takes it for? */
+/* Is the tensor what the graph takes it for? One of a kind not known yet becomes of that kind. */
 static bool fits(node *n, pith_tensor *t, pith_kind kind)
 {
-    const node found = { .dtype = t->dtype,
-                         .ndim = t->ndim,
-                         .dim = { t->dim[0], t->dim[1], t->dim[2], t->dim[3], t->dim[4],
-                                  t->dim[5] } };
+    node found = { .dtype = t->dtype, .ndim = t->ndim };
+    memcpy(found.dim, t->dim, sizeof found.dim);
     char here[96], there[96];
     if (t->dtype != n->dtype || !pith_same_shape(&found, n))
         return pith_fail(n, "%s has shape %s in the store, this graph wants %s%s", n->name,
@@ -108,8 +106,8 @@ static bool fits(node *n, pith_tensor *t, pith_kind kind)
 }
 
 /* A leaf over a tensor of the store. The same tensor named twice in a graph is one node. */
-static node *stored(const char *at, const pith_op *op, pith_graph *g, const char *name,
-                    pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
+static node *make_leaf(const char *at, const pith_op *op, pith_graph *g, const char *name,
+                       pith_dtype dtype, int ndim, const int *dim, pith_init init, double a)
 {
     node *wrong = no_name(at, op->name, g, name);
     if (wrong) return wrong;
@@ -159,7 +157,7 @@ node *pith_param_(const char *at, pith_graph *g, const char *name, pith_init ini
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(a, dim, ndim);
-    return stored(at, &pith_op_param, g, name, PITH_F32, ndim, dim, init, a);
+    return make_leaf(at, &pith_op_param, g, name, PITH_F32, ndim, dim, init, a);
 }
 
 node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dtype, pith_init init,
@@ -167,7 +165,7 @@ node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dt
 {
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(a, dim, ndim);
-    return stored(at, &pith_op_state, g, name, dtype, ndim, dim, init, a);
+    return make_leaf(at, &pith_op_state, g, name, dtype, ndim, dim, init, a);
 }
 
 node *pith_state_like_(const char *at, pith_graph *g, const char *name, const node *n)
@@ -177,7 +175,7 @@ node *pith_state_like_(const char *at, pith_graph *g, const char *name, const no
     if (g && n->op->flags & PITH_NO_VALUE)
         return pith_refuse(g, "%s: state: the node it is to be like, made at %s, has no value", at,
                            n->at);
-    return stored(at, &pith_op_state, g, name, n->dtype, n->ndim, n->dim, PITH_CONSTANT, 0);
+    return make_leaf(at, &pith_op_state, g, name, n->dtype, n->ndim, n->dim, PITH_CONSTANT, 0);
 }
 
 pith_training pith_training_of(const node *n)
@@ -193,7 +191,7 @@ pith_tensor *pith_tensor_of(const node *n)
     return pith_leaf_of(n)->tensor;
 }
 
-static pith_training *training_of(node *n, const char *wanted)
+static pith_training *training_to_set(node *n, const char *wanted)
 {
     static _Thread_local pith_training nobody; /* what is told to a poisoned node */
     if (!n) pith_null(NULL, wanted, "the param");
@@ -204,13 +202,13 @@ static pith_training *training_of(node *n, const char *wanted)
 
 node *pith_no_weight_decay(node *n)
 {
-    training_of(n, "pith_no_weight_decay")->weight_decay = false;
+    training_to_set(n, "pith_no_weight_decay")->weight_decay = false;
     return n ? n : pith_nowhere();
 }
 
 node *pith_lr_scale(node *n, double factor)
 {
-    pith_training *training = training_of(n, "pith_lr_scale");
+    pith_training *training = training_to_set(n, "pith_lr_scale");
     if (isfinite(factor)) training->lr_scale = factor;
     else if (n) pith_fail(n, "pith_lr_scale: the learning rate is scaled by %g", factor);
     return n ? n : pith_nowhere();
@@ -218,7 +216,7 @@ node *pith_lr_scale(node *n, double factor)
 
 node *pith_clamp_param(node *n, double low, double high)
 {
-    pith_training *training = training_of(n, "pith_clamp_param");
+    pith_training *training = training_to_set(n, "pith_clamp_param");
     if (!(low <= high) && n) pith_fail(n, "pith_clamp_param: a clamp to [%g, %g]", low, high);
     training->low = low;
     training->high = high;
@@ -239,7 +237,7 @@ int pith_params(const pith_graph *g, node ***params)
 static void enter_home(pith_graph *g, pith_home home)
 {
     if (g->error) return;
-    pith_home *homes = realloc(g->homes, sizeof *homes * (size_t)(g->n_homes + 1));
+    pith_home *homes = pith_grown(g->homes, g->n_homes, sizeof *homes);
     if (!homes) {
         pith_graph_fail(g, "no memory for a graph's stores");
         return;

@@ -4,8 +4,9 @@
 
 /* ---- helpers of shape rules ---- */
 
-/* The one place where sizes are checked: what passes here has at most 2^48 bytes, all that
- * a processor can address, so that sums over a graph's nodes cannot overflow either. */
+/* The one place where sizes of nodes are checked (those of tensors: pith_store_try_add): what
+ * passes here has at most 2^48 bytes, all that a processor can address, so that a sum over the
+ * inputs and results of an op cannot overflow either. */
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
 {
     if (!pith_dtype_find(dtype))

@@ -51,7 +51,7 @@ typedef float pith_real; /* the element of a PITH_F32 tensor */
 
 typedef enum { PITH_F32, PITH_I32, PITH_U8 } pith_dtype;
 const char *pith_dtype_name(pith_dtype dtype); /* "f32" */
-size_t pith_width(pith_dtype dtype);           /* bytes an element */
+size_t pith_width(pith_dtype dtype);           /* bytes of an element */
 bool pith_is_floating(pith_dtype dtype);       /* has gradients, may start random, may be NaN */
 
 typedef struct pith_graph pith_graph; /* owns every node of one program; freed as a whole */
@@ -86,7 +86,7 @@ struct pith_node {
     const char *at;    /* "file.c:12" */
     const pith_trail *trail;
     int region;              /* of pith_recompute, in which it was made; 0: in none */
-    int copy;                /* above 0: recomputation made it, as a copy of `origin` */
+    bool copy;               /* recomputation made it, as a copy of `origin` */
     const pith_node *origin; /* whose gradient, lowering or recomputation made it; NULL: the user */
     pith_node *writes;       /* of an assign or pith_write_rows: the param or state; else NULL */
 };
@@ -102,8 +102,8 @@ const char *pith_graph_error(const pith_graph *g); /* the graph's first error, N
 /* An error of a function that makes nodes: the graph (NULL: none) has failed; returns the poisoned
  * node. */
 pith_node *pith_refuse(pith_graph *g, const char *format, ...);
-/* The graph's poisoned node if it has failed, else NULL. What is built on a poisoned node has
- * failed too: n, of any graph, is one that shall be used, or NULL. */
+/* The graph's poisoned node if it has failed, else NULL. n, a node of any graph or NULL, is about
+ * to be used: if it is poisoned, g fails with it. */
 pith_node *pith_failed(pith_graph *g, const pith_node *n);
 
 /* ---- graph, scopes, leaves ------------------------------------------------------------------- */
@@ -185,17 +185,10 @@ pith_node *pith_arange_(const char *at, pith_graph *g, int n);
 pith_node *pith_missing_(const char *at, pith_graph *g, const char *what);
 bool pith_is_missing(const pith_node *n); /* NULL is missing, too */
 
-/* Random numbers: Philox4x32-10. Key: the graph's seed and a hash of scope and ordinal; counter:
- * (pith_step, element). */
-#define pith_uniform(...) pith_uniform_(PITH_HERE, __VA_ARGS__, PITH_END) /* in [0, 1) */
-#define pith_normal(...)                                                                           \
-    pith_normal_(PITH_HERE, __VA_ARGS__, PITH_END) /* mean 0, standard deviation 1 */
-pith_node *pith_uniform_(const char *at, pith_graph *g, ...);
-pith_node *pith_normal_(const char *at, pith_graph *g, ...);
 pith_node *pith_step(pith_graph *g); /* the input "step", i32 scalar: 0 until fed */
 
 pith_node *pith_name(pith_node *n, const char *name); /* for drawings and tables; returns n */
-/* puts a scalar into the log and the curves; returns it */
+/* Logs the scalar under `name` after every step; returns it, or a copy if it lies in a leaf. */
 pith_node *pith_watch(pith_node *scalar, const char *name);
 int pith_watched(const pith_graph *g, pith_node ***nodes, const char *const **names);
 /* the k-th result of an op with several; 0 is n itself */
@@ -263,10 +256,6 @@ int pith_updates(const pith_graph *g, pith_node ***updates);
  * place `at`, which must live as long as the graph. */
 bool pith_close_updates(pith_graph *g, const char *at);
 
-/* A copy: what an alias of a leaf must become to be a plan's output if the plan writes the leaf. */
-#define pith_copy(a) pith_copy_(PITH_HERE, a)
-pith_node *pith_copy_(const char *at, pith_node *a);
-
 /* Which of the nodes y depends on. */
 void pith_depends_on(const pith_node *y, int n, pith_node *const *nodes, bool *reached);
 
@@ -287,7 +276,8 @@ typedef struct {
     bool unplanned;
     bool check_finite; /* a run ends at the first op that makes a NaN or an infinity, naming it */
 } pith_plan_options;
-/* `n` outputs, at least one. NULL after an error. */
+/* `n` outputs, at least one. NULL after an error: one is to need more of the store's memory while
+ * another of its plans runs. */
 pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs,
                          const pith_plan_options *options);
 void pith_plan_free(pith_plan *p); /* before its graph, and that before its stores */
@@ -309,9 +299,10 @@ const pith_node *pith_plan_input(const pith_plan *p, const char *name);
  * that ends midway after it has written to a store leaves that store torn, and runs and saving
  * refuse it until it is loaded again. */
 bool pith_run(pith_plan *p);
-/* Copies what the latest run made of `output` to `to` in host memory: pith_size(output) elements of
- * the output's type, in order. False, with nothing copied, where the plan has not run, where the
- * node is no output of it, and where another plan of the store has run since. */
+/* Copies the value of `output` after the latest run to `to` in host memory: pith_size(output)
+ * elements of its type, in order. False, with nothing copied, where the plan has not run to its end
+ * or does not read the node. So too where the value lay in the memory that plans share: there
+ * outputs alone are kept, until another plan of the store runs, or is made and needs more of it. */
 bool pith_value(const pith_plan *p, const pith_node *output, void *to);
 /* The same of an output of one element, as a number; NaN after an error. */
 double pith_scalar(const pith_plan *p, const pith_node *output);
@@ -325,6 +316,7 @@ typedef struct {
     size_t moved;                           /* bytes read and written a run */
     double gemm_flops;                      /* multiply-adds count two */
 } pith_plan_stats;
+/* Makes three more plans to compare with. */
 pith_plan_stats pith_plan_statistics(const pith_plan *p);
 
 /* ---- printing -------------------------------------------------------------------------------- */
@@ -342,8 +334,8 @@ double pith_gemm_share(const pith_plan *p);         /* of the measured time, in 
 
 /* Where the memory of a store's tensors, and of the plans that use them, lies. */
 typedef enum { PITH_CPU } pith_device;
-/* PITH_ANY: both; of a tensor, that it came from a file that does not tell them apart, as those of
- * others, and that no graph has named it yet. */
+/* PITH_ANY: both kinds; of a tensor: not known yet, for it came from a file that does not say, and
+ * no graph has named it. */
 typedef enum { PITH_WEIGHT = 1, PITH_STATE = 2, PITH_ANY = 3 } pith_kind;
 /* Fields may be read, not written. The elements lie on the store's device: they are read and
  * written by the functions below. */
@@ -364,15 +356,15 @@ pith_tensor *pith_store_at(const pith_store *s, int i); /* in order of creation 
 /* The tensor behind a param or a state; NULL for other nodes. */
 pith_tensor *pith_tensor_of(const pith_node *n);
 pith_tensor *pith_store_find(pith_store *s, const char *name); /* NULL if there is none */
-/* Make a tensor of zeros; an error if the name is taken. */
+/* Makes a tensor of zeros; an error if the name is taken, empty, or has a control character. */
 pith_tensor *pith_store_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
                             int ndim, const int *dim);
-/* fnmatch; of graphs made later; false if none fits */
+/* Params made from now on whose names fit the pattern (fnmatch) are not trained. False, though it
+ * is kept, if it fits no tensor of the store now. */
 bool pith_store_freeze(pith_store *s, const char *pattern);
-/* safetensors. f16, bf16 and f64 become f32, i64 becomes i32 (an error out of range). Which are
- * states, the metadata "states" tells. A store whose run ended midway is not saved;
- * a file with all of its tensors mends it. Names are of at least one and of no control character.
- */
+/* safetensors. f16, bf16 and f64 become f32, i64 becomes i32 (an error out of range). The metadata
+ * entry "states" lists which tensors are states. A store whose run ended midway is not saved; a
+ * file with all of its tensors mends it. */
 bool pith_store_load(pith_store *s, const char *path);
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds);
 

@@ -15,8 +15,8 @@ extern "C" {
  * f32. add, sub, mul, minimum, maximum, neg, abs, sign, square, expand, and the two calls with a
  * number also take i32 and then give i32, which wraps around: INT32_MAX + 1 is INT32_MIN. less and
  * equal compare f32 with f32 or i32 with i32 and give f32, 1 or 0: a mask that the others take.
- * Both values of where are f32 or both i32, its condition is either. Nothing is converted unasked,
- * and no gradient goes through i32. */
+ * Both values of where are f32, i32 or u8, its condition is f32 or i32; expand and copy take u8,
+ * too. Nothing is converted unasked, and no gradient goes through integers. */
 
 #define pith_add(a, b) pith_add_(PITH_HERE, a, b)
 #define pith_sub(a, b) pith_sub_(PITH_HERE, a, b)
@@ -63,6 +63,8 @@ PITH_UNARY(gelu) PITH_UNARY(quick_gelu) PITH_UNARY(is_finite)
 #define pith_add_scalar(a, c) pith_add_scalar_(PITH_HERE, a, c)     /* a + c */
 /* broadcast to the dims given */
 #define pith_expand(...) pith_expand_(PITH_HERE, __VA_ARGS__, PITH_END)
+/* The same numbers in another dtype; to an integer they are cut towards zero, what does not fit
+ * becomes the nearest that does, NaN the least. */
 #define pith_cast(a, dtype) pith_cast_(PITH_HERE, a, dtype)
 pith_node *pith_mul_scalar_(const char *at, pith_node *a, double c);
 pith_node *pith_add_scalar_(const char *at, pith_node *a, double c);
@@ -71,16 +73,21 @@ pith_node *pith_cast_(const char *at, pith_node *a, pith_dtype dtype);
 
 /* ---- shape ----------------------------------------------------------------------------------- */
 
+/* A copy: what an alias of a leaf must become to be a plan's output if the plan writes the leaf. */
+#define pith_copy(a) pith_copy_(PITH_HERE, a)
 /* same memory; one dim may be -1 */
 #define pith_reshape(...) pith_reshape_(PITH_HERE, __VA_ARGS__, PITH_END)
 /* the value passes, no gradient does */
 #define pith_detach(a) pith_detach_(PITH_HERE, a)
+/* Elements start .. stop-1 along the axis; 0 <= start < stop <= its size. Any dtype. */
 #define pith_slice(a, axis, start, stop) pith_slice_(PITH_HERE, a, axis, start, stop)
+/* n >= 1 nodes, one behind the other along the axis: of one dtype, and equal dims but for it. */
 #define pith_concat(n, list, axis) pith_concat_(PITH_HERE, n, list, axis)
 /* axes in their new order */
 #define pith_permute(...) pith_permute_(PITH_HERE, __VA_ARGS__, PITH_END)
 /* the last two axes swapped */
 #define pith_transpose(a) pith_transpose_(PITH_HERE, a)
+pith_node *pith_copy_(const char *at, pith_node *a);
 pith_node *pith_reshape_(const char *at, pith_node *a, ...);
 pith_node *pith_detach_(const char *at, pith_node *a);
 pith_node *pith_slice_(const char *at, pith_node *a, int axis, int start, int stop);
@@ -95,6 +102,17 @@ pith_node *pith_transpose_(const char *at, pith_node *a);
 #define pith_scatter_add(rows, ids, count) pith_scatter_add_(PITH_HERE, rows, ids, count)
 pith_node *pith_gather_(const char *at, pith_node *table, pith_node *ids);
 pith_node *pith_scatter_add_(const char *at, pith_node *rows, pith_node *ids, int count);
+
+/* ---- random numbers --------------------------------------------------------------------------
+ *
+ * Philox4x32-10. Key: the graph's seed and a hash of scope and ordinal; counter: (pith_step,
+ * element). */
+
+#define pith_uniform(...) pith_uniform_(PITH_HERE, __VA_ARGS__, PITH_END) /* in [0, 1) */
+/* mean 0, standard deviation 1 */
+#define pith_normal(...) pith_normal_(PITH_HERE, __VA_ARGS__, PITH_END)
+pith_node *pith_uniform_(const char *at, pith_graph *g, ...);
+pith_node *pith_normal_(const char *at, pith_graph *g, ...);
 
 /* ---- reductions ------------------------------------------------------------------------------ */
 

@@ -5,7 +5,8 @@
 
 /* ---- liveness ---- */
 
-/* Marks what the outputs need: before merging every node stands for itself. */
+/* Marks the nodes that the outputs need. Called before merging, when every node stands for itself,
+ * and after it. */
 static void mark(pith_plan *p)
 {
     memset(p->live, 0, sizeof *p->live * (size_t)p->n);
@@ -13,7 +14,9 @@ static void mark(pith_plan *p)
     for (int id = p->n - 1; id >= 0; id--) {
         const node *n = p->graph->nodes[id];
         if (!p->live[id] || p->folded[id]) continue;
-        const int reads = n->op->flags & PITH_ALIAS ? 1 : n->n_in; /* an update names its leaf */
+        const int reads = n->op->flags & PITH_ALIAS
+                              ? 1
+                              : n->n_in; /* an update's others say what it writes */
         for (int k = 0; k < reads; k++) p->live[p->canonical[n->in[k]->id]] = true;
     }
 }
@@ -69,23 +72,21 @@ static const void *known(const pith_plan *p, const node *n)
 }
 
 /* Computes n now if it comes from what is known, and is small or hardly larger than that. */
-static bool fold(pith_plan *p, const node *n)
+static void fold(pith_plan *p, const node *n)
 {
     const void *in[8];
     size_t size = 1024;
     if (n->op->flags & ~(unsigned)(PITH_INPLACE | PITH_GEMM) || pith_results(n->op) > 1 ||
         n->n_in < 1 || n->n_in > 8)
-        return false;
+        return;
     for (int k = 0; k < n->n_in; k++) {
-        if (!(in[k] = known(p, n->in[k]))) return false;
+        if (!(in[k] = known(p, n->in[k]))) return;
         size += pith_size(n->in[k]);
     }
-    if (pith_size(n) > size) return false;
+    if (pith_size(n) > size) return;
     void *out = pith_aligned(pith_bytes(n));
-    if (!out || !pith_evaluate(n, in, out)) return free(out), false;
-    p->folded[n->id] = out;
-    p->stats.folded++;
-    return true;
+    if (out && pith_evaluate(n, in, out)) p->folded[n->id] = out, p->stats.folded++;
+    else free(out);
 }
 
 static int entry_id(uint64_t entry) { return (int)(uint32_t)entry - 1; }
@@ -98,12 +99,13 @@ static bool is_entry(const pith_plan *p, uint64_t entry, uint64_t key, const nod
 static void merge(pith_plan *p)
 {
     size_t size = 64;
+    if (!(p->flags & PITH_MERGE)) return;
     while (size < 2 * (size_t)p->n) size *= 2;
     /* id + 1 below, the upper half of the key above: other nodes are told apart without a look */
     uint64_t *table = calloc(size, sizeof *table);
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
-        if (!p->live[id] || !(p->flags & PITH_MERGE)) continue;
+        if (!p->live[id]) continue;
         if (n->op == &pith_op_result) {
             p->canonical[id] = p->canonical[n->in[0]->id] + pith_result_index(n);
             continue;
@@ -128,18 +130,6 @@ static void merge(pith_plan *p)
 }
 
 /* ---- steps ---- */
-
-static bool runs_alone(const pith_plan *p, const node *n)
-{
-    const unsigned quiet = PITH_LEAF | PITH_PART | PITH_ALIAS | PITH_NO_VALUE;
-    return p->live[n->id] && p->canonical[n->id] == n->id && !p->folded[n->id] &&
-           !n->op->pointwise && !(n->op->flags & quiet);
-}
-
-static bool absorbed(const pith_plan *p, const node *assign)
-{
-    return p->store_to[p->canonical[assign->in[1]->id]] == assign->id;
-}
 
 static bool plan_op(const pith_plan *p, const node *n, pith_planned *s)
 {
@@ -177,7 +167,8 @@ static int *list_members(pith_plan *p)
     return first;
 }
 
-/* A chain runs where its last member stands; every other op where it stands itself. */
+/* A chain runs where its last member stands; every other op where it stands itself, but for an
+ * assign that a chain does, whose source is the chain's member. */
 static bool make_steps(pith_plan *p)
 {
     int *first = list_members(p);
@@ -194,7 +185,7 @@ static bool make_steps(pith_plan *p)
             if (s->n_members > 1) p->stats.fused += s->n_members;
             s->chain = pith_chain_new(p, s);
             p->n_steps++;
-        } else if (chain < 0 && runs_alone(p, n) && !(n->op == &pith_op_assign && absorbed(p, n))) {
+        } else if (chain < 0 && pith_runs(p, n) && pith_source(p, n) == n) {
             good = n->op->cpu ? plan_op(p, n, s)
                               : pith_raise("%s: %s: has no kernel", n->at, n->op->name);
             p->n_steps++;
@@ -243,7 +234,7 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     p->folded = calloc(size, sizeof *p->folded);
     p->chain = malloc(sizeof *p->chain * size);
     p->store_to = malloc(sizeof *p->store_to * size);
-    p->stored = calloc(size, sizeof *p->stored);
+    p->in_memory = calloc(size, sizeof *p->in_memory);
     memset(p->chain, -1, sizeof *p->chain * size);
     memset(p->store_to, -1, sizeof *p->store_to * size);
     for (int id = 0; id < p->n; id++) p->canonical[id] = id;
@@ -308,7 +299,11 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
                NULL;
     pith_plan *p = new_plan(g, n, outputs, o.unplanned ? 0 : PITH_EVERYTHING, NULL);
     if (p && !reads_stay(p)) return pith_plan_free(p), NULL;
-    if (p && !pith_store_reserve(p->store, p->arena)) return pith_plan_free(p), NULL;
+    if (p && p->arena > p->store->arena_size) { /* where the values of other plans lie, too */
+        const bool good = pith_store_take(p->store) && pith_store_reserve(p->store, p->arena);
+        if (good) pith_store_let_go(p->store);
+        else return pith_plan_free(p), NULL;
+    }
     if (p) p->check_finite = o.check_finite;
     return p;
 }
@@ -347,7 +342,7 @@ void pith_plan_free(pith_plan *p)
     free(p->folded);
     free(p->chain);
     free(p->store_to);
-    free(p->stored);
+    free(p->in_memory);
     free(p->members);
     free(p->steps);
     free(p->places);

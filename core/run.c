@@ -140,7 +140,7 @@ static void tear(const pith_plan *p, int steps)
     for (int k = 0; k < steps; k++)
         for (int o = 0; o < p->steps[k].n_out; o++) {
             const pith_tensor *t = pith_written(p, p->steps[k].out[o]);
-            if (t) ((const pith_stored *)t)->store->torn = true;
+            if (t) pith_store_behind(t)->torn = true;
         }
 }
 
@@ -164,11 +164,8 @@ bool pith_run(pith_plan *p)
 {
     if (!pith_given(p, "pith_run", "plan")) return false;
     pith_store *s = p->store;
-    if (pith_torn(p)) return false;
-    if (atomic_flag_test_and_set(&s->running))
-        return pith_raise("a plan of this store is running: two plans of one store never run at "
-                          "once, since their values share memory");
-    bool good = find_inputs(p) && (s->arena_size >= p->arena || pith_store_reserve(s, p->arena));
+    if (!pith_plan_is_whole(p) || !pith_store_take(s)) return false;
+    bool good = find_inputs(p) && pith_store_reserve(s, p->arena);
     if (good) {
         sigset_t held;
         s->runs++;
@@ -178,7 +175,7 @@ bool pith_run(pith_plan *p)
         /* what a run that ended midway has left is nobody's value */
         p->latest = good ? s->runs : 0;
     }
-    atomic_flag_clear(&s->running);
+    pith_store_let_go(s);
     return good;
 }
 
@@ -205,8 +202,8 @@ static const void *find_value(const char *function, const pith_plan *p, const no
     if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]))
         return pith_raise("%s: this node is not an output of the plan", function), NULL;
     if (p->places[id].kind == PITH_ARENA && p->latest != p->store->runs)
-        return pith_raise("%s: another plan of the store has run since, and its values lie where "
-                          "this one's did",
+        return pith_raise("%s: another plan of the store has run or was made since, and its values "
+                          "lie where this one's did",
                           function),
                NULL;
     return memory_of(p, id);

@@ -56,25 +56,23 @@ void pith_store_free(pith_store *s)
     free(s);
 }
 
-/* A run that ended midway has left some tensors new and others old. */
-static bool say_torn(void)
+bool pith_store_is_whole(const pith_store *s)
 {
-    return pith_raise("a run of this store ended midway, so that some of its tensors are new and "
-                      "others old: load it again");
+    return !s->torn || pith_raise("a run of this store ended midway, so that some of its tensors "
+                                  "are new and others old: load it again");
 }
 
-bool pith_torn(const pith_plan *p)
+bool pith_plan_is_whole(const pith_plan *p)
 {
     const pith_graph *g = p->graph;
-    bool torn = p->store->torn;
-    for (int k = 0; k < g->n_params; k++)
-        torn |= ((const pith_stored *)pith_leaf_of(g->params[k])->tensor)->store->torn;
-    for (int k = 0; k < g->n_states; k++)
-        torn |= ((const pith_stored *)pith_leaf_of(g->states[k])->tensor)->store->torn;
-    return torn && !say_torn();
+    bool whole = pith_store_is_whole(p->store);
+    for (int k = 0; k < g->n_params && whole; k++)
+        whole = pith_store_is_whole(pith_store_behind(pith_leaf_of(g->params[k])->tensor));
+    for (int k = 0; k < g->n_states && whole; k++)
+        whole = pith_store_is_whole(pith_store_behind(pith_leaf_of(g->states[k])->tensor));
+    return whole;
 }
 
-bool pith_store_is_whole(const pith_store *s) { return !s->torn || say_torn(); }
 void pith_store_mend(pith_store *s) { s->torn = false; }
 
 pith_device pith_store_device(const pith_store *s)
@@ -272,9 +270,11 @@ bool pith_store_freeze(pith_store *s, const char *pattern)
         !pith_given(pattern, "pith_store_freeze", "pattern"))
         return false;
     for (int k = 0; k < s->n; k++) fits |= fnmatch(pattern, s->tensors[k]->name, 0) == 0;
-    s->patterns = realloc(s->patterns, sizeof *s->patterns * (size_t)(s->n_patterns + 1));
-    s->patterns[s->n_patterns] = malloc(strlen(pattern) + 1);
-    strcpy(s->patterns[s->n_patterns++], pattern);
+    char **patterns = pith_grown(s->patterns, s->n_patterns, sizeof *patterns);
+    if (patterns) s->patterns = patterns;
+    char *copy = patterns ? strdup(pattern) : NULL;
+    if (!copy) return pith_raise("pith_store_freeze: no memory");
+    s->patterns[s->n_patterns++] = copy;
     return fits;
 }
 
@@ -284,6 +284,15 @@ bool pith_store_is_frozen(const pith_store *s, const char *name)
         if (fnmatch(s->patterns[k], name, 0) == 0) return true;
     return false;
 }
+
+bool pith_store_take(pith_store *s)
+{
+    return !atomic_flag_test_and_set(&s->running) ||
+           pith_raise("a plan of this store is running: two plans of one store never run at once, "
+                      "since their values share memory");
+}
+
+void pith_store_let_go(pith_store *s) { atomic_flag_clear(&s->running); }
 
 bool pith_store_reserve(pith_store *s, size_t bytes)
 {

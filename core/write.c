@@ -77,9 +77,8 @@ node *pith_group_(const char *at, int n, node *const *nodes)
     return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }
 
-/* ---- update: an alias of the value, noted in the graph ---- */
-
-/* Its inputs are value and leaf, and, of rows, ids. */
+/* ---- update: an alias of its value, noted in the graph; inputs value, leaf and, of rows, ids ----
+ */
 
 /* Is n made from `earlier`? Nearest nodes first, for most often that is a few ops away. */
 static bool made_from(node *n, const node *earlier)

@@ -168,7 +168,7 @@ static void values_too_early_and_too_late(void **state)
     got[0] = -1;
     assert_true(pith_feed(other, x, numbers) && pith_run(other));
     assert_false(pith_value(p, y, got));
-    said("pith_value: another plan of the store has run since");
+    said("pith_value: another plan of the store has run or was made since");
     assert_true(isnan(pith_scalar(p, sum)) && got[0] == -1);
     pith_plan_free(p);
     pith_plan_free(other);

@@ -68,7 +68,7 @@ static row row_new(int n)
     return r;
 }
 
-/* Segment k goes, and the one after it begins where k did: k's memory is part of it now. */
+/* Stretch k goes, and the one after it begins where k did: k's memory is part of it now. */
 static void join_next(row *r, int k)
 {
     stretch *gone = &r->s[k], *next = &r->s[gone->after];
@@ -97,7 +97,7 @@ static void cut(row *r, int k, size_t size, int from)
 
 #define MOST_LOOKED_AT 1000 /* so that the time of a plan grows as its size, whatever is free */
 
-/* Segment k is cut off the smallest free one that holds it, the lowest of several. */
+/* Stretch k is cut off the smallest free one that holds it, the lowest of several. */
 static void take(row *r, int k, size_t size)
 {
     const stretch *best = &r->s[r->n];

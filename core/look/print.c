@@ -121,11 +121,7 @@ static void print_place(FILE *f, const pith_plan *p, int id)
 {
     const pith_place *x = &p->places[id];
     if (x->kind == PITH_ARENA) fprintf(f, "%12zu", x->offset);
-    else
-        fprintf(f, "%12s",
-                x->kind == PITH_FED                                 ? "fed"
-                : pith_is_stored(p->graph->nodes[id]) || x->pointer ? "store"
-                                                                    : "-");
+    else fprintf(f, "%12s", "store");
 }
 
 void pith_print_plan(FILE *f, const pith_plan *p)

@@ -110,7 +110,6 @@ static bool build_program(training *t, program *p, int tokens)
     *p = (program){ .tokens = tokens, .graph = pith_graph_new(t->store, t->o->seed) };
     if (!p->graph) return false;
     pith_set_training(p->graph, true);
-    pith_step(p->graph); /* made here, outside all scopes, so that its name is "step" */
     p->loss = t->task->loss(t->task->context, p->graph, tokens);
     if (!p->loss || pith_graph_error(p->graph)) return false;
     pith_node *all = build_update(t, p);
@@ -326,22 +325,14 @@ static bool resume(training *t)
 
 static bool begin(training *t)
 {
-    char latest[PITH_PATH];
-    struct stat info;
-    json_error_t error;
     const char *directory = t->o->directory;
-    pith_path(latest, "%s/latest", directory);
     if (mkdir(directory, 0777) && errno != EEXIST)
         return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
     if (t->o->steps < 1)
         return pith_raise("a training of %" PRId64 " steps: expected at least 1", t->o->steps);
     if (t->o->warmup < 0)
         return pith_raise("a warm-up of %" PRId64 " steps: expected at least 0", t->o->warmup);
-    json_t *record = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
-    if (!record)
-        return pith_raise("%s: the record of the run is not JSON: %s", directory, error.text);
-    json_decref(record);
-    if (!t->o->resume && lstat(latest, &info) == 0)
+    if (!t->o->resume && pith_checkpoint_exists(directory))
         return pith_raise(
             "%s holds a run already: go on with --resume %s, or choose another directory",
             directory, directory);

@@ -91,7 +91,8 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
     json_error_t error;
     json_t *record = o->record ? json_loads(o->record, 0, &error) : json_object();
     if (!json_is_object(record))
-        return json_decref(record), pith_raise("the record of a run is not a JSON object");
+        return json_decref(record), pith_raise("%s: the record of the run is not a JSON object: %s",
+                                               o->directory, record ? "" : error.text);
     snprintf(hash, sizeof hash, "%016" PRIx64, data->dataset->hash);
     json_t *run = json_pack("{s:o, s:{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:I},"
                             " s:{s:s, s:i, s:s, s:i, s:I}, s:o}",

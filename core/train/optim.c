@@ -1,6 +1,6 @@
 /* optim.c: optimizers are compositions of nodes: for each param a few pointwise nodes, which the
- * planner fuses into one pass over memory, and a write. Every write is guarded in the same way,
- * where(ok, new, old). A product with ok would not do: 0 times NaN is NaN. */
+ * planner fuses into one pass over memory, and a write. Whole writes are guarded by where(ok, new,
+ * old), those of rows by the op's own `ok`. A product with ok would not do: 0 times NaN is NaN. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,13 +70,12 @@ static node *find_mistake(const char *at, const char *who, int n, node *const *p
     if (!params || !gradients)
         return pith_refuse(g, "%s: %s: the array of %s is NULL", at, who,
                            params ? "gradients" : "params");
-    for (int k = 0; k < n && !failed; k++) {
+    for (int k = 0; k < n; k++) {
         node *p = params[k], *d = gradients[k];
         if (!p || !d)
             return pith_refuse(g, "%s: %s: the %s of pair %d is NULL", at, who,
                                p ? "gradient" : "param", k);
-        failed = pith_failed(g, p) ? pith_failed(g, p) : pith_failed(g, d);
-        if (failed) break;
+        if (pith_failed(g, p) || pith_failed(g, d)) return pith_failed(g, NULL);
         const int rows = pith_is_row_gradient(d); /* its first axis counts the drawn ones */
         if (!pith_is_param(p))
             return pith_refuse(g, "%s: %s: node %d is not a param but was made at %s", at, who, k,
@@ -94,7 +93,7 @@ static node *find_mistake(const char *at, const char *who, int n, node *const *p
             return pith_refuse(g, "%s: %s: the gradient of %s has another shape than the param", at,
                                who, p->name);
     }
-    return failed;
+    return NULL;
 }
 
 /* Before a param is written: it must be the first time, or it is named twice in one list. */
@@ -225,9 +224,8 @@ static node *average_of(node *param)
     const int before = pith_store_count(store);
     node *mean = pith_state_like(param->graph, name, param);
     const bool fresh = pith_store_count(store) > before;
-    const pith_tensor *weights = pith_tensor_of(param);
-    pith_tensor *average = fresh ? pith_store_find(store, mean->name) : NULL;
-    if (weights && average) pith_tensor_copy(average, weights);
+    pith_tensor *average = fresh ? pith_tensor_of(mean) : NULL;
+    if (average) pith_tensor_copy(average, pith_tensor_of(param));
     return mean;
 }
 
