@@ -135,9 +135,10 @@ pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_b
 const pith_host_batch *pith_loader_next(pith_loader *l, double *waited);
 void pith_loader_free(pith_loader *l);
 int64_t pith_loader_batches(const pith_loader *l); /* batches in an epoch */
+enum { PITH_MOST_SIZES = 6 };
 /* The numbers of tokens that batches are padded to, ascending; returns how many there are, at most
  * six. They are chosen by the caption lengths of the split. */
-int pith_loader_sizes(const pith_loader *l, int sizes[6]);
+int pith_loader_sizes(const pith_loader *l, int sizes[PITH_MOST_SIZES]);
 /* Tokens of the batch that comes next; 0 at the end. */
 int pith_loader_tokens(const pith_loader *l);
 /* Which pictures the batches to come shall have. A new loader gives pixels and no second_pixels.

@@ -176,7 +176,7 @@ pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_b
     return NULL;
 }
 
-int pith_loader_sizes(const pith_loader *l, int sizes[6])
+int pith_loader_sizes(const pith_loader *l, int sizes[PITH_MOST_SIZES])
 {
     memcpy(sizes, l->sizes, sizeof l->sizes);
     return l->n_sizes;

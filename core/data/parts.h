@@ -41,7 +41,7 @@ struct pith_loader {
     int *ids, *caption; /* the tokens of all captions; the number of each sample's caption */
     int64_t *start;     /* (count+1) where each caption begins in ids */
     bool pixels, second_pixels; /* wanted */
-    int sizes[6], n_sizes;
+    int sizes[PITH_MOST_SIZES], n_sizes;
     /* numbers of batches: how many make an epoch, the next to be made, the one that the caller
      * holds, and the first that does not exist */
     int64_t per_epoch, made, current, limit;

@@ -33,7 +33,7 @@ typedef struct {
     const pith_train_options *o;
     pith_loader_options data;
     pith_loader *loader;
-    program programs[6];
+    program programs[PITH_MOST_SIZES];
     int n_programs;
     bool resumed;               /* from a checkpoint */
     bool unreached_told;        /* the log has named what is not trained */
