@@ -230,12 +230,13 @@ static bool backpropagate(walk *w)
 
 /* ---- the two calls ---- */
 
-static bool can_differentiate(const char *at, node *y, int n, node *const *wrt)
+static bool can_differentiate(const char *at, node *y, int n, node *const *wrt, node **out)
 {
     if (!y) return pith_raise("%s: a gradient is asked of NULL", at);
     if (pith_failed(y->graph, NULL)) return false;
-    if (n && !wrt)
-        return pith_fail(y, "a gradient is asked for at %s by an array of nodes that is NULL", at);
+    if (n < 0 || (n && (!wrt || !out)))
+        return pith_fail(y, "a gradient is asked for at %s by %d nodes, and an array %s", at, n,
+                         wrt && out ? "of them" : "that is NULL");
     for (int k = 0; k < n; k++)
         if (pith_failed(y->graph, wrt[k])) return false;
     if (!pith_is_floating(y->dtype) || y->op->flags & PITH_NO_VALUE)
@@ -310,13 +311,14 @@ static bool walk_back(const char *at, node *y, node *cotangent, int n, node *con
 /* Fills `out` also after an error, so that what is built on such a gradient is as silent as it. */
 static bool finish(bool good, const node *y, int n, node **out)
 {
-    for (int k = 0; k < n && !good; k++) out[k] = y ? pith_failed(y->graph, NULL) : pith_nowhere();
+    for (int k = 0; out && k < n && !good; k++)
+        out[k] = y ? pith_failed(y->graph, NULL) : pith_nowhere();
     return good;
 }
 
 bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
 {
-    const bool good = can_differentiate(at, y, n, wrt) && is_cotangent(at, y, cotangent) &&
+    const bool good = can_differentiate(at, y, n, wrt, out) && is_cotangent(at, y, cotangent) &&
                       walk_back(at, y, cotangent, n, wrt, out);
     return finish(good, y, n, out);
 }
@@ -324,7 +326,7 @@ bool pith_vjp_(const char *at, node *y, node *cotangent, int n, node *const *wrt
 bool pith_grad_(const char *at, node *y, int n, node *const *wrt, node **out)
 {
     char text[96];
-    bool good = can_differentiate(at, y, n, wrt);
+    bool good = can_differentiate(at, y, n, wrt, out);
     if (good && pith_size(y) != 1)
         good = pith_fail(y,
                          "a gradient is asked for at %s, but %s is not a scalar: sum it, or use "
@@ -365,9 +367,11 @@ void pith_depends_on(const node *y, int n, node *const *nodes, bool *reached)
         return;
     }
     mark[y->id] = true;
-    for (int id = y->id; id >= 0; id--)
-        for (int k = 0; mark[id] && k < y->graph->nodes[id]->n_in; k++)
-            mark[y->graph->nodes[id]->in[k]->id] = true;
+    for (int id = y->id; id >= 0; id--) {
+        const node *m = y->graph->nodes[id];
+        const int reads = m->op->flags & PITH_ALIAS ? 1 : m->n_in; /* an update names its leaf */
+        for (int k = 0; mark[id] && k < reads; k++) mark[m->in[k]->id] = true;
+    }
     for (int k = 0; k < n; k++)
         reached[k] = nodes[k] && nodes[k]->graph == y->graph && mark[nodes[k]->id];
     free(mark);

@@ -147,6 +147,10 @@ void pith_scope(pith_graph *g, const char *format, ...)
 {
     char text[512];
     if (!can_change(g, "pith_scope")) return;
+    if (!format) {
+        pith_graph_fail(g, "pith_scope: the format is NULL");
+        return;
+    }
     va_list list;
     va_start(list, format);
     const int length = vsnprintf(text, sizeof text, format, list);

@@ -245,10 +245,10 @@ struct pith_plan {
     int n;          /* nodes of the graph when the plan was made */
     int *canonical; /* node id -> id of the node that stands for it */
     bool *live;
-    void **folded;           /* node id -> constant computed at plan time */
-    int *chain;              /* node id -> its chain, -1 for none */
-    int *store_to;           /* node id -> id of the assign whose leaf it is written to, -1 */
-    bool *in_memory;         /* chain members that have memory */
+    void **folded;   /* node id -> constant computed at plan time, that of `like` if there is one */
+    int *chain;      /* node id -> its chain, -1 for none */
+    int *store_to;   /* node id -> id of the assign whose leaf it is written to, -1 */
+    bool *in_memory; /* chain members that have memory */
     int *members, n_members; /* ids, chain by chain */
     pith_planned *steps;
     int n_steps;
@@ -258,6 +258,7 @@ struct pith_plan {
     size_t arena;
     pith_prepared *prepared; /* node id -> what its op made ready */
     const pith_plan *like;   /* the plan this one is a shadow of: `prepared` is its; else NULL */
+    bool failed;             /* a constant could not be computed */
     bool check_finite, timing;
     int64_t timed_runs;
     uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */

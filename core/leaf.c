@@ -118,6 +118,8 @@ static node *make_leaf(const char *at, const pith_op *op, pith_graph *g, const c
     node *n = leaf(at, g, op, full, dtype, ndim, dim);
     if (pith_poisoned(n)) return n;
     if (!can_hold(n, a)) return pith_poison(n);
+    if (init != PITH_CONSTANT && !(isfinite(a) && a >= 0))
+        return pith_fail(n, "%s starts as random numbers of size %g", full, a), pith_poison(n);
     if ((unsigned)init > PITH_CONSTANT)
         return pith_fail(n, "%s starts as %d, expected a value of pith_init", full, (int)init),
                pith_poison(n);
@@ -170,7 +172,7 @@ node *pith_state_(const char *at, pith_graph *g, const char *name, pith_dtype dt
 
 node *pith_state_like_(const char *at, pith_graph *g, const char *name, const node *n)
 {
-    if (!n) return pith_null(at, "state", "the node it is to be like");
+    if (!n) return pith_refuse(g, "%s: state: the node it is to be like is NULL", at);
     if (g && pith_failed(g, n)) return pith_failed(g, n);
     if (g && n->op->flags & PITH_NO_VALUE)
         return pith_refuse(g, "%s: state: the node it is to be like, made at %s, has no value", at,
@@ -217,7 +219,8 @@ node *pith_lr_scale(node *n, double factor)
 node *pith_clamp_param(node *n, double low, double high)
 {
     pith_training *training = training_to_set(n, "pith_clamp_param");
-    if (!(low <= high) && n) pith_fail(n, "pith_clamp_param: a clamp to [%g, %g]", low, high);
+    if (n && !(low <= high && low < INFINITY && high > -INFINITY))
+        pith_fail(n, "pith_clamp_param: a clamp to [%g, %g]", low, high);
     training->low = low;
     training->high = high;
     return n ? n : pith_nowhere();

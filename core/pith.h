@@ -208,9 +208,9 @@ size_t pith_size(const pith_node *n); /* number of elements */
 
 /* Appends nodes for d y / d wrt[k]; y is a scalar; any node may be asked for; zeros where y does
  * not depend on it. */
-#define pith_grad(y, n, wrt, out) pith_grad_(PITH_HERE, y, n, wrt, out)
+#define pith_grad(...) pith_grad_(PITH_HERE, __VA_ARGS__)
 /* The same for any y with a cotangent of y's shape. */
-#define pith_vjp(y, cotangent, n, wrt, out) pith_vjp_(PITH_HERE, y, cotangent, n, wrt, out)
+#define pith_vjp(...) pith_vjp_(PITH_HERE, __VA_ARGS__)
 bool pith_grad_(const char *at, pith_node *y, int n, pith_node *const *wrt, pith_node **out);
 bool pith_vjp_(const char *at, pith_node *y, pith_node *cotangent, int n, pith_node *const *wrt,
                pith_node **out);
@@ -225,7 +225,7 @@ pith_node *pith_recompute_(const char *at, pith_body *fn, pith_node *x, void *co
  * the leaf after it is an error; one assign a leaf and graph, none of a leaf written by rows. */
 #define pith_assign(leaf, value) pith_assign_(PITH_HERE, leaf, value)
 /* All of them as one node, which has no value: among a plan's outputs it makes them run. */
-#define pith_group(n, nodes) pith_group_(PITH_HERE, n, nodes)
+#define pith_group(...) pith_group_(PITH_HERE, __VA_ARGS__)
 pith_node *pith_assign_(const char *at, pith_node *leaf, pith_node *value);
 pith_node *pith_group_(const char *at, int n, pith_node *const *nodes);
 bool pith_is_write(const pith_node *n); /* an assign or a pith_write_rows */
@@ -274,7 +274,9 @@ typedef struct {
     /* A buffer for every value, nothing merged, folded, fused or overwritten: the same bits, for
      * finding mistakes, and pith_value reads any node that the outputs depend on. */
     bool unplanned;
-    bool check_finite; /* a run ends at the first op that makes a NaN or an infinity, naming it */
+    /* A run ends at the first step whose result holds a NaN or an infinity, naming it. What a chain
+     * keeps to itself is no result; with `unplanned` every op is a step. */
+    bool check_finite;
 } pith_plan_options;
 /* `n` outputs, at least one. NULL after an error: one is to need more of the store's memory while
  * another of its plans runs. */
@@ -321,7 +323,8 @@ pith_plan_stats pith_plan_statistics(const pith_plan *p);
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-void pith_print(FILE *f, const pith_node *n, int depth); /* as a formula, `depth` ops deep */
+void pith_print(FILE *f, const pith_node *n,
+                int depth); /* as a formula, `depth` ops deep, at most 1,000 */
 /* Graphviz; what n depends on, or everything */
 void pith_print_dot(FILE *f, const pith_graph *g, const pith_node *n);
 /* a table of steps: op, shape, bytes, place in the arena */

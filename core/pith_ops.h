@@ -82,7 +82,7 @@ pith_node *pith_cast_(const char *at, pith_node *a, pith_dtype dtype);
 /* Elements start .. stop-1 along the axis; 0 <= start < stop <= its size. Any dtype. */
 #define pith_slice(a, axis, start, stop) pith_slice_(PITH_HERE, a, axis, start, stop)
 /* n >= 1 nodes, one behind the other along the axis: of one dtype, and equal dims but for it. */
-#define pith_concat(n, list, axis) pith_concat_(PITH_HERE, n, list, axis)
+#define pith_concat(...) pith_concat_(PITH_HERE, __VA_ARGS__)
 /* axes in their new order */
 #define pith_permute(...) pith_permute_(PITH_HERE, __VA_ARGS__, PITH_END)
 /* the last two axes swapped */
@@ -204,7 +204,7 @@ pith_node *pith_whole_read(const pith_node *y, const pith_node *table);
  * rows (ids.dims + (...)), joined to (N, ...). Rows of equal ids are summed at the id's first
  * position, in order; ids outside and repeated ones become -1, their rows 0. Result 1: those ids,
  * (N). */
-#define pith_row_gradient(n, rows, ids, count) pith_row_gradient_(PITH_HERE, n, rows, ids, count)
+#define pith_row_gradient(...) pith_row_gradient_(PITH_HERE, __VA_ARGS__)
 pith_node *pith_row_gradient_(const char *at, int n, pith_node *const *rows, pith_node *const *ids,
                               int count);
 bool pith_is_row_gradient(const pith_node *gradient);

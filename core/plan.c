@@ -71,21 +71,27 @@ static const void *known(const pith_plan *p, const node *n)
     return data ? data + offset : NULL;
 }
 
-/* Computes n now if it comes from what is known, and is small or hardly larger than that. */
+/* Computes n now if it comes from what is known, and is small or hardly larger than that. An op
+ * that prepares something is worth a step of its own. */
 static void fold(pith_plan *p, const node *n)
 {
     const void *in[8];
     size_t size = 1024;
     if (n->op->flags & ~(unsigned)(PITH_INPLACE | PITH_GEMM) || pith_results(n->op) > 1 ||
-        n->n_in < 1 || n->n_in > 8)
+        n->n_in < 1 || n->n_in > 8 || n->op->prepare || !(n->op->cpu || n->op->pointwise))
         return;
+    if (p->like) {
+        p->folded[n->id] = p->like->folded[n->id];
+        return;
+    }
     for (int k = 0; k < n->n_in; k++) {
         if (!(in[k] = known(p, n->in[k]))) return;
         size += pith_size(n->in[k]);
     }
     if (pith_size(n) > size) return;
     void *out = pith_aligned(pith_bytes(n));
-    if (out && pith_evaluate(n, in, out)) p->folded[n->id] = out, p->stats.folded++;
+    p->failed = !out || !pith_evaluate(n, in, out);
+    if (!p->failed) p->folded[n->id] = out, p->stats.folded++;
     else free(out);
 }
 
@@ -103,7 +109,7 @@ static void merge(pith_plan *p)
     while (size < 2 * (size_t)p->n) size *= 2;
     /* id + 1 below, the upper half of the key above: other nodes are told apart without a look */
     uint64_t *table = calloc(size, sizeof *table);
-    for (int id = 0; id < p->n; id++) {
+    for (int id = 0; id < p->n && !p->failed; id++) {
         const node *n = p->graph->nodes[id];
         if (!p->live[id]) continue;
         if (n->op == &pith_op_result) {
@@ -240,6 +246,7 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     for (int id = 0; id < p->n; id++) p->canonical[id] = id;
     mark(p);
     merge(p);
+    if (p->failed) return pith_plan_free(p), NULL;
     mark(p);
     pith_find_chains(p);
     if (!make_steps(p)) return pith_plan_free(p), NULL;
@@ -248,8 +255,8 @@ static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags
     return p;
 }
 
-/* An output that is a leaf, or an alias of one, is read when the run is over: if the plan writes
- * that leaf, the new value would be taken for the old one. */
+/* An output that lies in a leaf is read when the run is over: if the plan writes that leaf after
+ * it, the new value would be taken for the old one. */
 static bool reads_stay(const pith_plan *p)
 {
     for (int id = 0; id < p->n; id++) {
@@ -257,7 +264,8 @@ static bool reads_stay(const pith_plan *p)
         if (!p->live[id] || !(write->op->flags & PITH_WRITE)) continue;
         const node *leaf = pith_written_leaf(write);
         for (int k = 0; k < p->n_outputs; k++) {
-            if (pith_root(p->outputs[k]) == leaf)
+            const node *root = pith_root(p->outputs[k]);
+            if (pith_written_leaf(root) == leaf && root->id < write->id)
                 return pith_raise("%s: output %d of the plan lies in %s, which the plan writes at "
                                   "%s: give pith_copy of it",
                                   p->outputs[k]->at, k, leaf->name, write->at);
@@ -333,7 +341,7 @@ void pith_plan_free(pith_plan *p)
     for (int id = 0; id < p->n; id++) {
         const pith_op *op = p->graph->nodes[id]->op;
         if (!p->like && p->prepared[id].object && op->release) op->release(p->prepared[id].object);
-        free(p->folded[id]);
+        if (!p->like) free(p->folded[id]);
     }
     if (!p->like) free(p->prepared);
     free(p->outputs);

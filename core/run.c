@@ -235,19 +235,14 @@ double pith_scalar(const pith_plan *p, const node *output)
 static bool evaluate_op(const node *n, const void *const *in, void *out)
 {
     const pith_op *op = n->op;
-    pith_prepared ready = { 0 };
-    if (!op->cpu || (op->prepare && !op->prepare(n, &ready))) return false;
-    const size_t size = ready.scratch + (op->scratch ? op->scratch(n) : 0);
+    const size_t size = op->scratch ? op->scratch(n) : 0;
     void *scratch = size ? pith_aligned(size) : NULL;
-    const pith_call call = {
-        .n = n, .in = in, .out = &out, .scratch = scratch, .prepared = ready.object
-    };
+    const pith_call call = { .n = n, .in = in, .out = &out, .scratch = scratch };
     sigset_t held;
     pith_hold_signals(&held, op->flops != NULL);
     const bool good = (!size || scratch) && op->cpu(&call);
     pith_release_signals(&held);
     free(scratch);
-    if (op->release) op->release(ready.object);
     return good;
 }
 

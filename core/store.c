@@ -222,6 +222,10 @@ pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind,
     if (pith_store_find(s, name)) return refuse(why, "%s is in the store already", name);
     if (!pith_dtype_find(dtype))
         return refuse(why, "%s has dtype %d, expected a value of pith_dtype", name, (int)dtype);
+    if (!(kind >= PITH_WEIGHT && kind <= PITH_ANY))
+        return refuse(why, "%s has kind %d, expected a value of pith_kind", name, (int)kind);
+    if (ndim > 0 && !dim)
+        return refuse(why, "%s has %d axes, and their sizes are NULL", name, ndim);
     if (ndim < 0 || ndim > PITH_MAX_DIMS)
         return refuse(why, "%s has %d axes, at most %d are allowed", name, ndim, PITH_MAX_DIMS);
     size_t bytes = pith_width(dtype);

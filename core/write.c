@@ -197,7 +197,7 @@ bool pith_close_updates(pith_graph *g, const char *at)
     if (!pith_given(g, "pith_close_updates", "graph")) return false;
     if (g->committed)
         pith_refuse(g, "%s: the graph's updates were written at %s already", at, g->committed);
-    g->committed = at;
+    g->committed = at ? at : "?";
     return !g->error;
 }
 
@@ -226,7 +226,8 @@ node *pith_whole_read(const node *y, const node *table)
     if (!g || pith_poisoned(y)) return NULL;
     bool *reached = calloc((size_t)y->id + 1, sizeof *reached),
          *declared = calloc((size_t)g->n, sizeof *declared);
-    const bool room = (reached && declared) || pith_raise("pith_whole_read: no memory");
+    const bool room = reached && declared;
+    if (!room) pith_refuse(y->graph, "pith_whole_read: no memory");
     node *found = NULL;
     for (int k = 0; k < g->n_row_reads && room; k++) declared[g->row_reads[k]->id] = true;
     if (room) reached[y->id] = true;

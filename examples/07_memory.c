@@ -2,7 +2,7 @@
  *
  * What one learns here: the planner lays every temporary into one arena by its lifetime, and what
  * fills it is not the weights but the activations that wait for the backward pass. pith_recompute
- * marks a segment whose inside is computed again instead of kept. The price is time; the values are
+ * marks a region whose inside is computed again instead of kept. The price is time; the values are
  * the same to the last bit, and so are they when the planner does nothing at all (the option
  * `unplanned`).
  *
@@ -38,7 +38,7 @@ static pith_node *blocks(pith_node *x, void *context)
     return x;
 }
 
-/* Recomputes segments of `each` blocks, so that only the input of each segment is kept; 0:
+/* Recomputes regions of `each` blocks, so that only the input of each region is kept; 0:
  * recomputes nothing. */
 static pith_node *network(pith_node *x, int each)
 {
@@ -76,7 +76,7 @@ static void measure(pith_store *store, int each, bool plain, const pith_real *da
     }
     char name[40] = "everything kept";
     if (plain) strcpy(name, "nothing planned");
-    else if (each) snprintf(name, sizeof name, "segments of %d block%s", each, each > 1 ? "s" : "");
+    else if (each) snprintf(name, sizeof name, "regions of %d block%s", each, each > 1 ? "s" : "");
     printf("%-22s %9.2f MB %6.1f %% %9.2f MB %9.2f  %s\n", name, (double)s.arena / 1e6,
            100 * (double)s.arena / unplanned, (double)s.bound / 1e6, s.gemm_flops / 1e9,
            plain   ? "-"
@@ -100,9 +100,9 @@ int main(void)
     for (size_t k = 0; k < sizeof each / sizeof *each; k++)
         measure(store, each[k], false, data, bits);
     printf("\nThe lower bound is the largest sum of what is alive at one time: no layout needs\n"
-           "less. Kept are the entrance of every segment and the inside of the one at hand. Here\n"
-           "the inside is eight times as wide, so short segments are best; what is left then is\n"
-           "mostly the gradients themselves. One segment of everything saves nothing: all is\n"
+           "less. Kept are the entrance of every region and the inside of the one at hand. Here\n"
+           "the inside is eight times as wide, so short regions are best; what is left then is\n"
+           "mostly the gradients themselves. One region of everything saves nothing: all is\n"
            "computed twice, and then kept.\n");
     free(bits);
     pith_store_free(store);

@@ -119,7 +119,11 @@ static bool matmul_shape(node *y)
     const int last = a->ndim - 1, last_b = b->ndim - 1;
     memcpy(dim, a->dim, sizeof dim);
     const int k = a->dim[ta ? last - 1 : last], other = b->dim[tb ? last_b : last_b - 1];
-    if (k != other) return pith_fail(y, "inner sizes differ: %d against %d", k, other);
+    if (k != other)
+        return pith_fail(y, "inner sizes differ: %d against %d%s", k, other,
+                         ta   ? ", the last axes but one"
+                         : tb ? ", the last axes"
+                              : "");
     bool same = b->ndim == 2 || b->ndim == a->ndim;
     for (int i = 0; i < last - 1 && b->ndim > 2 && same; i++) same = a->dim[i] == b->dim[i];
     if (!same)
@@ -200,7 +204,8 @@ static bool linear_shape(node *y)
     int dim[PITH_MAX_DIMS];
     memcpy(dim, x->dim, sizeof dim);
     const int k = x->dim[x->ndim - 1], n = dim[x->ndim - 1] = w->dim[0];
-    if (k != w->dim[1]) return pith_fail(y, "inner sizes differ: %d against %d", k, w->dim[1]);
+    if (k != w->dim[1])
+        return pith_fail(y, "inner sizes differ: %d against %d, the last axes", k, w->dim[1]);
     if (n != b->dim[0])
         return pith_fail(y, "%d biases, expected %d, one a row of the weight", b->dim[0], n);
     return rows_fit(y) && pith_shape(y, PITH_F32, x->ndim, dim);

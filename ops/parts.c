@@ -301,6 +301,8 @@ const pith_op pith_op_concat = {
 node *pith_concat_(const char *at, int n, node *const *list, int axis)
 {
     if (n < 1 || !list) return pith_refuse(NULL, "%s: concat: nothing to join", at);
+    for (int k = 0; k < n && !list[0]; k++) /* the graph that has failed is that of any other */
+        if (list[k]) return pith_refuse(list[k]->graph, "%s: concat: input 0 is NULL", at);
     if (!list[0]) return pith_make1(at, &pith_op_concat, NULL, NULL);
     return pith_make(at, &pith_op_concat, list[0]->graph, n, list, &(concat_attr){ axis });
 }

@@ -1,8 +1,11 @@
 /* bank.c: CLIP's loss with a memory of captions as extra negatives (Wu et al. 2018, He et al.
- * 2020). The bank keeps a unit row u for each of the N training samples. For a batch of pairs (x,
- * t), pair i being sample n(i), and s the scale, loss = mean_i -log exp(s x_i t_i) / (sum_j exp(s
- * x_i t_j) + sum_{k != n(i)} exp(s x_i u_k)) u_n(i) <- normalize(m u_n(i) + (1 - m) t_i) Options:
- * m=0.5, the momentum; bank=1, 0 for no bank, which is CLIP's loss from pictures to words.
+ * 2020). The bank keeps a unit row u for each of the N training samples. For a batch of pairs
+ * (x, t), pair i being sample n(i), and s the scale,
+ *
+ *     loss = mean_i -log(exp(s x_i t_i) / (sum_j exp(s x_i t_j) + sum_{k != n(i)} exp(s x_i u_k)))
+ *     u_n(i) <- normalize(m u_n(i) + (1 - m) t_i)
+ *
+ * Options: m=0.5, the momentum; bank=1, 0 for no bank, which is CLIP's loss from picture to text.
  *
  * The trap: a bank of zeros. Samples not yet seen would be negatives of cosine 0 that no picture
  * can get away from, so the rows start random, normal numbers of deviation 1/sqrt(D), about unit

@@ -12,7 +12,8 @@ typedef struct {
     pith_store *store;
     int n_sizes;                  /* how many sizes of batch there were */
     int steps, stop_at, bad_from; /* -1: never */
-    pith_real weight;             /* fed: 1, or NaN in bad steps */
+    int bad_noted;                /* up to here what is noted in a state is NaN; 0: never */
+    pith_real weight, noted;      /* fed: 1, or NaN in bad steps */
 } scene;
 
 static void make_pack(const char *path)
@@ -49,14 +50,21 @@ static pith_node *colour_loss(void *context, pith_graph *g, int tokens)
     node *hidden = pith_dropout(pith_add(seen, read), 0.1);
     pith_watch(pith_mean(pith_square(hidden), PITH_ALL), "activity");
     node *losses = pith_cross_entropy(pith_linear(hidden, out, bias), label);
+    if (w->bad_noted)
+        pith_update(pith_state(g, "noted", PITH_F32, PITH_CONSTANT, 5),
+                    pith_input(g, "noted", PITH_F32));
     return pith_mean(pith_mul(losses, weight), PITH_ALL);
 }
 
-/* Called once a step, for the weight. */
+/* Called once a step for the weight, and for what is noted. */
 static const void *colour_fetch(void *context, const char *name, const pith_host_batch *b)
 {
     scene *w = context;
     (void)b;
+    if (strcmp(name, "noted") == 0) {
+        w->noted = (pith_real)(w->steps <= w->bad_noted ? (double)NAN : 1);
+        return &w->noted;
+    }
     if (strcmp(name, "weight") != 0) return NULL;
     if (w->steps == w->stop_at) raise(SIGINT);
     w->weight = (pith_real)(w->bad_from >= 0 && w->steps >= w->bad_from ? (double)NAN : 1);

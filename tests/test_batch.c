@@ -152,6 +152,32 @@ static void a_loss_hears_of_it_with_its_own_line(void **state)
          "loss seen10 returned the numbers of the captions");
 }
 
+/* Each teacher has its own width, and its own rows. */
+static void teachers_of_two_widths(void **state)
+{
+    world *w = *state;
+    pith_batch b = pith_batch_new(w->g);
+    static const int widths[2] = { 3, 5 };
+    for (int k = 0; k < 2; k++) {
+        pith_teacher *t = pith_add_teacher(&b, widths[k]);
+        t->image = pith_sample(w->g, k + 1, k + 1.5, B, widths[k]);
+        t->bias = pith_const(w->g, 10 * k);
+    }
+    assert_int_equal(b.n_teachers, 2);
+    node *out[2];
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(b.teachers[k].width, widths[k]);
+        assert_int_equal(b.teachers[k].image->dim[1], widths[k]);
+        out[k] = pith_add(pith_max(b.teachers[k].image, 0, 1), b.teachers[k].bias);
+    }
+    assert_true(pith_is_missing(b.teachers[1].text) && pith_is_missing(b.teachers[2].image));
+    pith_plan *p = pith_plan_new(w->g, 2, out, NULL);
+    assert_true(pith_run(p));
+    const double first = pith_scalar(p, out[0]), second = pith_scalar(p, out[1]);
+    assert_true(first > 1 && first < 1.5 && second > 12 && second < 12.5);
+    pith_plan_free(p);
+}
+
 static void no_teacher_at_all(void **state)
 {
     pith_graph *g = ((world *)*state)->g;
@@ -291,6 +317,7 @@ int main(void)
         WITH_WORLD(every_op_tells_it),
         cmocka_unit_test(a_loss_hears_of_it_with_its_own_line),
         WITH_WORLD(no_teacher_at_all),
+        WITH_WORLD(teachers_of_two_widths),
         WITH_WORLD(features_are_before_the_projection),
         WITH_WORLD(a_second_view_is_made_when_asked_for),
         WITH_WORLD(terms_share_it),

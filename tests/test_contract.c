@@ -74,16 +74,16 @@ static void prepared_once(void **state)
     assert_int_equal(released, 2);
 }
 
-static void prepared_for_folding(void **state)
+/* An op that prepares is no constant: it keeps what it made ready for its own step. */
+static void not_folded(void **state)
 {
     pith_graph *g = ((world *)*state)->g;
     static const real data[3] = { 1, 2, 5 };
     node *y = longer(pith_const_array(g, PITH_F32, data, 3));
     prepared = released = refused = 0;
     pith_plan *p = pith_plan_new(g, 1, &y, NULL);
-    assert_int_equal(pith_plan_statistics(p).folded, 1);
-    assert_int_equal(released, prepared);
-    assert_true(prepared > 0 && pith_run(p));
+    assert_int_equal(pith_plan_statistics(p).folded, 0);
+    assert_true(prepared == 1 && released == 0 && pith_run(p));
     const real *found = value_of(p, y);
     for (int i = 0; i < 3; i++) near((double)found[i], 3 * (double)data[i]);
     pith_plan_free(p);
@@ -117,6 +117,27 @@ static const pith_op op_pass = { "pass", .shape = longer_shape, .cpu = pass_cpu,
                                  .no_grad = "it is a test" };
 
 static node *pass(node *a) { return pith_make1(PITH_HERE, &op_pass, a, NULL); }
+
+/* A constant that cannot be computed is told once, and there is no plan. */
+static void fails_while_folded(void **state)
+{
+    world *w = *state;
+    node *y = pass(pith_const(w->g, 1));
+    pith_on_error(count_reports, NULL);
+    reports = 0;
+    failing = true;
+    assert_null(pith_plan_new(w->g, 1, &y, NULL));
+    failing = false;
+    assert_int_equal(reports, 1);
+    said("the kernel of pass gave up");
+    pith_plan *p = pith_plan_new(w->g, 1, &y, NULL);
+    failing = true; /* statistics compute no constant anew */
+    assert_int_equal(pith_plan_statistics(p).folded, 1);
+    assert_int_equal(reports, 1);
+    failing = false;
+    pith_plan_free(p);
+    quiet(state);
+}
 
 static const char midway[] = "a run of this store ended midway";
 
@@ -157,6 +178,40 @@ static void torn_store(void **state)
     assert_true(pith_checkpoint_save(place, 1, 1, w->s, "{}"));
     pith_plan_free(p);
     free(file);
+}
+
+/* Torn is the store that was written, of whoever else reads it too; not the plan's own. */
+static void torn_other_store(void **state)
+{
+    world *w = *state;
+    pith_store *other = pith_store_new();
+    pith_use_store(w->g, other, "", false);
+    node *s = pith_state(w->g, "s", PITH_F32, PITH_CONSTANT, 1, 3);
+    pith_leave_store(w->g);
+    node *x = pith_input(w->g, "x", PITH_F32, 3), *out[] = { pith_assign(s, x), pass(x) };
+    static const real data[3] = { 1, 2, 3 };
+    pith_plan *p = pith_plan_new(w->g, 2, out, NULL);
+    pith_feed(p, x, data);
+    failing = true;
+    assert_false(pith_run(p));
+    failing = false;
+    assert_false(pith_value(p, out[1], (real[3]){ 0 }));
+    said("the plan has not run to its end");
+    assert_true(pith_store_is_whole(w->s));
+    assert_false(pith_store_save(other, path_of("other.safetensors"), PITH_ANY));
+    said(midway);
+    pith_graph *g = pith_graph_new(w->s, 0); /* another graph that reads it, another plan */
+    pith_use_store(g, other, "", true);
+    node *y = pith_exp(pith_state(g, "s", PITH_F32, PITH_CONSTANT, 1, 3));
+    pith_plan *q = pith_plan_new(g, 1, &y, NULL);
+    assert_false(pith_run(q));
+    said(midway);
+    pith_plan_free(q);
+    pith_graph_free(g);
+    pith_plan_free(p);
+    pith_graph_free(w->g);
+    w->g = pith_graph_new(w->s, 0);
+    pith_store_free(other);
 }
 
 /* What failed before anything was written has torn nothing. */
@@ -207,10 +262,13 @@ static void one_at_a_time(void **state)
     assert_int_equal(pthread_create(&thread, NULL, run_in_thread, a), 0);
     while (!inside) sched_yield();
     const bool ran = pith_run(b);
+    node *large = pith_sin(pith_expand(x, 100000, 3)); /* wants more memory than there is */
+    const pith_plan *c = pith_plan_new(w->g, 1, &large, NULL);
     leave = true;
     void *result;
     pthread_join(thread, &result);
     assert_false(ran);
+    assert_null(c);
     said("a plan of this store is running: two plans of one store never run at once");
     assert_ptr_equal(result, a);
     assert_true(pith_run(b));
@@ -243,6 +301,15 @@ static void versions(void **state)
     assert_true(pith_run(copies) && t->version == was && o->version > other_was);
     assert_true(pith_store_save(w->s, file, PITH_ANY) && t->version == was);
     assert_true(pith_store_load(w->s, file) && t->version > was);
+    pith_graph *g = pith_graph_new(w->s, 0); /* by rows */
+    node *state_again = pith_state(g, "rows", PITH_F32, PITH_CONSTANT, 1, 3, 2);
+    node *rows = pith_write_rows(state_again, pith_const_array(g, PITH_I32, ((int[]){ 1 }), 1),
+                                 pith_sample(g, 0, 1, 1, 2), NULL);
+    pith_plan *by_rows = pith_plan_new(g, 1, &rows, NULL);
+    was = pith_tensor_of(state_again)->version;
+    assert_true(pith_run(by_rows) && pith_tensor_of(state_again)->version > was);
+    pith_plan_free(by_rows);
+    pith_graph_free(g);
     pith_plan_free(reads);
     pith_plan_free(writes);
     pith_plan_free(copies);
@@ -273,9 +340,10 @@ static void bytes_moved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(prepared_once), WITH_WORLD(prepared_for_folding), WITH_WORLD(not_prepared),
-        WITH_WORLD(torn_store),    WITH_WORLD(untorn_store),         WITH_WORLD(one_at_a_time),
-        WITH_WORLD(versions),      WITH_WORLD(bytes_moved),
+        WITH_WORLD(prepared_once),      WITH_WORLD(not_folded),    WITH_WORLD(not_prepared),
+        WITH_WORLD(fails_while_folded), WITH_WORLD(torn_store),    WITH_WORLD(torn_other_store),
+        WITH_WORLD(untorn_store),       WITH_WORLD(one_at_a_time), WITH_WORLD(versions),
+        WITH_WORLD(bytes_moved),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }

@@ -304,14 +304,24 @@ static void no_dtype(void **state)
     assert_null(pith_store_find(w->s, "x"));
 }
 
-/* PITH_NAN looks at floating-point numbers only: these bits would be a NaN. */
+/* check_finite looks at floating-point numbers only: these bits would be a NaN, also two of them
+ * one of a double. */
 static void not_a_nan(void **state)
 {
     world *w = *state;
-    node *y = pith_neg(number(w, -0x7fc00000));
-    setenv("PITH_NAN", "1", 1);
-    assert_int_equal(value_i32(w->g, y), 0x7fc00000);
-    unsetenv("PITH_NAN");
+    const int bits[2] = { 0x7ff80000, 0x7ff80000 };
+    node *x = pith_input(w->g, "x", PITH_I32, 2), *y = pith_add_scalar(x, 0),
+         *bad = pith_log(pith_neg(pith_exp(pith_input(w->g, "f", PITH_F32))));
+    const pith_plan_options o = { .check_finite = true };
+    pith_plan *p = pith_plan_new(w->g, 1, &y, &o), *q = pith_plan_new(w->g, 1, &bad, &o);
+    assert_true(pith_feed(p, x, bits) && pith_run(p));
+    assert_memory_equal(value_of(p, y), bits, sizeof bits);
+    const real one = 1;
+    assert_true(pith_feed(q, pith_plan_input(q, "f"), &one));
+    assert_false(pith_run(q));
+    said("log makes ");
+    pith_plan_free(p);
+    pith_plan_free(q);
 }
 
 static void printed(void **state)

@@ -17,10 +17,11 @@ static void error_text(void **state)
 #line 57 "experiment.c"
     node *bad = PITH_CALL(g, clip_like, (a, b));
 #line 18 "tests/test_errors.c"
-    const char *wanted = "losses/clip.c:7: matmul: inner sizes differ: 512 against 768\n"
-                         "    input 0 (8, 512) from losses/clip.c:3 (mul)\n"
-                         "    input 1 (8, 768) from losses/clip.c:3 (mul)\n"
-                         "    in clip_like, called at experiment.c:57";
+    const char *wanted =
+        "losses/clip.c:7: matmul: inner sizes differ: 512 against 768, the last axes\n"
+        "    input 0 (8, 512) from losses/clip.c:3 (mul)\n"
+        "    input 1 (8, 768) from losses/clip.c:3 (mul)\n"
+        "    in clip_like, called at experiment.c:57";
     assert_string_equal(pith_graph_error(g), wanted);
     assert_string_equal(pith_error(), wanted);
     node *on = pith_softmax(pith_add(bad, a)); /* silent: the first error stays */

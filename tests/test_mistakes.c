@@ -99,11 +99,23 @@ static void wrong_numbers(void **state)
         "state: the node it is to be like is NULL",
         "pith_sgd: q is written at ",
         "pith_adamw: the array of gradients is NULL",
-        "by an array of nodes that is NULL",
+        "by 1 nodes, and an array that is NULL",
         "const: the data is NULL",
         "param: r starts as 9, expected a value of pith_init",
+        "pith_sgd: ok, made at tests/test_mistakes.c:",
+        "pith_ema: ok, made at tests/test_mistakes.c:",
+        "pith_step_ok: the norm, made at tests/test_mistakes.c:",
+        "by -1 nodes, and an array of them",
+        "pith_gradients: -1 params, and an array of them",
+        "pith_clamp_param: a clamp to [inf, inf]",
+        "pith_scope: the format is NULL",
+        "concat: input 0 is NULL",
+        "beta2 1, epsilon 0",
+        "by 1 nodes, and an array that is NULL",
+        "pith_clip_norm: the norm is NULL",
+        "param: r starts as random numbers of size nan",
     };
-    for (int k = 0; k < 15; k++) {
+    for (int k = 0; k < 27; k++) {
         pith_graph *g = pith_graph_new(w->s, 0);
         node *p = pith_param(g, "p", PITH_CONSTANT, 0, 3), *one = pith_const(g, 1);
         node *updated = pith_sgd(1, &p, &p, one, 0, 0, NULL), *bad = NULL;
@@ -125,9 +137,22 @@ static void wrong_numbers(void **state)
         if (k == 12) pith_grad(pith_sum(q, 0), 1, NULL, &bad);
         if (k == 13) bad = pith_const_array(g, PITH_I32, NULL, 3);
         if (k == 14) bad = pith_param(g, "r", (pith_init)9, 0, 3);
+        if (k == 15) bad = pith_sgd(1, &q, &q, one, 0, 0, q);
+        if (k == 16) bad = pith_ema(updated, 0.5, q);
+        if (k == 17) bad = pith_step_ok(q);
+        if (k == 18) pith_grad(pith_sum(q, 0), -1, &q, &bad), bad = NULL;
+        if (k == 19) pith_gradients(pith_sum(q, 0), -1, &q, &bad), bad = NULL;
+        if (k == 20) pith_clamp_param(q, INFINITY, INFINITY);
+        if (k == 21) pith_scope(g, NULL);
+        if (k == 22) bad = pith_concat(2, ((node *[]){ NULL, q }), 0);
+        if (k == 23)
+            bad = pith_adamw(1, &q, &q, one, (pith_adamw_options){ 0.9, 1 - 1e-17, 0, 0 }, NULL);
+        if (k == 24) pith_grad(pith_sum(q, 0), 1, &q, NULL);
+        if (k == 25) pith_clip_norm(1, &q, 1, NULL);
+        if (k == 26) bad = pith_param(g, "r", PITH_UNIFORM, (double)NAN, 3);
         told(wanted[k]);
-        assert_true(k < 3 || pith_poisoned(bad));
-        if (k != 9) assert_non_null(pith_graph_error(g));
+        assert_true(k < 3 || (k >= 18 && k <= 21) || k == 24 || k == 25 || pith_poisoned(bad));
+        if (k != 25) assert_non_null(pith_graph_error(g));
         pith_graph_free(g);
     }
 }

@@ -71,6 +71,22 @@ static training clip(int layers, const char *loss)
     return t;
 }
 
+/* A named model at its own size, with a batch of 8. */
+static training named(const char *name)
+{
+    training t = { .s = pith_store_new() };
+    clip_config c;
+    assert_true(clip_config_named(&c, name));
+    t.g = pith_graph_new(t.s, 1);
+    t.in = clip_inputs_new(t.g, &c, 8, 8 * LENGTH);
+    const pith_batch b = clip_batch(t.g, &c, &t.in);
+    pith_loss_spec *spec = pith_loss_parse("clip", "build");
+    t.loss = pith_loss_build(spec, &b);
+    pith_loss_free(spec);
+    differentiate(&t);
+    return t;
+}
+
 static void feed_clip(const training *t, pith_plan *p)
 {
     static real pixels[B * 3 * SIZE * SIZE];
@@ -121,6 +137,9 @@ static void arenas_are_tight(void **state)
     near_bound("ViT", vit());
     near_bound("CLIP", clip(3, "clip"));
     near_bound("CLIP of twelve layers", clip(12, "clip"));
+    near_bound("demo-teacher", named("demo-teacher"));
+    near_bound("demo-student", named("demo-student"));
+    near_bound("tinyclip-8m-16", named("tinyclip-8m-16"));
 }
 
 /* ---- the same bits ---- */
@@ -181,7 +200,7 @@ static void threads_change_no_bit(void **state)
 
 /* ---- recomputation ---- */
 
-static node *segment(node *x, void *context)
+static node *region(node *x, void *context)
 {
     const int k = *(int *)context;
     pith_graph *g = x->graph;
@@ -201,7 +220,7 @@ static size_t recomputed(bool checkpoint, real *values)
     pith_set_training(g, true);
     node *x = pith_sample(g, -1, 1, 256, 64), **params, *d[SEGMENTS], *out[SEGMENTS + 1];
     for (int k = 0; k < SEGMENTS; k++)
-        x = checkpoint ? pith_recompute(segment, x, &k) : segment(x, &k);
+        x = checkpoint ? pith_recompute(region, x, &k) : region(x, &k);
     out[0] = pith_mean(pith_square(x), PITH_ALL);
     const int n = pith_params(g, &params);
     assert_int_equal(n, SEGMENTS);
@@ -228,7 +247,7 @@ static void recomputation_is_exact_and_saves(void **state)
     const size_t all = recomputed(false, kept), less = recomputed(true, again);
     assert_memory_equal(kept, again, size * sizeof *kept);
     print_message("worst recomputation: %zu bytes instead of %zu\n", less, all);
-    /* Kept: four activations a segment. Recomputed: one a segment, and the four of the segment at
+    /* Kept: four activations a region. Recomputed: one a region, and the four of the region at
      * hand. Gradients and two temporaries beside. */
     assert_true(all > (size_t)4 * SEGMENTS * row);
     assert_true(less < (size_t)(SEGMENTS + 4 + 3) * row + 2 * SEGMENTS * 64 * 64 * sizeof(real));

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the READMEs and pith.h print is true: every block of C compiles with a user's flags; a loss and an op's page pass `pith check`;
-# commands and options exist; an op and a pointwise line added as ops/README.md says are found by test_ops, pass in double and in float,
-# and leave the rules of the house kept. PITH=FILE tests another build.
+# commands and options exist; an op and a pointwise line added as ops/README.md says are found by test_ops, pass it and test_misuse in
+# double and in float, and leave the rules of the house kept. PITH=FILE tests another build.
 set -u
 cd "$(dirname "$0")/.."
 pith=$(realpath "${PITH:-build/pith}")
@@ -19,7 +19,7 @@ for page in README.md */README.md core/*/README.md; do
     awk -v prefix="$work/blocks/$name" -v commands="$work/commands" -v page="$page" '
     function finish() {
         if (text == "") return
-        if (fenced || text ~ /(^|\n)(#include|#define|pith_node |static |UNARY\()/) printf "%s", text > (prefix "-" start ".c")
+        if (fenced || text ~ /(^|\n)(#include|#define|pith_node |static |UNARY\(|NODE\()/) printf "%s", text > (prefix "-" start ".c")
         else print text >> commands
         text = ""
     }
@@ -41,7 +41,7 @@ for block in "$work"/blocks/*.c; do
     count=$((count + 1))
     name=$(basename "$block" .c)
     room=$(echo "$name" | sed 's/-.*//; s|_|/|')
-    grep -q '^UNARY(' "$block" && continue # tried below
+    grep -qE '^(UNARY|NODE)\(' "$block" && continue # tried below
     case $(cat "$block") in
         *'#include <loss.h>'*) flags="-I core -I losses" ;; # those of losses/file.c
         *'#include'*) flags="-D_GNU_SOURCE -I. -Icore -I$room" ;;
@@ -58,6 +58,13 @@ void example(const float *data)
 {'; cat "$work/example"; echo '}'; } >"$work/example.c"
 grep -q pith_run "$work/example.c" || bad "no example on top of core/pith.h"
 $cc $strict -I core -fsyntax-only "$work/example.c" >"$work/log" 2>&1 || { bad "the example of pith.h:"; cat "$work/log"; }
+
+# PITH_ATTRIBUTES refuses padding (gcc's -Wpadded; clang has no word for it inside a macro)
+padded='#include "core.h"
+PITH_ATTRIBUTES(padded, char c; int x;)'
+case $cc in
+    *gcc*) echo "$padded" | $cc -std=c11 -Icore -fsyntax-only -x c - 2>/dev/null && bad "attributes with padding compile" ;;
+esac
 
 # ---- commands ----------------------------------------------------------------------------------------------------------------------
 grep '^ *build/pith ' "$work/commands" >"$work/calls"
@@ -80,14 +87,16 @@ header=$(grep -l '^PITH_UNARY(cube' "$work"/blocks/ops-*.c)
 { cat "$lower"; sed 's/\.cpu = flip_cpu/.lower = flip_lower, &/; /#include/d' "$page"; } | sed '1i #include "core.h"' >"$tree/ops/flip.c"
 cat "$line" >>"$tree/ops/pointwise.def"
 sed -i "/^PITH_UNARY(gelu)/r $header" "$tree/core/pith_ops.h"
+cat "$(grep -l '^NODE(pith_cube' "$work"/blocks/ops-*.c)" >>"$tree/tests/misuse_calls.def"
 cd "$tree" || exit 1
 unset MAKEFLAGS MFLAGS # of a make that called this
 mkdir build
 for v in double float; do # at -O1, and only what the ops need
-    make --no-print-directory -s -j"$(nproc)" CC="$cc" V=$v LIBRARY="$(echo core/*.c core/base/*.c core/look/*.c ops/*.c)" \
-        NUMBERS="-O1 -ffp-contract=off -fopenmp" build/$v/test_ops >"$work/log" 2>&1 || { bad "test_ops in $v does not build:"; tail "$work/log"; }
+    make --no-print-directory -s -j"$(nproc)" CC="$cc" V=$v LIBRARY="$(echo core/*.c core/base/*.c core/look/*.c core/files/*.c core/train/[gou]*.c ops/*.c)" \
+        NUMBERS="-O1 -ffp-contract=off -fopenmp" build/$v/test_ops build/$v/test_misuse >"$work/log" 2>&1 || { bad "test_ops in $v does not build:"; tail "$work/log"; }
     for op in flip cube; do grep -q "&pith_op_$op," build/$v/ops_list.h || bad "test_ops in $v does not find $op"; done
     build/$v/test_ops >"$work/log" 2>&1 || { bad "test_ops in $v fails:"; cat "$work/log"; }
+    build/$v/test_misuse >"$work/log" 2>&1 || { bad "test_misuse in $v fails:"; cat "$work/log"; }
 done
 sh tests/arrows.sh >"$work/log" 2>&1 || { bad "the arrows:"; cat "$work/log"; }
 if command -v clang-format-19 >/dev/null; then

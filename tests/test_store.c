@@ -82,7 +82,7 @@ static void large_tensors(void **state)
     wide[SIZE - 1] = (int64_t)1 << 40;
     write_file(header, wide, sizeof wide);
     assert_false(pith_store_load(b, path));
-    said("tensor n holds an integer that does not fit 32 bits");
+    said("tensor n holds a number that does not fit i32");
     pith_store_free(a);
     pith_store_free(b);
 }

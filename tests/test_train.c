@@ -12,7 +12,7 @@ static const char *self;
 /* ---- a run of the colours ---- */
 
 typedef struct {
-    int stop_at, bad_from, steps;
+    int stop_at, bad_from, bad_noted, steps;
     bool resume;
     FILE *log;
     uint64_t seed;
@@ -29,7 +29,10 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
     assert_non_null(pack);
     pith_tokenizer *tokenizer = pith_tokenizer_train(3, pack->caption, 4);
     pith_store_free(store);
-    *w = (scene){ .store = store = pith_store_new(), .stop_at = h.stop_at, .bad_from = h.bad_from };
+    *w = (scene){ .store = store = pith_store_new(),
+                  .stop_at = h.stop_at,
+                  .bad_from = h.bad_from,
+                  .bad_noted = h.bad_noted };
     const pith_task task = { w, colour_loss, colour_fetch, colour_evaluate, colour_export };
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, SIDE);
     assert_non_null(dataset);
@@ -258,6 +261,13 @@ static void skips_what_is_not_finite(void **state)
     h.steps = 200;
     assert_false(train("all-bad", h, &w, &r));
     said("step 103: 100 steps in a row had no finite gradient");
+    h = plain; /* finite gradients, but what a state is to become is not */
+    h.bad_noted = 4;
+    h.steps = 10;
+    assert_true(train("bad-update", h, &w, &r));
+    assert_int_equal(r.skipped, 4);
+    near((double)*(const real *)stored(w.store, "adamw.count"), 6);
+    near((double)*(const real *)stored(w.store, "noted"), 1);
 }
 
 static void refuses_another_run(void **state)

@@ -96,7 +96,7 @@ static bool read_header(pith_file *f, const char *path)
 pith_file *pith_file_open(const char *path)
 {
     struct stat info;
-    const int d = open(path, O_RDONLY | O_CLOEXEC);
+    const int d = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* also of a FIFO */
     if (d < 0 || fstat(d, &info)) {
         const int why = errno;
         if (d >= 0) close(d);

@@ -7,69 +7,111 @@
 
 /* ---- reading ---- */
 
-/* Converts `size` elements from the file's type to the store's. False if an integer does not fit.
- */
-static bool convert(const pith_file_type *type, const uint8_t *from, void *to, size_t size)
+enum { BLOCK = 512 };
+
+/* Is the type of the file that of the store's tensor, too? */
+static bool is_plain(const pith_file_type *type)
+{
+    return strcmp(type->name, pith_dtype_find(type->dtype)->file) == 0;
+}
+
+/* Do all of `size` elements fit the dtype they become? */
+static bool fits(const pith_file_type *type, const uint8_t *from, size_t size)
+{
+    double x[BLOCK];
+    for (size_t start = 0; start < size && !is_plain(type); start += BLOCK) {
+        const size_t count = size - start < BLOCK ? size - start : BLOCK;
+        type->load(from + start * type->bytes, x, count);
+        for (size_t i = 0; i < count; i++)
+            if (!pith_dtype_holds(type->dtype, x[i]) ||
+                (isfinite(x[i]) && !isfinite((pith_real)x[i])))
+                return false;
+    }
+    return true;
+}
+
+static void convert(const pith_file_type *type, const uint8_t *from, void *to, size_t size)
 {
     const pith_dtype_info *dtype = pith_dtype_find(type->dtype);
-    enum { BLOCK = 512 };
     double x[BLOCK];
     for (size_t start = 0; start < size; start += BLOCK) {
         const size_t count = size - start < BLOCK ? size - start : BLOCK;
         type->load(from + start * type->bytes, x, count);
-        for (size_t i = 0; i < count; i++)
-            if (!pith_dtype_holds(type->dtype, x[i])) return false;
         dtype->store(x, (char *)to + start * dtype->bytes, count);
     }
-    return true;
 }
 
 /* How many elements go through the buffer between a file and a tensor at a time. */
 enum { PART = 1 << 14 };
 
 /* Fills a tensor from the file: directly where the types are the same, else converted in parts. */
-static bool fill(pith_tensor *t, const pith_file_type *type, const uint8_t *from)
+static void fill(pith_tensor *t, const pith_file_type *type, const uint8_t *from)
 {
     const size_t size = pith_tensor_size(t);
     pith_real part[PART];
-    if (strcmp(type->name, pith_dtype_find(t->dtype)->file) == 0) return pith_tensor_write(t, from);
-    for (size_t i = 0; i < size; i += PART) {
+    if (is_plain(type)) pith_tensor_write(t, from);
+    for (size_t i = 0; i < size && !is_plain(type); i += PART) {
         const size_t count = size - i < PART ? size - i : PART;
-        if (!convert(type, from + i * type->bytes, part, count)) return false;
+        convert(type, from + i * type->bytes, part, count);
         pith_tensor_write_part(t, i, count, part);
     }
-    return true;
 }
 
-static bool read_tensor(const char *path, const pith_entry *e, pith_store *s, pith_kind kind)
+/* Checks one tensor of the file before any is read, so that a file that is refused leaves the store
+ * as it was. */
+static bool check_tensor(const char *path, const pith_entry *e, pith_store *s, pith_kind kind)
 {
     const pith_file_type *type = pith_file_type_find(e->type);
-    int dim[PITH_MAX_DIMS];
+    const pith_tensor *t = pith_store_find(s, e->name);
+    bool same = !t || (t->dtype == type->dtype && t->ndim == e->ndim);
     for (int k = 0; k < e->ndim; k++) {
         if (e->dim[k] > INT32_MAX)
             return pith_raise("%s: tensor %s has an axis of %lld, which is too long", path, e->name,
                               (long long)e->dim[k]);
-        dim[k] = (int)e->dim[k];
+        same = same && (!t || t->dim[k] == e->dim[k]);
     }
-    pith_tensor *t = pith_store_find(s, e->name);
-    if (t && (t->dtype != type->dtype || t->ndim != e->ndim ||
-              memcmp(t->dim, dim, sizeof(int) * (size_t)e->ndim)))
+    if (!same)
         return pith_raise("%s: tensor %s has another shape or type than in the store", path,
                           e->name);
+    if (t && !(t->kind & kind))
+        return pith_raise("%s: tensor %s is a %s, in the store it is a %s", path, e->name,
+                          kind == PITH_STATE ? "state" : "weight",
+                          kind == PITH_STATE ? "weight" : "state");
+    return fits(type, e->data, e->bytes / type->bytes) ||
+           pith_raise("%s: tensor %s holds a number that does not fit %s", path, e->name,
+                      pith_dtype_name(type->dtype));
+}
+
+static bool read_tensor(const pith_entry *e, pith_store *s, pith_kind kind)
+{
+    const pith_file_type *type = pith_file_type_find(e->type);
+    int dim[PITH_MAX_DIMS];
+    for (int k = 0; k < e->ndim; k++) dim[k] = (int)e->dim[k];
+    pith_tensor *t = pith_store_find(s, e->name);
     if (!t) t = pith_store_add(s, e->name, kind, type->dtype, e->ndim, dim);
     if (!t) return false;
     t->loaded = true;
-    return fill(t, type, e->data) ||
-           pith_raise("%s: tensor %s holds an integer that does not fit 32 bits", path, e->name);
+    t->kind &= kind;
+    fill(t, type, e->data);
+    return true;
 }
 
-/* Is `name` among the states, whose names the file's metadata lists, one in a line? */
-static bool is_state(const char *states, const char *name)
+/* Is `name` in a list of the file's metadata, a name a line? */
+static bool is_listed(const char *list, const char *name)
 {
     const size_t size = strlen(name);
-    for (const char *s = states; size && s && (s = strstr(s, name)); s += size)
-        if ((s == states || s[-1] == '\n') && (s[size] == '\n' || !s[size])) return true;
+    for (const char *s = list; size && s && (s = strstr(s, name)); s += size)
+        if ((s == list || s[-1] == '\n') && (s[size] == '\n' || !s[size])) return true;
     return false;
+}
+
+/* What the file's metadata say of a tensor; those of others say nothing. */
+static pith_kind kind_of(const pith_file *f, const char *name)
+{
+    const char *states = pith_file_meta(f, "states"), *undecided = pith_file_meta(f, "undecided");
+    return !states || is_listed(undecided, name) ? PITH_ANY
+           : is_listed(states, name)             ? PITH_STATE
+                                                 : PITH_WEIGHT;
 }
 
 bool pith_store_load(pith_store *s, const char *path)
@@ -78,13 +120,11 @@ bool pith_store_load(pith_store *s, const char *path)
         return false;
     pith_file *f = pith_file_open(path);
     bool good = f != NULL;
-    const char *states = f ? pith_file_meta(f, "states") : NULL;
-    for (int k = 0; good && k < pith_file_count(f); k++) {
-        const pith_entry *e = pith_file_at(f, k);
-        good = read_tensor(path, e, s,
-                           !states                     ? PITH_ANY
-                           : is_state(states, e->name) ? PITH_STATE
-                                                       : PITH_WEIGHT);
+    for (int k = 0; good && k < 2 * pith_file_count(f); k++) {
+        const bool first = k < pith_file_count(f);
+        const pith_entry *e = pith_file_at(f, first ? k : k - pith_file_count(f));
+        const pith_kind kind = kind_of(f, e->name);
+        good = first ? check_tensor(path, e, s, kind) : read_tensor(e, s, kind);
     }
     /* all of the file is in the store; if that is all of the store, every tensor is new */
     if (good && pith_file_count(f) == pith_store_count(s)) pith_store_mend(s);
@@ -94,13 +134,24 @@ bool pith_store_load(pith_store *s, const char *path)
 
 /* ---- writing ---- */
 
-static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
+/* The names of all tensors of a kind, a name a line; the caller frees it. */
+static char *list_kind(const pith_store *s, pith_kind kind)
 {
-    json_t *header = json_object(), *meta = json_object();
     size_t names = 1;
     const int n = pith_store_count(s);
     for (int k = 0; k < n; k++) names += strlen(pith_store_at(s, k)->name) + 1;
-    char *states = calloc(1, names), *end = states;
+    char *list = calloc(1, names), *end = list;
+    for (int k = 0; list && k < n; k++)
+        if (pith_store_at(s, k)->kind == kind)
+            end += sprintf(end, end > list ? "\n%s" : "%s", pith_store_at(s, k)->name);
+    return list;
+}
+
+static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
+{
+    json_t *header = json_object(), *meta = json_object();
+    const int n = pith_store_count(s);
+    char *states = list_kind(s, PITH_STATE), *undecided = list_kind(s, PITH_ANY);
     uint64_t place = 0;
     for (int k = 0; k < n; k++) {
         const pith_tensor *t = pith_store_at(s, k);
@@ -114,10 +165,11 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
                                       "data_offsets", (json_int_t)place,
                                       (json_int_t)(place + bytes)));
         place += bytes;
-        if (t->kind == PITH_STATE) end += sprintf(end, end > states ? "\n%s" : "%s", t->name);
     }
     json_object_set_new(meta, "format", json_string("pt"));
     if (kinds & PITH_STATE) json_object_set_new(meta, "states", json_string(states));
+    if (kinds & PITH_STATE && undecided && *undecided)
+        json_object_set_new(meta, "undecided", json_string(undecided));
     json_object_set_new(header, "__metadata__", meta);
     char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS);
     /* a multiple of eight, so that the data begins at one */
@@ -126,6 +178,7 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
     if (padded) snprintf(padded, *size + 1, "%-*s", (int)*size, text);
     free(text);
     free(states);
+    free(undecided);
     json_decref(header);
     return padded;
 }

@@ -66,10 +66,13 @@ static void print_formula(FILE *f, const node *n, int depth, int binding)
     else if (!print_sign(f, n, depth, binding)) print_call(f, n, depth);
 }
 
+enum { MOST_DEPTH = 1000 }; /* it recurses */
+
 void pith_print(FILE *f, const node *n, int depth)
 {
+    if (!pith_given(f, "pith_print", "file")) return;
     if (!pith_given(n, "pith_print", "node")) return;
-    print_formula(f, n, depth, 0);
+    print_formula(f, n, depth < MOST_DEPTH ? depth : MOST_DEPTH, 0);
     fputc('\n', f);
 }
 
@@ -82,6 +85,7 @@ static void put_escaped(FILE *f, const char *text)
 
 void pith_print_dot(FILE *f, const pith_graph *g, const node *n)
 {
+    if (!pith_given(f, "pith_print_dot", "file")) return;
     if (!pith_given(g, "pith_print_dot", "graph")) return;
     if (n && n->graph != g) {
         pith_raise("pith_print_dot: the node is not one of the graph");
@@ -127,6 +131,7 @@ static void print_place(FILE *f, const pith_plan *p, int id)
 void pith_print_plan(FILE *f, const pith_plan *p)
 {
     char shape[96], label[96];
+    if (!pith_given(f, "pith_print_plan", "file")) return;
     if (!pith_given(p, "pith_print_plan", "plan")) return;
     fprintf(f, "%5s  %-28s %-22s %12s %12s  %s\n", "step", "op", "result", "bytes", "place",
             "from");
@@ -216,6 +221,7 @@ static void print_table(FILE *f, const pith_plan *p, const char *title,
 
 void pith_print_times(FILE *f, const pith_plan *p)
 {
+    if (!pith_given(f, "pith_print_times", "file")) return;
     if (!pith_given(p, "pith_print_times", "plan")) return;
     print_table(f, p, "op", name_op);
     print_table(f, p, "scope", name_scope);

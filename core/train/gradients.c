@@ -71,8 +71,9 @@ bool pith_gradients_(const char *at, node *loss, int n, node *const *params, nod
 {
     node *failed = loss ? pith_failed(loss->graph, loss)
                         : pith_refuse(NULL, "%s: pith_gradients: the loss is NULL", at);
-    if (!failed && n > 0 && !params)
-        failed = pith_refuse(loss->graph, "%s: pith_gradients: the array of params is NULL", at);
+    if (!failed && (n < 0 || (n && (!params || !out))))
+        failed = pith_refuse(loss->graph, "%s: pith_gradients: %d params, and an array %s", at, n,
+                             params && out ? "of them" : "that is NULL");
     if (!failed) {
         size_t most = 1;
         for (int k = 0; k < n; k++) most += 1 + (size_t)reads_of(loss, params[k], NULL);
@@ -84,6 +85,6 @@ bool pith_gradients_(const char *at, node *loss, int n, node *const *params, nod
         free(w.wrt);
         free(w.gradient);
     }
-    for (int k = 0; failed && k < n; k++) out[k] = failed;
+    for (int k = 0; out && failed && k < n; k++) out[k] = failed;
     return !failed;
 }

@@ -13,7 +13,10 @@ static node *state_for(const node *param, const char *prefix)
 {
     char name[1100];
     snprintf(name, sizeof name, "%s%s", prefix, param->name);
-    return pith_state_like(param->graph, name, param);
+    pith_scope_root(param->graph);
+    node *state = pith_state_like(param->graph, name, param);
+    pith_unscope(param->graph);
+    return state;
 }
 
 /* Which part of a leaf an optimizer reads and writes: all of it, or the rows that were drawn. */
@@ -54,10 +57,19 @@ static node *blend(node *old, node *new, double share) /* old + share (new - old
 
 static node *one_minus(node *a) { return pith_sub(pith_const(a->graph, 1), a); }
 
+/* False after saying that `ok`, where there is one, is no scalar without axes. */
+static bool is_scalar(const char *at, const char *who, pith_graph *g, const node *ok)
+{
+    if (ok && pith_failed(g, ok)) return false;
+    if (ok && ok->ndim)
+        pith_refuse(g, "%s: %s: ok, made at %s, has axes: expected a scalar", at, who, ok->at);
+    return !ok || !ok->ndim;
+}
+
 /* The poisoned node where the arguments of an optimizer are wrong, else NULL: there must be n
  * params, each with a gradient of its shape. */
 static node *find_mistake(const char *at, const char *who, int n, node *const *params,
-                          node *const *gradients, const node *lr)
+                          node *const *gradients, const node *lr, const node *ok)
 {
     if (!lr) return pith_refuse(NULL, "%s: %s: the learning rate is NULL", at, who);
     pith_graph *g = lr->graph;
@@ -66,6 +78,7 @@ static node *find_mistake(const char *at, const char *who, int n, node *const *p
     if (pith_size(lr) != 1)
         return pith_refuse(g, "%s: %s: the learning rate, made at %s, is no scalar", at, who,
                            lr->at);
+    if (!is_scalar(at, who, g, ok)) return pith_failed(g, NULL);
     if (n < 1) return pith_refuse(g, "%s: %s: expected at least 1 param, found %d", at, who, n);
     if (!params || !gradients)
         return pith_refuse(g, "%s: %s: the array of %s is NULL", at, who,
@@ -102,7 +115,7 @@ static void expect_unwritten(const char *at, const char *who, node *param)
     const node *write = pith_latest_write(param);
     if (write != param)
         pith_refuse(param->graph, "%s: %s: %s is written at %s already", at, who, param->name,
-                    write->at);
+                    write->trail ? write->trail->at : write->at);
 }
 
 /* The factors that all params of a step share. */
@@ -140,10 +153,13 @@ static node *adamw(const char *at, int n, node *const *params, node *const *grad
                    pith_adamw_options o, node *ok)
 {
     pith_graph *g = lr->graph;
-    node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1)),
-         *count = pith_state(g, "adamw.count", PITH_F32, PITH_CONSTANT, 0);
-    node *t = pith_add_scalar(count, 1);
+    node **writes = malloc(sizeof *writes * (size_t)(3 * n + 1));
     if (!writes) return pith_refuse(g, "no memory for an optimizer");
+    pith_scope_root(g);
+    node *count = pith_state(g, "adamw.count", PITH_F32, PITH_CONSTANT, 0);
+    pith_unscope(g);
+    expect_unwritten(at, "pith_adamw", count);
+    node *t = pith_add_scalar(count, 1);
     const adamw_factors factors = {
         .lr = lr,
         .step_size = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1))))),
@@ -163,10 +179,10 @@ static node *adamw(const char *at, int n, node *const *params, node *const *grad
 node *pith_adamw_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                   pith_adamw_options o, node *ok)
 {
-    node *failed = find_mistake(at, "pith_adamw", n, params, gradients, lr);
+    node *failed = find_mistake(at, "pith_adamw", n, params, gradients, lr, ok);
     if (failed) return failed;
-    if (!(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1 && o.epsilon >= 0 &&
-          isfinite(o.weight_decay)))
+    if (!(o.beta1 >= 0 && (pith_real)o.beta1 < 1 && o.beta2 >= 0 && (pith_real)o.beta2 < 1 &&
+          o.epsilon >= 0 && isfinite(o.epsilon) && isfinite(o.weight_decay)))
         return pith_refuse(lr->graph,
                            "%s: pith_adamw: beta1 %g, beta2 %g, epsilon %g, weight_decay %g, "
                            "expected betas in [0, 1), epsilon at least 0, and numbers",
@@ -205,7 +221,7 @@ static node *sgd(const char *at, int n, node *const *params, node *const *gradie
 node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradients, node *lr,
                 double momentum, double weight_decay, node *ok)
 {
-    node *failed = find_mistake(at, "pith_sgd", n, params, gradients, lr);
+    node *failed = find_mistake(at, "pith_sgd", n, params, gradients, lr, ok);
     if (failed) return failed;
     if (!isfinite(momentum) || !isfinite(weight_decay))
         return pith_refuse(lr->graph,
@@ -219,10 +235,8 @@ node *pith_sgd_(const char *at, int n, node *const *params, node *const *gradien
 static node *average_of(node *param)
 {
     pith_store *store = pith_store_of(param->graph);
-    char name[1100];
-    snprintf(name, sizeof name, "ema/%s", param->name);
     const int before = pith_store_count(store);
-    node *mean = pith_state_like(param->graph, name, param);
+    node *mean = state_for(param, "ema/");
     const bool fresh = pith_store_count(store) > before;
     pith_tensor *average = fresh ? pith_tensor_of(mean) : NULL;
     if (average) pith_tensor_copy(average, pith_tensor_of(param));
@@ -271,6 +285,7 @@ node *pith_ema_(const char *at, node *updated, double decay, node *ok)
     if (!(decay >= 0 && decay <= 1))
         return pith_refuse(updated->graph, "%s: pith_ema: a decay of %g, expected 0 to 1", at,
                            decay);
+    if (!is_scalar(at, "pith_ema", updated->graph, ok)) return pith_failed(updated->graph, NULL);
     pith_enter(updated->graph, "pith_ema", at);
     return pith_leave(updated->graph, ema(updated, decay, ok));
 }
@@ -287,6 +302,7 @@ static node *scaled(node *gradient, node *factor)
 bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node **norm)
 {
     node *sum = NULL;
+    if (!norm) return pith_refuse(NULL, "%s: pith_clip_norm: the norm is NULL", at), false;
     *norm = NULL;
     for (int k = 0; k < n && !*norm; k++) {
         const node *d = gradients ? gradients[k] : NULL;

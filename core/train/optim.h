@@ -12,16 +12,15 @@ extern "C" {
 /* As pith_grad, by n params. For a table that is read by pith_gather_rows, out[k] is a gradient by
  * rows, which the functions below take like any other; it is an error if the loss also reads the
  * whole table. */
-#define pith_gradients(loss, n, params, out) pith_gradients_(PITH_HERE, loss, n, params, out)
+#define pith_gradients(...) pith_gradients_(PITH_HERE, __VA_ARGS__)
 bool pith_gradients_(const char *at, pith_node *loss, int n, pith_node *const *params,
                      pith_node **out);
 /* Replaces the gradients in the array by scaled ones whose common norm is at most `limit` (0: no
  * limit). *norm: a scalar, their norm before. */
-#define pith_clip_norm(n, gradients, limit, norm)                                                  \
-    pith_clip_norm_(PITH_HERE, n, gradients, limit, norm)
+#define pith_clip_norm(...) pith_clip_norm_(PITH_HERE, __VA_ARGS__)
 bool pith_clip_norm_(const char *at, int n, pith_node **gradients, double limit, pith_node **norm);
-/* A scalar: 1 if the norm and every value that the graph's updates would write are finite, else 0.
- */
+/* A scalar: 1 if the norm, a scalar, and every value that the graph's updates would write are
+ * finite, else 0. Of several rows with one id all count, though the last alone is written. */
 #define pith_step_ok(norm) pith_step_ok_(PITH_HERE, norm)
 pith_node *pith_step_ok_(const char *at, pith_node *norm);
 /* Makes the nodes that write the graph's updates (pith_update, pith_update_rows) unless ok is 0.
@@ -33,8 +32,9 @@ pith_node *pith_step_ok_(const char *at, pith_node *norm);
 pith_node *pith_commit_(const char *at, pith_graph *g, pith_node *ok);
 /* Optimizers return a group to put among a plan's outputs. `lr`: the learning rate, a scalar node.
  * `ok`: a scalar node that is 0 when the step must leave everything as it was (pith_step_ok), or
- * NULL. What they remember are states of the store: adamw.m/NAME, adamw.v/NAME, adamw.count,
- * sgd.m/NAME. */
+ * NULL. What they remember are states of the store, outside all scopes: adamw.m/NAME,
+ * adamw.v/NAME, sgd.m/NAME, and adamw.count, the steps that all AdamW of the store have made
+ * together: give all params of a graph to one call. */
 typedef struct {
     double beta1, beta2, epsilon, weight_decay;
 } pith_adamw_options;

@@ -20,21 +20,24 @@ static node *written_part(node *update)
     return pith_row_gradient(1, &zeros, &update->in[2], update->in[1]->dim[0]);
 }
 
-node *pith_step_ok_(const char *at, node *norm)
-{
-    node *ok = pith_is_finite_(at, norm), **updates;
-    const int n = norm && !pith_graph_error(ok->graph) ? pith_updates(norm->graph, &updates) : 0;
-    for (int k = 0; k < n; k++)
-        if (pith_is_floating(updates[k]->dtype))
-            ok = pith_mul(ok, all_finite(written_part(updates[k])));
-    return ok;
-}
-
 /* Is there a later update of the same leaf? That one was computed from the value of this one, so
  * only the last is written. */
 static bool is_replaced(node *update)
 {
     return update->n_in == 2 && pith_pending(update->in[1]) != update;
+}
+
+node *pith_step_ok_(const char *at, node *norm)
+{
+    node *ok = pith_is_finite_(at, norm), **updates;
+    if (norm && !pith_failed(norm->graph, norm) && norm->ndim)
+        return pith_refuse(norm->graph, "%s: pith_step_ok: the norm, made at %s, is no scalar", at,
+                           norm->at);
+    const int n = norm && !pith_graph_error(ok->graph) ? pith_updates(norm->graph, &updates) : 0;
+    for (int k = 0; k < n; k++)
+        if (pith_is_floating(updates[k]->dtype) && !is_replaced(updates[k]))
+            ok = pith_mul(ok, all_finite(written_part(updates[k])));
+    return ok;
 }
 
 /* An update as it will be written: computed before anything is written, so that it may come from
@@ -71,6 +74,7 @@ node *pith_commit_(const char *at, pith_graph *g, node *ok)
     if (!all || !(writes = malloc(sizeof *writes * (size_t)n)))
         return free(all), pith_refuse(g, "%s: pith_commit: no memory", at);
     pith_enter(g, "pith_commit", at);
+    if (ok) ok = pith_copy(ok); /* it may be a state that is written here */
     for (int k = 0; k < n; k++)
         if (!is_replaced(updates[k])) all[k] = prepared(updates[k], ok);
     for (int k = 0; k < n; k++)

@@ -20,6 +20,11 @@ static node *rows(pith_graph *g, check_leaves *l, int width, const char *name)
     return n;
 }
 
+static node *teacher_rows(pith_graph *g, int width)
+{
+    return pith_detach(pith_normalize(pith_sample(g, -1, 1, B, width)));
+}
+
 static pith_view second_view(const pith_batch *b)
 {
     check_leaves *l = (check_leaves *)(uintptr_t)b->inputs;
@@ -42,10 +47,15 @@ static pith_batch make_batch(pith_graph *g, check_leaves *l)
     b.image_features = rows(g, l, WIDE, "image features");
     b.text_features = rows(g, l, WIDE, "text features");
     b.synthetic_text = pith_normalize(b.synthetic_text_raw = rows(g, l, D, "synthetic text"));
-    pith_teacher *teacher = pith_add_teacher(&b, D);
-    teacher->image = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
-    teacher->text = pith_detach(pith_normalize(pith_sample(g, -1, 1, B, D)));
-    teacher->scale = pith_const(g, 5);
+    for (int k = 0; k < PITH_MOST_TEACHERS; k++) {
+        const int width = D + 2 * k;
+        pith_teacher *teacher = pith_add_teacher(&b, width);
+        teacher->image = teacher_rows(g, width);
+        teacher->text = teacher_rows(g, width);
+        teacher->synthetic_text = teacher_rows(g, width);
+        teacher->scale = pith_const(g, 5 + k);
+        teacher->bias = pith_const(g, -1 - k);
+    }
     b.caption_id = pith_const_array(g, PITH_I32, caption_id, B);
     b.label = pith_const_array(g, PITH_I32, label, B);
     b.index = pith_const_array(g, PITH_I32, index, B);
@@ -88,7 +98,7 @@ bool check_loss(const char *text)
     pith_grad(loss, l.n, l.leaf, gradient);
     pith_depends_on(loss, l.n, l.leaf, reached);
     check_gradient(g, loss, &l, gradient, error);
-    printf("loss %s, %d pairs of width %d with a teacher\n", text, B, D);
+    printf("loss %s, %d pairs of width %d with %d teachers\n", text, B, D, PITH_MOST_TEACHERS);
     for (int k = 0; k < l.n; k++) {
         const bool agrees = error[k] <= CHECK_ALLOWED;
         good &= agrees;

@@ -205,8 +205,8 @@ static void run_seeds(demo *d)
         free_experiment(d);
     }
     printf("\nMeans of %lld seeds and their standard deviation, in %%\n", (long long)seeds);
-    printf("  %-14s %-22s %-38s   %s\n", "split", "model", "words -> picture: R@1, R@5, R@10",
-           "picture -> words: R@1, R@5, R@10");
+    printf("  %-14s %-22s %-38s   %s\n", "split", "model", "text to picture: R@1, R@5, R@10",
+           "picture to text: R@1, R@5, R@10");
     print_spread(d, found, seeds);
     for (int64_t r = 0; r < seeds; r++) free(found[r]);
     free(found);

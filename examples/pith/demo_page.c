@@ -20,7 +20,7 @@ static void print_cells(const demo *d, const contestant *c, int direction, bool 
 
 void demo_table(const demo *d)
 {
-    static const char *const arrow[2] = { "words -> picture", "picture -> words" };
+    static const char *const arrow[2] = { "text to picture", "picture to text" };
     printf("%-22s %10s %8s %8s %-16s", "R@1, R@5, R@10 in %", "parameters", "GFLOP", "seconds", "");
     for (int s = 0; s < d->splits; s++)
         printf("   %-10s %6d", d->pack->split_name[d->split[s]], d->model[0].measured[s].pictures);

@@ -24,7 +24,7 @@ static void print_retrieval(const char *split, const pith_retrieval *r)
 {
     for (int direction = 0; direction < 2; direction++) {
         printf("  %-14s %-16s", direction ? "" : split,
-               direction ? "picture -> words" : "words -> picture");
+               direction ? "picture to text" : "text to picture");
         for (int i = 0; i < 3; i++)
             printf("  %5.1f (%4.1f)", 100 * r->recall[direction][i], 100 * r->chance[direction][i]);
         printf("  %6.3f", r->mrr[direction]);
