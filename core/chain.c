@@ -174,8 +174,8 @@ static void last_uses(const pith_chain *c, int *last)
  * tile that it reads itself, element by element, so only where both have elements of one width. */
 static void assign_tiles(pith_chain *c)
 {
-    int *last = malloc(sizeof *last * (size_t)(c->n_operands + 1)),
-        *owner = malloc(sizeof *owner * (size_t)(c->n_operands + 1));
+    int *last = pith_room_get((size_t)(c->n_operands + 1), sizeof *last),
+        *owner = pith_room_get((size_t)(c->n_operands + 1), sizeof *owner);
     last_uses(c, last);
     for (int o = 0; o < c->n_operands; o++)
         if (c->operands[o].kind == PITH_BROADCAST) {
@@ -195,22 +195,22 @@ static void assign_tiles(pith_chain *c)
         owner[tile] = o;
         c->operands[o].tile = tile;
     }
-    free(last);
-    free(owner);
+    pith_room_return(last);
+    pith_room_return(owner);
 }
 
 pith_chain *pith_chain_new(const pith_plan *p, pith_planned *s)
 {
     const size_t members = p ? (size_t)s->n_members : 1;
-    pith_chain *c = calloc(1, sizeof *c);
-    builder b = { p, s, c, s->n, calloc(members, sizeof(int)) };
+    pith_chain *c = pith_room_get(1, sizeof *c);
+    builder b = { p, s, c, s->n, pith_room_get(members, sizeof(int)) };
     c->count = pith_size(s->n);
-    c->instructions = calloc(members, sizeof *c->instructions);
-    c->operands = calloc(4 * members, sizeof *c->operands);
-    c->late = calloc(members, sizeof *c->late);
-    c->last_read = calloc(4 * members, sizeof *c->last_read);
+    c->instructions = pith_room_get(members, sizeof *c->instructions);
+    c->operands = pith_room_get(4 * members, sizeof *c->operands);
+    c->late = pith_room_get(members, sizeof *c->late);
+    c->last_read = pith_room_get(4 * members, sizeof *c->last_read);
     c->made = c->last_read + 3 * members;
-    s->in = calloc(4 * members, sizeof *s->in);
+    s->in = pith_room_get(4 * members, sizeof *s->in);
     s->out = s->in + 3 * members;
     for (int m = 0; m < (int)members; m++) {
         const node *n = p ? p->graph->nodes[p->members[s->first_member + m]] : s->n;
@@ -218,18 +218,18 @@ pith_chain *pith_chain_new(const pith_plan *p, pith_planned *s)
     }
     delay_overwrites(&b);
     assign_tiles(c);
-    free(b.operand_of);
+    pith_room_return(b.operand_of);
     return c;
 }
 
 void pith_chain_free(pith_chain *c)
 {
     if (!c) return;
-    free(c->instructions);
-    free(c->operands);
-    free(c->late);
-    free(c->last_read);
-    free(c);
+    pith_room_return(c->instructions);
+    pith_room_return(c->operands);
+    pith_room_return(c->late);
+    pith_room_return(c->last_read);
+    pith_room_return(c);
 }
 
 /* ---- running ---- */

@@ -70,9 +70,9 @@ static void list_users(grouping *w)
     for (int id = 0; id < p->n; id++) n_reads += (size_t)p->graph->nodes[id]->n_in;
     struct {
         int root, user;
-    } *reads = malloc(sizeof *reads * (n_reads + 1));
-    w->start = calloc((size_t)p->n + 2, sizeof *w->start);
-    w->user = malloc(sizeof *w->user * (n_reads + 1));
+    } *reads = pith_room_get(n_reads + 1, sizeof *reads);
+    w->start = pith_room_get((size_t)p->n + 2, sizeof *w->start);
+    w->user = pith_room_get(n_reads + 1, sizeof *w->user);
     n_reads = 0;
     for (int id = 0; id < p->n; id++) {
         const node *n = p->graph->nodes[id];
@@ -86,7 +86,7 @@ static void list_users(grouping *w)
     }
     for (int id = 0; id <= p->n; id++) w->start[id + 1] += w->start[id];
     for (size_t k = 0; k < n_reads; k++) w->user[w->start[reads[k].root]++] = reads[k].user;
-    free(reads);
+    pith_room_return(reads);
     /* filling moved each start to the next one's */
     memmove(w->start + 1, w->start, sizeof *w->start * (size_t)p->n);
     w->start[0] = 0;
@@ -209,8 +209,8 @@ static bool absorb(grouping *w, const node *assign)
 static void find_stored(grouping *w)
 {
     pith_plan *p = w->p;
-    free(w->start);
-    free(w->user);
+    pith_room_return(w->start);
+    pith_room_return(w->user);
     list_users(w); /* anew: readers of an absorbed assign now read the member */
     for (int id = 0; id < p->n; id++) {
         p->in_memory[id] |= p->store_to[id] >= 0;
@@ -222,7 +222,7 @@ static void find_stored(grouping *w)
 
 void pith_find_chains(pith_plan *p)
 {
-    grouping w = { .p = p, .chains = calloc((size_t)p->n + 1, sizeof *w.chains) };
+    grouping w = { .p = p, .chains = pith_room_get((size_t)p->n + 1, sizeof *w.chains) };
     list_users(&w);
     for (int k = 0; k < p->n_outputs; k++)
         p->in_memory[pith_memory_root(p, p->outputs[k])->id] = true;
@@ -241,7 +241,7 @@ void pith_find_chains(pith_plan *p)
     }
     for (int id = 0; id < p->n; id++) p->chain[id] = find(&w, p->chain[id]);
     find_stored(&w);
-    free(w.chains);
-    free(w.start);
-    free(w.user);
+    pith_room_return(w.chains);
+    pith_room_return(w.start);
+    pith_room_return(w.user);
 }

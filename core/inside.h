@@ -2,6 +2,7 @@
 #ifndef PITH_INSIDE_H
 #define PITH_INSIDE_H
 #include <assert.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -157,6 +158,18 @@ bool pith_plan_is_whole(const pith_plan *p); /* false after saying that a store 
 int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data);
 void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error when there is none */
 
+/* ---- base/room.c: what a plan is made of, and what is needed while it is made ---- */
+typedef struct {
+    struct piece *pieces;
+    jmp_buf no_memory;
+} pith_room;
+/* make(context), in which pith_room_get takes from this room. False, after saying so, where there
+ * is no memory for it. */
+bool pith_room_run(pith_room *room, bool (*make)(void *), void *context);
+void *pith_room_get(size_t count, size_t size); /* zeros; never NULL */
+void pith_room_return(void *memory);            /* NULL is allowed */
+void pith_room_empty(pith_room *room);
+
 /* ---- plan.c, fuse.c, layout.c, run.c ---- */
 
 /* One pointwise op inside a fused chain; operands are indices into the chain's table. */
@@ -235,6 +248,7 @@ enum {
 };
 
 struct pith_plan {
+    pith_room room; /* all memory of the plan but its constants */
     pith_graph *graph;
     pith_store *store;
     int flags;

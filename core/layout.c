@@ -84,7 +84,7 @@ static void place_outputs(pith_plan *p, pith_planned *s, int step)
  * through an alias; n_steps for outputs of the plan, which stay to the end. */
 static int *last_reads(const pith_plan *p)
 {
-    int *last = malloc(sizeof *last * ((size_t)p->n + 1));
+    int *last = pith_room_get((size_t)p->n + 1, sizeof *last);
     memset(last, -1, sizeof *last * ((size_t)p->n + 1));
     for (int step = 0; step < p->n_steps; step++)
         for (int i = 0; i < p->steps[step].n_in; i++) {
@@ -115,15 +115,15 @@ static void live_ranges(pith_plan *p)
         if (s->scratch) s->scratch_block = new_block(p, s->scratch, step);
     }
     for (int k = 0; k < p->n_outputs; k++) place_alias(p, pith_source(p, p->outputs[k]));
-    free(last);
+    pith_room_return(last);
 }
 
 void pith_lay_out(pith_plan *p)
 {
     size_t most = 1;
     for (int k = 0; k < p->n_steps; k++) most += (size_t)p->steps[k].n_out + 1;
-    p->places = malloc(sizeof *p->places * ((size_t)p->n + 1));
-    p->blocks = malloc(sizeof *p->blocks * most);
+    p->places = pith_room_get((size_t)p->n + 1, sizeof *p->places);
+    p->blocks = pith_room_get(most, sizeof *p->blocks);
     place_leaves(p);
     live_ranges(p);
     if (p->flags & PITH_ARENA_SHARED) p->arena = pith_arena_pack(p->blocks, p->n_blocks);

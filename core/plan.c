@@ -108,7 +108,7 @@ static void merge(pith_plan *p)
     if (!(p->flags & PITH_MERGE)) return;
     while (size < 2 * (size_t)p->n) size *= 2;
     /* id + 1 below, the upper half of the key above: other nodes are told apart without a look */
-    uint64_t *table = calloc(size, sizeof *table);
+    uint64_t *table = pith_room_get(size, sizeof *table);
     for (int id = 0; id < p->n && !p->failed; id++) {
         const node *n = p->graph->nodes[id];
         if (!p->live[id]) continue;
@@ -132,7 +132,7 @@ static void merge(pith_plan *p)
         table[k] = h >> 32 << 32 | (uint64_t)(id + 1);
         fold(p, n);
     }
-    free(table);
+    pith_room_return(table);
 }
 
 /* ---- steps ---- */
@@ -142,7 +142,7 @@ static bool plan_op(const pith_plan *p, const node *n, pith_planned *s)
     s->n = n;
     s->n_in = n->n_in;
     s->n_out = pith_results(n->op);
-    s->in = calloc((size_t)(s->n_in + s->n_out), sizeof *s->in);
+    s->in = pith_room_get((size_t)(s->n_in + s->n_out), sizeof *s->in);
     s->out = s->in + s->n_in;
     for (int k = 0; k < s->n_in; k++) s->in[k] = p->canonical[n->in[k]->id];
     for (int k = 0; k < s->n_out; k++) s->out[k] = n->id + k;
@@ -159,17 +159,17 @@ static bool plan_op(const pith_plan *p, const node *n, pith_planned *s)
  * chain's begin: first[c] to before first[c + 1]; the caller frees it. */
 static int *list_members(pith_plan *p)
 {
-    int *first = calloc((size_t)p->n + 2, sizeof *first);
+    int *first = pith_room_get((size_t)p->n + 2, sizeof *first);
     for (int id = 0; id < p->n; id++)
         if (p->chain[id] >= 0) first[p->chain[id] + 1]++;
     for (int c = 0; c < p->n; c++) first[c + 1] += first[c];
     p->n_members = first[p->n];
-    p->members = malloc(sizeof *p->members * (size_t)(p->n_members + 1));
-    int *next = malloc(sizeof *next * (size_t)(p->n + 1));
+    p->members = pith_room_get((size_t)(p->n_members + 1), sizeof *p->members);
+    int *next = pith_room_get((size_t)(p->n + 1), sizeof *next);
     memcpy(next, first, sizeof *next * (size_t)(p->n + 1));
     for (int id = 0; id < p->n; id++)
         if (p->chain[id] >= 0) p->members[next[p->chain[id]]++] = id;
-    free(next);
+    pith_room_return(next);
     return first;
 }
 
@@ -178,7 +178,7 @@ static int *list_members(pith_plan *p)
 static bool make_steps(pith_plan *p)
 {
     int *first = list_members(p);
-    p->steps = calloc((size_t)p->n + 1, sizeof *p->steps);
+    p->steps = pith_room_get((size_t)p->n + 1, sizeof *p->steps);
     bool good = true;
     for (int id = 0; id < p->n && good; id++) {
         const node *n = p->graph->nodes[id];
@@ -197,7 +197,7 @@ static bool make_steps(pith_plan *p)
             p->n_steps++;
         }
     }
-    free(first);
+    pith_room_return(first);
     return good;
 }
 
@@ -220,39 +220,48 @@ static void count_work(pith_plan *p)
     p->stats.bound = pith_arena_bound(p->blocks, p->n_blocks, &peak);
 }
 
-/* `like`: the plan that this one is a shadow of, which has prepared what both need; else NULL. */
-static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags,
-                           const pith_plan *like)
+static bool make(void *plan)
 {
-    pith_plan *p = calloc(1, sizeof *p);
-    const size_t size = (size_t)g->n + 1;
-    p->graph = g;
-    p->store = pith_own_store(g);
-    p->flags = flags;
-    p->n = g->n;
-    p->n_outputs = n;
-    p->outputs = malloc(sizeof *p->outputs * ((size_t)n + 1));
-    memcpy(p->outputs, outputs, sizeof *p->outputs * (size_t)n);
-    p->like = like;
-    p->prepared = like ? like->prepared : calloc(size, sizeof *p->prepared);
-    p->canonical = malloc(sizeof *p->canonical * size);
-    p->live = calloc(size, sizeof *p->live);
-    p->folded = calloc(size, sizeof *p->folded);
-    p->chain = malloc(sizeof *p->chain * size);
-    p->store_to = malloc(sizeof *p->store_to * size);
-    p->in_memory = calloc(size, sizeof *p->in_memory);
+    pith_plan *p = plan;
+    const size_t size = (size_t)p->n + 1, bytes = sizeof *p->outputs * (size_t)p->n_outputs;
+    p->outputs = memcpy(pith_room_get(1, bytes), p->outputs, bytes);
+    p->prepared = p->like ? p->like->prepared : pith_room_get(size, sizeof *p->prepared);
+    p->canonical = pith_room_get(size, sizeof *p->canonical);
+    p->live = pith_room_get(size, sizeof *p->live);
+    p->folded = pith_room_get(size, sizeof *p->folded);
+    p->chain = pith_room_get(size, sizeof *p->chain);
+    p->store_to = pith_room_get(size, sizeof *p->store_to);
+    p->in_memory = pith_room_get(size, sizeof *p->in_memory);
     memset(p->chain, -1, sizeof *p->chain * size);
     memset(p->store_to, -1, sizeof *p->store_to * size);
     for (int id = 0; id < p->n; id++) p->canonical[id] = id;
     mark(p);
     merge(p);
-    if (p->failed) return pith_plan_free(p), NULL;
+    if (p->failed) return false;
     mark(p);
     pith_find_chains(p);
-    if (!make_steps(p)) return pith_plan_free(p), NULL;
+    if (!make_steps(p)) return false;
     pith_lay_out(p);
     count_work(p);
-    return p;
+    return true;
+}
+
+/* `like`: the plan that this one is a shadow of, which has prepared what both need; else NULL. */
+static pith_plan *new_plan(pith_graph *g, int n, node *const *outputs, int flags,
+                           const pith_plan *like)
+{
+    pith_plan *p = calloc(1, sizeof *p);
+    if (!p) return pith_raise("no memory for a plan"), NULL;
+    *p = (pith_plan){ .graph = g,
+                      .store = pith_own_store(g),
+                      .flags = flags,
+                      .n = g->n,
+                      .n_outputs = n,
+                      .outputs = (node **)(uintptr_t)outputs, /* copied by make */
+                      .like = like };
+    if (pith_room_run(&p->room, make, p)) return p;
+    pith_plan_free(p);
+    return NULL;
 }
 
 /* An output that lies in a leaf is read when the run is over: if the plan writes that leaf after
@@ -308,9 +317,10 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
     pith_plan *p = new_plan(g, n, outputs, o.unplanned ? 0 : PITH_EVERYTHING, NULL);
     if (p && !reads_stay(p)) return pith_plan_free(p), NULL;
     if (p && p->arena > p->store->arena_size) { /* where the values of other plans lie, too */
-        const bool good = pith_store_take(p->store) && pith_store_reserve(p->store, p->arena);
-        if (good) pith_store_let_go(p->store);
-        else return pith_plan_free(p), NULL;
+        const bool taken = pith_store_take(p->store),
+                   good = taken && pith_store_reserve(p->store, p->arena);
+        if (taken) pith_store_let_go(p->store);
+        if (!good) return pith_plan_free(p), NULL;
     }
     if (p) p->check_finite = o.check_finite;
     return p;
@@ -334,26 +344,11 @@ pith_plan_stats pith_plan_statistics(const pith_plan *p)
 void pith_plan_free(pith_plan *p)
 {
     if (!p) return;
-    for (int k = 0; k < p->n_steps; k++) {
-        pith_chain_free(p->steps[k].chain);
-        free(p->steps[k].in);
-    }
-    for (int id = 0; id < p->n; id++) {
+    for (int id = 0; id < p->n && p->folded && !p->like; id++) {
         const pith_op *op = p->graph->nodes[id]->op;
-        if (!p->like && p->prepared[id].object && op->release) op->release(p->prepared[id].object);
-        if (!p->like) free(p->folded[id]);
+        if (p->prepared[id].object && op->release) op->release(p->prepared[id].object);
+        free(p->folded[id]);
     }
-    if (!p->like) free(p->prepared);
-    free(p->outputs);
-    free(p->canonical);
-    free(p->live);
-    free(p->folded);
-    free(p->chain);
-    free(p->store_to);
-    free(p->in_memory);
-    free(p->members);
-    free(p->steps);
-    free(p->places);
-    free(p->blocks);
+    pith_room_empty(&p->room);
     free(p);
 }

@@ -32,6 +32,7 @@ int pith_plan_inputs(const pith_plan *plan, const node *const **inputs)
         for (int id = 0; id < p->n; id++)
             n += p->live[id] && p->graph->nodes[id]->op == &pith_op_input;
         p->inputs = pith_alloc(p->graph, sizeof *p->inputs * ((size_t)n + 1));
+        if (!p->inputs) return 0;
         for (int id = 0; id < p->n; id++) {
             const node *x = p->graph->nodes[id];
             if (p->live[id] && x->op == &pith_op_input && !x->attr) p->inputs[p->n_inputs++] = x;
@@ -257,6 +258,6 @@ bool pith_evaluate(const node *n, const void *const *in, void *out)
             if (n->in[k]->id == s.in[slot]) ordered[slot] = in[k];
     pith_chain_run(c, ordered, &out);
     pith_chain_free(c);
-    free(s.in);
+    pith_room_return(s.in);
     return true;
 }

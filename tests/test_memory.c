@@ -1,5 +1,6 @@
-/* test_memory.c: memory that runs out while a graph is built. The graph has failed and says so, and
- * everything else goes on. The linker puts the functions below in the place of the system's. */
+/* test_memory.c: memory that runs out while a graph is built or planned. The graph has failed and
+ * says so, or there is no plan, and everything else goes on. The linker puts the functions below in
+ * the place of the system's. */
 #include "tests.h"
 #include "train/optim.h"
 
@@ -39,8 +40,8 @@ static node *body(node *x, void *context)
 enum { PARTS = 10000 };
 
 /* Every part of building a graph that allocates: also an op with more inputs than the reserve has
- * room for. */
-static void build(pith_graph *g)
+ * room for. Returns all writes of a training step, NULL after an error. */
+static node *build(pith_graph *g)
 {
     static const int offsets[] = { 0, 2, 5 };
     pith_scope(g, "layer.%d", 1);
@@ -60,19 +61,19 @@ static void build(pith_graph *g)
                              true);
     node *loss = pith_watch(pith_name(pith_sum(pith_square(a), PITH_ALL), "loss"), "loss");
     node *both[2] = { w, gain }, *d[2], *dd, *norm;
-    if (!pith_grad(loss, 2, both, d)) return;
+    if (!pith_grad(loss, 2, both, d)) return NULL;
     pith_grad(pith_sum(pith_square(d[0]), PITH_ALL), 1, &w, &dd);
-    if (!pith_gradients(loss, 2, both, d) || !pith_clip_norm(2, d, 1, &norm)) return;
+    if (!pith_gradients(loss, 2, both, d) || !pith_clip_norm(2, d, 1, &norm)) return NULL;
     node *ok = pith_step_ok(norm), *states = pith_commit(g, ok);
     node *all = pith_ema(pith_adamw(2, both, d, pith_const(g, 0.1),
                                     (pith_adamw_options){ 0.9, 0.99, 1e-8, 0.1 }, ok),
                          0.5, ok);
-    node *writes[2] = { states, all };
-    pith_group(2, writes);
+    node *writes[2] = { states, all }, *step = pith_group(2, writes);
     node **many = __real_malloc(PARTS * sizeof *many);
     for (int k = 0; k < PARTS; k++) many[k] = x;
     pith_concat(PARTS, many, 0);
     free(many);
+    return step;
 }
 
 /* Each allocation in turn fails: once, or with all after it. */
@@ -103,8 +104,43 @@ static void every_allocation(void **state)
     }
 }
 
+static void every_allocation_of_a_plan(void **state)
+{
+    (void)state;
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 0);
+    pith_set_training(g, true);
+    node *step = build(g);
+    assert_non_null(step);
+    for (int mode = 0; mode < 2; mode++) {
+        long k = 0;
+        for (failed = true; failed; k++) {
+            failed = false;
+            for_good = mode;
+            left = k;
+            pith_plan *p = pith_plan_new(g, 1, &step, NULL);
+            left = -1;
+            if ((p == NULL) != failed)
+                fail_msg("allocation %ld: %s", k, p ? "nobody noticed" : pith_error());
+            if (failed) said("no memory");
+            pith_plan_free(p);
+        }
+        assert_true(k > 50);
+    }
+    pith_plan *p = pith_plan_new(g, 1, &step, NULL);
+    left = 7; /* of a shadow plan: its figure is missing, the plan is whole */
+    for_good = false;
+    pith_plan_statistics(p);
+    left = -1;
+    assert_non_null(p);
+    pith_plan_free(p);
+    pith_graph_free(g);
+    pith_store_free(s);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_allocation) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_allocation),
+                                        cmocka_unit_test(every_allocation_of_a_plan) };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

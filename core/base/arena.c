@@ -7,7 +7,7 @@ size_t pith_arena_bound(const pith_memory *blocks, int n, int *peak)
 {
     int end = 0;
     for (int k = 0; k < n; k++) end = blocks[k].last > end ? blocks[k].last : end;
-    size_t *change = calloc((size_t)end + 2, sizeof *change), live = 0, most = 0;
+    size_t *change = pith_room_get((size_t)end + 2, sizeof *change), live = 0, most = 0;
     for (int k = 0; k < n; k++) {
         change[blocks[k].first] += blocks[k].size;
         change[blocks[k].last + 1] -= blocks[k].size; /* wraps and back: unsigned sums are exact */
@@ -16,7 +16,7 @@ size_t pith_arena_bound(const pith_memory *blocks, int n, int *peak)
         live += change[step];
         if (live > most) most = live, *peak = step;
     }
-    free(change);
+    pith_room_return(change);
     return most;
 }
 
@@ -61,8 +61,8 @@ static void set_free(row *r, int k)
 
 static row row_new(int n)
 {
-    row r = { .s = malloc(sizeof *r.s * (size_t)(n + 1)), .n = n };
-    r.free = malloc(sizeof *r.free * (size_t)(n + 1));
+    row r = { .s = pith_room_get((size_t)(n + 1), sizeof *r.s), .n = n };
+    r.free = pith_room_get((size_t)(n + 1), sizeof *r.free);
     r.s[n] = (stretch){ .size = SIZE_MAX / 2, .before = n, .after = n };
     set_free(&r, n);
     return r;
@@ -127,7 +127,7 @@ static void release(row *r, int k)
 static void pack_side(pith_memory *blocks, int n, const keyed *stack, int stacked, int peak,
                       int sign)
 {
-    keyed *events = malloc(sizeof *events * (size_t)(2 * n));
+    keyed *events = pith_room_get((size_t)(2 * n), sizeof *events);
     row r = row_new(n);
     for (int k = 0; k < stacked; k++) cut(&r, stack[k].block, blocks[stack[k].block].size, n);
     int count = 0;
@@ -148,9 +148,9 @@ static void pack_side(pith_memory *blocks, int n, const keyed *stack, int stacke
         take(&r, k, blocks[k].size);
         blocks[k].offset = r.s[k].offset;
     }
-    free(events);
-    free(r.s);
-    free(r.free);
+    pith_room_return(events);
+    pith_room_return(r.s);
+    pith_room_return(r.free);
 }
 
 /* Orders of what is alive at the peak, from the lowest up. In a training step what is born first
@@ -169,7 +169,7 @@ static double stack_key(const pith_memory *b, int order)
  * forwards and backwards: in n log n. */
 static void pack_outward(pith_memory *blocks, int n, int peak, int order)
 {
-    keyed *stack = malloc(sizeof *stack * (size_t)n);
+    keyed *stack = pith_room_get((size_t)n, sizeof *stack);
     int stacked = 0;
     for (int k = 0; k < n; k++)
         if (blocks[k].first <= peak && blocks[k].last >= peak)
@@ -182,7 +182,7 @@ static void pack_outward(pith_memory *blocks, int n, int peak, int order)
     }
     pack_side(blocks, n, stack, stacked, peak, 1);
     pack_side(blocks, n, stack, stacked, peak, -1);
-    free(stack);
+    pith_room_return(stack);
 }
 
 /* ---- search: for small plans, again and again ---- */
@@ -237,12 +237,12 @@ static bool is_tight(const packing *p, bool searched)
  * places; the same ones in every run. */
 static void start_order(packing *p, int start, int *order)
 {
-    keyed *keys = malloc(sizeof *keys * (size_t)p->n);
+    keyed *keys = pith_room_get((size_t)p->n, sizeof *keys);
     pack_outward(p->blocks, p->n, p->peak, start % STACKS);
     for (int k = 0; k < p->n; k++) keys[k] = (keyed){ (double)p->blocks[k].offset, k };
     qsort(keys, (size_t)p->n, sizeof *keys, by_key);
     for (int k = 0; k < p->n; k++) order[k] = keys[k].block;
-    free(keys);
+    pith_room_return(keys);
     for (int k = 0; k < 1 + p->n / 32 && start >= STACKS; k++) {
         const int i = (int)(pith_uniform_at(1, (uint64_t)start, 2 * (uint64_t)k) * p->n),
                   j = (int)(pith_uniform_at(1, (uint64_t)start, 2 * (uint64_t)k + 1) * p->n),
@@ -260,8 +260,8 @@ static void start_order(packing *p, int start, int *order)
  * chooses before all others in the next try. */
 static void search(packing *p)
 {
-    int *order = malloc(sizeof *order * (size_t)p->n);
-    pith_memory *room = malloc(sizeof *room * (size_t)p->n);
+    int *order = pith_room_get((size_t)p->n, sizeof *order);
+    pith_memory *room = pith_room_get((size_t)p->n, sizeof *room);
     int64_t work = 0;
     for (int start = 0; start < STARTS && work < MOST_WORK; start++) {
         const bool searched = start >= STACKS;
@@ -280,8 +280,8 @@ static void search(packing *p)
             order[0] = first;
         }
     }
-    free(order);
-    free(room);
+    pith_room_return(order);
+    pith_room_return(room);
 }
 
 #define MOST_SEARCHED 12000 /* blocks: one try takes time in their square */
@@ -291,13 +291,13 @@ size_t pith_arena_pack(pith_memory *blocks, int n)
     if (!n) return 0;
     packing p = { .blocks = blocks, .n = n, .end = SIZE_MAX };
     p.bound = pith_arena_bound(blocks, n, &p.peak);
-    p.offset = malloc(sizeof *p.offset * (size_t)n);
+    p.offset = pith_room_get((size_t)n, sizeof *p.offset);
     for (int order = 0; order < STACKS && !is_tight(&p, false); order++) {
         pack_outward(blocks, n, p.peak, order);
         keep_if_better(&p);
     }
     if (n <= MOST_SEARCHED) search(&p);
     for (int k = 0; k < n; k++) blocks[k].offset = p.offset[k];
-    free(p.offset);
+    pith_room_return(p.offset);
     return p.end;
 }
