@@ -232,7 +232,7 @@ const void *pith_sample_data(const node *n); /* what to feed such an input */
 /* ---- the structural few ops that core knows by name ------------------------------------------ */
 
 extern const pith_op pith_op_input, pith_op_param, pith_op_state, pith_op_const, pith_op_result,
-    pith_op_assign, pith_op_group, pith_op_update, pith_op_expand, pith_op_detach;
+    pith_op_assign, pith_op_group, pith_op_update, pith_op_expand;
 
 /* ---- compositions, for rules: they take their place from the node at hand -------------------- */
 

@@ -263,9 +263,8 @@ static bool is_cotangent(const char *at, node *y, const node *cotangent)
                          at, pith_dtype_name(y->dtype));
     if (pith_same_shape(y, cotangent)) return true;
     char a[96], b[96];
-    return pith_fail(pith_make1(at, &pith_op_detach, y, NULL),
-                     "the cotangent %s has not the shape %s", pith_shape_text(cotangent, a),
-                     pith_shape_text(y, b));
+    return pith_fail(y, "a gradient is asked for at %s, but the cotangent %s has not the shape %s",
+                     at, pith_shape_text(cotangent, a), pith_shape_text(y, b));
 }
 
 /* What depends on a node asked for is active, and a copy whose original is. */
@@ -277,12 +276,6 @@ static void mark_active(walk *w, int n, node *const *wrt)
         w->active[id] |= w->active[pith_original(m)->id];
         for (int k = 0; k < m->n_in && !w->active[id]; k++) w->active[id] = w->active[m->in[k]->id];
     }
-}
-
-static node *zeros_like(const char *at, const node *n)
-{
-    const pith_dtype dtype = pith_is_floating(n->dtype) ? n->dtype : PITH_F32;
-    return pith_expand_like(pith_const_scalar(at, n->graph, dtype, 0), n);
 }
 
 static bool walk_back(const char *at, node *y, node *cotangent, int n, node *const *wrt, node **out)
@@ -300,7 +293,7 @@ static bool walk_back(const char *at, node *y, node *cotangent, int n, node *con
     const bool good = backpropagate(&w);
     for (int k = 0; k < n; k++) {
         out[k] = collect(&w, wrt[k]);
-        if (!out[k]) out[k] = zeros_like(at, wrt[k]);
+        if (!out[k]) out[k] = pith_expand_like(pith_const_scalar(at, g, y->dtype, 0), wrt[k]);
     }
     g->origin = before;
     g->region = region;
