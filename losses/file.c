@@ -29,6 +29,8 @@ static loaded *libraries;
 
 static bool compile(const char *path, const char *library)
 {
+    char source[4100]; /* with a folder, so that no compiler takes it for an option */
+    snprintf(source, sizeof source, "%s%s", *path == '/' ? "" : "./", path);
     const char *headers = getenv("PITH_INCLUDE"), *compiler = getenv("CC");
     if (!headers || !*headers) headers = PITH_ROOT "/core";
     if (!compiler || !*compiler) compiler = "cc";
@@ -41,6 +43,8 @@ static bool compile(const char *path, const char *library)
         "-Werror=implicit-int",
         "-Werror=int-conversion",
         "-Werror=incompatible-pointer-types",
+        "-Werror=return-type",
+        "-fopenmp",
         PRECISION,
         "-shared",
         "-fPIC",
@@ -50,7 +54,7 @@ static bool compile(const char *path, const char *library)
         PITH_ROOT "/losses",
         "-o",
         (char *)library,
-        (char *)path,
+        (char *)source,
         "-lm",
         NULL,
     };

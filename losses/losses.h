@@ -36,6 +36,9 @@ pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
  * not there, and stays loaded until the process ends. */
 typedef struct pith_loss_spec pith_loss_spec;
 pith_loss_spec *pith_loss_parse(const char *text, const char *work); /* NULL after an error */
+/* The path of the k-th file among the terms, counted from 0, which the caller frees; NULL if there
+ * are not so many. Nothing is compiled. */
+char *pith_loss_file(const char *text, int k);
 /* The loss as a node. Parameters that a term makes are named "loss.NAME."...; if there are several
  * terms, each is watched under its name. NULL after an error. */
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b);

@@ -1,13 +1,16 @@
 /* spec.c: reads a loss as it is written after --loss, "affinity:scale=50+0.5*clip", and builds it.
  */
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "losses.h"
 
 typedef struct {
     double weight;
     const char *name; /* valid until the process ends, since nodes keep it in their call trail */
+    const char *told; /* as it was written: of a file, its path */
     pith_loss *function;
     const pith_loss_entry *entry; /* NULL for a file */
     const char *options;          /* "KEY=VALUE,..." or NULL */
@@ -19,25 +22,108 @@ struct pith_loss_spec {
     char *text; /* a copy, which the parser cuts into pieces */
 };
 
+/* ---- reading ---- */
+
+/* A piece of the text: [WEIGHT*]NAME[:OPTIONS], with lengths; `next` is what follows its +, or
+ * NULL. */
+typedef struct {
+    const char *weight, *name, *options, *next;
+    int weight_size, name_size, options_size; /* weight_size -1: there is none */
+} piece;
+
+static void trim(const char **text, int *size)
+{
+    while (*size > 0 && isspace((unsigned char)**text)) ++*text, --*size;
+    while (*size > 0 && isspace((unsigned char)(*text)[*size - 1])) --*size;
+}
+
+/* The length of a path of an existing file.c that the text begins with, which may hold any
+ * character; 0 if there is none. */
+static int path_size(const char *text)
+{
+    char path[4096];
+    for (const char *c = text; (c = strstr(c, ".c")); c += 2) {
+        const size_t size = (size_t)(c + 2 - text);
+        if ((c[2] && !strchr(":+ ", c[2])) || size >= sizeof path) continue;
+        memcpy(path, text, size);
+        path[size] = 0;
+        if (access(path, F_OK) == 0) return (int)size;
+    }
+    return 0;
+}
+
+static piece cut(const char *text)
+{
+    piece p = { .weight_size = -1 };
+    while (isspace((unsigned char)*text)) text++;
+    const size_t before = path_size(text) ? 0 : strcspn(text, "*:+");
+    if (before && text[before] == '*') {
+        p.weight = text;
+        p.weight_size = (int)before;
+        text += before + 1;
+        while (isspace((unsigned char)*text)) text++;
+    }
+    const int path = path_size(text);
+    p.name = text;
+    p.name_size = path ? path : (int)strcspn(text, ":+");
+    text += p.name_size;
+    while (isspace((unsigned char)*text)) text++;
+    if (*text == ':') {
+        p.options = ++text;
+        p.options_size = (int)strcspn(text, "+");
+        text += p.options_size;
+        trim(&p.options, &p.options_size);
+    }
+    trim(&p.weight, &p.weight_size);
+    trim(&p.name, &p.name_size);
+    p.next = *text == '+' ? text + 1 : NULL;
+    return p;
+}
+
+static bool is_file(const piece *p)
+{
+    return p->name_size > 2 && strncmp(p->name + p->name_size - 2, ".c", 2) == 0;
+}
+
+char *pith_loss_file(const char *text, int k)
+{
+    for (const char *at = text; at;) {
+        const piece p = cut(at);
+        if (is_file(&p) && k-- == 0) return strndup(p.name, (size_t)p.name_size);
+        at = p.next;
+    }
+    return NULL;
+}
+
+/* A finite number that is all of the text. */
+static bool read_number(const char *text, int size, double *x)
+{
+    char copy[64], *end;
+    if (size < 1 || size >= (int)sizeof copy) return false;
+    memcpy(copy, text, (size_t)size);
+    copy[size] = 0;
+    *x = strtod(copy, &end);
+    return !*end && isfinite(*x);
+}
+
 /* Checks "KEY=VALUE,...": every value must be a number, and every key one that the table has for
- * this loss. A file may have any keys. */
+ * this loss. What keys a file has is seen when it is built. */
 static bool check_options(const term *t)
 {
     for (const char *p = t->options; p && *p;) {
-        char *end;
+        double x;
         const size_t key = strcspn(p, "=,"), size = strcspn(p, ",");
         if (p[key] != '=')
-            return pith_raise("loss %s: option \"%.*s\" is not KEY=VALUE", t->name, (int)size, p);
-        strtod(p + key + 1, &end);
-        if (end == p + key + 1 || end != p + size)
-            return pith_raise("loss %s: the value of option \"%.*s\" is not a number", t->name,
+            return pith_raise("loss %s: option \"%.*s\" is not KEY=VALUE", t->told, (int)size, p);
+        if (!read_number(p + key + 1, (int)(size - key - 1), &x))
+            return pith_raise("loss %s: the value of option \"%.*s\" is not a number", t->told,
                               (int)size, p);
         bool known = !t->entry;
         for (const char *o = t->entry ? t->entry->options : ""; (o = strchr(o, '=')) && !known; o++)
             known = (size_t)(o - t->entry->options) >= key && !strncmp(o - key, p, key) &&
                     (o - key == t->entry->options || o[-(long)key - 1] == ' ');
         if (!known)
-            return pith_raise("loss %s has no option %.*s%s%s", t->name, (int)key, p,
+            return pith_raise("loss %s has no option %.*s%s%s", t->told, (int)key, p,
                               *t->entry->options ? "; it has " : ": it has none",
                               t->entry->options);
         p += size + (p[size] == ',');
@@ -45,43 +131,43 @@ static bool check_options(const term *t)
     return true;
 }
 
-static bool find(term *t, char *name, const char *work)
+static bool find(term *t, const char *work)
 {
-    const size_t size = strlen(name);
+    const size_t size = strlen(t->told);
     char known[256] = "";
-    if (size > 2 && !strcmp(name + size - 2, ".c"))
-        return (t->function = pith_loss_load(name, work, &t->name)) != NULL;
+    if (size > 2 && !strcmp(t->told + size - 2, ".c"))
+        return (t->function = pith_loss_load(t->told, work, &t->name)) != NULL;
     for (const pith_loss_entry *e = pith_losses; e->name; e++) {
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", e->name);
-        if (strcmp(name, e->name)) continue;
-        *t = (term){ t->weight, e->name, e->function, e, t->options };
+        if (strcmp(t->told, e->name)) continue;
+        t->name = e->name;
+        t->function = e->function;
+        t->entry = e;
         return true;
     }
-    return pith_raise("there is no loss \"%s\": expected %s, or a file that ends with .c", name,
+    return pith_raise("there is no loss \"%s\": expected %s, or a file that ends with .c", t->told,
                       known);
 }
 
-static char *trim(char *s)
+/* A copy in the spec's own text, which is as long as all that was written. */
+static const char *keep(char **room, const char *text, int size)
 {
-    while (isspace((unsigned char)*s)) s++;
-    for (char *end = s + strlen(s); end > s && isspace((unsigned char)end[-1]); end--) end[-1] = 0;
-    return s;
+    char *copy = memcpy(*room, text, (size_t)size);
+    *room += size + 1;
+    return copy;
 }
 
-/* [WEIGHT*]NAME[:OPTIONS] */
-static bool parse_term(term *t, char *text, const char *work)
+static bool parse_term(term *t, const piece *p, char **room, const char *work)
 {
-    char *name = trim(text), *star = strchr(name, '*'), *colon = strchr(name, ':'), *end;
     t->weight = 1;
-    if (star && (!colon || star < colon)) {
-        t->weight = strtod(name, &end);
-        if (end == name || trim(end) != star)
-            return pith_raise("loss term \"%s\": expected a number before *", name);
-        name = trim(star + 1);
-    }
-    if (colon) *colon = 0, t->options = trim(colon + 1);
-    return find(t, trim(name), work) && check_options(t);
+    if (p->weight_size >= 0 && !read_number(p->weight, p->weight_size, &t->weight))
+        return pith_raise("loss term \"%.*s*%.*s\": expected a number before *", p->weight_size,
+                          p->weight, p->name_size, p->name);
+    if (!p->name_size) return pith_raise("a term of the loss is empty: expected a name, or a file that ends with .c");
+    t->told = keep(room, p->name, p->name_size);
+    if (p->options) t->options = keep(room, p->options, p->options_size);
+    return find(t, work) && check_options(t);
 }
 
 pith_loss_spec *pith_loss_parse(const char *text, const char *work)
@@ -89,13 +175,14 @@ pith_loss_spec *pith_loss_parse(const char *text, const char *work)
     pith_loss_spec *s = calloc(1, sizeof *s);
     int most = 1;
     for (const char *p = text; *p; p++) most += *p == '+';
-    if (s) s->text = strdup(text), s->terms = calloc((size_t)most, sizeof *s->terms);
+    if (s) s->text = calloc(1, strlen(text) + 2), s->terms = calloc((size_t)most, sizeof *s->terms);
     bool good = s && s->text && s->terms;
     if (!good) pith_raise("no memory for a loss");
-    for (char *p = good ? s->text : NULL, *next; good && p; p = next) {
-        next = strchr(p, '+');
-        if (next) *next++ = 0;
-        good = parse_term(&s->terms[s->n++], p, work);
+    char *room = good ? s->text : NULL;
+    for (const char *at = text; good && at;) {
+        const piece p = cut(at);
+        good = parse_term(&s->terms[s->n++], &p, &room, work);
+        at = p.next;
     }
     if (good) return s;
     pith_loss_free(s);
@@ -117,6 +204,25 @@ bool pith_loss_wants_teacher(const pith_loss_spec *s)
     return false;
 }
 
+/* ---- building ---- */
+
+/* Which options, of the first 64, the loss being built has asked for, counted from 0. */
+static _Thread_local uint64_t asked;
+
+/* A file has the options that it asks for. */
+static bool check_asked(const term *t)
+{
+    int k = 0;
+    for (const char *p = t->options; p && *p && !t->entry; k++) {
+        if (k < 64 && !(asked >> k & 1))
+            return pith_raise("loss %s does not read the option %.*s, or it is given twice",
+                              t->told, (int)strcspn(p, "="), p);
+        p += strcspn(p, ",");
+        p += *p == ',';
+    }
+    return true;
+}
+
 static pith_node *build_term(const term *t, const pith_batch *b, pith_view *second)
 {
     pith_batch own = *b;
@@ -126,17 +232,18 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
     if (t->entry && t->entry->teacher &&
         (pith_is_missing(teacher->image) || pith_is_missing(teacher->text) ||
          pith_is_missing(teacher->scale)))
-        return pith_raise("loss %s needs a teacher", t->name), NULL;
+        return pith_raise("loss %s needs a teacher", t->told), NULL;
+    asked = 0;
     pith_scope(b->graph, "loss.%s", t->name);
-    pith_enter(b->graph, t->name, PITH_HERE);
+    pith_enter(b->graph, t->name, "--loss");
     pith_node *y = pith_leave(b->graph, t->function(&own));
     pith_unscope(b->graph);
-    if (!y) return pith_raise("loss %s returned no node", t->name), NULL;
-    if (pith_is_missing(y)) return pith_raise("loss %s returned %s", t->name, y->name), NULL;
+    if (!y) return pith_raise("loss %s returned no node", t->told), NULL;
+    if (pith_is_missing(y)) return pith_raise("loss %s returned %s", t->told, y->name), NULL;
     if (pith_size(y) != 1)
-        return pith_raise("loss %s returned %zu numbers, expected a scalar", t->name, pith_size(y)),
+        return pith_raise("loss %s returned %zu numbers, expected a scalar", t->told, pith_size(y)),
                NULL;
-    return y;
+    return pith_graph_error(b->graph) || check_asked(t) ? y : NULL;
 }
 
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
@@ -156,7 +263,11 @@ pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
 double pith_option(const pith_batch *b, const char *key, double otherwise)
 {
     const size_t size = strlen(key);
-    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
-        if (strncmp(s, key, size) == 0 && s[size] == '=') return atof(s + size + 1);
+    int k = 0;
+    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL, k++)
+        if (strncmp(s, key, size) == 0 && s[size] == '=') {
+            if (k < 64) asked |= UINT64_C(1) << k;
+            return atof(s + size + 1);
+        }
     return otherwise;
 }

@@ -32,7 +32,7 @@ survives() { # name loss
         [ $got = 137 ] || fail "a run to be killed was over, with status $got"
         [ -e "$cut/latest" ] || fail "the kill came before the first checkpoint"
         [ ! -e "$cut/open_clip_model.safetensors" ] || fail "the kill came after the last step"
-        train --resume "$cut"
+        train --resume "$cut" --loss "$2"
         same "$1" "$1-cut$threads"
     done
 }

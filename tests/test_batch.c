@@ -145,11 +145,11 @@ static void a_loss_hears_of_it_with_its_own_line(void **state)
          "seen5.c:4: square: input 0 is the raw synthetic text rows, which this run");
     says("pith_sum(b->image_features, PITH_ALL)", "seen6.c:4: sum: input 0 is the image features");
     says("pith_exp(pith_cast(b->epoch, PITH_F32))", "seen7.c:4: exp: input 0 is the epoch");
-    says("b->progress", "loss seen8 returned the progress, which this run does not have");
+    says("b->progress", "seen8.c returned the progress, which this run does not have");
     says("pith_sum(pith_gather(b->image, b->index), PITH_ALL)",
          "seen9.c:4: gather: input 1 is the numbers of the samples");
     says("pith_is_missing(b->label) ? pith_is_missing(b->image) ? b->scale : b->caption_id : NULL",
-         "loss seen10 returned the numbers of the captions");
+         "seen10.c returned the numbers of the captions");
 }
 
 /* Each teacher has its own width, and its own rows. */

@@ -3,7 +3,7 @@
 # parameters of its own live through a resume.
 set -eu
 cd "$(dirname "$0")/.."
-pith=${PITH:-build/pith}
+pith=$(realpath "${PITH:-build/pith}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$pith" data fetch shapes "$work" --count 600 >/dev/null
@@ -23,12 +23,31 @@ pith_node *loss(const pith_batch *b)
 }
 C
 train --loss "$work/hinge.c:margin=0.3+0.5*clip" --steps 10 --save-every 4 --out "$work/whole" || { cat "$work/log"; exit 1; }
-train --loss "$work/hinge.c:margin=0.3+0.5*clip" --steps 10 --save-every 4 --out "$work/cut" &
+"$pith" train "$work/shapes.pack" --model $model --batch 16 --seed 1 --loss "$work/hinge.c:margin=0.3+0.5*clip" --steps 10 --save-every 4 \
+    --out "$work/cut" >"$work/log" 2>&1 &
 pid=$!
 while kill -0 $pid 2>/dev/null && ! [ -e "$work/cut/latest" ]; do :; done
 kill -9 $pid 2>/dev/null || true
 wait $pid 2>/dev/null || true
-train --resume "$work/cut" || "$pith" train --resume "$work/cut" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+resume() { "$pith" train --resume "$work/cut" "$@" >"$work/log" 2>&1; }
+# a file is compiled only when it is named anew; nothing of the run is touched before
+cp -r "$work/cut" "$work/before"
+! resume || { echo "a run that names a file was gone on with"; exit 1; }
+wanted "would be compiled and run: to go on, name it again: --resume"
+! resume --loss "$work/hinge.c:margin=0.2+0.5*clip" || { echo "another option was taken"; exit 1; }
+wanted "a run that is resumed keeps it"
+! resume --loss clip || { echo "another loss was taken"; exit 1; }
+! resume --loss "$work/hinge.c:margin=0.3+0.5*clip" --lr 0.002 || { echo "another rate was taken"; exit 1; }
+wanted "was begun with --lr"
+diff -r "$work/cut" "$work/before"
+mkdir "$work/moved"
+{ cat "$work/hinge.c"; echo; } >"$work/moved/hinge.c"
+(cd "$work/moved" && "$pith" train --resume ../cut --loss "hinge.c:margin=0.3+0.5*clip" >"$work/log" 2>&1) || { cat "$work/log"; exit 1; }
+wanted "the loss's file is not what it was"
+cp "$work/cut/run.json" "$work/done.json"
+! resume --loss "clip" || { echo "a finished run became another"; exit 1; }
+resume --loss "$work/hinge.c:margin=0.3+0.5*clip" || { cat "$work/log"; exit 1; } # nothing left to do
+cmp "$work/cut/run.json" "$work/done.json"
 cmp "$work/whole/open_clip_model.safetensors" "$work/cut/open_clip_model.safetensors"
 strings=$(ls -d "$work"/whole/step-*/ | tail -1)
 grep -q 'loss\.[a-z]*\.gain' "$strings/weights.safetensors" || { echo "the loss's own parameter is not in the checkpoint"; exit 1; }
@@ -63,7 +82,7 @@ grep -aq "loss.seen.rows\":{[^}]*\"shape\":\[$samples,32\]" "$work/seen/latest/w
 steps=$((samples / 16))
 grep "\"step\":$steps," "$work/seen/metrics.jsonl" | grep -q '"epoch":0.0' && grep "\"step\":$((steps + 1))," "$work/seen/metrics.jsonl" |
     grep -q '"epoch":1.0' || { echo "epochs of $steps steps are not counted"; exit 1; }
-train --loss "$work/seen.c" --steps 20 --out "$work/two" && train --resume "$work/two" --steps 40 || { cat "$work/log"; exit 1; }
+train --loss "$work/seen.c" --steps 20 --out "$work/two" && train --resume "$work/two" --loss "$work/seen.c" --steps 40 || { cat "$work/log"; exit 1; }
 cmp "$work/seen/open_clip_model.safetensors" "$work/two/open_clip_model.safetensors"
 "$pith" check "$work/seen.c" >"$work/log" || { cat "$work/log"; exit 1; }
 wanted "second image "

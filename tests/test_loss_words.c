@@ -38,7 +38,10 @@ static void words_are_checked(void **state)
 {
     (void)state;
     refused("infonce", "there is no loss \"infonce\": expected clip, siglip, affinity, feature");
-    refused("clip+", "there is no loss \"\"");
+    refused("clip+", "a term of the loss is empty");
+    refused("nan*clip", "loss term \"nan*clip\": expected a number before *");
+    refused("inf*clip", "expected a number before *");
+    refused("affinity:scale=nan", "the value of option \"scale=nan\" is not a number");
     refused("affinity:scale=warm", "the value of option \"scale=warm\" is not a number");
     refused("affinity:scale", "option \"scale\" is not KEY=VALUE");
     refused("affinity:scale=50,beta=1", "loss affinity has no option beta; it has scale=0");
@@ -61,6 +64,16 @@ static void words_are_checked(void **state)
 
 /* ---- files ---- */
 
+static void files_of(const char *text, int n, const char *first)
+{
+    char *file = pith_loss_file(text, 0), *next = pith_loss_file(text, n);
+    assert_null(next);
+    if (n) assert_string_equal(file, first);
+    else assert_null(file);
+    free(file);
+}
+
+
 static const char *write_file(const char *name, const char *text)
 {
     static char path[256];
@@ -70,6 +83,43 @@ static const char *write_file(const char *name, const char *text)
     fputs(text, f);
     fclose(f);
     return path;
+}
+
+/* A path may hold any character; options that the file does not read are refused. */
+static void names_of_files(void **state)
+{
+    (void)state;
+    char text[600];
+    const char *body = "#include <loss.h>\n"
+                       "pith_node *loss(const pith_batch *b)\n"
+                       "{\n"
+                       "    const double far = pith_option(b, \"far\", 1);\n"
+                       "    return pith_mul_scalar(pith_dot(b->image, b->text), far);\n"
+                       "}\n";
+    static const char *const names[] = { "a+b.c", "2*x:y.c", "-dash.c", "plain.c" };
+    for (int k = 0; k < 4; k++) {
+        const char *path = write_file(names[k], body);
+        snprintf(text, sizeof text, "0.5*%s:far=2 + clip", path);
+        files_of(text, 1, path);
+        pith_loss_spec *spec = pith_loss_parse(text, place);
+        if (!spec) fail_msg("%s: %s", text, pith_error());
+        pith_loss_free(spec);
+    }
+    files_of("clip+0.5*affinity:scale=50", 0, NULL);
+    files_of("nowhere.c+clip", 1, "nowhere.c");
+    static const char *const options[] = { "far=2", "fra=2", "far=2,far=3" };
+    for (int k = 0; k < 3; k++) {
+        pith_store *s = pith_store_new();
+        pith_graph *g = pith_graph_new(s, 1);
+        pith_batch b = make_batch(g, 0);
+        snprintf(text, sizeof text, "%s:%s", write_file("plain.c", body), options[k]);
+        pith_loss_spec *spec = pith_loss_parse(text, place);
+        assert_int_equal(pith_loss_build(spec, &b) != NULL, k == 0);
+        if (k) said(k == 1 ? "does not read the option fra" : "does not read the option far");
+        pith_loss_free(spec);
+        pith_graph_free(g);
+        pith_store_free(s);
+    }
 }
 
 static void a_file_is_a_loss(void **state)
@@ -164,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_checked),
+        cmocka_unit_test(names_of_files),
         cmocka_unit_test(a_file_is_a_loss),
         cmocka_unit_test(a_files_errors_reach_the_user),
     };

@@ -49,6 +49,9 @@ const char *pith_file_meta(const pith_file *f, const char *key);
 void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Removes a file, a link (not what it leads to), or a directory that holds only files. */
 void pith_remove_all(const char *path);
+/* Takes a directory for this process: a descriptor to close when it is let go, or -1 with errno set;
+ * EWOULDBLOCK: another process has it. */
+int pith_take_directory(const char *path);
 /* Makes a directory, or finds it; a link or a file in its place is removed. 0 or an errno. */
 int pith_make_own(const char *path);
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes); /* 0 or an errno */

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "core.h"
@@ -26,6 +27,16 @@ void pith_remove_all(const char *path)
     if (d) closedir(d);
     else if (folder >= 0) close(folder);
     remove(path);
+}
+
+int pith_take_directory(const char *path)
+{
+    const int d = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (d < 0 || flock(d, LOCK_EX | LOCK_NB) == 0) return d;
+    const int why = errno;
+    close(d);
+    errno = why;
+    return -1;
 }
 
 int pith_make_own(const char *path)

@@ -35,6 +35,7 @@ typedef struct {
     pith_loader *loader;
     program programs[PITH_MOST_SIZES];
     int n_programs;
+    int taken;                  /* the directory is this process's: a descriptor, or -1 */
     bool resumed;               /* from a checkpoint */
     bool unreached_told;        /* the log has named what is not trained */
     bool pixels, second_pixels; /* which pictures the programs read */
@@ -244,7 +245,10 @@ static bool due(int64_t every, const training *t, int64_t last)
 
 static bool run(training *t)
 {
-    bool good = true;
+    /* The record is written when the first program is built: not by a run that is refused, nor by one
+     * that is over. */
+    bool good = t->step == t->o->steps || (program_of(t, pith_loader_tokens(t->loader)) &&
+                                           pith_run_write(t->o, &t->data));
     while (good && t->step < t->o->steps && !stopped) {
         good = train_step(t);
         if (good && due(t->o->evaluate_every, t, t->evaluated)) good = evaluate(t);
@@ -328,6 +332,11 @@ static bool begin(training *t)
     const char *directory = t->o->directory;
     if (mkdir(directory, 0777) && errno != EEXIST)
         return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
+    t->taken = pith_take_directory(directory);
+    if (t->taken < 0)
+        return pith_raise(errno == EWOULDBLOCK ? "%s: another process trains in it"
+                                               : "%s: cannot be taken for this process: %s",
+                          directory, strerror(errno));
     if (t->o->steps < 1)
         return pith_raise("a training of %" PRId64 " steps: expected at least 1", t->o->steps);
     if (t->o->warmup < 0)
@@ -338,8 +347,7 @@ static bool begin(training *t)
             directory, directory);
     if (t->o->resume && !resume(t)) return false;
     t->loader = pith_loader_new(&t->data, t->step);
-    return t->loader && pith_run_write(t->o, &t->data) &&
-           pith_metrics_open(&t->metrics, directory, t->step);
+    return t->loader && pith_metrics_open(&t->metrics, directory, t->step);
 }
 
 static void end(training *t)
@@ -351,12 +359,14 @@ static void end(training *t)
     }
     pith_loader_free(t->loader);
     pith_progress_end(&t->bar);
+    if (t->taken >= 0) close(t->taken);
 }
 
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
                 const pith_train_options *options, pith_train_result *result)
 {
     training t = { .task = task,
+                   .taken = -1,
                    .store = store,
                    .o = options,
                    .data = *data,

@@ -53,6 +53,8 @@ extern int64_t common_threads; /* as many as the machine has, unless --threads s
 /* The options of every plan that the program makes, set by PITH_NOPLAN=1 and PITH_NAN=1 in the
  * environment. */
 extern pith_plan_options common_plan;
+/* An error if the number of an option is outside of what it may be. */
+void check_number(const option *o);
 void need_option(const char *name, const char *value); /* an error when value is NULL */
 /* Which of n names was probably meant by a wrong one; NULL if none is similar. */
 const char *nearest_name(const char *wrong, int n, const char *const *names);

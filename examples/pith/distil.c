@@ -64,11 +64,10 @@ int command_distil(int argc, char **argv)
     stored_teacher stored = teacher_open(&teacher, directory, pack, path);
     const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record,
                                                  "distil");
-    print_result(&result, argv[0], out);
     teacher_close(&stored);
     free(record);
     close_model(&m);
     close_model(&teacher);
     pith_pack_close(pack);
-    return result.interrupted ? 130 : 0;
+    return end_run(&result, argv[0], out);
 }

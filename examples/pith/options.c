@@ -62,6 +62,34 @@ static void raise_unknown_option(const char *command, const char *name, const op
                nearest ? nearest : "", nearest ? "?" : "");
 }
 
+/* What the numbers of options may be; those not listed, at least 0. */
+static const struct range {
+    const char *name;
+    double least, most;
+} ranges[] = {
+    { "--seed", -1e15, 1e15 },     { "--threads", 0, 1024 },      { "--steps", 1, 1e9 },
+    { "--teacher-steps", 1, 1e9 }, { "--student-steps", 1, 1e9 }, { "--batch", 1, 65536 },
+    { "--size", 1, 4096 },         { "--count", 1, 1e6 },         { "--context", 1, 4096 },
+    { "--tokens", 1, 4096 },       { "--top", 1, 1e6 },           { "--seeds", 1, 1000 },
+    { "--ema", 0, 0.999999 },      { "--valid", 0, 0.99 },
+};
+
+static void check_range(const option *o, double x)
+{
+    double least = 0, most = 1e12;
+    for (size_t k = 0; k < sizeof ranges / sizeof *ranges; k++)
+        if (!strcmp(ranges[k].name, o->name)) least = ranges[k].least, most = ranges[k].most;
+    if (!(x >= least && x <= most))
+        pith_raise("%s: expected a number from %.12g to %.12g, found %.12g", o->name, least, most,
+                   x);
+}
+
+void check_number(const option *o)
+{
+    if (o->kind == INTEGER) check_range(o, (double)*(int64_t *)o->value);
+    if (o->kind == NUMBER) check_range(o, *(double *)o->value);
+}
+
 static void set_option(const option *o, const char *text)
 {
     char *end;
@@ -77,6 +105,7 @@ static void set_option(const option *o, const char *text)
         if (!*text || *end || errno)
             pith_raise("%s: expected a number, found \"%s\"", o->name, text);
     }
+    check_number(o);
 }
 
 static void print_table(const option *table)

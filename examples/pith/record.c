@@ -1,31 +1,148 @@
 /* record.c: keeps the options of a run as JSON, so that --resume RUN needs no other argument. */
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "task.h"
 
+/* A path as it is from any working directory, where it names something that is there; else the text
+ * itself. The caller frees it. */
+static char *lasting(const char *text)
+{
+    char *path = realpath(text, NULL);
+    return path ? path : strdup(text);
+}
+
+/* What a resumed run may change. */
+static bool may_change(const char *name)
+{
+    static const char *const names[] = { "--steps", "--save-every", "--evaluate-every", "--out",
+                                         "--resume" };
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+        if (!strcmp(names[k], name)) return true;
+    return false;
+}
+
+static json_t *value_of(const option *o)
+{
+    const char *text = o->kind == TEXT ? *(const char **)o->value : NULL;
+    if (o->kind == FLAG) return json_boolean(*(bool *)o->value);
+    if (o->kind == INTEGER) return json_integer(*(int64_t *)o->value);
+    if (o->kind == NUMBER) return json_real(*(double *)o->value);
+    if (!text) return json_null();
+    char *kept = strcmp(o->name, "--loss") ? lasting(text) : strdup(text);
+    json_t *value = json_string(kept);
+    free(kept);
+    return value;
+}
+
+/* Of the contents of all files of a loss, as text; "" for none. */
+static void hash_of_loss(const char *text, char hash[17])
+{
+    uint64_t all = 0, one;
+    char *path;
+    *hash = 0;
+    for (int k = 0; (path = pith_loss_file(text, k)); k++) {
+        if (access(path, R_OK) == 0 && pith_hash_file(path, &one)) all = all * 31 + one;
+        snprintf(hash, 17, "%016llx", (unsigned long long)all);
+        free(path);
+    }
+}
+
 char *write_record(const char *command, const char *data, const option *options)
 {
+    char *lasting_data = lasting(data), hash[17] = "";
     json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data",
-                          data, "--seed", (json_int_t)common_seed);
+                          lasting_data, "--seed", (json_int_t)common_seed);
+    free(lasting_data);
     for (; options->name; options++) {
-        const char *text = options->kind == TEXT ? *(const char **)options->value : NULL;
-        json_object_set_new(o, options->name,
-                            options->kind == FLAG      ? json_boolean(*(bool *)options->value)
-                            : options->kind == INTEGER ? json_integer(*(int64_t *)options->value)
-                            : options->kind == NUMBER  ? json_real(*(double *)options->value)
-                            : text                     ? json_string(text)
-                                                       : json_null());
+        json_object_set_new(o, options->name, value_of(options));
+        if (!strcmp(options->name, "--loss")) hash_of_loss(*(const char **)options->value, hash);
     }
+    if (*hash) json_object_set_new(o, "loss_hash", json_string(hash));
     char *text = json_dumps(o, JSON_INDENT(2));
     json_decref(o);
     return text;
 }
 
+/* ---- going on with a run ---- */
+
+/* Of another type than the option's? A number without a point is a whole number in JSON. */
+static bool is_of_kind(const json_t *x, option_kind kind)
+{
+    return kind == FLAG      ? json_is_boolean(x)
+           : kind == INTEGER ? json_is_integer(x)
+           : kind == NUMBER  ? json_is_number(x)
+                             : json_is_string(x) || json_is_null(x);
+}
+
+static void set_from(const char *path, const option *o, const json_t *x)
+{
+    static const char *const word[] = { "true or false", "a whole number", "a number", "a text" };
+    if (!is_of_kind(x, o->kind)) {
+        char *found = json_dumps(x, JSON_ENCODE_ANY | JSON_COMPACT);
+        pith_raise("%s: %s is %.60s, expected %s", path, o->name, found, word[o->kind]);
+    }
+    if (o->kind == FLAG) *(bool *)o->value = json_is_true(x);
+    else if (o->kind == INTEGER) *(int64_t *)o->value = json_integer_value(x);
+    else if (o->kind == NUMBER) *(double *)o->value = json_number_value(x);
+    else *(const char **)o->value = json_string_value(x);
+    check_number(o);
+}
+
+/* A run may be a stranger's, and to compile its loss is to run his code. So a file is compiled only
+ * when it is named anew. */
+static void check_loss_named(const char *run, const char *path, const json_t *o, const char *given)
+{
+    char hash[17] = "";
+    const char *recorded = json_string_value(json_object_get(o, "--loss")),
+               *then = json_string_value(json_object_get(o, "loss_hash"));
+    char *file = recorded ? pith_loss_file(recorded, 0) : NULL;
+    if (file && !given)
+        pith_raise(
+            "%s: the loss of this run is in the file %s, which would be compiled and run: to go "
+            "on, name it again: --resume %s --loss '%s'",
+            path, file, run, recorded);
+    if (file) hash_of_loss(given, hash);
+    if (file && then && *hash && strcmp(hash, then))
+        fprintf(stderr, "%s: the loss's file is not what it was when this run was begun\n", run);
+    free(file);
+}
+
+/* A loss with its files named without their folders, which the caller frees. */
+static char *without_folders(const char *loss)
+{
+    char *text = strdup(loss), *path;
+    for (int k = 0; (path = pith_loss_file(loss, k)); k++) {
+        char *at = strstr(text, path);
+        const char *slash = strrchr(path, '/');
+        if (at && slash) memmove(at, at + (slash + 1 - path), strlen(at + (slash + 1 - path)) + 1);
+        free(path);
+    }
+    return text;
+}
+
+/* Is what was given again for an option what the run was begun with? A loss's files may have moved.
+ */
+static bool is_same(const option *o, const json_t *recorded, const json_t *now)
+{
+    const char *a = json_string_value(recorded), *b = json_string_value(now);
+    if (json_is_number(recorded) && json_is_number(now))
+        return json_number_value(recorded) == json_number_value(now);
+    if (!a || !b || strcmp(o->name, "--loss")) return json_equal(recorded, now);
+    char *x = without_folders(a), *y = without_folders(b);
+    const bool same = !strcmp(x, y);
+    free(x);
+    free(y);
+    return same;
+}
+
 /* Reads the options of an earlier run into the table and returns its DATA. The JSON is never freed,
- * since the table points to texts in it. */
-static const char *read_record(const char *run, const char *command, const option *options)
+ * since the table points to texts in it. `given`: what the command line says, null where nothing.
+ */
+static const char *read_record(const char *run, const char *command, const option *options,
+                               const json_t *given)
 {
     static json_t *file;
     char path[4096];
@@ -37,16 +154,29 @@ static const char *read_record(const char *run, const char *command, const optio
     const char *begun = json_string_value(json_object_get(o, "command"));
     if (!begun || strcmp(begun, command))
         pith_raise("%s was begun by pith %s, not by pith %s", run, begun ? begun : "?", command);
-    for (; options->name; options++) {
-        const json_t *x = json_object_get(o, options->name);
-        if (!x || json_is_null(x)) continue;
-        if (options->kind == FLAG) *(bool *)options->value = json_is_true(x);
-        else if (options->kind == INTEGER) *(int64_t *)options->value = json_integer_value(x);
-        else if (options->kind == NUMBER) *(double *)options->value = json_real_value(x);
-        else *(const char **)options->value = json_string_value(x);
+    check_loss_named(run, path, o, json_string_value(json_object_get(given, "--loss")));
+    for (const option *p = options; p->name; p++) {
+        const json_t *x = json_object_get(o, p->name), *now = json_object_get(given, p->name);
+        if (x) set_from(path, p, x);
+        if (x && now && !may_change(p->name) && !is_same(p, x, now)) {
+            char *a = json_dumps(x, JSON_ENCODE_ANY), *b = json_dumps(now, JSON_ENCODE_ANY);
+            pith_raise("%s was begun with %s %s, found %s: a run that is resumed keeps it", run,
+                       p->name, a, b);
+        }
     }
-    common_seed = json_integer_value(json_object_get(o, "--seed"));
-    return json_string_value(json_object_get(o, "data"));
+    const json_t *seed = json_object_get(o, "--seed"), *data = json_object_get(o, "data");
+    if (!json_is_integer(seed) || !json_is_string(data))
+        pith_raise("%s: expected a whole number as --seed and a text as data", path);
+    common_seed = json_integer_value(seed);
+    return json_string_value(data);
+}
+
+static bool is_among(const char *name, int argc, char **argv)
+{
+    const size_t size = strlen(name);
+    for (int k = 1; k < argc && strcmp(argv[k], "--"); k++)
+        if (!strncmp(argv[k], name, size) && (!argv[k][size] || argv[k][size] == '=')) return true;
+    return false;
 }
 
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
@@ -54,15 +184,19 @@ const char *parse_run(const option *options, const char *usage, const char *abou
 {
     char **arguments = malloc(sizeof *arguments * (size_t)argc);
     const char *data = NULL;
+    json_t *given = json_object(); /* what the command line says, by name */
     memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
     int n = parse_options(options, usage, about, 0, 1, argc, arguments);
+    for (const option *o = options; o->name; o++)
+        if (is_among(o->name, argc, argv)) json_object_set_new(given, o->name, value_of(o));
     if (*resume) {
         const char *run = *resume;
-        data = read_record(run, argv[0], options);
+        data = read_record(run, argv[0], options, given);
         memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
         n = parse_options(options, usage, about, 0, 1, argc, arguments);
         *out = *resume = run;
     }
+    json_decref(given);
     if (n) data = arguments[1];
     if (!data) pith_raise("DATA is missing: usage: pith %s %s", argv[0], usage);
     need_option("--out", *out);
@@ -79,12 +213,20 @@ pith_pack *open_run_data(const char *data, int size, const char *out, bool resum
                                              : open_data(data, size, 0.05, path);
 }
 
-void print_result(const pith_train_result *r, const char *command, const char *out)
+int end_run(const pith_train_result *r, const char *command, const char *out)
 {
-    if (r->interrupted)
+    char skipped[64] = "";
+    if (r->skipped) snprintf(skipped, sizeof skipped, ", %lld skipped", (long long)r->skipped);
+    if (r->interrupted) {
         printf("stopped after step %lld; go on with: pith %s --resume %s\n", (long long)r->steps,
                command, out);
-    else
-        printf("%s: %lld steps in %.1f s, %.1f s of them waiting for data; loss %.4f\n", out,
-               (long long)r->steps, r->seconds, r->waited, r->loss);
+        return 130;
+    }
+    printf("%s: %lld steps%s in %.1f s, %.1f s of them waiting for data; loss %.4f\n", out,
+           (long long)r->steps, skipped, r->seconds, r->waited, r->loss);
+    if (r->skipped == r->steps || !isfinite(r->loss))
+        pith_raise("%s: %s: PITH_NAN=1 tells where", out,
+                   r->skipped == r->steps ? "every step was skipped, for none was finite"
+                                          : "the last step's loss is not finite");
+    return 0;
 }

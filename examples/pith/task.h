@@ -109,6 +109,7 @@ const char *parse_run(const option *options, const char *usage, const char *abou
 /* Opens DATA as pictures of size x size. What is not packed is packed into the run's directory, and
  * a resumed run opens that. */
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);
-/* Prints what a run came to. */
-void print_result(const pith_train_result *r, const char *command, const char *out);
+/* Prints what a run came to, and returns the program's exit status. A run that learned nothing, for
+ * no step was finite, is an error. */
+int end_run(const pith_train_result *r, const char *command, const char *out);
 #endif

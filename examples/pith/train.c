@@ -27,9 +27,8 @@ int command_train(int argc, char **argv)
     model m = start_model(name, tokenizer, pack);
     char *record = write_record(argv[0], data, options);
     const pith_train_result result = train_model(&m, pack, &r, NULL, out, resume, record, "train");
-    print_result(&result, argv[0], out);
     free(record);
     close_model(&m);
     pith_pack_close(pack);
-    return result.interrupted ? 130 : 0;
+    return end_run(&result, argv[0], out);
 }
