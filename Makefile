@@ -11,11 +11,12 @@ NUMBERS := -O3 -march=$(ARCH) -ffp-contract=off -fno-math-errno -fno-trapping-ma
 CFLAGS := -g -fPIC
 VARIANT_double := -DPITH_DOUBLE
 VARIANT_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPITH_SLOW
+VARIANT_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPITH_SLOW
 ONEDNN := $(shell echo '\#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1 && echo yes)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -Icore $(WARN) $(NUMBERS) $(CFLAGS) $(VARIANT_$(V)) \
 	$(if $(ONEDNN),-DPITH_ONEDNN) -DPITH_ROOT='"$(CURDIR)"'
 FONTS_CFLAGS = $(shell pkg-config --cflags freetype2 harfbuzz)
-LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -lz -lutf8proc -lm -ldl -lpthread
+LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -ljpeg -lz -lutf8proc -lm -ldl -lpthread
 LDFLAGS := -fopenmp -rdynamic $(VARIANT_$(V))
 
 LIBRARY := $(wildcard core/*.c core/base/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c ops/*.c models/*.c losses/*.c)
@@ -26,7 +27,7 @@ OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 
 comma := ,
 .SECONDARY:
-.PHONY: all deps test tests demo bench clean
+.PHONY: all deps test tests demo bench fuzz libs clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
 
 # A user's own loss or op finds every public function in the program, so the library goes in whole.
@@ -80,6 +81,14 @@ test: deps
 demo: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) build/pith
 	@build/pith demo runs/demo
+
+# Hostile files and words, each target for SECONDS_EACH (15) seconds.
+fuzz:
+	@PITH_MORE_PACKAGES="clang libomp-dev libclang-rt-dev" .ci/install
+	@tests/fuzz/run.sh
+
+libs:
+	@echo $(LIBS) $(shell pkg-config --libs freetype2 harfbuzz)
 
 bench: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) build/float/pith-bench

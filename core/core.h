@@ -207,6 +207,8 @@ typedef struct {
 const pith_dtype_info *pith_dtype_find(pith_dtype dtype); /* NULL for what is no dtype */
 bool pith_dtype_holds(pith_dtype dtype, double x);        /* may x be one of its numbers? */
 double pith_dtype_read(pith_dtype dtype, const void *x);  /* the number at x */
+/* the first of `size` elements that is NaN or infinite, or -1 */
+int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data);
 
 /* A type that safetensors files may hold, and the dtype it is read into. */
 typedef struct {

@@ -1,5 +1,6 @@
 /* error.c: one channel for every error: a message, kept for the thread, and a handler; and the
  * errors of nodes and graphs, whose first one stays. */
+#include <ctype.h>
 #include "inside.h"
 
 static pith_handler *handler = pith_die;
@@ -22,9 +23,12 @@ void pith_die(const char *message, void *context)
 
 const char *pith_error(void) { return latest; }
 
+/* Names and captions of strangers are in it: what would steer a terminal is not. */
 static void report(const char *message)
 {
     snprintf(latest, sizeof latest, "%s", message);
+    for (char *c = latest; *c; c++)
+        if (iscntrl((unsigned char)*c) && *c != '\n') *c = '?';
     handler(latest, handler_context);
 }
 

@@ -368,16 +368,17 @@ bool pith_enlist(node ***list, int *count, node *n)
     return true;
 }
 
-node *pith_watch(node *scalar, const char *name)
+node *pith_watch_(const char *at, node *scalar, const char *name)
 {
-    if (!scalar) return pith_null(NULL, "pith_watch", "the node");
+    if (!scalar) return pith_null(at, "pith_watch", "the node");
     if (pith_poisoned(scalar)) return scalar;
     pith_graph *g = scalar->graph;
-    if (!name) return pith_refuse(g, "%s: pith_watch: the name is NULL", scalar->at);
+    if (!name) return pith_refuse(g, "%s: pith_watch: the name is NULL", at);
     if (pith_size(scalar) != 1 || scalar->op->flags & PITH_NO_VALUE)
-        return pith_fail(scalar, "pith_watch: %.100s is not a scalar", name), scalar;
+        return pith_refuse(g, "%s: pith_watch: %.100s, made at %s, is not a scalar", at, name,
+                           scalar->at);
     /* It is read when the step is over, and the step may write the leaf. */
-    if (pith_is_stored(pith_root(scalar))) scalar = pith_copy_(scalar->at, scalar);
+    if (pith_is_stored(pith_root(scalar))) scalar = pith_copy_(at, scalar);
     const char **names = pith_grown(g->watch_names, g->n_watched, sizeof *names);
     if (!names) return pith_refuse(g, "pith_watch: no memory");
     g->watch_names = names;

@@ -154,8 +154,6 @@ static inline pith_store *pith_store_behind(const pith_tensor *t)
     return ((const pith_stored *)t)->store;
 }
 bool pith_plan_is_whole(const pith_plan *p); /* false after saying that a store of it is torn */
-/* the first of `size` elements that is NaN or infinite, or -1 */
-int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data);
 void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error when there is none */
 
 /* ---- base/room.c: what a plan is made of, and what is needed while it is made ---- */

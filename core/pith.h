@@ -189,7 +189,8 @@ pith_node *pith_step(pith_graph *g); /* the input "step", i32 scalar: 0 until fe
 
 pith_node *pith_name(pith_node *n, const char *name); /* for drawings and tables; returns n */
 /* Logs the scalar under `name` after every step; returns it, or a copy if it lies in a leaf. */
-pith_node *pith_watch(pith_node *scalar, const char *name);
+#define pith_watch(scalar, name) pith_watch_(PITH_HERE, scalar, name)
+pith_node *pith_watch_(const char *at, pith_node *scalar, const char *name);
 int pith_watched(const pith_graph *g, pith_node ***nodes, const char *const **names);
 /* the k-th result of an op with several; 0 is n itself */
 pith_node *pith_result(pith_node *n, int k);
@@ -386,6 +387,7 @@ bool pith_tensor_copy(pith_tensor *to, const pith_tensor *from);
 int64_t pith_tensor_not_finite(const pith_tensor *t);
 /* Any file, written so that a crash leaves the old one or the new one. */
 bool pith_write_file(const char *path, const void *data, size_t size);
+bool pith_write_text(const char *path, const char *text); /* and a newline */
 
 #ifdef __cplusplus
 }

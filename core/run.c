@@ -53,14 +53,6 @@ const node *pith_plan_input(const pith_plan *p, const char *name)
     return NULL;
 }
 
-int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data)
-{
-    const size_t width = pith_width(dtype);
-    for (size_t i = 0; pith_is_floating(dtype) && i < size; i++)
-        if (!isfinite(pith_dtype_read(dtype, (const char *)data + i * width))) return (int64_t)i;
-    return -1;
-}
-
 static bool check_finite(const pith_plan *p, const pith_planned *s)
 {
     char shape[96];

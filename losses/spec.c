@@ -1,9 +1,13 @@
 /* spec.c: reads a loss as it is written after --loss, "affinity:scale=50+0.5*clip", and builds it.
  */
 #include <ctype.h>
+#include <dlfcn.h>
 #include <math.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include "losses.h"
 
@@ -164,7 +168,9 @@ static bool parse_term(term *t, const piece *p, char **room, const char *work)
     if (p->weight_size >= 0 && !read_number(p->weight, p->weight_size, &t->weight))
         return pith_raise("loss term \"%.*s*%.*s\": expected a number before *", p->weight_size,
                           p->weight, p->name_size, p->name);
-    if (!p->name_size) return pith_raise("a term of the loss is empty: expected a name, or a file that ends with .c");
+    if (!p->name_size)
+        return pith_raise(
+            "a term of the loss is empty: expected a name, or a file that ends with .c");
     t->told = keep(room, p->name, p->name_size);
     if (p->options) t->options = keep(room, p->options, p->options_size);
     return find(t, work) && check_options(t);
@@ -223,6 +229,51 @@ static bool check_asked(const term *t)
     return true;
 }
 
+/* ---- a loss that crashes: its file is named, and the program goes on to end as after any error
+ * ---- */
+
+static _Thread_local sigjmp_buf crashed;
+static _Thread_local struct {
+    int signal;
+    void *where;
+} crash;
+
+static void note_crash(int number, siginfo_t *info, void *context)
+{
+    (void)info;
+    crash.signal = number;
+#if defined __x86_64__
+    crash.where = (void *)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+#else
+    (void)context;
+#endif
+    siglongjmp(crashed, 1);
+}
+
+static pith_node *tell_crash(const term *t)
+{
+    Dl_info at;
+    const bool known = dladdr(crash.where, &at) && at.dli_sname;
+    return pith_raise("loss %s crashed%s%s: %s", t->told, known ? " in " : "",
+                      known ? at.dli_sname : "", strsignal(crash.signal)),
+           NULL;
+}
+
+/* Of the table or a file; NULL after it has crashed, too. */
+static pith_node *call(const term *t, const pith_batch *b)
+{
+    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+    enum { N = sizeof signals / sizeof *signals };
+    struct sigaction before[N], ours = { .sa_sigaction = note_crash, .sa_flags = SA_SIGINFO };
+    if (t->entry) return t->function(b);
+    pith_node *volatile y = NULL;
+    for (int k = 0; k < N; k++) sigaction(signals[k], &ours, &before[k]);
+    if (sigsetjmp(crashed, 1) == 0) y = t->function(b);
+    else tell_crash(t);
+    for (int k = 0; k < N; k++) sigaction(signals[k], &before[k], NULL);
+    return y;
+}
+
 static pith_node *build_term(const term *t, const pith_batch *b, pith_view *second)
 {
     pith_batch own = *b;
@@ -236,8 +287,10 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
     asked = 0;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, "--loss");
-    pith_node *y = pith_leave(b->graph, t->function(&own));
+    crash.signal = 0;
+    pith_node *y = pith_leave(b->graph, call(t, &own));
     pith_unscope(b->graph);
+    if (crash.signal) return NULL;
     if (!y) return pith_raise("loss %s returned no node", t->told), NULL;
     if (pith_is_missing(y)) return pith_raise("loss %s returned %s", t->told, y->name), NULL;
     if (pith_size(y) != 1)

@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "parts.h"
 
 /* A key, and the only value that it may have, as JSON. NULL: the value is read below. "*": any
@@ -100,7 +102,7 @@ typedef struct {
 static bool refuse(const section *s, const char *key, const json_t *value, const char *wanted)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    pith_raise("%s: %s%s is %.200s, %s", s->path, s->section, key, text ? text : "?", wanted);
+    pith_raise("%s: %s%s is %.200s, %s", s->path, s->section, key, text ? text : "missing", wanted);
     free(text);
     return false;
 }
@@ -247,6 +249,12 @@ static bool read_config(clip_config *c, const char *path, json_t *root)
               !read_numbers(&pixels, "mean", 3, x.mean) ||
               !read_numbers(&pixels, "std", 3, x.std) || !read_side(&pixels, "size", &size)))
         return false;
+    for (int k = 0; k < 3; k++)
+        if (!(fabs(x.mean[k]) <= 1e6 && x.std[k] >= 1e-6 && x.std[k] <= 1e6))
+            return pith_raise(
+                "%s: preprocess_cfg: a mean of %g and a std of %g, expected numbers and a "
+                "std above 0",
+                path, x.mean[k], x.std[k]);
     if (size && size != x.image_size)
         return pith_raise("%s: preprocess_cfg.size is %d, vision_cfg.image_size %d", path, size,
                           x.image_size);
@@ -259,6 +267,8 @@ bool clip_config_read(clip_config *c, const char *directory)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_CONFIG_FILE);
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return pith_raise("%s: is no file", path);
     FILE *f = fopen(path, "rb");
     if (!f) return pith_raise("%s: %s", path, strerror(errno));
     json_error_t error;
@@ -325,8 +335,7 @@ bool clip_config_write(const clip_config *c, const char *directory)
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_CONFIG_FILE);
     json_t *root = config_json(c);
     char *text = root ? json_dumps(root, JSON_INDENT(4) | JSON_REAL_PRECISION(15)) : NULL;
-    const bool good = text ? pith_write_file(path, text, strlen(text))
-                           : pith_raise("%s: no memory", path);
+    const bool good = text ? pith_write_text(path, text) : pith_raise("%s: no memory", path);
     free(text);
     json_decref(root);
     return good;

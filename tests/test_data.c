@@ -100,6 +100,35 @@ static void resizes_as_pillow(void **state)
     pith_store_free(s);
 }
 
+/* A JPEG is known by its content, is opaque, and refuses to be cut off. */
+static void reads_jpeg(void **state)
+{
+    (void)state;
+    pith_picture p;
+    size_t size;
+    char *bytes = slurp("tests/pictures/blue.jpg", &size);
+    put_bytes(path_of("no-name"), bytes, size);
+    assert_true(pith_picture_read(&p, in_folder("no-name", path)));
+    assert_true(p.width == 72 && p.height == 48);
+    const uint8_t *centre = p.rgba + 4 * (24 * 72 + 36), *corner = p.rgba + 4 * (2 * 72 + 2);
+    static const int blue[4] = { 30, 60, 220, 255 };
+    for (int c = 0; c < 4; c++) {
+        assert_true(abs(centre[c] - blue[c]) <= 4);
+        assert_true(corner[c] >= 251);
+    }
+    pith_picture_free(&p);
+    for (size_t cut = 20; cut < size; cut += size / 7) {
+        put_bytes(path_of("cut.jpg"), bytes, cut);
+        assert_false(pith_picture_read(&p, in_folder("cut.jpg", path)));
+        said("cut.jpg: is damaged or no whole JPEG picture");
+    }
+    pith_limit_pictures(1000);
+    assert_false(pith_picture_read(&p, in_folder("no-name", path)));
+    said("more than 1000 pixels");
+    pith_limit_pictures(64000000);
+    free(bytes);
+}
+
 static void refuses_bad_pictures(void **state)
 {
     (void)state;
@@ -110,7 +139,7 @@ static void refuses_bad_pictures(void **state)
     said("/nowhere/picture.png: No such file");
     write_text("text.png", "I am no picture at all");
     assert_false(pith_picture_read(&p, in_folder("text.png", path)));
-    said("is not a PNG picture");
+    said("is neither a PNG nor a JPEG picture");
     for (size_t cut = 8; cut < size; cut += size / 9) {
         put_bytes(path_of("cut.png"), bytes, cut);
         assert_false(pith_picture_read(&p, in_folder("cut.png", path)));
@@ -122,7 +151,7 @@ static void refuses_bad_pictures(void **state)
     for (int k = 0; k < 4; k++) bytes[29 + k] = (char)(sum >> (24 - 8 * k));
     put_bytes(path_of("huge.png"), bytes, size);
     assert_false(pith_picture_read(&p, in_folder("huge.png", path)));
-    said("huge.png: is damaged or no whole PNG picture (more than 100 million pixels)");
+    said("huge.png: is damaged or no whole PNG picture (more than 64000000 pixels)");
     free(bytes);
 }
 
@@ -142,7 +171,7 @@ static void packs_a_folder(void **state)
     write_text("captions.tsv",
                "gone.png\ta lost "
                "one\ncut.png\thalf\none.png\tfirst\ttest\t3\ntwo.png\tsecond\none.png\t \n");
-    pith_pack_report r;
+    pith_pack_report r = { 0 };
     pith_pack *p = pith_data_open(place, in_folder("set.pack", path), 16, 1, &r);
     assert_non_null(p);
     assert_int_equal(r.read, 2);
@@ -192,14 +221,14 @@ static void refuses_bad_folders(void **state)
         { "a.tsv", "gone.png\twords\n",
           "a.tsv: no usable picture: 1 missing, 0 unreadable, 0 without a caption; the first: g" },
         { "b.tsv", "x.png\twords\ttrain\tseven\n",
-          "b.tsv:1: expected a label that is a whole number, found \"seven\"" },
-        { "c.jsonl", "{\"file\": \"x.png\"", "c.jsonl:1: not JSON" },
+          "1 unreadable, 0 without a caption; the first: x.png: line 1: \"seven\" is no label" },
+        { "c.jsonl", "{\"file\": \"x.png\"", "the first: : line 1 is not JSON" },
         { "d.jsonl", "{\"caption\": \"x\"}",
-          "d.jsonl:1: expected an object with \"file\" and \"caption\"" },
+          "line 1: expected an object with \"file\" and \"caption\"" },
         { "e.tsv", "", "e.tsv: there is no picture with a caption" },
         { "f.pdf", "x", "f.pdf: expected a folder or a manifest" },
     };
-    pith_pack_report r;
+    pith_pack_report r = { 0 };
     in_folder("none.pack", other);
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         write_text(bad[k].name, bad[k].text);
@@ -273,8 +302,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
     const struct CMUnitTest tests[] = {
-        TEST(reads_every_png), TEST(resizes_as_pillow),   TEST(refuses_bad_pictures),
-        TEST(packs_a_folder),  TEST(refuses_bad_folders), TEST(refuses_lying_packs),
+        TEST(reads_every_png),      TEST(resizes_as_pillow), TEST(reads_jpeg),
+        TEST(refuses_bad_pictures), TEST(packs_a_folder),    TEST(refuses_bad_folders),
+        TEST(refuses_lying_packs),
     };
     pith_on_error(test_handler, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,7 +73,6 @@ static void files_of(const char *text, int n, const char *first)
     free(file);
 }
 
-
 static const char *write_file(const char *name, const char *text)
 {
     static char path[256];

@@ -201,7 +201,7 @@ static void lying_files(void **state)
     fclose(f);
     pith_store *s = pith_store_new();
     assert_false(pith_store_load(s, path));
-    assert_non_null(strstr(pith_error(), "its header claims 9223372036854775807 bytes"));
+    assert_non_null(strstr(pith_error(), "no safetensors file, or cut off"));
     f = fopen(path, "wb");
     fputs("abc", f);
     fclose(f);

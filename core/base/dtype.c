@@ -122,3 +122,11 @@ double pith_dtype_read(pith_dtype dtype, const void *x)
     table[dtype].load(x, &number, 1);
     return number;
 }
+
+int64_t pith_first_not_finite(pith_dtype dtype, size_t size, const void *data)
+{
+    const size_t width = pith_width(dtype);
+    for (size_t i = 0; pith_is_floating(dtype) && i < size; i++)
+        if (!isfinite(pith_dtype_read(dtype, (const char *)data + i * width))) return (int64_t)i;
+    return -1;
+}

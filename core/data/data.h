@@ -28,6 +28,7 @@ typedef struct {
 pith_pack *pith_pack_open(const char *path);
 void pith_pack_close(pith_pack *p);
 int pith_pack_split(const pith_pack *p, const char *name); /* -1 if there is none */
+enum { PITH_MOST_LABEL = 999999 };                         /* what a label may be, from -1 on */
 
 /* Writes a packed set, one pair at a time. rgb: (size, size, 3). */
 typedef struct pith_packer pith_packer;
@@ -40,14 +41,16 @@ void pith_packer_drop(pith_packer *p);   /* frees p and leaves no file */
 typedef struct {
     int read, missing, unreadable, empty_caption;
     char first_bad[256];
+    FILE *list; /* NULL, or where each pair that is left out is named with the reason */
 } pith_pack_report;
 /* Packs `data` into the file `out`. data: a folder with captions.tsv, captions.jsonl,
- * metadata.jsonl or a NAME.txt beside each NAME.png, or a manifest (.tsv: file, caption[, split[,
- * label]]; .jsonl: objects with "file" or "file_name", "caption" or "text", and perhaps "split",
- * "label"). Transparent pictures are laid on white, and every picture is fitted whole into a white
- * square. Pairs that name no split go to "train", but for a share `valid`, chosen by a hash of the
- * caption, which goes to "valid". Pairs that cannot be used are counted in *report; it is an error
- * if none can be used. */
+ * metadata.jsonl or a NAME.txt beside each picture NAME.png or NAME.jpg, or a manifest (.tsv: file,
+ * caption[, split[, label]]; .jsonl: objects with "file" or "file_name", "caption" or "text", and
+ * perhaps "split", "label"). A split is a word of at most 31 letters, digits, - and _; a label is a
+ * whole number from -1 to 999,999. Transparent pictures are laid on white, and every picture is
+ * fitted whole into a white square. Pairs that name no split go to "train", but for a share
+ * `valid`, chosen by a hash of the caption, which goes to "valid". Pairs that cannot be used are
+ * counted in *report; it is an error if none can be used. */
 bool pith_pack_folder(const char *data, const char *out, int size, double valid,
                       pith_pack_report *report);
 /* Opens a packed file as it is, with *report all zeros; anything else is first packed into `out`.

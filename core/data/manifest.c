@@ -10,6 +10,7 @@
 typedef struct {
     char *file, *path, *caption, *split;
     int label;
+    char *why; /* its line is wrong, so it is left out; NULL: it is right */
 } entry;
 typedef struct {
     entry *at;
@@ -24,7 +25,7 @@ static bool add(list *l, const char *folder, const char *file, char *caption, ch
 {
     const bool rooted = file[0] == '/' || !*folder;
     const size_t size = strlen(folder) + strlen(file) + 2;
-    entry e = { strdup(file), malloc(size), caption, split, label };
+    entry e = { strdup(file), malloc(size), caption, split, label, NULL };
     if (l->count == l->room) {
         entry *wider = realloc(l->at, sizeof *wider * (2 * (size_t)l->room + 64));
         if (wider) l->at = wider, l->room = 2 * l->room + 64;
@@ -42,32 +43,56 @@ static void free_list(list *l)
 {
     for (int i = 0; i < l->count; i++) {
         free(l->at[i].file), free(l->at[i].path), free(l->at[i].caption), free(l->at[i].split);
+        free(l->at[i].why);
     }
     free(l->at);
 }
 
 /* ---- manifests ---- */
 
-static bool read_tsv_line(list *l, const char *folder, const char *path, int number, char *line)
+enum { MOST_SPLIT = 31, LINE = 1 << 16 };
+
+static bool is_split(const char *text)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    const size_t size = strlen(text);
+    return size && size <= MOST_SPLIT && strspn(text, allowed) == size;
+}
+
+/* A pair whose line is wrong: it is left out, and the report says why. */
+static bool add_wrong(list *l, const char *folder, const char *file, const char *why)
+{
+    if (!add(l, folder, file, strdup(""), NULL, -1)) return false;
+    return (l->at[l->count - 1].why = strdup(why)) != NULL || pith_raise("%s: no memory", folder);
+}
+
+static bool read_tsv_line(list *l, const char *folder, int number, char *line)
 {
     char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t"),
-         *split = strsep(&rest, "\t");
+         *split = strsep(&rest, "\t"), why[200] = "";
     const char *label = strsep(&rest, "\t");
     char *end = NULL;
     const long value = label && *label ? strtol(label, &end, 10) : -1;
-    if ((end && *end) || value < -1 || value > INT32_MAX)
-        return pith_raise("%s:%d: expected a label that is a whole number, found \"%s\"", path,
-                          number, label);
+    if (rest)
+        snprintf(why, sizeof why, "line %d has more than the columns file, caption, split, label",
+                 number);
+    else if (split && *split && !is_split(split))
+        snprintf(why, sizeof why, "line %d: \"%.60s\" is no split: is there a tab in its caption?",
+                 number, split);
+    else if ((end && *end) || value < -1 || value > PITH_MOST_LABEL)
+        snprintf(why, sizeof why, "line %d: \"%.60s\" is no label, expected -1 to %d", number,
+                 label, PITH_MOST_LABEL);
+    if (*why) return add_wrong(l, folder, file, why);
     return add(l, folder, file, strdup(caption ? caption : ""),
                split && *split ? strdup(split) : NULL, (int)value);
 }
 
-static bool read_json_line(list *l, const char *folder, const char *path, int number,
-                           const char *line)
+static bool read_json_line(list *l, const char *folder, int number, const char *line)
 {
     json_error_t error;
+    char why[300] = "";
     json_t *o = json_loads(line, 0, &error);
-    if (!o) return pith_raise("%s:%d: not JSON: %s", path, number, error.text);
     const char *file = json_string_value(json_object_get(o, "file"));
     const char *caption = json_string_value(json_object_get(o, "caption"));
     const char *split = json_string_value(json_object_get(o, "split"));
@@ -75,13 +100,18 @@ static bool read_json_line(list *l, const char *folder, const char *path, int nu
     if (!file) file = json_string_value(json_object_get(o, "file_name"));
     if (!caption) caption = json_string_value(json_object_get(o, "text"));
     const json_int_t value = label ? json_integer_value(label) : -1;
-    bool good = false;
-    if (!file) pith_raise("%s:%d: expected an object with \"file\" and \"caption\"", path, number);
-    else if (label && (!json_is_integer(label) || value < -1 || value > INT32_MAX))
-        pith_raise("%s:%d: expected a label that is a whole number", path, number);
-    else
-        good = add(l, folder, file, strdup(caption ? caption : ""),
-                   split && *split ? strdup(split) : NULL, (int)value);
+    if (!o) snprintf(why, sizeof why, "line %d is not JSON: %.160s", number, error.text);
+    else if (!file)
+        snprintf(why, sizeof why, "line %d: expected an object with \"file\" and \"caption\"",
+                 number);
+    else if (split && *split && !is_split(split))
+        snprintf(why, sizeof why, "line %d: \"%.60s\" is no split", number, split);
+    else if (label && (!json_is_integer(label) || value < -1 || value > PITH_MOST_LABEL))
+        snprintf(why, sizeof why, "line %d: expected a label from -1 to %d", number,
+                 PITH_MOST_LABEL);
+    const bool good = *why ? add_wrong(l, folder, file ? file : "", why)
+                           : add(l, folder, file, strdup(caption ? caption : ""),
+                                 split && *split ? strdup(split) : NULL, (int)value);
     json_decref(o);
     return good;
 }
@@ -94,38 +124,45 @@ static bool ends_with(const char *name, const char *end)
 
 static bool read_manifest(list *l, const char *folder, const char *path)
 {
-    FILE *f = fopen(path, "r");
+    FILE *f = pith_open_regular(path);
     if (!f) return pith_raise("%s: %s", path, strerror(errno));
-    char *line = NULL;
-    size_t room = 0;
-    bool good = true;
-    for (int number = 1; good && getline(&line, &room, f) >= 0; number++) {
+    char *room = malloc(LINE);
+    bool good = room || pith_raise("%s: no memory", path);
+    for (int number = 1; good && fgets(room, LINE, f); number++) {
+        char *line = room + (number == 1 && !strncmp(room, "\xEF\xBB\xBF", 3) ? 3 : 0);
+        if (strlen(room) == LINE - 1 && room[LINE - 2] != '\n')
+            good = pith_raise("%s:%d: a line of more than %d bytes", path, number, LINE - 2);
         line[strcspn(line, "\r\n")] = 0;
-        if (!*line) continue;
-        good = ends_with(path, ".tsv") ? read_tsv_line(l, folder, path, number, line)
-                                       : read_json_line(l, folder, path, number, line);
+        if (good && *line)
+            good = ends_with(path, ".tsv") ? read_tsv_line(l, folder, number, line)
+                                           : read_json_line(l, folder, number, line);
     }
     if (good && ferror(f)) good = pith_raise("%s: cannot be read: %s", path, strerror(errno));
-    free(line);
+    free(room);
     fclose(f);
     return good;
 }
 
-/* ---- a folder of NAME.png beside NAME.txt, and its folders ---- */
+/* ---- a folder of pictures beside NAME.txt, and its folders ---- */
 
-/* The first line of NAME.txt beside NAME.png; "" if there is no such file. */
+static bool is_picture(const char *name)
+{
+    return ends_with(name, ".png") || ends_with(name, ".jpg") || ends_with(name, ".jpeg");
+}
+
+/* The first line of NAME.txt beside NAME.png or NAME.jpg; "" if there is no such file. */
 static char *caption_beside(const char *picture)
 {
-    char *path = strdup(picture), *line = NULL;
-    size_t room = 0;
+    char *path = malloc(strlen(picture) + 5), line[LINE] = "";
     if (!path) return NULL;
-    strcpy(path + strlen(path) - 3, "txt");
-    FILE *f = fopen(path, "r");
-    if (!f || getline(&line, &room, f) < 0) free(line), line = strdup("");
-    if (line) line[strcspn(line, "\r\n")] = 0;
+    strcpy(path, picture);
+    strcpy(strrchr(path, '.'), ".txt");
+    FILE *f = pith_open_regular(path);
+    if (f && !fgets(line, sizeof line, f)) *line = 0;
+    line[strcspn(line, "\r\n")] = 0;
     if (f) fclose(f);
     free(path);
-    return line;
+    return strdup(strncmp(line, "\xEF\xBB\xBF", 3) ? line : line + 3);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -149,8 +186,7 @@ static bool read_folder(list *l, const char *folder, const char *below)
         /* links to folders are not followed, since they may form a circle */
         if (good && name[0] != '.' && lstat(path, &info) == 0) {
             if (S_ISDIR(info.st_mode)) good = read_folder(l, folder, inner);
-            else if (ends_with(name, ".png"))
-                good = add(l, folder, inner, caption_beside(path), NULL, -1);
+            else if (is_picture(name)) good = add(l, folder, inner, caption_beside(path), NULL, -1);
         }
         free(names[i]);
     }
@@ -227,7 +263,10 @@ static void make_pair(const void *context, int i, pith_pair *s)
     s->split = e->split;
     if (!s->split)
         s->split = pith_uniform_at(pith_hash(e->caption, 0), 0, 0) < l->valid ? "valid" : "train";
-    if (is_blank(e->caption)) {
+    if (e->why) {
+        s->state = PITH_UNREADABLE;
+        snprintf(s->why, sizeof s->why, "%s", e->why);
+    } else if (is_blank(e->caption)) {
         s->state = PITH_NO_CAPTION;
         snprintf(s->why, sizeof s->why, "has no caption");
     } else if (access(e->path, F_OK) != 0) {
@@ -248,17 +287,20 @@ bool pith_pack_folder(const char *data, const char *out, int size, double valid,
 {
     list l = { .size = size, .valid = valid };
     pith_packer *p = NULL;
-    *report = (pith_pack_report){ 0 };
+    *report = (pith_pack_report){ .list = report->list };
     bool good = read_list(&l, data);
     for (int i = 0; good && i < l.count; i++)
         if (!l.at[i].caption) good = pith_raise("%s: no memory", data);
     if (good && l.count == 0) good = pith_raise("%s: there is no picture with a caption", data);
     good = good && (p = pith_packer_new(out, size)) != NULL &&
            pith_pack_all(p, size, l.count, make_pair, &l, report);
-    if (good && report->read == 0)
+    if (good && report->read == 0) {
+        pith_packer_drop(p); /* before the error is raised, which may end the program */
+        p = NULL;
         good = pith_raise(
             "%s: no usable picture: %d missing, %d unreadable, %d without a caption; the first: %s",
             data, report->missing, report->unreadable, report->empty_caption, report->first_bad);
+    }
     free_list(&l);
     if (good) return pith_packer_finish(p);
     pith_packer_drop(p);
@@ -269,7 +311,7 @@ pith_pack *pith_data_open(const char *data, const char *out, int size, double va
                           pith_pack_report *report)
 {
     struct stat info;
-    *report = (pith_pack_report){ 0 };
+    *report = (pith_pack_report){ .list = report->list };
     if (stat(data, &info) == 0 && S_ISREG(info.st_mode) && !ends_with(data, ".tsv") &&
         !ends_with(data, ".jsonl"))
         return pith_pack_open(data);

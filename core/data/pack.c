@@ -106,6 +106,10 @@ static bool read_parts(opened_pack *s, const char *path)
     if (!(s->source = read_texts(s, path, "sources", "source_offsets", p->count))) return false;
     if (!(s->split = read_numbers(s, path, "split", p->count, p->splits))) return false;
     if (!(s->label = read_numbers(s, path, "label", p->count, 0))) return false;
+    for (int i = 0; i < p->count; i++)
+        if (s->label[i] < -1 || s->label[i] > PITH_MOST_LABEL)
+            return pith_raise("%s: the label of pair %d is %d, expected -1 to %d", path, i,
+                              s->label[i], PITH_MOST_LABEL);
     p->caption = s->caption;
     p->source = s->source;
     p->split = s->split;

@@ -16,6 +16,10 @@ FILE *pith_begin_file(const char *path);                 /* NULL after an error,
 int pith_end_file(FILE *f, const char *path, bool good); /* f may be NULL */
 /* Writes a whole file. pith_write_file (pith.h) does the same and raises errors. */
 int pith_put_file(const char *path, const void *data, size_t size);
+int pith_put_text(const char *path, const char *text); /* and a newline */
+/* A file of somebody else's, to be read: no FIFO, on which one would wait, and no device, which
+ * might not end: NULL, with errno set. */
+FILE *pith_open_regular(const char *path);
 /* A file in a run's directory, which may be a stranger's, opened for reading and writing, made if
  * need be. A link is not followed, and what is no file is refused: NULL, with errno set. */
 FILE *pith_open_own(const char *path);
@@ -49,8 +53,8 @@ const char *pith_file_meta(const pith_file *f, const char *key);
 void pith_path(char path[PITH_PATH], const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Removes a file, a link (not what it leads to), or a directory that holds only files. */
 void pith_remove_all(const char *path);
-/* Takes a directory for this process: a descriptor to close when it is let go, or -1 with errno set;
- * EWOULDBLOCK: another process has it. */
+/* Takes a directory for this process: a descriptor to close when it is let go, or -1 with errno
+ * set; EWOULDBLOCK: another process has it. */
 int pith_take_directory(const char *path);
 /* Makes a directory, or finds it; a link or a file in its place is removed. 0 or an errno. */
 int pith_make_own(const char *path);

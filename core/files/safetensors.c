@@ -70,8 +70,9 @@ static bool read_header(pith_file *f, const char *path)
     if (f->size < 8) return pith_raise("%s: not a safetensors file: %zu bytes", path, f->size);
     for (int k = 7; k >= 0; k--) length = length << 8 | f->map[k];
     if (length > f->size - 8 || length > 100u << 20)
-        return pith_raise("%s: its header claims %llu bytes, the file has %zu", path,
-                          (unsigned long long)length, f->size);
+        return pith_raise("%s: no safetensors file, or cut off: what would be its header is longer "
+                          "than its %zu bytes",
+                          path, f->size);
     f->header = json_loadb((const char *)f->map + 8, (size_t)length, JSON_REJECT_DUPLICATES,
                            &error);
     if (!json_is_object(f->header))

@@ -37,6 +37,17 @@ FILE *pith_begin_file(const char *path)
     return f;
 }
 
+FILE *pith_open_regular(const char *path)
+{
+    struct stat info;
+    const int d = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    const bool regular = d >= 0 && fstat(d, &info) == 0 && S_ISREG(info.st_mode);
+    FILE *f = regular ? fdopen(d, "rb") : NULL;
+    if (d >= 0 && !f) close(d);
+    if (d >= 0 && !regular) errno = EINVAL;
+    return f;
+}
+
 FILE *pith_open_own(const char *path)
 {
     struct stat info;
@@ -63,6 +74,13 @@ int pith_end_file(FILE *f, const char *path, bool good)
     return why;
 }
 
+int pith_put_text(const char *path, const char *text)
+{
+    errno = 0;
+    FILE *f = pith_begin_file(path);
+    return pith_end_file(f, path, f && fputs(text, f) >= 0 && fputc('\n', f) != EOF);
+}
+
 int pith_put_file(const char *path, const void *data, size_t size)
 {
     errno = 0;
@@ -75,5 +93,14 @@ bool pith_write_file(const char *path, const void *data, size_t size)
     if (!pith_given(path, "pith_write_file", "path")) return false;
     if (size && !pith_given(data, "pith_write_file", "data")) return false;
     const int why = pith_put_file(path, data, size);
+    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+}
+
+bool pith_write_text(const char *path, const char *text)
+{
+    if (!pith_given(path, "pith_write_text", "path") ||
+        !pith_given(text, "pith_write_text", "text"))
+        return false;
+    const int why = pith_put_text(path, text);
     return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
 }

@@ -1,12 +1,16 @@
-/* picture.c: reads PNG files of every kind as RGBA with eight bits a channel, and writes them. Of
- * 16 bits the high byte is taken. libpng reports errors by longjmp. */
+/* picture.c: reads PNG files of every kind (and, by jpeg.c, JPEG) as RGBA with eight bits a
+ * channel, and writes PNG. Of 16 bits the high byte is taken. libpng reports errors by longjmp. */
 #include <errno.h>
 #include <png.h>
 #include <stdlib.h>
 #include "core.h"
+#include "files/files.h"
 #include "pictures.h"
 
-enum { MAX_PIXELS = 100000000 }; /* larger pictures are refused, for the header may lie */
+/* Larger pictures are refused: a few bytes may claim to be very many pixels. */
+static int64_t most_pixels = 64000000;
+void pith_limit_pictures(int64_t pixels) { most_pixels = pixels; }
+int64_t pith_most_pixels(void) { return most_pixels; }
 
 typedef struct {
     jmp_buf back;
@@ -26,11 +30,14 @@ static void ignore(png_structp png, png_const_charp message) { (void)png, (void)
 static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p, escape *e)
 {
     png_init_io(png, f);
-    png_set_user_limits(png, MAX_PIXELS, MAX_PIXELS);
+    png_set_user_limits(png, 1000000, 1000000);
     png_read_info(png, info);
     const png_uint_32 width = png_get_image_width(png, info),
                       height = png_get_image_height(png, info);
-    if ((uint64_t)width * height > MAX_PIXELS) png_error(png, "more than 100 million pixels");
+    if ((int64_t)width * height > most_pixels) {
+        snprintf(e->why, sizeof e->why, "more than %lld pixels", (long long)most_pixels);
+        longjmp(e->back, 1);
+    }
     png_set_expand(png); /* palettes, greys below 8 bits, and tRNS to alpha */
     png_set_strip_16(png);
     png_set_gray_to_rgb(png);
@@ -62,21 +69,25 @@ static bool read_png(FILE *f, pith_picture *p, escape *e)
     return good;
 }
 
+/* What kind of picture it is, its first bytes say, not its name. */
 bool pith_picture_try(pith_picture *p, const char *path, char why[256])
 {
     *p = (pith_picture){ 0 };
-    unsigned char head[8];
-    FILE *f = fopen(path, "rb");
-    if (!f) return snprintf(why, 256, "%s", strerror(errno)), false;
-    bool good = fread(head, 1, 8, f) == 8 && png_sig_cmp(head, 0, 8) == 0;
-    if (!good) snprintf(why, 256, "is not a PNG picture");
-    else {
+    unsigned char head[8] = { 0 };
+    FILE *f = pith_open_regular(path);
+    if (!f)
+        return snprintf(why, 256, "%s", errno == EINVAL ? "is no file" : strerror(errno)), false;
+    const size_t size = fread(head, 1, 8, f);
+    bool good = false;
+    rewind(f);
+    if (size == 8 && png_sig_cmp(head, 0, 8) == 0) {
         escape e = { .why = "no memory" };
-        rewind(f);
         good = read_png(f, p, &e);
         free(e.rows);
         if (!good) snprintf(why, 256, "is damaged or no whole PNG picture (%s)", e.why);
-    }
+    } else if (size >= 3 && head[0] == 0xFF && head[1] == 0xD8 && head[2] == 0xFF)
+        good = pith_jpeg_read(f, p, why);
+    else snprintf(why, 256, "is neither a PNG nor a JPEG picture");
     fclose(f);
     if (!good) pith_picture_free(p);
     return good;

@@ -1,4 +1,5 @@
-/* pictures.h: PNG in and out, PIL's resizing, CLIP's evaluation view, and augmented views.
+/* pictures.h: PNG and JPEG in, PNG out, PIL's resizing, CLIP's evaluation view, and augmented
+ * views.
  *
  * Functions return NULL or false after an error, which pith_error() holds. */
 #ifndef PITH_PICTURES_H
@@ -13,7 +14,7 @@ typedef struct {
     uint8_t *rgba;
 } pith_picture;
 
-bool pith_picture_read(pith_picture *p, const char *path); /* any PNG file */
+bool pith_picture_read(pith_picture *p, const char *path); /* any PNG or JPEG file */
 /* As PNG: RGB if nothing is transparent, else RGBA. */
 bool pith_picture_write(const pith_picture *p, const char *path);
 void pith_picture_free(pith_picture *p);
@@ -27,6 +28,12 @@ bool pith_preprocess(const pith_picture *p, int size, uint8_t *out);
 /* As pith_picture_read, but writes the reason into `why` and raises no error: a set of pictures may
  * contain bad ones. */
 bool pith_picture_try(pith_picture *p, const char *path, char why[256]);
+/* Pictures of more pixels are refused before memory is taken for them; 64 million if nobody says
+ * otherwise. Four bytes a pixel are needed to read one. */
+void pith_limit_pictures(int64_t pixels);
+int64_t pith_most_pixels(void);
+/* jpeg.c, for picture.c: the file from where it stands. */
+bool pith_jpeg_read(FILE *f, pith_picture *p, char why[256]);
 
 /* ---- augmented views ---------------------------------------------------------------------------
  */

@@ -103,7 +103,7 @@ static int assemble(const char *directory, const char *final, const char *weight
     pith_path(file, "%s/" WEIGHTS, temporary);
     if (!why && rename(weights, file)) why = errno;
     pith_path(file, "%s/" STATE, temporary);
-    if (!why) why = pith_put_file(file, state, strlen(state));
+    if (!why) why = pith_put_text(file, state);
     if (!why) why = pith_sync(temporary);
     /* a checkpoint of this very step must be damaged: otherwise the run would have resumed from it
      */

@@ -245,10 +245,10 @@ static bool due(int64_t every, const training *t, int64_t last)
 
 static bool run(training *t)
 {
-    /* The record is written when the first program is built: not by a run that is refused, nor by one
-     * that is over. */
-    bool good = t->step == t->o->steps || (program_of(t, pith_loader_tokens(t->loader)) &&
-                                           pith_run_write(t->o, &t->data));
+    /* The record is written when the first program is built: not by a run that is refused, nor by
+     * one that is over. */
+    bool good = t->step == t->o->steps ||
+                (program_of(t, pith_loader_tokens(t->loader)) && pith_run_write(t->o, &t->data));
     while (good && t->step < t->o->steps && !stopped) {
         good = train_step(t);
         if (good && due(t->o->evaluate_every, t, t->evaluated)) good = evaluate(t);

@@ -106,8 +106,7 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
                             data->batch, "seed", (json_int_t)data->seed, "machine", machine());
     char *text = json_dumps(run, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     pith_path(path, "%s/run.json", o->directory);
-    const bool good = text ? pith_write_file(path, text, strlen(text))
-                           : pith_raise("%s: no memory", path);
+    const bool good = text ? pith_write_text(path, text) : pith_raise("%s: no memory", path);
     free(text);
     json_decref(run);
     return good;

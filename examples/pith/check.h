@@ -28,9 +28,10 @@ typedef struct {
 void check_vary(check_leaves *l, node *leaf, pith_tensor *tensor, const char *name);
 /* Runs y and the gradients of y by all leaves, and returns the largest error. The error of a leaf
  * is the largest difference between gradient and slope, divided by the largest slope or by the
- * value of y, whichever is larger. errors (or NULL) gets one for each leaf. */
+ * value of y, whichever is larger. errors (or NULL) gets one for each leaf, kinks
+ * (or NULL) how many of its elements lie near one. */
 double check_gradient(pith_graph *g, node *y, const check_leaves *l, node *const *gradient,
-                      double *errors);
+                      double *errors, int *kinks);
 /* The elements of n after a run, copied; the caller frees them. */
 real *check_copy_value(const pith_plan *p, const node *n);
 /* A line of the report: what was checked, its error, and whether it agrees. */

@@ -84,6 +84,7 @@ bool check_loss(const char *text)
     check_leaves l = { 0 };
     node *gradient[CHECK_MOST], **params;
     double error[CHECK_MOST];
+    int kinks[CHECK_MOST];
     bool reached[CHECK_MOST], good = true;
     pith_store *s = pith_store_new();
     pith_graph *g = pith_graph_new(s, (uint64_t)common_seed);
@@ -97,13 +98,15 @@ bool check_loss(const char *text)
         check_vary(&l, params[k], pith_store_find(s, params[k]->name), params[k]->name);
     pith_grad(loss, l.n, l.leaf, gradient);
     pith_depends_on(loss, l.n, l.leaf, reached);
-    check_gradient(g, loss, &l, gradient, error);
+    check_gradient(g, loss, &l, gradient, error, kinks);
     printf("loss %s, %d pairs of width %d with %d teachers\n", text, B, D, PITH_MOST_TEACHERS);
     for (int k = 0; k < l.n; k++) {
         const bool agrees = error[k] <= CHECK_ALLOWED;
         good &= agrees;
+        char near[64] = "";
+        if (kinks[k]) snprintf(near, sizeof near, " (%d of its elements near a kink)", kinks[k]);
         check_print(l.name[k], error[k], agrees,
-                    reached[k] ? "" : " (the loss does not depend on it)");
+                    reached[k] ? near : " (the loss does not depend on it)");
     }
     pith_loss_free(spec);
     pith_graph_free(g);

@@ -103,10 +103,10 @@ static bool check_example(const pith_op *op, int i, op_errors *e)
         for (int k = 0; k < n; k++) result[k] = pith_result(y, k);
         node *scalar = project(g, result, n);
         pith_grad(scalar, l.n, l.leaf, gradient);
-        raise_to(&e->first, check_gradient(g, scalar, &l, gradient, NULL));
+        raise_to(&e->first, check_gradient(g, scalar, &l, gradient, NULL, NULL));
         node *scalar2 = project(g, gradient, l.n);
         pith_grad(scalar2, l.n, l.leaf, gradient2);
-        raise_to(&e->second, check_gradient(g, scalar2, &l, gradient2, NULL));
+        raise_to(&e->second, check_gradient(g, scalar2, &l, gradient2, NULL, NULL));
     }
     pith_graph_free(g);
     pith_store_free(s);

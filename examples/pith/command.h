@@ -53,6 +53,10 @@ extern int64_t common_threads; /* as many as the machine has, unless --threads s
 /* The options of every plan that the program makes, set by PITH_NOPLAN=1 and PITH_NAN=1 in the
  * environment. */
 extern pith_plan_options common_plan;
+/* An option of commands that read pictures: larger ones are refused. */
+extern double common_megapixels;
+#define PICTURE_OPTIONS                                                                            \
+    { "--megapixels", NUMBER, &common_megapixels, "larger pictures are refused, in millions" }
 /* An error if the number of an option is outside of what it may be. */
 void check_number(const option *o);
 void need_option(const char *name, const char *value); /* an error when value is NULL */
@@ -117,4 +121,7 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
 /* Makes a directory and its parents. */
 void make_directories(const char *path);
 double seconds_now(void);
+/* A text of somebody else's for the terminal, without what would steer it; one of the latest four.
+ */
+const char *plain(const char *text);
 #endif

@@ -11,10 +11,13 @@
 
 static int64_t size = 32, count = 20000;
 static double valid = 0.05;
+static bool left_out;
 static const option options[] = {
     { "--size", INTEGER, &size, "side of the packed pictures" },
     { "--valid", NUMBER, &valid, "pack: share of the pairs without a split that validate" },
     { "--count", INTEGER, &count, "fetch shapes: number of pictures" },
+    PICTURE_OPTIONS,
+    { "--left-out", FLAG, &left_out, "pack: name every pair that is left out, and why" },
     END_OF_OPTIONS,
 };
 
@@ -24,7 +27,7 @@ static void print_packed(const pith_pack_report *r)
     printf("%d pairs packed", r->read);
     if (bad)
         printf("; left out: %d missing, %d unreadable, %d without a caption (the first: %s)",
-               r->missing, r->unreadable, r->empty_caption, r->first_bad);
+               r->missing, r->unreadable, r->empty_caption, plain(r->first_bad));
     putchar('\n');
 }
 
@@ -79,8 +82,8 @@ static void print_captions(const pith_pack *p)
     }
     printf("captions: %zu different, %.1f words and %.1f bytes on average\n", different,
            (double)words / p->count, (double)letters / p->count);
-    printf("    %s\n    %s\n    %s\n", p->caption[0], p->caption[p->count / 2],
-           p->caption[p->count - 1]);
+    printf("    %s\n    %s\n    %s\n", plain(p->caption[0]), plain(p->caption[p->count / 2]),
+           plain(p->caption[p->count - 1]));
     free(sorted);
 }
 
@@ -115,7 +118,7 @@ static void stats(const char *path)
     for (int s = 0; s < p->splits; s++) {
         int n = 0;
         for (int i = 0; i < p->count; i++) n += p->split[i] == s;
-        if (n) printf("    %-16s %d\n", p->split_name[s], n);
+        if (n) printf("    %-16s %d\n", plain(p->split_name[s]), n);
     }
     if (labels >= 0) printf("labels: 0 to %d\n", labels);
     print_captions(p);
@@ -131,15 +134,18 @@ int command_data(int argc, char **argv)
                       "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
                       "downloaded) or DIR/shapes.pack (drawn by "
                       "rule).\npack: a folder (captions.tsv, captions.jsonl, "
-                      "metadata.jsonl or NAME.txt beside NAME.png) or a "
+                      "metadata.jsonl or NAME.txt beside NAME.png or NAME.jpg) or a "
                       "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
-                      "memory. stats: what a packed file holds.",
+                      "memory. stats: what a packed file holds.\n"
+                      "captions.tsv has a pair a line and the columns file, caption and, if "
+                      "wanted, split (a word: train, valid, ...)\n"
+                      "and label (-1 to 999999), with tabs between them.",
                       2, 3, argc, argv);
     const char *what = argv[1];
     if (!strcmp(what, "fetch") && arguments == 3) fetch(argv[2], argv[3]);
     else if (!strcmp(what, "stats") && arguments == 2) stats(argv[2]);
     else if (!strcmp(what, "pack") && arguments == 3) {
-        pith_pack_report report = { 0 };
+        pith_pack_report report = { .list = left_out ? stdout : NULL };
         pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
         print_packed(&report);
     } else pith_raise("pith data: usage: pith data %s", usage);

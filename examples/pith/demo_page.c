@@ -72,7 +72,7 @@ void demo_summary(const demo *d)
                             models, "phases", phases);
     char path[4096], *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     snprintf(path, sizeof path, "%s/summary.json", d->out);
-    pith_write_file(path, text, strlen(text));
+    pith_write_text(path, text);
     free(text);
     json_decref(all);
 }

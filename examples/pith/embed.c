@@ -11,7 +11,7 @@ typedef struct {
 
 static void add_lines(lines *l, const char *path)
 {
-    FILE *f = fopen(path, "r");
+    FILE *f = pith_open_regular(path);
     size_t room = 0;
     char *line = NULL;
     if (!f) pith_raise("%s: %s", path, strerror(errno));
@@ -44,11 +44,12 @@ int command_embed(int argc, char **argv)
     const char *out = NULL;
     const option options[] = {
         { "--out", TEXT, &out, "the safetensors file to write" },
+        PICTURE_OPTIONS,
         END_OF_OPTIONS,
     };
     const int arguments =
         parse_options(options, "MODEL FILES.. --out F.safetensors",
-                      "FILES: PNG pictures, folders of them, and .txt files with one "
+                      "FILES: PNG and JPEG pictures, folders of them, and .txt files with one "
                       "text a line. Writes image_embeds (n, width) "
                       "and\ntext_embeds (n, width), unit rows, with image_files "
                       "(size, time and name, one a line) and "
@@ -63,10 +64,11 @@ int command_embed(int argc, char **argv)
         if (size > 4 && !strcmp(argv[k] + size - 4, ".txt")) add_lines(&texts, argv[k]);
         else index_add(&pictures, argv[k]);
     }
-    if (!pictures.n && !texts.n) pith_raise("%s: holds no PNG picture", argv[2]);
+    if (!pictures.n && !texts.n) pith_raise("%s: holds no PNG or JPEG picture", argv[2]);
     model m = texts.n ? open_model_with_tokenizer(argv[1]) : open_model(argv[1]);
     pith_store *s = pith_store_new();
-    const int made = pictures.n ? index_encode(&pictures, &m, out, true) : 0;
+    const int made = pictures.n ? index_encode(&pictures, &m, out) : 0;
+    if (!pictures.n && !texts.n) pith_raise("%s: no picture can be read", argv[2]);
     index_put(&pictures, s);
     put_lines(&texts, &m, s);
     pith_store_save(s, out, PITH_WEIGHT);

@@ -116,7 +116,7 @@ int command_eval(int argc, char **argv)
     if (!measured) measure(&j, -1);
     if (file) {
         char *text = json_dumps(j.json, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        pith_write_file(file, text, strlen(text));
+        pith_write_text(file, text);
         free(text);
     }
     json_decref(j.json);

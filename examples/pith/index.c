@@ -44,7 +44,9 @@ void index_add(picture_index *x, const char *path)
         if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.')
             fts_set(walk, e, FTS_SKIP);
         if (e->fts_info != FTS_F || e->fts_name[0] == '.' || strchr(e->fts_path, '\n')) continue;
-        if (e->fts_namelen > 4 && !strcasecmp(e->fts_name + e->fts_namelen - 4, ".png"))
+        const char *end = strrchr(e->fts_name, '.');
+        if (end &&
+            (!strcasecmp(end, ".png") || !strcasecmp(end, ".jpg") || !strcasecmp(end, ".jpeg")))
             add_file(x, e->fts_path, e->fts_statp);
     }
     fts_close(walk);
@@ -74,7 +76,8 @@ static int by_stamp(const void *a, const void *b)
     return order ? order : (x->size > y->size) - (x->size < y->size);
 }
 
-/* The rows of an index file, sorted by stamp; none if the file is missing or of another width. */
+/* The rows of an index file, sorted by stamp; none if it is missing, damaged or of another width.
+ */
 typedef struct {
     int n;
     cached_row *list;
@@ -82,16 +85,21 @@ typedef struct {
     pith_real *rows;
 } cached_index;
 
+static void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
+
 static cached_index read_cache(const char *cache, int width)
 {
     cached_index x = { 0 };
     if (!cache || access(cache, F_OK)) return x;
     pith_store *s = pith_store_new();
-    pith_store_load(s, cache);
+    pith_on_error(keep_quiet, NULL);
+    const bool whole = pith_store_load(s, cache);
+    pith_on_error(NULL, NULL);
+    if (!whole) fprintf(stderr, "%s; made anew\n", pith_error());
     const pith_tensor *rows = pith_store_find(s, "image_embeds"),
                       *files = pith_store_find(s, "image_files");
-    if (rows && files && rows->dtype == PITH_F32 && rows->ndim == 2 && rows->dim[1] == width &&
-        files->dtype == PITH_U8) {
+    if (whole && rows && files && rows->dtype == PITH_F32 && rows->ndim == 2 &&
+        rows->dim[1] == width && files->dtype == PITH_U8) {
         x.list = malloc(sizeof *x.list * (size_t)rows->dim[0]);
         x.rows = tensor_values(rows);
         x.stamps = tensor_values(files);
@@ -108,13 +116,11 @@ static cached_index read_cache(const char *cache, int width)
     return x;
 }
 
-static void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
-
-/* Reads a picture. Unless `strict`, one that cannot be read is named on stderr and is no error. */
-static bool readable(const model *m, const char *path, uint8_t *pixels, bool strict)
+/* Reads a picture. One that cannot be read is named on stderr and is no error. */
+static bool readable(const model *m, const char *path, uint8_t *pixels)
 {
     pith_picture p;
-    if (!strict) pith_on_error(keep_quiet, NULL);
+    pith_on_error(keep_quiet, NULL);
     const bool good = pith_picture_read(&p, path);
     pith_on_error(NULL, NULL);
     if (!good) return fprintf(stderr, "%s; left out\n", pith_error()), false;
@@ -125,14 +131,14 @@ static bool readable(const model *m, const char *path, uint8_t *pixels, bool str
 
 /* Computes the rows of the n pictures in `wanted`. Those that cannot be read get an empty name. */
 static void encode_block(picture_index *x, const model *m, const int *wanted, int n,
-                         uint8_t *pixels, pith_real *rows, bool strict)
+                         uint8_t *pixels, pith_real *rows)
 {
     const size_t picture = 3 * (size_t)m->config.image_size * (size_t)m->config.image_size,
                  width = (size_t)x->width;
     int read = 0, *from = malloc(sizeof *from * (size_t)n);
     if (!from) pith_raise("no memory for %d pictures", n);
     for (int k = 0; k < n; k++) {
-        if (readable(m, x->file[wanted[k]], pixels + picture * (size_t)read, strict))
+        if (readable(m, x->file[wanted[k]], pixels + picture * (size_t)read))
             from[read++] = wanted[k];
         else *x->file[wanted[k]] = 0;
     }
@@ -158,7 +164,7 @@ static void drop_nameless(picture_index *x)
     x->n = to;
 }
 
-int index_encode(picture_index *x, const model *m, const char *cache, bool strict)
+int index_encode(picture_index *x, const model *m, const char *cache)
 {
     const size_t width = (size_t)m->config.embed, side = (size_t)m->config.image_size;
     const cached_index old = read_cache(cache, (int)width);
@@ -178,7 +184,7 @@ int index_encode(picture_index *x, const model *m, const char *cache, bool stric
         else list[wanted++] = k;
     }
     for (int k = 0; k < wanted; k += BLOCK)
-        encode_block(x, m, list + k, wanted - k < BLOCK ? wanted - k : BLOCK, pixels, rows, strict);
+        encode_block(x, m, list + k, wanted - k < BLOCK ? wanted - k : BLOCK, pixels, rows);
     drop_nameless(x);
     free(old.list);
     free(old.stamps);

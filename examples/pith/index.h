@@ -2,6 +2,7 @@
 #ifndef PITH_INDEX_H
 #define PITH_INDEX_H
 #include "command.h"
+#include "files/files.h"
 
 typedef struct {
     int n, width;
@@ -13,10 +14,9 @@ typedef struct {
 /* Adds a PNG file, or all PNG files in a folder and its subfolders, sorted by name. */
 void index_add(picture_index *x, const char *path);
 /* Fills the rows. cache: an index file that was saved before (or NULL, or a path where there is
- * none), from which the rows of unchanged files are taken. A picture that cannot be read is an
- * error if `strict`; else it is left out with a line on stderr. Returns how many rows were
- * computed. */
-int index_encode(picture_index *x, const model *m, const char *cache, bool strict);
+ * none), from which the rows of unchanged files are taken. A picture that cannot be read is left
+ * out with a line on stderr. Returns how many rows were computed. */
+int index_encode(picture_index *x, const model *m, const char *cache);
 /* Puts n lines, each with its newline, into the store as one tensor of bytes. */
 void index_put_lines(pith_store *s, const char *name, int n, char *const *line);
 /* Puts image_embeds (n, width) and image_files, one stamp in each line, into the store. */

@@ -33,9 +33,12 @@ static void print_layers(const clip_tower *t, const clip_tensor *list, int n, cl
 int command_inspect(int argc, char **argv)
 {
     double tokens = 10;
+    bool names = false;
     const option options[] = {
         { "--tokens", NUMBER, &tokens,
           "tokens a caption that the cost is counted for, start and end included" },
+        { "--names", FLAG, &names,
+          "every parameter by its name, with its shape: what --freeze takes" },
         END_OF_OPTIONS,
     };
     parse_options(options, "MODEL",
@@ -67,6 +70,11 @@ int command_inspect(int argc, char **argv)
            4e-6 * cost.parameters);
     printf("GFLOP a pair: %.4f as done here with %g tokens a caption, %.4f by the usual count\n",
            cost.flops_pair / 1e9, tokens, cost.usual_flops_pair / 1e9);
+    for (int k = 0; k < n && names; k++) {
+        printf("%s", list[k].name);
+        for (int d = 0; d < list[k].ndim; d++) printf(d ? " x %d" : " %d", list[k].dim[d]);
+        putchar('\n');
+    }
     free(list);
     return 0;
 }

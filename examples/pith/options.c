@@ -1,5 +1,6 @@
 /* options.c: parses options and prints help, both from one table, so that they cannot differ. */
 #include "command.h"
+#include <ctype.h>
 #include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -9,11 +10,28 @@
 
 int64_t common_seed = 0, common_threads = 0;
 pith_plan_options common_plan;
+double common_megapixels = 64;
 
 static const option common[] = { { "--seed", INTEGER, &common_seed, "keys every random number" },
                                  { "--threads", INTEGER, &common_threads,
                                    "0: as many as the machine has; results do not depend on it" },
                                  END_OF_OPTIONS };
+
+/* Do the common options do something in this command? */
+static bool has_common(const char *command, const char *name)
+{
+    static const struct {
+        const char *name, *without;
+    } list[] = {
+        { "--seed", " eval search embed inspect losses tokenize preprocess run " },
+        { "--threads", " inspect losses tokenize " },
+    };
+    char word[64];
+    snprintf(word, sizeof word, " %.50s ", command);
+    for (size_t k = 0; k < sizeof list / sizeof *list; k++)
+        if (!strcmp(list[k].name, name)) return !strstr(list[k].without, word);
+    return true;
+}
 
 /* How many letters must be changed, added or dropped to turn a into b (Levenshtein). */
 static int distance(const char *a, const char *b)
@@ -56,7 +74,8 @@ static void raise_unknown_option(const char *command, const char *name, const op
     const char *names[64];
     int n = 0;
     for (const option *o = table; o->name; o++) names[n++] = o->name;
-    for (const option *o = common; o->name; o++) names[n++] = o->name;
+    for (const option *o = common; o->name; o++)
+        if (has_common(command, o->name)) names[n++] = o->name;
     const char *nearest = nearest_name(name, n, names);
     pith_raise("pith %s has no option %s%s%s%s", command, name, nearest ? "; did you mean " : "",
                nearest ? nearest : "", nearest ? "?" : "");
@@ -71,7 +90,7 @@ static const struct range {
     { "--teacher-steps", 1, 1e9 }, { "--student-steps", 1, 1e9 }, { "--batch", 1, 65536 },
     { "--size", 1, 4096 },         { "--count", 1, 1e6 },         { "--context", 1, 4096 },
     { "--tokens", 1, 4096 },       { "--top", 1, 1e6 },           { "--seeds", 1, 1000 },
-    { "--ema", 0, 0.999999 },      { "--valid", 0, 0.99 },
+    { "--ema", 0, 0.999999 },      { "--valid", 0, 0.99 },        { "--megapixels", 0.001, 500 },
 };
 
 static void check_range(const option *o, double x)
@@ -108,10 +127,11 @@ static void set_option(const option *o, const char *text)
     check_number(o);
 }
 
-static void print_table(const option *table)
+static void print_table(const option *table, const char *command)
 {
     static const char *const word[] = { "", " N", " X", " .." };
     for (const option *o = table; o->name; o++) {
+        if (!has_common(command, o->name)) continue;
         printf("  %s%-*s %s", o->name, 20 - (int)strlen(o->name), word[o->kind], o->help);
         if (o->kind == INTEGER && *(int64_t *)o->value)
             printf(" (%lld)", (long long)*(int64_t *)o->value);
@@ -124,8 +144,8 @@ static void print_table(const option *table)
 static void help(const option *table, const char *command, const char *usage, const char *about)
 {
     printf("pith %s %s\n\n%s\n\n", command, usage, about);
-    print_table(table);
-    print_table(common);
+    print_table(table, command);
+    print_table(common, command);
     exit(0);
 }
 
@@ -144,7 +164,8 @@ int parse_options(const option *table, const char *usage, const char *about, int
         if ((closed = !strcmp(at, "--"))) continue;
         const size_t size = equals ? (size_t)(equals - at) : strlen(at);
         const option *o = find(table, at, size);
-        if (!o && !(o = find(common, at, size))) raise_unknown_option(argv[0], at, table);
+        if (!o && (!(o = find(common, at, size)) || !has_common(argv[0], o->name)))
+            raise_unknown_option(argv[0], at, table);
         if (o->kind == FLAG && equals) pith_raise("%s takes no value", o->name);
         else if (o->kind == FLAG) *(bool *)o->value = true;
         else if (!equals && k + 1 == argc) pith_raise("%s needs a value: %s", o->name, o->help);
@@ -153,6 +174,7 @@ int parse_options(const option *table, const char *usage, const char *about, int
     if (arguments < least || (most >= 0 && arguments > most))
         pith_raise("%s: usage: pith %s %s",
                    arguments < least ? "too few arguments" : "too many arguments", argv[0], usage);
+    pith_limit_pictures((int64_t)(1e6 * common_megapixels));
     if (common_threads > 0) omp_set_num_threads((int)common_threads);
     else common_threads = omp_get_max_threads();
     return arguments;
@@ -160,7 +182,7 @@ int parse_options(const option *table, const char *usage, const char *about, int
 
 void need_option(const char *name, const char *value)
 {
-    if (!value) pith_raise("%s is missing", name);
+    if (!value || !*value) pith_raise("%s is %s", name, value ? "empty" : "missing");
 }
 
 void make_directories(const char *path)
@@ -176,6 +198,17 @@ void make_directories(const char *path)
         *p = end;
         if (!end) return;
     }
+}
+
+const char *plain(const char *text)
+{
+    static char kept[4][1024];
+    static int next;
+    char *copy = kept[next++ % 4];
+    snprintf(copy, sizeof kept[0], "%s", text);
+    for (char *c = copy; *c; c++)
+        if (iscntrl((unsigned char)*c)) *c = '?';
+    return copy;
 }
 
 double seconds_now(void)

@@ -20,16 +20,17 @@ int command_preprocess(int argc, char **argv)
     const option options[] = {
         { "--size", INTEGER, &size, "side of the square" },
         { "--out", TEXT, &out, "the safetensors file to write" },
+        PICTURE_OPTIONS,
         END_OF_OPTIONS,
     };
-    const int arguments =
-        parse_options(options, "PICTURES.. --size N --out F.safetensors",
-                      "Writes one f32 tensor (3, N, N) a PNG, named by the file's "
-                      "base name: RGB, shortest side to N\n"
-                      "(bicubic, antialiased, as PIL), centre crop, CLIP's mean and "
-                      "standard deviation.\n"
-                      "16-bit pictures are read by their high byte, where PIL clips.",
-                      1, -1, argc, argv);
+    const int arguments = parse_options(
+        options, "PICTURES.. --size N --out F.safetensors",
+        "Writes one f32 tensor (3, N, N) a picture (PNG or JPEG), named by the file's "
+        "base name: RGB, shortest side to N\n"
+        "(bicubic, antialiased, as PIL), centre crop, CLIP's mean and "
+        "standard deviation.\n"
+        "16-bit pictures are read by their high byte, where PIL clips.",
+        1, -1, argc, argv);
     need_option("--out", out);
     if (size < 1 || size > 4096) pith_raise("--size is %lld, expected 1 to 4096", (long long)size);
     /* its sizes do not matter: only CLIP's mean and standard deviation are used */

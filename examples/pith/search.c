@@ -26,9 +26,9 @@ static picture_index open_index(const model *m, const char *folder)
     snprintf(cache, sizeof cache, "%s/.pith-index-%016" PRIx64 ".safetensors", folder,
              model_hash(m->store));
     index_add(&x, folder);
-    if (!x.n) pith_raise("%s: holds no PNG picture", folder);
-    if (!index_encode(&x, m, cache, false)) return x;
-    if (!x.n) pith_raise("%s: holds no PNG picture that can be read", folder);
+    if (!x.n) pith_raise("%s: holds no PNG or JPEG picture", folder);
+    if (!index_encode(&x, m, cache)) return x;
+    if (!x.n) pith_raise("%s: holds no PNG or JPEG picture that can be read", folder);
     pith_store *s = pith_store_new();
     index_put(&x, s);
     if (access(folder, W_OK) == 0) pith_store_save(s, cache, PITH_WEIGHT);
@@ -50,7 +50,7 @@ static captions read_captions(const char *folder)
     size_t room = 0;
     captions c = { 0 };
     snprintf(path, sizeof path, "%s/captions.tsv", folder);
-    FILE *f = fopen(path, "r");
+    FILE *f = pith_open_regular(path);
     while (f && getline(&line, &room, f) > 0) {
         char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t\n");
         if (!caption) continue;
@@ -77,10 +77,15 @@ static const char *caption_of(const captions *c, const char *folder, const char 
 
 /* ---- the search ---- */
 
+/* A query that is called like a picture, or is a file, is one. */
 static bool is_picture(const char *query)
 {
+    static const char *const ends[] = { ".png", ".jpg", ".jpeg" };
     const size_t size = strlen(query);
-    return size > 4 && !strcasecmp(query + size - 4, ".png");
+    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)
+        if (size > strlen(ends[k]) && !strcasecmp(query + size - strlen(ends[k]), ends[k]))
+            return true;
+    return access(query, F_OK) == 0;
 }
 
 static pith_real *query_row(const model *m, const char *query)
@@ -116,9 +121,10 @@ int command_search(int argc, char **argv)
     int64_t top = 10;
     const option options[] = {
         { "--top", INTEGER, &top, "how many are shown" },
+        PICTURE_OPTIONS,
         END_OF_OPTIONS,
     };
-    parse_options(options, "MODEL DIR \"words\" | picture.png",
+    parse_options(options, "MODEL DIR \"words\" | PICTURE",
                   "Prints the cosine and the name of the pictures below DIR nearest to the words "
                   "or to the picture, with their\n"
                   "captions where DIR/captions.tsv knows them. Rows are kept in DIR and computed "
@@ -140,7 +146,7 @@ int command_search(int argc, char **argv)
     qsort(hits, (size_t)x.n, sizeof *hits, by_score);
     for (int k = 0; k < x.n && k < top; k++) {
         const char *file = x.file[hits[k].index], *caption = caption_of(&known, folder, file);
-        printf("%.3f  %s%s%s\n", hits[k].score, file, *caption ? "  " : "", caption);
+        printf("%.3f  %s%s%s\n", hits[k].score, plain(file), *caption ? "  " : "", plain(caption));
     }
     for (int k = 0; k < known.n; k++) free(known.file[k]), free(known.caption[k]);
     free(known.file);

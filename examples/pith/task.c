@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "task.h"
 
 typedef struct {
@@ -113,27 +114,28 @@ static const struct {
         .noise = 0.05 } },
 };
 
-static double *strength(pith_augment *a, const char *name)
+/* Where a strength is kept, and the most that it may be. */
+static double *strength(pith_augment *a, const char *name, double *largest)
 {
     const struct {
         const char *name;
-        double *value;
+        double *value, most;
     } all[] = {
-        { "crop", &a->crop },
-        { "aspect", &a->aspect },
-        { "flip", &a->flip },
-        { "shift", &a->shift },
-        { "rotate", &a->rotate },
-        { "zoom", &a->zoom },
-        { "brightness", &a->brightness },
-        { "contrast", &a->contrast },
-        { "saturation", &a->saturation },
-        { "channel", &a->channel },
-        { "blur", &a->blur },
-        { "noise", &a->noise },
+        { "crop", &a->crop, 1 },
+        { "aspect", &a->aspect, 4 },
+        { "flip", &a->flip, 1 },
+        { "shift", &a->shift, 1 },
+        { "rotate", &a->rotate, 180 },
+        { "zoom", &a->zoom, 10 },
+        { "brightness", &a->brightness, 1 },
+        { "contrast", &a->contrast, 1 },
+        { "saturation", &a->saturation, 1 },
+        { "channel", &a->channel, 1 },
+        { "blur", &a->blur, 4 },
+        { "noise", &a->noise, 1 },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
-        if (!strcmp(all[k].name, name)) return all[k].value;
+        if (!strcmp(all[k].name, name)) return *largest = all[k].most, all[k].value;
     return NULL;
 }
 
@@ -144,7 +146,7 @@ pith_augment parse_augment(const char *text)
     for (char *word; (word = strsep(&rest, ","));) {
         char *equals = strchr(word, '='), *end = equals;
         if (equals) *equals = 0;
-        double *value = equals ? strength(&a, word) : NULL;
+        double largest = 0, *value = equals ? strength(&a, word, &largest) : NULL;
         size_t k = 0;
         if (value) *value = strtod(equals + 1, &end);
         for (; !equals && k < sizeof presets / sizeof *presets; k++)
@@ -158,6 +160,8 @@ pith_augment parse_augment(const char *text)
                        "aspect, flip, shift, rotate, zoom, brightness, contrast, saturation, "
                        "channel, blur, noise), found \"%s\"",
                        word);
+        if (value && !(*value >= 0 && *value <= largest))
+            pith_raise("--augment: %s is %g, expected 0 to %g", word, *value, largest);
     }
     free(copy);
     return a;
@@ -179,7 +183,9 @@ static void freeze(model *m, const char *patterns)
         int fits = 0;
         for (int k = 0; k < n; k++) fits += fnmatch(pattern, list[k].name, 0) == 0;
         if (!fits && strncmp(pattern, "loss.", 5))
-            pith_raise("--freeze: no parameter is called \"%s\": pith inspect names them", pattern);
+            pith_raise(
+                "--freeze: no parameter is called \"%s\": pith inspect MODEL --names lists them",
+                pattern);
         pith_store_freeze(m->store, pattern);
     }
     free(copy);
@@ -229,6 +235,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
     char folder[4096];
     snprintf(folder, sizeof folder, "%s/loss", out);
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
+    rmdir(folder); /* what was compiled in it is loaded */
     if (pith_loss_wants_teacher(loss) && !teacher)
         pith_raise("the loss %s needs a teacher: use pith distil", r->loss);
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);

@@ -1,0 +1,69 @@
+/* jpeg.c: reads JPEG files as RGBA, by libjpeg-turbo, which reports errors by a function that may
+ * not return: here it jumps. */
+#include <setjmp.h>
+#include <stdlib.h>
+#include "core.h"
+#include "files/files.h"
+#include "pictures.h"
+/* after stdio.h, which it does not include itself */
+#include <jpeglib.h>
+#include <jerror.h>
+
+typedef struct {
+    struct jpeg_error_mgr manager; /* the library knows this first member alone */
+    jmp_buf back;
+    char why[JMSG_LENGTH_MAX];
+} escape;
+
+static void fail(j_common_ptr c)
+{
+    escape *e = (escape *)c->err;
+    c->err->format_message(c, e->why);
+    longjmp(e->back, 1);
+}
+
+/* Below 0 are warnings. Most pictures with one can be seen well; one that is cut off cannot. */
+static void warn(j_common_ptr c, int level)
+{
+    if (level < 0 && c->err->msg_code == JWRN_JPEG_EOF) fail(c);
+}
+
+static void read_whole(struct jpeg_decompress_struct *c, FILE *f, pith_picture *p)
+{
+    escape *e = (escape *)c->err;
+    jpeg_create_decompress(c);
+    jpeg_stdio_src(c, f);
+    jpeg_read_header(c, TRUE);
+    if ((int64_t)c->image_width * c->image_height > pith_most_pixels()) {
+        snprintf(e->why, sizeof e->why, "more than %lld pixels", (long long)pith_most_pixels());
+        longjmp(e->back, 1);
+    }
+    c->out_color_space = JCS_EXT_RGBA;
+    jpeg_start_decompress(c);
+    p->width = (int)c->output_width;
+    p->height = (int)c->output_height;
+    p->rgba = malloc(4 * (size_t)p->width * (size_t)p->height);
+    if (!p->rgba) ERREXIT1(c, JERR_OUT_OF_MEMORY, 0);
+    while (c->output_scanline < c->output_height) {
+        JSAMPROW row = p->rgba + 4 * (size_t)p->width * c->output_scanline;
+        jpeg_read_scanlines(c, &row, 1);
+    }
+    jpeg_finish_decompress(c);
+}
+
+bool pith_jpeg_read(FILE *f, pith_picture *p, char why[256])
+{
+    struct jpeg_decompress_struct c = { 0 };
+    escape e;
+    volatile bool good = false;
+    c.err = jpeg_std_error(&e.manager);
+    e.manager.error_exit = fail;
+    e.manager.emit_message = warn;
+    if (setjmp(e.back) == 0) {
+        read_whole(&c, f, p);
+        good = true;
+    }
+    jpeg_destroy_decompress(&c);
+    if (!good) snprintf(why, 256, "is damaged or no whole JPEG picture (%.190s)", e.why);
+    return good;
+}

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Builds the fuzz targets with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, and runs each for SECONDS_EACH (15) from the
+# corpus that is kept. Prints how much each covers; fails on the first crash, whose input it leaves in build/fuzz. `make fuzz` calls it.
+#     run.sh [TARGET...]
+set -eu
+cd "$(dirname "$0")/../.."
+seconds=${SECONDS_EACH:-15}
+targets=${*:-$(ls tests/fuzz/*.c | sed 's|.*/||; s|\.c$||')}
+make --no-print-directory -s -j"$(nproc)" V=fuzz CC=clang build/fuzz/libpith.a $(ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|')
+for t in $targets; do
+    program=build/fuzz/fuzz-$t
+    clang -std=c11 -D_GNU_SOURCE -g -O1 -I. -Icore -Ilosses -fopenmp -fsanitize=fuzzer,address,undefined "tests/fuzz/$t.c" \
+        $([ "$t" = record ] && ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|') build/fuzz/libpith.a \
+        $(make --no-print-directory -s V=fuzz CC=clang libs) -o "$program"
+    mkdir -p "build/fuzz/corpus-$t"
+    if ! "$program" -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=4096 -artifact_prefix="build/fuzz/crash-$t-" -detect_leaks=0 \
+        "build/fuzz/corpus-$t" "tests/fuzz/corpus/$t" >"build/fuzz/log-$t" 2>&1; then
+        tail -40 "build/fuzz/log-$t"
+        echo "fuzz: $t crashes"
+        exit 1
+    fi
+    grep -E '^#[0-9]+.* cov: ' "build/fuzz/log-$t" | tail -1 | sed -n "s/^#\([0-9]*\).* cov: \([0-9]*\) ft: \([0-9]*\).*/fuzz: $t: \1 inputs, \2 edges and \3 features covered/p"
+done
+rm -rf /dev/shm/pith-fuzz-*

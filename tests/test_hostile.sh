@@ -1,0 +1,196 @@
+#!/bin/sh
+# What a stranger may lay in the way: records of other types, links, fifos, two processes in one place, signals. Nothing outside the run is
+# touched, nothing is lost, and each is told in one sentence. PITH=FILE tests another build.
+set -u
+cd "$(dirname "$0")/.."
+pith=$(realpath "${PITH:-build/pith}")
+pictures=$PWD/tests/pictures # drawn by us
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+failed=0
+export OMP_NUM_THREADS=2
+bad() { echo "test_hostile: $*"; failed=1; }
+says() { # status text command...: the command ends with the status and its output contains the text
+    want=$1 text=$2; shift 2
+    timeout 60 "$@" >out 2>&1; got=$?
+    [ "$got" = "$want" ] || { bad "$*: status $got, expected $want:"; tail -5 out; }
+    grep -qF -- "$text" out || { bad "$*: expected \"$text\", found:"; tail -5 out; }
+}
+one_line() { [ "$(wc -l <out)" = 1 ] || { bad "expected one line, found:"; cat out; }; }
+same() { cmp -s "$1" "$2" || bad "$1 and $2 differ"; }
+
+tiny="16/8:w32l2h2+w32l2h2c12v640:e32"
+"$pith" data fetch shapes . --count 600 --size 16 >out 2>&1 || { bad "no shapes"; cat out; }
+run="--model $tiny --steps 8 --batch 32 --save-every 3 --evaluate-every 4"
+says 0 "8 steps" "$pith" train shapes.pack $run --out whole
+
+# ---- numbers -------------------------------------------------------------------------------------------------------------------------
+for wrong in "--lr -1" "--lr nan" "--lr inf" "--weight-decay -1" "--ema 1.5" "--clip-norm -1" "--save-every -1" "--threads -1" \
+    "--threads 100000" "--batch 4294967312" "--batch 0" "--steps 0" "--warmup -1"; do
+    says 1 "${wrong% *}: expected a number" "$pith" train shapes.pack $run $wrong --out wrong; one_line
+done
+says 1 "--top: expected a number from 1" "$pith" search whole . red --top 0; one_line
+says 1 "--valid: expected a number from 0" "$pith" data pack . x.pack --valid 2; one_line
+for wrong in zoom=inf rotate=nan crop=-5 noise=2; do
+    says 1 "--augment:" "$pith" train shapes.pack $run --augment $wrong --out wrong; one_line
+done
+says 1 "expected a number before *" "$pith" train shapes.pack $run --loss 'nan*clip' --out wrong; one_line
+says 1 "a term of the loss is empty" "$pith" train shapes.pack $run --loss 'clip+' --out wrong; one_line
+
+# ---- records -------------------------------------------------------------------------------------------------------------------------
+record() { # name, what to put for what: a run of three steps with a changed record
+    rm -rf r; cp -r third r; sed "s|\"--$1\": [^,]*|\"--$1\": $2|" third/run.json >r/run.json
+    cmp -s third/run.json r/run.json && bad "the record has no --$1"
+    cp -r r r.before
+}
+says 0 "3 steps" "$pith" train shapes.pack $run --steps 3 --out third
+for wrong in "loss 5" "lr \"fast\"" "steps 1.5" "batch null" "ema true" "model [1]" "lr -1" "batch 0"; do
+    record $wrong
+    says 1 "--${wrong%% *}" "$pith" train --resume r --steps 8; one_line
+    diff -r r r.before >diff.out || { bad "a refused record changed the run:"; cat diff.out; }
+    rm -rf r.before
+done
+record lr 1; rm -rf r.before # a whole number is a number
+says 0 "8 steps" "$pith" train --resume r --steps 8
+grep -q '"--lr": 1.0' r/run.json || bad "--lr 1 did not stay"
+record loss '"evil.c+clip"'
+echo '#include <stdlib.h>
+static void __attribute__((constructor)) run(void) { system("touch executed"); }' >evil.c
+says 1 "would be compiled and run" "$pith" train --resume r --steps 8; one_line
+[ ! -e executed ] || bad "a recorded loss was run"
+rm -rf r r.before
+
+# ---- the same run from elsewhere, and begun again -----------------------------------------------------------------------------------------
+mkdir elsewhere
+says 0 "3 steps" "$pith" train shapes.pack $run --steps 3 --out begun
+(cd elsewhere && "$pith" train --resume ../begun --steps 8) >out 2>&1 || { bad "a run from another directory:"; cat out; }
+same begun/open_clip_model.safetensors whole/open_clip_model.safetensors
+cp whole/run.json done.json
+says 0 "8 steps" "$pith" train --resume whole # nothing left to do
+same whole/run.json done.json
+mkdir -p again/loss; cp shapes.pack again/data.pack # what is there before the first record
+says 0 "8 steps" "$pith" train shapes.pack $run --out again
+
+# ---- links and what is no file ---------------------------------------------------------------------------------------------------------
+mkdir victim; for f in weights.safetensors state.json metrics.jsonl open_clip_config.json run.json precious; do echo "$f" >victim/$f; done
+cp -r victim victim.before
+linked() { # name target: a run of three steps, killed, in which somebody has laid a link
+    rm -rf l; cp -r third l; rm -rf "l/$1"; ln -s "$2" "l/$1"
+    "$pith" train --resume l --steps 8 >out 2>&1
+    diff -r victim victim.before >diff.out || { bad "a link at $1 was followed:"; cat diff.out; rm -rf victim; cp -r victim.before victim; }
+}
+for name in step-3.tmp step-6 step-6.tmp step-6.weights step-9.weights.tmp best latest.tmp; do linked $name "$work/victim"; done
+for name in run.json.tmp metrics.jsonl vocab.txt.gz open_clip_config.json open_clip_model.safetensors best/open_clip_model.safetensors; do
+    linked $name "$work/victim/precious"
+done
+linked metrics.jsonl "$work/victim/precious"
+grep -q "metrics.jsonl" out || { bad "a link for the metrics is not told:"; cat out; }
+mkfifo pipe
+says 1 "pipe" "$pith" eval whole pipe; one_line
+cp -r whole piped; rm piped/open_clip_model.safetensors; mkfifo piped/open_clip_model.safetensors
+says 1 "piped/open_clip_model.safetensors" "$pith" eval piped shapes.pack; one_line
+
+# ---- pictures, captions, indices --------------------------------------------------------------------------------------------------------------
+mkdir photos; cp "$pictures"/red.png "$pictures"/blue.jpg photos/
+says 0 "photos/" "$pith" search whole photos "red circle"
+says 0 "photos/" "$pith" search whole photos "$pictures/blue.jpg" # a picture, whatever its name
+cp "$pictures/blue.jpg" photos/query
+says 0 "photos/" "$pith" search whole photos photos/query
+printf '\357\273\277red.png\tred circle\nblue.jpg\tblue\tcircle with a tab\nblue.jpg\tblue circle\ttrain\tseven\nblue.jpg\tblue square\tvalid\t3\n' >photos/captions.tsv
+says 0 "2 pairs packed; left out: 0 missing, 2 unreadable" "$pith" data pack photos p.pack --size 16 --left-out
+grep -q 'line 2: "circle with a tab" is no split' out || { bad "the stray tab:"; cat out; }
+grep -q 'line 3: "seven" is no label' out || { bad "the text for a label:"; cat out; }
+printf 'red.png\ta \033[31mred\007 one\n' >photos/captions.tsv
+"$pith" search whole photos red >out 2>&1; grep -q "$(printf '\033')" out && bad "a caption steers the terminal"
+rm photos/captions.tsv; mkfifo photos/pipe.png; ln -s /dev/zero photos/red.txt; echo "a red one" >photos/blue.txt
+says 0 "1 pairs packed" "$pith" data pack photos p.pack --size 16 --left-out
+grep -q "pipe.png: is no file\|pipe.png: has no caption" out || { bad "a fifo:"; cat out; }
+mkdir bad; echo "not a picture" >bad/a.png
+says 1 "no usable picture" "$pith" data pack bad b.pack --size 16; one_line
+ls | grep -q "b.pack" && bad "a pack that came to nothing left a file"
+says 0 "2 pictures" "$pith" embed whole photos --out rows.safetensors # what is no picture is left out
+index=$(ls -a photos | grep safetensors | head -1)
+[ -n "$index" ] || bad "there is no index"
+head -c 100 "photos/$index" >cut; cp cut "photos/$index"
+says 0 "made anew" "$pith" search whole photos "red circle"
+for k in 1 2 3 4 5 6 7 8 9 10; do
+    rm -f "photos/$index"
+    "$pith" search whole photos "red circle" >s1 2>&1 & one=$!
+    "$pith" search whole photos "red circle" >s2 2>&1 & two=$!
+    wait $one && wait $two || { bad "two searches at once:"; cat s1 s2; }
+done
+says 1 "more than 1000 pixels" "$pith" preprocess "$pictures/red.png" --size 16 --out x.safetensors --megapixels 0.001; one_line
+mkdir cfg; mkdir cfg/open_clip_config.json
+says 1 "cfg/open_clip_config.json: is no file" "$pith" eval cfg shapes.pack; one_line
+cp -r whole std; sed -i 's/"std": \[/"std": [0, 0, 0], "ignored": [/' std/open_clip_config.json
+"$pith" eval std shapes.pack >out 2>&1 && bad "a std of 0 is taken"
+
+# ---- two processes --------------------------------------------------------------------------------------------------------------------------
+"$pith" train shapes.pack $run --steps 4000 --out two >first.out 2>&1 & pid=$!
+while [ ! -e two/latest ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+says 1 "two: another process trains in it" "$pith" train --resume two; one_line
+says 1 "two: another process trains in it" "$pith" train shapes.pack $run --out two; one_line
+kill -INT $pid; wait $pid
+[ $? = 130 ] || { bad "Ctrl-C: expected status 130"; cat first.out; }
+
+# ---- a run that learns nothing ------------------------------------------------------------------------------------------------------------------
+cat >nan.c <<'END'
+#include <loss.h>
+pith_node *loss(const pith_batch *b) { return pith_mean(pith_log(pith_sub(b->image, b->image)), PITH_ALL); }
+END
+says 1 "every step was skipped" "$pith" train shapes.pack $run --loss nan.c --out nan
+grep -q "8 steps, 8 skipped" out || { bad "the last line counts nothing:"; cat out; }
+cat >none.c <<'END'
+#include <loss.h>
+pith_node *loss(const pith_batch *b) { pith_mean(b->image, PITH_ALL); }
+END
+says 1 "none.c" "$pith" train shapes.pack $run --loss none.c --out none
+cat >option.c <<'END'
+#include <loss.h>
+pith_node *loss(const pith_batch *b) { return pith_mul_scalar(pith_mean(b->image, PITH_ALL), pith_option(b, "far", 1)); }
+END
+says 1 "does not read the option fra" "$pith" train shapes.pack $run --loss option.c:fra=2 --out option
+
+cat >crash.c <<'END'
+#include <loss.h>
+pith_node *reach_too_far(const pith_batch *b);
+pith_node *reach_too_far(const pith_batch *b) { return *(pith_node *volatile *)(b->n_teachers + 8L); }
+pith_node *loss(const pith_batch *b) { return reach_too_far(b); }
+END
+says 1 "crash.c crashed in reach_too_far" "$pith" train shapes.pack $run --loss crash.c --out crash
+[ ! -e crash/loss ] || bad "an empty folder stays"
+says 1 "crash.c crashed" "$pith" check crash.c
+cat >watch.c <<'END'
+#include <loss.h>
+pith_node *loss(const pith_batch *b)
+{
+    pith_watch(b->image, "pictures");
+    return pith_mean(b->image, PITH_ALL);
+}
+END
+says 1 "watch.c:4: pith_watch: pictures" "$pith" train shapes.pack $run --loss watch.c --out watch
+
+# ---- a loss with a kink, and one that is wrong ----------------------------------------------------------------------------------------------------
+cat >hinge.c <<'END'
+#include <loss.h>
+pith_node *loss(const pith_batch *b)
+{
+    pith_node *cosine = pith_matmul_nt(b->image, b->text);
+    pith_node *right = pith_reshape(pith_sum(pith_mul(b->image, b->text), -1), -1, 1);
+    return pith_mean(pith_relu(pith_add_scalar(pith_sub(cosine, right), 0.2)), PITH_ALL);
+}
+END
+for seed in 0 1 2 3 4 5 6 7; do says 0 "in double" "$pith" check hinge.c --seed $seed; done
+"$pith" inspect whole --names >out 2>&1; grep -q "^visual.transformer.resblocks.0.ln_1.weight 32" out || { bad "no names:"; cat out; }
+
+# ---- signals in the middle of steps ---------------------------------------------------------------------------------------------------------------
+"$pith" train shapes.pack $run --steps 40 --out signals --threads 3 >out 2>&1 & pid=$!
+sent=0
+while kill -WINCH $pid 2>/dev/null; do kill -CHLD $pid 2>/dev/null; sent=$((sent + 2)); sleep 0.005; done
+wait $pid || { bad "a run under signals:"; tail -3 out; }
+[ $sent -ge 100 ] || bad "$sent signals were sent, at least 100 expected"
+says 0 "40 steps" "$pith" train shapes.pack $run --steps 40 --out quiet --threads 1
+same signals/open_clip_model.safetensors quiet/open_clip_model.safetensors
+[ $failed = 0 ] && echo "test_hostile: all as it should be"
+exit $failed
