@@ -5,7 +5,6 @@
  * A tower is written as letters with numbers: w width, l layers, h heads (if left out, width/64), f
  * FFN width (4 width), and in the text tower also c context (77) and v vocabulary (49408). */
 #include <ctype.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "parts.h"
@@ -109,7 +108,7 @@ static bool number(reader *r, int *out)
 {
     char *end;
     const long x = isdigit((unsigned char)*r->at) ? strtol(r->at, &end, 10) : 0;
-    if (x < 1 || x > INT_MAX) return expected(r, "a whole number above 0");
+    if (x < 1 || x > 1000000) return expected(r, "a whole number from 1 to 1000000");
     *out = (int)x;
     r->at = end;
     return true;

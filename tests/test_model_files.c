@@ -56,7 +56,8 @@ static void bad_names_are_refused(void **state)
         { "30/8:w128l4h4+w128l3h4:e128", "image size 30 is not a multiple of patch size 8" },
         { "32/8:w128l99h4+w128l3h4:e128", "image tower's layers is 99, expected 1 to 64" },
         { "32/8:w128l4h4+w128l3h4:e128:gelu", "expected the end or \":quick_gelu\" at \":gelu\"" },
-        { "32/8:w128l4h4+w128l3h4:e0", "expected a whole number above 0 at \"0\"" },
+        { "16/8:w999999932l2h2+w32l2h2:e8", "expected a whole number from 1 to 1000000 at" },
+        { "32/8:w128l4h4+w128l3h4:e0", "expected a whole number from 1 to 1000000 at \"0\"" },
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         assert_false(clip_config_named(&c, bad[k].name));

@@ -6,14 +6,16 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${SECONDS_EACH:-15}
 targets=${*:-$(ls tests/fuzz/*.c | sed 's|.*/||; s|\.c$||')}
-make --no-print-directory -s -j"$(nproc)" V=fuzz CC=clang build/fuzz/libpith.a $(ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|')
+make --no-print-directory -s -j"${JOBS:-$(nproc)}" V=fuzz CC=clang WARN= NUMBERS="-O1 -ffp-contract=off -fno-math-errno -fopenmp" build/fuzz/libpith.a $(ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|')
 for t in $targets; do
     program=build/fuzz/fuzz-$t
     clang -std=c11 -D_GNU_SOURCE -g -O1 -I. -Icore -Ilosses -fopenmp -fsanitize=fuzzer,address,undefined "tests/fuzz/$t.c" \
         $([ "$t" = record ] && ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|') build/fuzz/libpith.a \
         $(make --no-print-directory -s V=fuzz CC=clang libs) -o "$program"
     mkdir -p "build/fuzz/corpus-$t"
-    if ! "$program" -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=4096 -artifact_prefix="build/fuzz/crash-$t-" -detect_leaks=0 \
+    leaks=1
+    [ "$t" = record ] && leaks=0 # what the program allocates lives until it ends
+    if ! ASAN_OPTIONS=detect_leaks=$leaks "$program" -detect_leaks=$leaks -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=4096 -artifact_prefix="build/fuzz/crash-$t-" \
         "build/fuzz/corpus-$t" "tests/fuzz/corpus/$t" >"build/fuzz/log-$t" 2>&1; then
         tail -40 "build/fuzz/log-$t"
         echo "fuzz: $t crashes"
