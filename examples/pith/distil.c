@@ -36,7 +36,7 @@ int command_distil(int argc, char **argv)
         { "--student", TEXT, &name, "a directory, a name or sizes: see pith help" },
         { "--out", TEXT, &out, "the run's directory, which becomes the student's model" },
         { "--resume", TEXT, &resume,
-          "go on with the run in this directory, with the options it had; name a loss in a file anew" },
+          "go on with the run in this directory, as it was begun; name a loss's file anew" },
         { "--inherit", TEXT, &how,
           "manual: begin with the first part of a larger model's weights; or none" },
         { "--inherit-from", TEXT, &from, "the directory of that model, if it is not the teacher" },

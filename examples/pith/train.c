@@ -10,7 +10,7 @@ int command_train(int argc, char **argv)
         { "--model", TEXT, &name, "a directory, a name or sizes: see pith help" },
         { "--out", TEXT, &out, "the run's directory, which becomes a model directory" },
         { "--resume", TEXT, &resume,
-          "go on with the run in this directory, with the options it had; name a loss in a file anew" },
+          "go on with the run in this directory, as it was begun; name a loss's file anew" },
         { "--tokenizer", TEXT, &tokenizer,
           "a new model's tokenizer, as CLIP's .txt.gz; else it is learned from the captions" },
         RECIPE_OPTIONS(r),
