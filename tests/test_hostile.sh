@@ -106,6 +106,10 @@ printf 'red.png\ta \033[31mred\007 one\n' >photos/captions.tsv
 rm photos/captions.tsv; mkfifo photos/pipe.png; ln -s /dev/zero photos/red.txt; echo "a red one" >photos/blue.txt
 says 0 "1 pairs packed" "$pith" data pack photos p.pack --size 16 --left-out
 grep -q "pipe.png: is no file\|pipe.png: has no caption" out || { bad "a fifo:"; cat out; }
+says 0 "as they were written" "$pith" data check p.pack
+printf '\377' | dd of=p.pack bs=1 seek=4200 conv=notrunc 2>/dev/null
+says 1 "p.pack: is damaged" "$pith" data check p.pack; one_line
+says 1 "p.pack: is damaged" "$pith" train p.pack $run --out damaged; one_line
 mkdir bad; echo "not a picture" >bad/a.png
 says 1 "no usable picture" "$pith" data pack bad b.pack --size 16; one_line
 ls | grep -q "b.pack" && bad "a pack that came to nothing left a file"
@@ -133,6 +137,14 @@ says 1 "two: another process trains in it" "$pith" train --resume two; one_line
 says 1 "two: another process trains in it" "$pith" train shapes.pack $run --out two; one_line
 kill -INT $pid; wait $pid
 [ $? = 130 ] || { bad "Ctrl-C: expected status 130"; cat first.out; }
+
+"$pith" distil shapes.pack --teacher whole --student "16/8:w16l1h1+w16l1h1c12v640:e32" --steps 4 --batch 32 --out d1 >out 2>&1 || { bad "distil:"; cat out; }
+rm -rf d1/latest d1/step-*; mv d1/teacher.safetensors d1/teacher.safetensors.part
+flock d1/teacher.safetensors.part sleep 3 & holder=$!
+sleep 0.5
+says 1 "teacher.safetensors.part: another process writes it" "$pith" distil shapes.pack --teacher whole --student "16/8:w16l1h1+w16l1h1c12v640:e32" \
+    --steps 4 --batch 32 --out d1; one_line
+wait $holder
 
 # ---- a run that learns nothing ------------------------------------------------------------------------------------------------------------------
 cat >nan.c <<'END'

@@ -27,6 +27,8 @@ typedef struct {
 } pith_pack;
 pith_pack *pith_pack_open(const char *path);
 void pith_pack_close(pith_pack *p);
+/* Are pictures, captions, splits and labels those that the file's hash was made of? Reads all. */
+bool pith_pack_check(const pith_pack *p, const char *path);
 int pith_pack_split(const pith_pack *p, const char *name); /* -1 if there is none */
 enum { PITH_MOST_LABEL = 999999 };                         /* what a label may be, from -1 on */
 

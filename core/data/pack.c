@@ -129,6 +129,22 @@ pith_pack *pith_pack_open(const char *path)
     return NULL;
 }
 
+bool pith_pack_check(const pith_pack *p, const char *path)
+{
+    const size_t picture = 3 * (size_t)p->size * (size_t)p->size;
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int i = 0; i < p->count; i++) {
+        const char *texts[] = { p->caption[i], p->source[i], p->split_name[p->split[i]] };
+        hash = pith_hash_bytes(hash, p->pixels + (size_t)i * picture, picture);
+        for (int k = 0; k < 3; k++) hash = pith_hash_bytes(hash, texts[k], strlen(texts[k]) + 1);
+        hash = pith_hash_bytes(hash, &p->label[i], sizeof p->label[i]);
+    }
+    return hash == p->hash ||
+           pith_raise("%s: is damaged: its content has the hash %016llx, it was "
+                      "written with %016llx",
+                      path, (unsigned long long)hash, (unsigned long long)p->hash);
+}
+
 void pith_pack_close(pith_pack *p)
 {
     if (!p) return;

@@ -7,6 +7,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "parts.h"
@@ -90,6 +91,12 @@ static int64_t open_part(writer *w, const char *part)
     char *header = make_header(w->key, &size), *found = malloc(size + 1);
     int64_t done = 0;
     w->file = header && found ? pith_open_own(part) : NULL;
+    if (w->file && flock(fileno(w->file), LOCK_EX | LOCK_NB)) {
+        pith_raise("%s: another process writes it", part);
+        free(header);
+        free(found);
+        return -1;
+    }
     bool good = w->file && fstat(fileno(w->file), &info) == 0;
     if (good && fread(found, 1, size, w->file) == size && memcmp(found, header, size) == 0) {
         const int64_t all = (w->key->views + 1) * (int64_t)w->batches;

@@ -128,23 +128,29 @@ static void stats(const char *path)
 
 int command_data(int argc, char **argv)
 {
-    static const char usage[] = "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK";
-    const int arguments =
-        parse_options(options, usage,
-                      "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
-                      "downloaded) or DIR/shapes.pack (drawn by "
-                      "rule).\npack: a folder (captions.tsv, captions.jsonl, "
-                      "metadata.jsonl or NAME.txt beside NAME.png or NAME.jpg) or a "
-                      "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
-                      "memory. stats: what a packed file holds.\n"
-                      "captions.tsv has a pair a line and the columns file, caption and, if "
-                      "wanted, split (a word: train, valid, ...)\n"
-                      "and label (-1 to 999999), with tabs between them.",
-                      2, 3, argc, argv);
+    static const char usage[] =
+        "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK | check PACK";
+    const int arguments = parse_options(
+        options, usage,
+        "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
+        "downloaded) or DIR/shapes.pack (drawn by "
+        "rule).\npack: a folder (captions.tsv, captions.jsonl, "
+        "metadata.jsonl or NAME.txt beside NAME.png or NAME.jpg) or a "
+        "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
+        "memory. stats: what a packed file holds. check: whether it is what was written.\n"
+        "captions.tsv has a pair a line and the columns file, caption and, if "
+        "wanted, split (a word: train, valid, ...)\n"
+        "and label (-1 to 999999), with tabs between them.",
+        2, 3, argc, argv);
     const char *what = argv[1];
     if (!strcmp(what, "fetch") && arguments == 3) fetch(argv[2], argv[3]);
     else if (!strcmp(what, "stats") && arguments == 2) stats(argv[2]);
-    else if (!strcmp(what, "pack") && arguments == 3) {
+    else if (!strcmp(what, "check") && arguments == 2) {
+        pith_pack *p = pith_pack_open(argv[2]);
+        pith_pack_check(p, argv[2]);
+        printf("%s: %d pairs, as they were written\n", argv[2], p->count);
+        pith_pack_close(p);
+    } else if (!strcmp(what, "pack") && arguments == 3) {
         pith_pack_report report = { .list = left_out ? stdout : NULL };
         pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
         print_packed(&report);

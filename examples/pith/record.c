@@ -209,8 +209,10 @@ pith_pack *open_run_data(const char *data, int size, const char *out, bool resum
     char path[4096];
     make_directories(out);
     snprintf(path, sizeof path, "%s/data.pack", out);
-    return resume && access(path, F_OK) == 0 ? pith_pack_open(path)
-                                             : open_data(data, size, 0.05, path);
+    if (resume && access(path, F_OK) == 0) return pith_pack_open(path);
+    pith_pack *p = open_data(data, size, 0.05, path);
+    pith_pack_check(p, data); /* once, when a run begins */
+    return p;
 }
 
 int end_run(const pith_train_result *r, const char *command, const char *out)
