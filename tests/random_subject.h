@@ -70,24 +70,47 @@ static node *next_value(random_graph *r, node *s)
     return pith_add(pith_mul_scalar(s, 0.9), pith_mul_scalar(mean, 0.1));
 }
 
+/* Puts a write off to the end of the step: of the whole state, once or twice, or of some rows, some
+ * of them twice and some outside. */
+static void draw_update(random_graph *r, node *s, node *value)
+{
+    if (s->ndim > 0 && s->dtype == PITH_F32 && draw(r, 2)) {
+        const int ids[3] = { draw(r, s->dim[0]), draw(r, s->dim[0] + 2) - 1, draw(r, s->dim[0]) };
+        node *which = pith_const_array(r->g, PITH_I32, ids, 3);
+        pith_update_rows(s, which, pith_gather(value, which));
+        if (draw(r, 2)) pith_update_rows(s, which, pith_sin(pith_gather(s, which)));
+        return;
+    }
+    pith_update(s, value);
+    if (draw(r, 2)) pith_update(s, pith_mul_scalar(pith_pending(s), 0.5));
+}
+
 static void draw_writes(subject *t)
 {
     random_graph *r = &t->r;
-    node *writes[MOST_STATES + 1], **params, *step[MOST_LEAVES], *value[MOST_STATES];
+    node *writes[MOST_STATES + 2], **params, *step[MOST_LEAVES], *value[MOST_STATES];
     int n = 0;
     const int n_params = pith_params(r->g, &params);
     const bool train = n_params > 0 && draw(r, 3);
     if (train && !pith_grad(t->loss, n_params, params, step)) bad(&t->r, NULL, "%s", pith_error());
     for (int k = 0; k < r->n_states; k++) value[k] = next_value(r, r->states[k]);
     for (int k = 0; k < r->n_states; k++) {
-        if (draw(r, 5) == 0) continue;
+        const int kind = draw(r, 5);
+        if (kind == 0) continue;
+        if (kind < 3) {
+            draw_update(r, r->states[k], value[k]);
+            continue;
+        }
         writes[n] = pith_assign(r->states[k], value[k]);
         if (draw(r, 2)) output(t, writes[n]);
         if (draw(r, 2)) output(t, pith_sum(pith_sin(writes[n]), PITH_ALL));
         n++;
     }
+    node *ok = draw(r, 2) ? pith_is_finite(t->loss) : NULL;
+    node *commit = pith_commit(r->g, ok);
+    if (commit) writes[n++] = commit;
     if (train) {
-        node *lr = pith_const(r->g, 0.01), *ok = draw(r, 2) ? pith_is_finite(t->loss) : NULL;
+        node *lr = pith_const(r->g, 0.01);
         writes[n++] = draw(r, 2) ? pith_sgd(n_params, params, step, lr, 0.9, 0.1, ok)
                                  : pith_adamw(n_params, params, step, lr,
                                               (pith_adamw_options){ 0.9, 0.98, 1e-6, 0.2 }, ok);
