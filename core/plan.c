@@ -90,9 +90,9 @@ static void fold(pith_plan *p, const node *n)
     }
     if (pith_size(n) > size) return;
     void *out = pith_aligned(pith_bytes(n));
+    p->folded[n->id] = out; /* the plan's from now on, whatever happens */
     p->failed = !out || !pith_evaluate(n, in, out);
-    if (!p->failed) p->folded[n->id] = out, p->stats.folded++;
-    else free(out);
+    p->stats.folded++;
 }
 
 static int entry_id(uint64_t entry) { return (int)(uint32_t)entry - 1; }

@@ -204,5 +204,11 @@ wait $pid || { bad "a run under signals:"; tail -3 out; }
 [ $sent -ge 100 ] || bad "$sent signals were sent, at least 100 expected"
 says 0 "40 steps" "$pith" train shapes.pack $run --steps 40 --out quiet --threads 1
 same signals/open_clip_model.safetensors quiet/open_clip_model.safetensors
+# a second Ctrl-C ends the program at once, in the middle of a step that takes long
+"$pith" train shapes.pack --model 16/2:w512l12h8+w512l12h8c12v640:e64 --batch 256 --steps 40 --out twice >out 2>&1 & pid=$!
+while [ ! -e twice/run.json ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
+sleep 0.5; kill -INT $pid; sleep 0.2; kill -INT $pid; wait $pid
+[ $? = 130 ] || bad "two Ctrl-C: expected status 130"
+grep -q -- "--resume" out && { bad "the second Ctrl-C waited for the step:"; cat out; }
 [ $failed = 0 ] && echo "test_hostile: all as it should be"
 exit $failed
