@@ -23,12 +23,17 @@ void pith_die(const char *message, void *context)
 
 const char *pith_error(void) { return latest; }
 
+void pith_make_plain(char *text, char kept)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text) && *text != kept) *text = '?';
+}
+
 /* Names and captions of strangers are in it: what would steer a terminal is not. */
 static void report(const char *message)
 {
     snprintf(latest, sizeof latest, "%s", message);
-    for (char *c = latest; *c; c++)
-        if (iscntrl((unsigned char)*c) && *c != '\n') *c = '?';
+    pith_make_plain(latest, '\n');
     handler(latest, handler_context);
 }
 

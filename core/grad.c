@@ -360,11 +360,9 @@ void pith_depends_on(const node *y, int n, node *const *nodes, bool *reached)
         return;
     }
     mark[y->id] = true;
-    for (int id = y->id; id >= 0; id--) {
-        const node *m = y->graph->nodes[id];
-        const int reads = m->op->flags & PITH_ALIAS ? 1 : m->n_in; /* an update names its leaf */
-        for (int k = 0; mark[id] && k < reads; k++) mark[m->in[k]->id] = true;
-    }
+    node *const *all = y->graph->nodes;
+    for (int id = y->id; id >= 0; id--)
+        for (int k = 0; mark[id] && k < pith_reads(all[id]); k++) mark[all[id]->in[k]->id] = true;
     for (int k = 0; k < n; k++)
         reached[k] = nodes[k] && nodes[k]->graph == y->graph && mark[nodes[k]->id];
     free(mark);

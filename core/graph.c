@@ -125,12 +125,6 @@ static bool can_change(const pith_graph *g, const char *function)
     return pith_given(g, function, "graph") && !g->error;
 }
 
-void *pith_grown(void *list, int count, size_t each)
-{
-    if (count & (count - 1)) return list; /* no power of two: there is room */
-    return realloc(list, each * (size_t)(count ? 2 * count : 1));
-}
-
 static void push_scope(pith_graph *g, const char *scope)
 {
     const char **scopes = pith_grown(g->scopes, g->depth, sizeof *scopes);

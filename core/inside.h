@@ -17,7 +17,10 @@ void pith_forget_error(pith_graph *g);
  */
 node *pith_null(const char *at, const char *op, const char *what);
 
-/* ---- base/lookup.c: from 64-bit keys to pointers, none of which is NULL ---- */
+/* ---- base/lookup.c: lists, and from 64-bit keys to pointers, none of which is NULL ---- */
+/* `list` with room for one more than `count` elements; NULL without memory. The room is 1, 2, 4,
+ * 8, ..., so that nobody has to keep it; so a list grows by this alone. */
+void *pith_grown(void *list, int count, size_t each);
 typedef struct {
     uint64_t key;
     void *value;
@@ -86,9 +89,6 @@ static inline pith_store *pith_own_store(const pith_graph *g)
     return g->n_homes ? g->homes[0].store : g->home.store;
 }
 node *pith_nowhere(void); /* a poisoned node of no graph */
-/* `list` with room for one more than `count` elements; NULL without memory. The room is 1, 2, 4,
- * 8, ..., so that nobody has to keep it; so a list grows by this alone. */
-void *pith_grown(void *list, int count, size_t each);
 /* Adds n to a list of its graph; false after pith_fail. */
 bool pith_enlist(node ***list, int *count, node *n);
 /* A node without inputs, shape and checks: pith_make fills it in, and so does recomputation. */
@@ -101,6 +101,8 @@ const node *pith_read_after_assign(const node *n);
 static inline const node *pith_original(const node *n) { return n->copy ? n->origin : n; }
 static inline int pith_result_index(const node *n) { return *(const int *)n->attr; }
 size_t pith_alias_offset(const node *n); /* bytes */
+/* how many inputs a node reads: an update's others only say what it writes */
+static inline int pith_reads(const node *n) { return n->op->flags & PITH_ALIAS ? 1 : n->n_in; }
 static inline int pith_results(const pith_op *op) { return op->results ? op->results : 1; }
 
 /* ---- leaf.c: behind attr of a param or state ---- */

@@ -91,9 +91,8 @@ static int *last_reads(const pith_plan *p)
             const node *n = p->graph->nodes[p->steps[step].in[i]];
             last[pith_memory_root(p, n)->id] = step;
         }
-    for (int k = 0; k < p->n_outputs; k++) {
+    for (int k = 0; k < p->n_outputs; k++)
         last[pith_memory_root(p, p->outputs[k])->id] = p->n_steps;
-    }
     return last;
 }
 

@@ -96,8 +96,10 @@ struct pith_node {
 typedef void pith_handler(const char *message, void *context);
 void pith_on_error(pith_handler *handler, void *context); /* NULL: the default, pith_die */
 void pith_die(const char *message, void *context);        /* prints to stderr and exits with 1 */
-const char *pith_error(void);             /* the latest message of this thread, "" if none */
-bool pith_raise(const char *format, ...); /* report an error of one's own; returns false */
+const char *pith_error(void); /* the latest message of this thread, "" if none */
+/* Control characters but `kept` become '?': a stranger's text shall not steer a terminal. */
+void pith_make_plain(char *text, char kept);
+bool pith_raise(const char *format, ...);          /* report an error of one's own; returns false */
 const char *pith_graph_error(const pith_graph *g); /* the graph's first error, NULL if none */
 /* An error of a function that makes nodes: the graph (NULL: none) has failed; returns the poisoned
  * node. */

@@ -14,10 +14,7 @@ static void mark(pith_plan *p)
     for (int id = p->n - 1; id >= 0; id--) {
         const node *n = p->graph->nodes[id];
         if (!p->live[id] || p->folded[id]) continue;
-        const int reads = n->op->flags & PITH_ALIAS
-                              ? 1
-                              : n->n_in; /* an update's others say what it writes */
-        for (int k = 0; k < reads; k++) p->live[p->canonical[n->in[k]->id]] = true;
+        for (int k = 0; k < pith_reads(n); k++) p->live[p->canonical[n->in[k]->id]] = true;
     }
 }
 

@@ -3,11 +3,14 @@
  * loaded library is never unloaded: nodes point to the names of source files in it. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include "losses.h"
 
@@ -104,4 +107,47 @@ pith_loss *pith_loss_load(const char *path, const char *work, const char **name)
         return pith_raise("%s: has no function pith_node *loss(const pith_batch *b)", path), NULL;
     memcpy(&function, &symbol, sizeof function);
     return function;
+}
+
+/* ---- a loss that crashes: its file is named, and the program goes on as after any error ---- */
+
+static _Thread_local sigjmp_buf crashed;
+static _Thread_local struct {
+    int signal;
+    void *where;
+} crash;
+
+static void note_crash(int number, siginfo_t *info, void *context)
+{
+    (void)info;
+    crash.signal = number;
+#if defined __x86_64__
+    crash.where = (void *)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+#else
+    (void)context;
+#endif
+    siglongjmp(crashed, 1);
+}
+
+static bool tell_crash(const char *path)
+{
+    Dl_info at;
+    const bool known = dladdr(crash.where, &at) && at.dli_sname;
+    return pith_raise("loss %s crashed%s%s: %s", path, known ? " in " : "",
+                      known ? at.dli_sname : "", strsignal(crash.signal));
+}
+
+bool pith_loss_call(pith_loss *loss, const char *path, const pith_batch *b, pith_node **y)
+{
+    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+    enum { N = sizeof signals / sizeof *signals };
+    struct sigaction before[N], ours = { .sa_sigaction = note_crash, .sa_flags = SA_SIGINFO };
+    volatile bool whole = false;
+    for (int k = 0; k < N; k++) sigaction(signals[k], &ours, &before[k]);
+    if (sigsetjmp(crashed, 1) == 0) {
+        *y = loss(b);
+        whole = true;
+    }
+    for (int k = 0; k < N; k++) sigaction(signals[k], &before[k], NULL);
+    return whole || tell_crash(path);
 }

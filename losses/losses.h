@@ -49,6 +49,8 @@ void pith_loss_free(pith_loss_spec *s);
 /* Compiles and loads a C file and returns its function `loss`; NULL after an error. *name: the
  * file's name without folder and .c, valid until the process ends. */
 pith_loss *pith_loss_load(const char *path, const char *work, const char **name);
+/* *y = loss(b), for a loss of a file. False after an error that names the file if it crashes. */
+bool pith_loss_call(pith_loss *loss, const char *path, const pith_batch *b, pith_node **y);
 
 #ifdef __cplusplus
 }

@@ -1,13 +1,9 @@
 /* spec.c: reads a loss as it is written after --loss, "affinity:scale=50+0.5*clip", and builds it.
  */
 #include <ctype.h>
-#include <dlfcn.h>
 #include <math.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 #include <unistd.h>
 #include "losses.h"
 
@@ -229,51 +225,6 @@ static bool check_asked(const term *t)
     return true;
 }
 
-/* ---- a loss that crashes: its file is named, and the program goes on to end as after any error
- * ---- */
-
-static _Thread_local sigjmp_buf crashed;
-static _Thread_local struct {
-    int signal;
-    void *where;
-} crash;
-
-static void note_crash(int number, siginfo_t *info, void *context)
-{
-    (void)info;
-    crash.signal = number;
-#if defined __x86_64__
-    crash.where = (void *)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
-#else
-    (void)context;
-#endif
-    siglongjmp(crashed, 1);
-}
-
-static pith_node *tell_crash(const term *t)
-{
-    Dl_info at;
-    const bool known = dladdr(crash.where, &at) && at.dli_sname;
-    return pith_raise("loss %s crashed%s%s: %s", t->told, known ? " in " : "",
-                      known ? at.dli_sname : "", strsignal(crash.signal)),
-           NULL;
-}
-
-/* Of the table or a file; NULL after it has crashed, too. */
-static pith_node *call(const term *t, const pith_batch *b)
-{
-    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-    enum { N = sizeof signals / sizeof *signals };
-    struct sigaction before[N], ours = { .sa_sigaction = note_crash, .sa_flags = SA_SIGINFO };
-    if (t->entry) return t->function(b);
-    pith_node *volatile y = NULL;
-    for (int k = 0; k < N; k++) sigaction(signals[k], &ours, &before[k]);
-    if (sigsetjmp(crashed, 1) == 0) y = t->function(b);
-    else tell_crash(t);
-    for (int k = 0; k < N; k++) sigaction(signals[k], &before[k], NULL);
-    return y;
-}
-
 static pith_node *build_term(const term *t, const pith_batch *b, pith_view *second)
 {
     pith_batch own = *b;
@@ -287,10 +238,13 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
     asked = 0;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, "--loss");
-    crash.signal = 0;
-    pith_node *y = pith_leave(b->graph, call(t, &own));
+    pith_node *y = NULL;
+    bool whole = true;
+    if (t->entry) y = t->function(&own);
+    else whole = pith_loss_call(t->function, t->told, &own, &y);
+    pith_leave(b->graph, y);
     pith_unscope(b->graph);
-    if (crash.signal) return NULL;
+    if (!whole) return NULL;
     if (!y) return pith_raise("loss %s returned no node", t->told), NULL;
     if (pith_is_missing(y)) return pith_raise("loss %s returned %s", t->told, y->name), NULL;
     if (pith_size(y) != 1)

@@ -2,22 +2,7 @@
 # The program as a person uses it: help, mistakes of one sentence each, and small runs from end to end. PITH=FILE tests another build.
 set -u
 cd "$(dirname "$0")/.."
-pith=$(realpath "${PITH:-build/pith}")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-failed=0
-export OMP_NUM_THREADS=2
-
-bad() { echo "test_cli: $*"; failed=1; }
-says() { # status text command...: the command ends with the status and its output contains the text
-    want=$1 text=$2; shift 2
-    "$@" >out 2>&1; got=$?
-    [ "$got" = "$want" ] || { bad "$*: status $got, expected $want:"; tail -5 out; }
-    grep -qF -- "$text" out || { bad "$*: expected \"$text\", found:"; tail -5 out; }
-}
-one_line() { [ "$(wc -l <out)" = 1 ] || { bad "expected one line, found:"; cat out; }; }
-same() { cmp -s "$1" "$2" || bad "$1 and $2 differ"; }
+. tests/says.sh
 
 # ---- help and mistakes -----------------------------------------------------------------------------------------------
 says 0 "pith help COMMAND" "$pith" help

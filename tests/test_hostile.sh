@@ -3,22 +3,9 @@
 # touched, nothing is lost, and each is told in one sentence. PITH=FILE tests another build.
 set -u
 cd "$(dirname "$0")/.."
-pith=$(realpath "${PITH:-build/pith}")
 pictures=$PWD/tests/pictures # drawn by us
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-failed=0
-export OMP_NUM_THREADS=2
-bad() { echo "test_hostile: $*"; failed=1; }
-says() { # status text command...: the command ends with the status and its output contains the text
-    want=$1 text=$2; shift 2
-    timeout 60 "$@" >out 2>&1; got=$?
-    [ "$got" = "$want" ] || { bad "$*: status $got, expected $want:"; tail -5 out; }
-    grep -qF -- "$text" out || { bad "$*: expected \"$text\", found:"; tail -5 out; }
-}
-one_line() { [ "$(wc -l <out)" = 1 ] || { bad "expected one line, found:"; cat out; }; }
-same() { cmp -s "$1" "$2" || bad "$1 and $2 differ"; }
+SAYS_SECONDS=60
+. tests/says.sh
 
 tiny="16/8:w32l2h2+w32l2h2c12v640:e32"
 "$pith" data fetch shapes . --count 600 --size 16 >out 2>&1 || { bad "no shapes"; cat out; }

@@ -326,7 +326,7 @@ int main(int argc, char **argv)
         pith_train_result r;
         how h = plain;
         snprintf(place, sizeof place, "%s", argv[2]);
-        h.resume = access(path_of("%s/latest", argv[3]), F_OK) == 0;
+        h.resume = pith_checkpoint_exists(path_of("%s", argv[3]));
         const bool good = train(argv[3], h, &w, &r);
         pith_store_free(store);
         return !good;

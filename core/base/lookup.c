@@ -1,6 +1,12 @@
-/* lookup.c: what belongs to a 64-bit key (a pointer, a hash of a text) within one graph, found in
- * constant time. Open addressing; the table doubles when it is half full. */
+/* lookup.c: lists that grow; and what belongs to a 64-bit key (a pointer, a hash of a text) within
+ * one graph, found in constant time. Open addressing; the table doubles when it is half full. */
 #include "inside.h"
+
+void *pith_grown(void *list, int count, size_t each)
+{
+    if (count & (count - 1)) return list; /* no power of two: there is room */
+    return realloc(list, each * (size_t)(count ? 2 * count : 1));
+}
 
 /* The place of the key, or the free one where it would go. */
 static int place(const pith_lookup *l, uint64_t key)

@@ -13,6 +13,7 @@
 
 /* the numbers of the splits that every set has; the file names further ones */
 enum { PITH_TRAIN = 0, PITH_VALID = 1, PITH_TEST = 2 };
+enum { PITH_MOST_LABEL = 999999 };
 typedef struct {
     int count, size;       /* pairs; side of the square pictures in pixels */
     const uint8_t *pixels; /* (count, 3, size, size) */
@@ -21,7 +22,7 @@ typedef struct {
     const int *split; /* an index into split_name, which always begins train, valid, test */
     int splits;
     const char *const *split_name; /* "train", "valid", ... */
-    const int *label;              /* class, or -1 */
+    const int *label;              /* class, at most PITH_MOST_LABEL, or -1 */
     uint64_t hash;                 /* of all pictures, captions and other content */
     void *inside;
 } pith_pack;
@@ -30,7 +31,6 @@ void pith_pack_close(pith_pack *p);
 /* Are pictures, captions, splits and labels those that the file's hash was made of? Reads all. */
 bool pith_pack_check(const pith_pack *p, const char *path);
 int pith_pack_split(const pith_pack *p, const char *name); /* -1 if there is none */
-enum { PITH_MOST_LABEL = 999999 };                         /* what a label may be, from -1 on */
 
 /* Writes a packed set, one pair at a time. rgb: (size, size, 3). */
 typedef struct pith_packer pith_packer;
@@ -140,9 +140,9 @@ pith_loader *pith_loader_new(const pith_loader_options *options, int64_t first_b
 const pith_host_batch *pith_loader_next(pith_loader *l, double *waited);
 void pith_loader_free(pith_loader *l);
 int64_t pith_loader_batches(const pith_loader *l); /* batches in an epoch */
+/* The numbers of tokens that batches are padded to, ascending; returns how many there are. They are
+ * chosen by the caption lengths of the split. */
 enum { PITH_MOST_SIZES = 6 };
-/* The numbers of tokens that batches are padded to, ascending; returns how many there are, at most
- * six. They are chosen by the caption lengths of the split. */
 int pith_loader_sizes(const pith_loader *l, int sizes[PITH_MOST_SIZES]);
 /* Tokens of the batch that comes next; 0 at the end. */
 int pith_loader_tokens(const pith_loader *l);

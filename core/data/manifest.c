@@ -145,11 +145,6 @@ static bool read_manifest(list *l, const char *folder, const char *path)
 
 /* ---- a folder of pictures beside NAME.txt, and its folders ---- */
 
-static bool is_picture(const char *name)
-{
-    return ends_with(name, ".png") || ends_with(name, ".jpg") || ends_with(name, ".jpeg");
-}
-
 /* The first line of NAME.txt beside NAME.png or NAME.jpg; "" if there is no such file. */
 static char *caption_beside(const char *picture)
 {
@@ -186,7 +181,8 @@ static bool read_folder(list *l, const char *folder, const char *below)
         /* links to folders are not followed, since they may form a circle */
         if (good && name[0] != '.' && lstat(path, &info) == 0) {
             if (S_ISDIR(info.st_mode)) good = read_folder(l, folder, inner);
-            else if (is_picture(name)) good = add(l, folder, inner, caption_beside(path), NULL, -1);
+            else if (pith_is_picture_name(name))
+                good = add(l, folder, inner, caption_beside(path), NULL, -1);
         }
         free(names[i]);
     }

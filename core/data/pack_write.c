@@ -1,7 +1,6 @@
 /* pack_write.c: writes a packed set. Pixels go to the file as pairs are added; everything else is
  * kept in memory until the end, when all sizes are known and the header can be written in front.
  * README.md shows the layout, pack.c reads it. */
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -199,13 +198,15 @@ bool pith_packer_finish(pith_packer *p)
 
 enum { BLOCK = 256 };
 
-/* Adds the pairs of a block in order; those that cannot be used are counted. */
-/* Without what would steer a terminal. */
-static void put_plain(FILE *f, const char *text)
+static void list_bad(FILE *f, const pith_pair *s)
 {
-    for (; *text; text++) fputc(iscntrl((unsigned char)*text) ? '?' : *text, f);
+    char line[4096];
+    snprintf(line, sizeof line, "%s: %s", s->source, s->why);
+    pith_make_plain(line, 0);
+    fprintf(f, "%s\n", line);
 }
 
+/* Adds the pairs of a block in order; those that cannot be used are counted. */
 static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_report *report)
 {
     bool good = true;
@@ -219,9 +220,7 @@ static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_r
         report->missing += s->state == PITH_MISSING;
         report->unreadable += s->state == PITH_UNREADABLE;
         report->empty_caption += s->state == PITH_NO_CAPTION;
-        if (report->list)
-            put_plain(report->list, s->source), fputs(": ", report->list),
-                put_plain(report->list, s->why), fputc('\n', report->list);
+        if (report->list) list_bad(report->list, s);
         if (!*report->first_bad)
             snprintf(report->first_bad, sizeof report->first_bad, "%.120s: %.120s", s->source,
                      s->why);

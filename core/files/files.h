@@ -42,6 +42,10 @@ void pith_file_close(pith_file *f);
 int pith_file_count(const pith_file *f);
 const pith_entry *pith_file_at(const pith_file *f, int i); /* in the order of their data */
 const pith_entry *pith_file_find(const pith_file *f, const char *name); /* NULL if there is none */
+/* What stands before the data of such a file: the length of its header and the header, filled up so
+ * that the data begin at a multiple of eight bytes. *size: its bytes. The caller frees it; NULL
+ * without memory, or if the text is NULL. */
+char *pith_file_head(const char *json, size_t *size);
 /* The text under a key of __metadata__; NULL if there is none. */
 const char *pith_file_meta(const pith_file *f, const char *key);
 

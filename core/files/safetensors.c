@@ -144,3 +144,13 @@ const char *pith_file_meta(const pith_file *f, const char *key)
 {
     return json_string_value(json_object_get(json_object_get(f->header, "__metadata__"), key));
 }
+
+char *pith_file_head(const char *json, size_t *size)
+{
+    const size_t length = json ? (strlen(json) + 7) / 8 * 8 : 0;
+    char *head = json ? malloc(8 + length + 1) : NULL;
+    *size = 8 + length;
+    for (int k = 0; head && k < 8; k++) head[k] = (char)(length >> 8 * k & 255);
+    if (head) snprintf(head + 8, length + 1, "%-*s", (int)length, json);
+    return head;
+}

@@ -120,12 +120,10 @@ bool pith_store_load(pith_store *s, const char *path)
         return false;
     pith_file *f = pith_file_open(path);
     bool good = f != NULL;
-    for (int k = 0; good && k < 2 * pith_file_count(f); k++) {
-        const bool first = k < pith_file_count(f);
-        const pith_entry *e = pith_file_at(f, first ? k : k - pith_file_count(f));
-        const pith_kind kind = kind_of(f, e->name);
-        good = first ? check_tensor(path, e, s, kind) : read_tensor(e, s, kind);
-    }
+    for (int k = 0; good && k < pith_file_count(f); k++)
+        good = check_tensor(path, pith_file_at(f, k), s, kind_of(f, pith_file_at(f, k)->name));
+    for (int k = 0; good && k < pith_file_count(f); k++)
+        good = read_tensor(pith_file_at(f, k), s, kind_of(f, pith_file_at(f, k)->name));
     /* all of the file is in the store; if that is all of the store, every tensor is new */
     if (good && pith_file_count(f) == pith_store_count(s)) pith_store_mend(s);
     pith_file_close(f);
@@ -171,16 +169,13 @@ static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
     if (kinds & PITH_STATE && undecided && *undecided)
         json_object_set_new(meta, "undecided", json_string(undecided));
     json_object_set_new(header, "__metadata__", meta);
-    char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS);
-    /* a multiple of eight, so that the data begins at one */
-    *size = text ? (strlen(text) + 7) / 8 * 8 : 0;
-    char *padded = text ? malloc(*size + 1) : NULL;
-    if (padded) snprintf(padded, *size + 1, "%-*s", (int)*size, text);
+    char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS),
+         *head = pith_file_head(text, size);
     free(text);
     free(states);
     free(undecided);
     json_decref(header);
-    return padded;
+    return head;
 }
 
 static bool write_tensor(FILE *f, const pith_tensor *t)
@@ -198,9 +193,7 @@ static bool write_tensor(FILE *f, const pith_tensor *t)
 static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char *header,
                       size_t size)
 {
-    unsigned char head[8];
-    for (int k = 0; k < 8; k++) head[k] = (unsigned char)((uint64_t)size >> 8 * k);
-    bool good = fwrite(head, 1, 8, f) == 8 && fwrite(header, 1, size, f) == size;
+    bool good = fwrite(header, 1, size, f) == size;
     for (int k = 0; good && k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
         if (t->kind & kinds) good = write_tensor(f, t);

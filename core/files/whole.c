@@ -37,26 +37,23 @@ FILE *pith_begin_file(const char *path)
     return f;
 }
 
-FILE *pith_open_regular(const char *path)
+/* Without waiting, and only what is a file. */
+static FILE *open_file(const char *path, int flags, const char *mode)
 {
     struct stat info;
-    const int d = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    const int d = open(path, flags | O_NONBLOCK | O_CLOEXEC, 0666);
     const bool regular = d >= 0 && fstat(d, &info) == 0 && S_ISREG(info.st_mode);
-    FILE *f = regular ? fdopen(d, "rb") : NULL;
+    FILE *f = regular ? fdopen(d, mode) : NULL;
     if (d >= 0 && !f) close(d);
     if (d >= 0 && !regular) errno = EINVAL;
     return f;
 }
 
+FILE *pith_open_regular(const char *path) { return open_file(path, O_RDONLY, "rb"); }
+
 FILE *pith_open_own(const char *path)
 {
-    struct stat info;
-    const int d = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
-    const bool regular = d >= 0 && fstat(d, &info) == 0 && S_ISREG(info.st_mode);
-    FILE *f = regular ? fdopen(d, "rb+") : NULL;
-    if (d >= 0 && !f) close(d);
-    if (d >= 0 && !regular) errno = EINVAL;
-    return f;
+    return open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, "rb+");
 }
 
 int pith_end_file(FILE *f, const char *path, bool good)
@@ -88,12 +85,16 @@ int pith_put_file(const char *path, const void *data, size_t size)
     return pith_end_file(f, path, f && fwrite(data, 1, size, f) == size);
 }
 
+static bool told(const char *path, int why)
+{
+    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+}
+
 bool pith_write_file(const char *path, const void *data, size_t size)
 {
     if (!pith_given(path, "pith_write_file", "path")) return false;
     if (size && !pith_given(data, "pith_write_file", "data")) return false;
-    const int why = pith_put_file(path, data, size);
-    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+    return told(path, pith_put_file(path, data, size));
 }
 
 bool pith_write_text(const char *path, const char *text)
@@ -101,6 +102,5 @@ bool pith_write_text(const char *path, const char *text)
     if (!pith_given(path, "pith_write_text", "path") ||
         !pith_given(text, "pith_write_text", "text"))
         return false;
-    const int why = pith_put_text(path, text);
-    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+    return told(path, pith_put_text(path, text));
 }

@@ -3,7 +3,6 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include "core.h"
-#include "files/files.h"
 #include "pictures.h"
 /* after stdio.h, which it does not include itself */
 #include <jpeglib.h>

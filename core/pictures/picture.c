@@ -69,6 +69,15 @@ static bool read_png(FILE *f, pith_picture *p, escape *e)
     return good;
 }
 
+bool pith_is_picture_name(const char *name)
+{
+    static const char *const ends[] = { ".png", ".jpg", ".jpeg" };
+    const char *end = strrchr(name, '.');
+    for (size_t k = 0; end > name && k < sizeof ends / sizeof *ends; k++)
+        if (!strcasecmp(end, ends[k])) return true;
+    return false;
+}
+
 /* What kind of picture it is, its first bytes say, not its name. */
 bool pith_picture_try(pith_picture *p, const char *path, char why[256])
 {

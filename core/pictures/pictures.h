@@ -28,6 +28,9 @@ bool pith_preprocess(const pith_picture *p, int size, uint8_t *out);
 /* As pith_picture_read, but writes the reason into `why` and raises no error: a set of pictures may
  * contain bad ones. */
 bool pith_picture_try(pith_picture *p, const char *path, char why[256]);
+/* Is a file of this name to be taken for a picture: .png, .jpg, .jpeg? Its content decides what it
+ * is. */
+bool pith_is_picture_name(const char *name);
 /* Pictures of more pixels are refused before memory is taken for them; 64 million if nobody says
  * otherwise. Four bytes a pixel are needed to read one. */
 void pith_limit_pictures(int64_t pixels);

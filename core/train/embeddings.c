@@ -37,17 +37,11 @@ static char *make_header(const pith_embeddings_key *key, size_t *size)
                                key->width, "data_offsets", (json_int_t)0, images * row, "text",
                                "dtype", "F32", "shape", n, key->width, "data_offsets", images * row,
                                (images + n) * row);
-    char *json = json_dumps(header, JSON_COMPACT);
-    const size_t length = json ? (strlen(json) + 7) / 8 * 8 : 0;
-    char *text = json ? malloc(length + 9) : NULL;
-    if (text) {
-        for (int k = 0; k < 8; k++) text[k] = (char)(length >> 8 * k & 255);
-        snprintf(text + 8, length + 1, "%-*s", (int)length, json);
-    } else pith_raise("no memory for a header of stored embeddings");
+    char *json = json_dumps(header, JSON_COMPACT), *head = pith_file_head(json, size);
+    if (!head) pith_raise("no memory for a header of stored embeddings");
     free(json);
     json_decref(header);
-    *size = length + 8;
-    return text;
+    return head;
 }
 
 /* ---- writing ---- */
@@ -91,13 +85,8 @@ static int64_t open_part(writer *w, const char *part)
     char *header = make_header(w->key, &size), *found = malloc(size + 1);
     int64_t done = 0;
     w->file = header && found ? pith_open_own(part) : NULL;
-    if (w->file && flock(fileno(w->file), LOCK_EX | LOCK_NB)) {
-        pith_raise("%s: another process writes it", part);
-        free(header);
-        free(found);
-        return -1;
-    }
-    bool good = w->file && fstat(fileno(w->file), &info) == 0;
+    const bool busy = w->file && flock(fileno(w->file), LOCK_EX | LOCK_NB);
+    bool good = w->file && !busy && fstat(fileno(w->file), &info) == 0;
     if (good && fread(found, 1, size, w->file) == size && memcmp(found, header, size) == 0) {
         const int64_t all = (w->key->views + 1) * (int64_t)w->batches;
         while (done < all && size + bytes_before(w, done + 1) <= (size_t)info.st_size) done++;
@@ -106,7 +95,8 @@ static int64_t open_part(writer *w, const char *part)
         good = ftruncate(fileno(w->file), 0) == 0 && fseeko(w->file, 0, SEEK_SET) == 0 &&
                fwrite(header, 1, size, w->file) == size;
     good = good && fseeko(w->file, 0, SEEK_END) == 0;
-    if (!good && header) pith_raise("%s: cannot be written: %s", part, strerror(errno));
+    if (busy) pith_raise("%s: another process writes it", part);
+    else if (!good && header) pith_raise("%s: cannot be written: %s", part, strerror(errno));
     free(header);
     free(found);
     return good ? done : -1;

@@ -79,8 +79,6 @@ static void drop_unread(check_leaves *l, const node *loss, int always)
         if (k < always || reached[k]) check_vary(l, l->leaf[k], l->tensor[k], l->name[k]);
 }
 
-static void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
-
 /* With as many teachers as there can be, or with none: then a loss may be without sense, which is
  * no mistake of its gradient. */
 static bool check_with(const char *text, const pith_loss_spec *spec, int teachers)

@@ -121,6 +121,8 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
 /* Makes a directory and its parents. */
 void make_directories(const char *path);
 double seconds_now(void);
+/* For pith_on_error, where an error is looked at and not told at once. */
+void keep_quiet(const char *message, void *context);
 /* A text of somebody else's for the terminal, without what would steer it; one of the latest four.
  */
 const char *plain(const char *text);

@@ -44,10 +44,7 @@ void index_add(picture_index *x, const char *path)
         if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.')
             fts_set(walk, e, FTS_SKIP);
         if (e->fts_info != FTS_F || e->fts_name[0] == '.' || strchr(e->fts_path, '\n')) continue;
-        const char *end = strrchr(e->fts_name, '.');
-        if (end &&
-            (!strcasecmp(end, ".png") || !strcasecmp(end, ".jpg") || !strcasecmp(end, ".jpeg")))
-            add_file(x, e->fts_path, e->fts_statp);
+        if (pith_is_picture_name(e->fts_name)) add_file(x, e->fts_path, e->fts_statp);
     }
     fts_close(walk);
 }
@@ -84,8 +81,6 @@ typedef struct {
     char *stamps;
     pith_real *rows;
 } cached_index;
-
-static void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
 
 static cached_index read_cache(const char *cache, int width)
 {

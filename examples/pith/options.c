@@ -1,6 +1,5 @@
 /* options.c: parses options and prints help, both from one table, so that they cannot differ. */
 #include "command.h"
-#include <ctype.h>
 #include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -200,14 +199,15 @@ void make_directories(const char *path)
     }
 }
 
+void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
+
 const char *plain(const char *text)
 {
     static char kept[4][1024];
     static int next;
     char *copy = kept[next++ % 4];
     snprintf(copy, sizeof kept[0], "%s", text);
-    for (char *c = copy; *c; c++)
-        if (iscntrl((unsigned char)*c)) *c = '?';
+    pith_make_plain(copy, 0);
     return copy;
 }
 

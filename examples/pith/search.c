@@ -80,12 +80,7 @@ static const char *caption_of(const captions *c, const char *folder, const char 
 /* A query that is called like a picture, or is a file, is one. */
 static bool is_picture(const char *query)
 {
-    static const char *const ends[] = { ".png", ".jpg", ".jpeg" };
-    const size_t size = strlen(query);
-    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)
-        if (size > strlen(ends[k]) && !strcasecmp(query + size - strlen(ends[k]), ends[k]))
-            return true;
-    return access(query, F_OK) == 0;
+    return pith_is_picture_name(query) || access(query, F_OK) == 0;
 }
 
 static pith_real *query_row(const model *m, const char *query)
