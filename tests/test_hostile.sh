@@ -105,12 +105,24 @@ index=$(ls -a photos | grep safetensors | head -1)
 [ -n "$index" ] || bad "there is no index"
 head -c 100 "photos/$index" >cut; cp cut "photos/$index"
 says 0 "made anew" "$pith" search whole photos "red circle"
+head=$(od -An -t u8 -N 8 "photos/$index" | tr -d ' ')
+printf '\377\377\377\377' | dd of="photos/$index" bs=1 seek=$((head + 8)) conv=notrunc 2>/dev/null # the first number of the first row
+says 0 "holds no rows of pictures; made anew" "$pith" search whole photos "red circle"
+grep -q nan out && { bad "a score is no number:"; cat out; }
 for k in 1 2 3 4 5 6 7 8 9 10; do
     rm -f "photos/$index"
     "$pith" search whole photos "red circle" >s1 2>&1 & one=$!
     "$pith" search whole photos "red circle" >s2 2>&1 & two=$!
     wait $one && wait $two || { bad "two searches at once:"; cat s1 s2; }
 done
+rm photos/red.txt; echo "a blue one" >photos/blue.txt; echo "a red one" >photos/red.txt
+for k in 1 2 3 4 5; do
+    "$pith" data pack photos both.pack --size 16 >s1 2>&1 & one=$!
+    "$pith" data pack photos both.pack --size 16 >s2 2>&1 & two=$!
+    wait $one && wait $two || { bad "two packs at once:"; cat s1 s2; }
+    says 0 "2 pairs, as they were written" "$pith" data check both.pack
+done
+ls | grep -q "both.pack." && bad "two packs at once left a file"
 says 1 "more than 1000 pixels" "$pith" preprocess "$pictures/red.png" --size 16 --out x.safetensors --megapixels 0.001; one_line
 mkdir cfg; mkdir cfg/open_clip_config.json
 says 1 "cfg/open_clip_config.json: is no file" "$pith" eval cfg shapes.pack; one_line
@@ -126,6 +138,10 @@ kill -INT $pid; wait $pid
 [ $? = 130 ] || { bad "Ctrl-C: expected status 130"; cat first.out; }
 
 "$pith" distil shapes.pack --teacher whole --student "16/8:w16l1h1+w16l1h1c12v640:e32" --steps 4 --batch 32 --out d1 >out 2>&1 || { bad "distil:"; cat out; }
+cp d1/teacher.safetensors rows
+printf '\377' | dd of=d1/teacher.safetensors bs=1 seek=$(($(wc -c <rows) - 20)) conv=notrunc 2>/dev/null
+says 1 "d1/teacher.safetensors: is damaged" "$pith" distil --resume d1 --steps 8; one_line
+mv rows d1/teacher.safetensors
 rm -rf d1/latest d1/step-*; mv d1/teacher.safetensors d1/teacher.safetensors.part
 flock d1/teacher.safetensors.part sleep 3 & holder=$!
 sleep 0.5

@@ -220,6 +220,16 @@ static pith_pack *pack_of(const char *name, int first)
     return pith_pack_open(path_of("%s", name));
 }
 
+static void flip_byte(const char *path, long from_end)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_true(f && fseek(f, from_end, SEEK_END) == 0);
+    const int c = fgetc(f);
+    assert_int_equal(fseek(f, from_end, SEEK_END), 0);
+    assert_int_equal(fputc(c ^ 1, f), c ^ 1);
+    assert_int_equal(fclose(f), 0);
+}
+
 static void embeddings(void **state)
 {
     (void)state;
@@ -269,6 +279,11 @@ static void embeddings(void **state)
     wrong.views = 1;
     assert_null(pith_embeddings_open(path, &wrong));
     said("made with 2 views of the split \"train\", expected 1 of \"train\" in rows of 3");
+    flip_byte(path, -9); /* the last row of the captions */
+    assert_null(pith_embeddings_open(path, &key));
+    said("rows.safetensors: is damaged: its rows are not those that were written");
+    flip_byte(path, -9);
+    pith_embeddings_close(pith_embeddings_open(path, &key));
     assert_int_equal(truncate(path, 500), 0);
     assert_null(pith_embeddings_open(path, &key));
     said("rows.safetensors: ");

@@ -132,7 +132,7 @@ pith_pack *pith_pack_open(const char *path)
 bool pith_pack_check(const pith_pack *p, const char *path)
 {
     const size_t picture = 3 * (size_t)p->size * (size_t)p->size;
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = PITH_HASH;
     for (int i = 0; i < p->count; i++) {
         const char *texts[] = { p->caption[i], p->source[i], p->split_name[p->split[i]] };
         hash = pith_hash_bytes(hash, p->pixels + (size_t)i * picture, picture);

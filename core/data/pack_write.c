@@ -63,7 +63,7 @@ pith_packer *pith_packer_new(const char *path, int size)
     bool good = p != NULL;
     if (good) {
         p->size = size;
-        p->hash = 0xcbf29ce484222325u;
+        p->hash = PITH_HASH;
         p->path = strdup(path);
         p->planes = malloc(3 * (size_t)size * (size_t)size);
         good = p->path && p->planes && append(&p->caption_offsets, &zero, sizeof zero) &&

@@ -62,6 +62,9 @@ void pith_remove_all(const char *path);
 int pith_take_directory(const char *path);
 /* Makes a directory, or finds it; a link or a file in its place is removed. 0 or an errno. */
 int pith_make_own(const char *path);
+/* FNV-1a, begun with h = PITH_HASH or continued from an earlier h. */
+#define PITH_HASH 0xcbf29ce484222325u
+uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size);
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes); /* 0 or an errno */
 bool pith_hash_file(const char *path, uint64_t *hash);
 #endif

@@ -48,12 +48,19 @@ int pith_make_own(const char *path)
     return unlink(path) || mkdir(path, 0777) ? errno : 0;
 }
 
+uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size)
+{
+    const unsigned char *b = bytes;
+    for (size_t k = 0; k < size; k++) h = (h ^ b[k]) * 0x100000001b3u;
+    return h;
+}
+
 /* FNV-1a, but over words of eight bytes instead of single bytes, so that hashing is as fast as
  * reading. */
 int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes)
 {
     enum { WORDS = 8192 };
-    uint64_t h = 0xcbf29ce484222325u, *words = calloc(WORDS, 8);
+    uint64_t h = PITH_HASH, *words = calloc(WORDS, 8);
     size_t n = 0;
     *bytes = 0;
     FILE *f = words ? fopen(path, "rb") : NULL;

@@ -1,13 +1,7 @@
 /* table.c: numbers byte strings: symbols, pairs of symbols, words, captions. A hash table with open
  * addressing whose keys lie one after another in one buffer. */
+#include "files/files.h"
 #include "parts.h"
-
-uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size)
-{
-    const unsigned char *b = bytes;
-    for (size_t k = 0; k < size; k++) h = (h ^ b[k]) * 0x100000001b3u;
-    return h;
-}
 
 const char *pith_table_key(const pith_table *t, int number, size_t *size)
 {
@@ -19,7 +13,7 @@ const char *pith_table_key(const pith_table *t, int number, size_t *size)
 /* The slot that holds the key, or the empty slot where it would be put. */
 static int place_of(const pith_table *t, const void *key, size_t size)
 {
-    const uint64_t h = pith_hash_bytes(0xcbf29ce484222325u, key, size);
+    const uint64_t h = pith_hash_bytes(PITH_HASH, key, size);
     for (int i = (int)((h ^ h >> 32) & (unsigned)(t->slots - 1));; i = (i + 1) & (t->slots - 1)) {
         if (t->slot[i] < 0) return i;
         size_t other;

@@ -39,6 +39,4 @@ int pith_table_find(const pith_table *t, const void *key, size_t size);
 const char *pith_table_key(const pith_table *t, int number, size_t *size);
 void pith_table_free(pith_table *t);
 
-uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size); /* FNV-1a, continued from h */
-
 #endif

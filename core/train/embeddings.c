@@ -1,6 +1,7 @@
 /* embeddings.c: a teacher's embeddings, computed once and stored. The header of the file follows
  * from the key alone (data, teacher, views, sizes), and the rows stand in a fixed order. So an
- * interrupted pass is recognised by its header, and how far it came by the length of the file. */
+ * interrupted pass is recognised by its header, and how far it came by the length of the file. When
+ * all rows stand, their hash is put behind them. */
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -30,13 +31,15 @@ static char *make_header(const pith_embeddings_key *key, size_t *size)
     snprintf(views, sizeof views, "%d", key->views);
     snprintf(batch, sizeof batch, "%d", key->batch);
     json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s},"
-                               " s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]}}",
+                               " s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]},"
+                               " s:{s:s, s:[i], s:[I, I]}}",
                                "__metadata__", "format", "pt", "kind", "pith-embeddings", "data",
                                data, "split", key->dataset->split, "teacher", teacher, "views",
                                views, "batch", batch, "image", "dtype", "F32", "shape", images,
                                key->width, "data_offsets", (json_int_t)0, images * row, "text",
                                "dtype", "F32", "shape", n, key->width, "data_offsets", images * row,
-                               (images + n) * row);
+                               (images + n) * row, "hash", "dtype", "U8", "shape", 8,
+                               "data_offsets", (images + n) * row, (images + n) * row + 8);
     char *json = json_dumps(header, JSON_COMPACT), *head = pith_file_head(json, size);
     if (!head) pith_raise("no memory for a header of stored embeddings");
     free(json);
@@ -102,11 +105,39 @@ static int64_t open_part(writer *w, const char *part)
     return good ? done : -1;
 }
 
+static uint64_t hash_of_rows(const pith_file *f)
+{
+    uint64_t hash = PITH_HASH;
+    for (int k = 0; k < 2; k++) {
+        const pith_entry *rows = pith_file_find(f, k ? "text" : "image");
+        hash = pith_hash_bytes(hash, rows->data, rows->bytes);
+    }
+    return hash;
+}
+
+static bool append(FILE *f, uint64_t hash)
+{
+    return fwrite(&hash, sizeof hash, 1, f) == 1 && fflush(f) == 0 && fsync(fileno(f)) == 0;
+}
+
+/* The rows are read back from the file, for an earlier process may have written some. */
+static bool write_hash(const writer *w, const char *part)
+{
+    errno = 0;
+    bool good = append(w->file, 0);
+    pith_file *f = good ? pith_file_open(part) : NULL;
+    if (good && !f) return false;
+    good = good && fseeko(w->file, -8, SEEK_END) == 0 && append(w->file, hash_of_rows(f));
+    pith_file_close(f);
+    return good || pith_raise("%s: cannot be written: %s", part, strerror(errno));
+}
+
 static bool write_all(writer *w, const char *part, pith_embed_batch *embed, void *context)
 {
     const int64_t all = (w->key->views + 1) * (int64_t)w->batches, done = open_part(w, part);
     bool good = done >= 0;
     for (int64_t j = done; good && j < all; j++) good = write_batch(w, j, embed, context);
+    good = good && write_hash(w, part);
     if (w->file && fclose(w->file) && good)
         good = pith_raise("%s: cannot be written: %s", part, strerror(errno));
     return good;
@@ -163,12 +194,21 @@ static bool check(const char *path, const pith_file *f, const pith_embeddings_ke
     if (strcmp(text_of(f, "teacher"), teacher))
         return pith_raise("%s: made by a teacher with the hash %s, found one with the hash %s",
                           path, text_of(f, "teacher"), teacher);
-    return (atoi(text_of(f, "views")) == key->views && !strcmp(text_of(f, "split"), split) &&
-            is_rows(pith_file_find(f, "image"), (int64_t)key->views * n, key->width) &&
-            is_rows(pith_file_find(f, "text"), n, key->width)) ||
-           pith_raise(
-               "%s: made with %s views of the split \"%s\", expected %d of \"%s\" in rows of %d",
-               path, text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
+    const pith_entry *hash = pith_file_find(f, "hash");
+    if (!hash || strcmp(hash->type, "U8") || hash->bytes != 8)
+        return pith_raise("%s: holds no hash of its rows; remove it, and they are computed anew",
+                          path);
+    if (!(atoi(text_of(f, "views")) == key->views && !strcmp(text_of(f, "split"), split) &&
+          is_rows(pith_file_find(f, "image"), (int64_t)key->views * n, key->width) &&
+          is_rows(pith_file_find(f, "text"), n, key->width)))
+        return pith_raise(
+            "%s: made with %s views of the split \"%s\", expected %d of \"%s\" in rows of %d", path,
+            text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
+    const uint64_t found = hash_of_rows(f);
+    return memcmp(hash->data, &found, 8) == 0 ||
+           pith_raise("%s: is damaged: its rows are not those that were written; remove it, and "
+                      "they are computed anew",
+                      path);
 }
 
 pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_key *key)

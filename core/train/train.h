@@ -132,14 +132,15 @@ typedef struct {
 typedef bool pith_embed_batch(void *context, int view, int first, int count, pith_real *rows);
 
 /* Writes one safetensors file with image (views * N, width) and text (N, width), f32, in the order
- * of the dataset. `embed` is called for `batch` samples at a time, the last time for the rest. If
- * an earlier call was interrupted, this one goes on from there; a finished file is left alone. */
+ * of the dataset, and a hash of both. `embed` is called for `batch` samples at a time, the last
+ * time for the rest. If an earlier call was interrupted, this one goes on from there; a finished
+ * file is left alone. */
 bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
                            pith_embed_batch *embed, void *context);
 
 typedef struct pith_embeddings pith_embeddings; /* mapped into memory */
-/* A file made from other data or by another teacher is an error that names both. key->batch does
- * not matter. */
+/* A file made from other data or by another teacher is an error that names both, and so are rows
+ * that do not have their hash any more. key->batch does not matter. */
 pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_key *key);
 void pith_embeddings_close(pith_embeddings *e);
 /* Copies the rows of a batch's pairs, pictures in the batch's view, into image and text (B, width);

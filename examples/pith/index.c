@@ -73,8 +73,6 @@ static int by_stamp(const void *a, const void *b)
     return order ? order : (x->size > y->size) - (x->size < y->size);
 }
 
-/* The rows of an index file, sorted by stamp; none if it is missing, damaged or of another width.
- */
 typedef struct {
     int n;
     cached_row *list;
@@ -82,6 +80,8 @@ typedef struct {
     pith_real *rows;
 } cached_index;
 
+/* The rows of an index file, sorted by stamp; none if it is missing, damaged, of another width, or
+ * holds what is no number. */
 static cached_index read_cache(const char *cache, int width)
 {
     cached_index x = { 0 };
@@ -90,11 +90,14 @@ static cached_index read_cache(const char *cache, int width)
     pith_on_error(keep_quiet, NULL);
     const bool whole = pith_store_load(s, cache);
     pith_on_error(NULL, NULL);
-    if (!whole) fprintf(stderr, "%s; made anew\n", pith_error());
     const pith_tensor *rows = pith_store_find(s, "image_embeds"),
                       *files = pith_store_find(s, "image_files");
-    if (whole && rows && files && rows->dtype == PITH_F32 && rows->ndim == 2 &&
-        rows->dim[1] == width && files->dtype == PITH_U8) {
+    const bool good = rows && files && rows->dtype == PITH_F32 && rows->ndim == 2 &&
+                      rows->dim[1] == width && files->dtype == PITH_U8 &&
+                      pith_tensor_not_finite(rows) < 0;
+    if (!whole) fprintf(stderr, "%s; made anew\n", pith_error());
+    else if (!good) fprintf(stderr, "%s: holds no rows of pictures; made anew\n", cache);
+    if (whole && good) {
         x.list = malloc(sizeof *x.list * (size_t)rows->dim[0]);
         x.rows = tensor_values(rows);
         x.stamps = tensor_values(files);

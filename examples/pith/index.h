@@ -11,7 +11,7 @@ typedef struct {
     pith_real *rows; /* (n, width) */
 } picture_index;
 
-/* Adds a PNG file, or all PNG files in a folder and its subfolders, sorted by name. */
+/* Adds a picture, or all PNG and JPEG files in a folder and its subfolders, sorted by name. */
 void index_add(picture_index *x, const char *path);
 /* Fills the rows. cache: an index file that was saved before (or NULL, or a path where there is
  * none), from which the rows of unchanged files are taken. A picture that cannot be read is left

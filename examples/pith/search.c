@@ -9,7 +9,7 @@
 /* A hash of the weights, for the name of the index file: each model has an index of its own. */
 static uint64_t model_hash(pith_store *s)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = PITH_HASH;
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
         uint32_t *x = tensor_values(t);

@@ -10,7 +10,7 @@ make --no-print-directory -s -j"${JOBS:-$(nproc)}" V=fuzz CC=clang WARN=-Wno-pas
 for t in $targets; do
     program=build/fuzz/fuzz-$t
     clang -std=c11 -D_GNU_SOURCE -g -O1 -I. -Icore -Ilosses -fopenmp -fsanitize=fuzzer,address,undefined "tests/fuzz/$t.c" \
-        $([ "$t" = record ] && ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|') build/fuzz/libpith.a \
+        $(ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|') build/fuzz/libpith.a \
         $(make --no-print-directory -s V=fuzz CC=clang libs) -o "$program"
     mkdir -p "build/fuzz/corpus-$t"
     leaks=1
