@@ -30,8 +30,10 @@ pith_node *gradient_loss(const pith_batch *b);    /* GD of CLIP-KD: compares gra
 pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
                         const pith_node *teacher, const char *name);
 
-/* Reads a loss as it is written after --loss: a sum of terms [WEIGHT*]NAME[:KEY=VALUE,...], as in
- * "affinity:scale=50+0.5*clip", where NAME is a loss of the table or a file "my.c". A file is
+/* Reads a loss as it is written after --loss: a sum of terms
+ * [WEIGHT*]NAME[:KEY=VALUE,...][@FROM-TO], as in "affinity:scale=50+0.5*clip", where NAME is a loss
+ * of the table or a file "my.c". A term with a span, "clip@0.5-1", counts from one share of the
+ * training to another, and is 0 before and after; at every time some term must count. A file is
  * compiled with the system's compiler ($CC, else cc) in the folder `work`, which is made if it is
  * not there, and stays loaded until the process ends. */
 typedef struct pith_loss_spec pith_loss_spec;

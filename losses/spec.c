@@ -1,5 +1,5 @@
-/* spec.c: reads a loss as it is written after --loss, "affinity:scale=50+0.5*clip", and builds it.
- */
+/* spec.c: reads a loss as it is written after --loss, "affinity:scale=50+0.5*clip@0.5-1", and
+ * builds it. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@ typedef struct {
     pith_loss *function;
     const pith_loss_entry *entry; /* NULL for a file */
     const char *options;          /* "KEY=VALUE,..." or NULL */
+    double from, to;              /* of the training: it counts in [from, to) */
 } term;
 
 struct pith_loss_spec {
@@ -24,11 +25,11 @@ struct pith_loss_spec {
 
 /* ---- reading ---- */
 
-/* A piece of the text: [WEIGHT*]NAME[:OPTIONS], with lengths; `next` is what follows its +, or
- * NULL. */
+/* A piece of the text: [WEIGHT*]NAME[:OPTIONS][@SPAN], with lengths; `next` is what follows its +,
+ * or NULL. */
 typedef struct {
-    const char *weight, *name, *options, *next;
-    int weight_size, name_size, options_size; /* weight_size -1: there is none */
+    const char *weight, *name, *options, *span, *next;
+    int weight_size, name_size, options_size, span_size; /* weight_size -1: there is none */
 } piece;
 
 static void trim(const char **text, int *size)
@@ -44,12 +45,22 @@ static int path_size(const char *text)
     char path[4096];
     for (const char *c = text; (c = strstr(c, ".c")); c += 2) {
         const size_t size = (size_t)(c + 2 - text);
-        if ((c[2] && !strchr(":+ ", c[2])) || size >= sizeof path) continue;
+        if ((c[2] && !strchr(":@+ ", c[2])) || size >= sizeof path) continue;
         memcpy(path, text, size);
         path[size] = 0;
         if (access(path, F_OK) == 0) return (int)size;
     }
     return 0;
+}
+
+/* What follows a mark, up to the next of `ends`, without the spaces around it. */
+static const char *part(const char **text, const char *ends, int *size)
+{
+    const char *begin = ++*text;
+    *size = (int)strcspn(begin, ends);
+    *text += *size;
+    trim(&begin, size);
+    return begin;
 }
 
 static piece cut(const char *text)
@@ -65,16 +76,11 @@ static piece cut(const char *text)
     }
     const int path = path_size(text);
     p.name = text;
-    p.name_size = path ? path : (int)strcspn(text, ":+");
+    p.name_size = path ? path : (int)strcspn(text, ":@+");
     text += p.name_size;
     while (isspace((unsigned char)*text)) text++;
-    if (*text == ':') {
-        p.options = ++text;
-        p.options_size = (int)strcspn(text, "+");
-        text += p.options_size;
-        trim(&p.options, &p.options_size);
-    }
-    trim(&p.weight, &p.weight_size);
+    if (*text == ':') p.options = part(&text, "@+", &p.options_size);
+    if (*text == '@') p.span = part(&text, "+", &p.span_size);
     trim(&p.name, &p.name_size);
     p.next = *text == '+' ? text + 1 : NULL;
     return p;
@@ -99,11 +105,42 @@ char *pith_loss_file(const char *text, int k)
 static bool read_number(const char *text, int size, double *x)
 {
     char copy[64], *end;
+    trim(&text, &size);
     if (size < 1 || size >= (int)sizeof copy) return false;
     memcpy(copy, text, (size_t)size);
     copy[size] = 0;
     *x = strtod(copy, &end);
     return !*end && isfinite(*x);
+}
+
+/* "0.2-0.6": two shares of the training. */
+static bool read_span(term *t, const char *text, int size)
+{
+    const char *minus = memchr(text, '-', (size_t)size);
+    const int before = minus ? (int)(minus - text) : size;
+    return (minus && read_number(text, before, &t->from) &&
+            read_number(minus + 1, size - before - 1, &t->to) && t->from >= 0 && t->from < t->to &&
+            t->to <= 1) ||
+           pith_raise("loss %s: expected two shares of the training after @, as in @0.2-0.6, found "
+                      "\"%.*s\"",
+                      t->told, size, text);
+}
+
+/* At every time some term must count. */
+static bool check_spans(const pith_loss_spec *s)
+{
+    for (double covered = 0, reach = 0; covered < 1; covered = reach) {
+        double next = 1;
+        for (int k = 0; k < s->n; k++) {
+            const term *t = &s->terms[k];
+            if (t->from <= covered) reach = fmax(reach, t->to);
+            else next = fmin(next, t->from);
+        }
+        if (reach <= covered)
+            return pith_raise("no term of the loss counts from %g to %g of the training", covered,
+                              next);
+    }
+    return true;
 }
 
 /* Checks "KEY=VALUE,...": every value must be a number, and every key one that the table has for
@@ -160,7 +197,7 @@ static const char *keep(char **room, const char *text, int size)
 
 static bool parse_term(term *t, const piece *p, char **room, const char *work)
 {
-    t->weight = 1;
+    t->weight = t->to = 1;
     if (p->weight_size >= 0 && !read_number(p->weight, p->weight_size, &t->weight))
         return pith_raise("loss term \"%.*s*%.*s\": expected a number before *", p->weight_size,
                           p->weight, p->name_size, p->name);
@@ -169,7 +206,7 @@ static bool parse_term(term *t, const piece *p, char **room, const char *work)
             "a term of the loss is empty: expected a name, or a file that ends with .c");
     t->told = keep(room, p->name, p->name_size);
     if (p->options) t->options = keep(room, p->options, p->options_size);
-    return find(t, work) && check_options(t);
+    return (!p->span || read_span(t, p->span, p->span_size)) && find(t, work) && check_options(t);
 }
 
 pith_loss_spec *pith_loss_parse(const char *text, const char *work)
@@ -186,7 +223,7 @@ pith_loss_spec *pith_loss_parse(const char *text, const char *work)
         good = parse_term(&s->terms[s->n++], &p, &room, work);
         at = p.next;
     }
-    if (good) return s;
+    if (good && check_spans(s)) return s;
     pith_loss_free(s);
     return NULL;
 }
@@ -253,6 +290,16 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
     return pith_graph_error(b->graph) || check_asked(t) ? y : NULL;
 }
 
+/* The term's share of the loss: its weight times y, and 0 outside its span. */
+static pith_node *scheduled(const term *t, const pith_batch *b, pith_node *y)
+{
+    if (t->weight != 1) y = pith_mul_scalar(y, t->weight);
+    pith_node *zero = pith_const(b->graph, 0);
+    if (t->to < 1) y = pith_where(pith_less(b->progress, pith_const(b->graph, t->to)), y, zero);
+    if (t->from > 0) y = pith_where(pith_less(b->progress, pith_const(b->graph, t->from)), zero, y);
+    return y;
+}
+
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
 {
     pith_node *sum = NULL;
@@ -261,7 +308,7 @@ pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
         pith_node *y = build_term(&s->terms[k], b, &second);
         if (!y) return NULL;
         if (s->n > 1) pith_watch(y, s->terms[k].name);
-        if (s->terms[k].weight != 1) y = pith_mul_scalar(y, s->terms[k].weight);
+        y = scheduled(&s->terms[k], b, y);
         sum = sum ? pith_add(sum, y) : y;
     }
     return sum;

@@ -62,6 +62,43 @@ static void words_are_checked(void **state)
     pith_store_free(s);
 }
 
+static double value_at(const char *text, double progress)
+{
+    pith_store *s = pith_store_new();
+    pith_graph *g = pith_graph_new(s, 1);
+    pith_batch b = make_batch(g, 0);
+    b.progress = pith_const(g, progress);
+    pith_loss_spec *spec = pith_loss_parse(text, place);
+    pith_node *y = pith_loss_build(spec, &b);
+    pith_plan *p = pith_plan_new(g, 1, &y, NULL);
+    assert_true(pith_run(p));
+    const double value = pith_scalar(p, y);
+    pith_plan_free(p);
+    pith_loss_free(spec);
+    pith_graph_free(g);
+    pith_store_free(s);
+    return value;
+}
+
+static void spans(void **state)
+{
+    (void)state;
+    const char *text = "3*clip @ 0 - 0.25 + clip@0.25-0.75+siglip:scale=5@0.75-1";
+    const double clip = value_at("clip", 0), siglip = value_at("siglip:scale=5", 0);
+    const double at[] = { 0, 0.2, 0.25, 0.5, 0.75, 0.9, 1 };
+    const double wanted[] = { 3 * clip, 3 * clip, clip, clip, siglip, siglip, siglip };
+    for (int k = 0; k < 7; k++) assert_true(fabs(value_at(text, at[k]) - wanted[k]) < 1e-6);
+    assert_true(fabs(value_at("clip+clip@0.5-1", 0.6) - 2 * clip) < 1e-6); /* they overlap */
+    refused("clip@0.5", "loss clip: expected two shares of the training after @, as in @0.2-0.6");
+    refused("clip@0.6-0.2", "found \"0.6-0.2\"");
+    refused("clip@0-2", "found \"0-2\"");
+    refused("clip@0-nan", "found \"0-nan\"");
+    refused("siglip:scale=5@", "found \"\"");
+    refused("clip@0-0.5", "no term of the loss counts from 0.5 to 1 of the training");
+    refused("clip@0.5-1+siglip@0.2-0.6", "no term of the loss counts from 0 to 0.2");
+    refused("clip@0-0.3+siglip@0.4-0.6+siglip@0.5-1", "counts from 0.3 to 0.4");
+}
+
 /* ---- files ---- */
 
 static void files_of(const char *text, int n, const char *first)
@@ -213,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_checked),
+        cmocka_unit_test(spans),
         cmocka_unit_test(names_of_files),
         cmocka_unit_test(a_file_is_a_loss),
         cmocka_unit_test(a_files_errors_reach_the_user),
