@@ -25,5 +25,10 @@ const pith_loss_entry pith_losses[] = {
     { "gradient", gradient_loss, true,
       "mean((dC/du - dC'/du')^2) + mean((dC/dv - dC'/dv')^2), C the clip loss",
       "GD: Yang et al., CLIP-KD, CVPR 2024", "" },
+    { "pair", pair_loss, false,
+      "mean of softplus(-z) of B pairs and softplus(z) of 2 B others, z = w.(u * v) + c",
+      "pair matching, a reconstruction: Liu, SiCLIP, 2024; negatives: Li et al., ALBEF, 2021",
+      "margin=0.2: where c starts, below 0; shift=0: 1 takes the next row's instead of drawn "
+      "negatives; concat=0: 1 takes w.[u; v], which cannot learn" },
     { 0 },
 };

@@ -24,6 +24,7 @@ pith_node *feature_loss(const pith_batch *b);     /* feature distillation, FD of
 pith_node *relational_loss(const pith_batch *b);  /* CRD of CLIP-KD */
 pith_node *interactive_loss(const pith_batch *b); /* ICL of CLIP-KD */
 pith_node *gradient_loss(const pith_batch *b);    /* GD of CLIP-KD: compares gradients */
+pith_node *pair_loss(const pith_batch *b);        /* pair matching, after SiCLIP */
 
 /* The student's rows in the width of the teacher's: `unit` itself if the widths are equal, else
  * `raw` put through a trained linear layer called `name`, and normalised. */

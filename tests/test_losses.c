@@ -202,6 +202,44 @@ static double ref_gradient(const values *v)
     return sum;
 }
 
+/* The wrong row of each: the next one, or the largest of similarity and Gumbel noise. */
+static void wrong_rows(const values *v, const double *u, const double *t, int ordinal, int *other)
+{
+    char key[32];
+    double z[B][B];
+    snprintf(key, sizeof key, "loss.pair.#%d", ordinal);
+    products(D, u, t, own_scale(v), z);
+    for (int i = 0; i < B; i++) {
+        double most = -1e300;
+        for (int j = 0; j < B; j++) {
+            const double noise = -log(
+                -log((double)pith_uniform_at(pith_hash(key, 1), 0, (uint64_t)(i * B + j))));
+            if (j != i && z[i][j] + noise > most) most = z[i][j] + noise, other[i] = j;
+        }
+        if (option(v, "shift", 0) != 0) other[i] = (i + 1) % B;
+    }
+}
+
+static double ref_pair(const values *v)
+{
+    double u[64], t[64], sum = 0;
+    const double *w = look(v, "loss.pair.weight"), c = *look(v, "loss.pair.bias");
+    const bool concat = option(v, "concat", 0) != 0;
+    int caption[B], picture[B];
+    rows(v, "image", NULL, u), rows(v, "text", NULL, t);
+    wrong_rows(v, u, t, 0, caption), wrong_rows(v, t, u, 1, picture);
+    for (int i = 0; i < B; i++)
+        for (int kind = 0; kind < 3; kind++) {
+            const double *x = u + D * (kind == 2 ? picture[i] : i),
+                         *y = t + D * (kind == 1 ? caption[i] : i);
+            double z = c;
+            for (int k = 0; k < D; k++)
+                z += concat ? w[k] * x[k] + w[D + k] * y[k] : w[k] * x[k] * y[k];
+            sum += log(1 + exp(kind ? z : -z)) / (3 * B);
+        }
+    return sum;
+}
+
 /* ---- the comparison ---- */
 
 static double next(void)
@@ -307,6 +345,9 @@ static void losses_equal_loops(void **state)
     compare("interactive:raw=1", 6, ref_interactive);
     compare("gradient", D, ref_gradient);
     compare("gradient", 6, ref_gradient);
+    compare("pair", 0, ref_pair);
+    compare("pair:shift=1,margin=0.5", 0, ref_pair);
+    compare("pair:concat=1", 0, ref_pair);
 }
 
 static double ref_sum(const values *v)
