@@ -14,10 +14,6 @@
 #include <unistd.h>
 #include "losses.h"
 
-#ifndef PITH_ROOT
-#define PITH_ROOT                                                                                  \
-    "." /* the folder that holds core/ and losses/; the Makefile gives its full path */
-#endif
 #ifdef PITH_DOUBLE
 #define PRECISION "-DPITH_DOUBLE"
 #else

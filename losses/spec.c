@@ -131,12 +131,9 @@ static bool check_options(const term *t)
     return true;
 }
 
-static bool find(term *t, const char *work)
+static bool find(term *t)
 {
-    const size_t size = strlen(t->told);
     char known[256] = "";
-    if (size > 2 && !strcmp(t->told + size - 2, ".c"))
-        return (t->function = pith_loss_load(t->told, work, &t->name)) != NULL;
     for (const pith_loss_entry *e = pith_losses; e->name; e++) {
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", e->name);
@@ -169,7 +166,8 @@ static bool parse_term(term *t, const piece *p, char **room, const char *work)
             "a term of the loss is empty: expected a name, or a file that ends with .c");
     t->told = keep(room, p->name, p->name_size);
     if (p->options) t->options = keep(room, p->options, p->options_size);
-    return find(t, work) && check_options(t);
+    if (is_file(p)) t->function = pith_loss_load(t->told, work, &t->name);
+    return (is_file(p) ? t->function != NULL : find(t)) && check_options(t);
 }
 
 pith_loss_spec *pith_loss_parse(const char *text, const char *work)
@@ -211,11 +209,11 @@ bool pith_loss_wants_teacher(const pith_loss_spec *s)
 /* Which options, of the first 64, the loss being built has asked for, counted from 0. */
 static _Thread_local uint64_t asked;
 
-/* A file has the options that it asks for. */
+/* Each option is asked for once, or it means nothing. */
 static bool check_asked(const term *t)
 {
     int k = 0;
-    for (const char *p = t->options; p && *p && !t->entry; k++) {
+    for (const char *p = t->options; p && *p; k++) {
         if (k < 64 && !(asked >> k & 1))
             return pith_raise("loss %s does not read the option %.*s, or it is given twice",
                               t->told, (int)strcspn(p, "="), p);

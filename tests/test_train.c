@@ -129,7 +129,7 @@ static void rates(void **state)
     near(pith_lr(PITH_COSINE, 2, 10, 10, 10), 0); /* nothing but warm-up */
 }
 
-/* The run that all others are held against. */
+/* The run that all others are compared with. */
 static void learns(void **state)
 {
     (void)state;

@@ -45,6 +45,14 @@ typedef struct {
     char first_bad[256];
     FILE *list; /* NULL, or where each pair that is left out is named with the reason */
 } pith_pack_report;
+/* The pictures and captions that `data` names, in its order; a caption may be "". A file is told as
+ * it stands there: below the folder, or beside the manifest. False after an error. */
+typedef struct {
+    int count;
+    char **file, **caption;
+} pith_captions;
+bool pith_captions_read(pith_captions *c, const char *data);
+void pith_captions_free(pith_captions *c);
 /* Packs `data` into the file `out`. data: a folder with captions.tsv, captions.jsonl,
  * metadata.jsonl or a NAME.txt beside each picture NAME.png or NAME.jpg, or a manifest (.tsv: file,
  * caption[, split[, label]]; .jsonl: objects with "file" or "file_name", "caption" or "text", and

@@ -125,7 +125,7 @@ static bool ends_with(const char *name, const char *end)
 static bool read_manifest(list *l, const char *folder, const char *path)
 {
     FILE *f = pith_open_regular(path);
-    if (!f) return pith_raise("%s: %s", path, strerror(errno));
+    if (!f) return pith_raise("%s: %s", path, pith_file_error(errno));
     char *room = malloc(LINE);
     bool good = room || pith_raise("%s: no memory", path);
     for (int number = 1; good && fgets(room, LINE, f); number++) {
@@ -215,6 +215,32 @@ static bool read_list(list *l, const char *data)
     }
     free(path);
     return good;
+}
+
+bool pith_captions_read(pith_captions *c, const char *data)
+{
+    list l = { 0 };
+    *c = (pith_captions){ 0 };
+    bool good = read_list(&l, data);
+    const size_t room = sizeof *c->file * ((size_t)l.count + 1);
+    if (good && (!(c->file = calloc(1, room)) || !(c->caption = calloc(1, room))))
+        good = pith_raise("%s: no memory for its captions", data);
+    for (int i = 0; good && i < l.count; i++) {
+        if (!l.at[i].caption) continue;
+        c->file[c->count] = l.at[i].file, c->caption[c->count++] = l.at[i].caption;
+        l.at[i].file = l.at[i].caption = NULL; /* it is the caller's now */
+    }
+    free_list(&l);
+    if (!good) pith_captions_free(c);
+    return good;
+}
+
+void pith_captions_free(pith_captions *c)
+{
+    for (int k = 0; k < c->count; k++) free(c->file[k]), free(c->caption[k]);
+    free(c->file);
+    free(c->caption);
+    *c = (pith_captions){ 0 };
 }
 
 /* ---- pictures ---- */

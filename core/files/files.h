@@ -14,12 +14,12 @@
  * or an errno and raise no error, so that the caller can clean up before it raises one. */
 FILE *pith_begin_file(const char *path);                 /* NULL after an error, with errno set */
 int pith_end_file(FILE *f, const char *path, bool good); /* f may be NULL */
-/* Writes a whole file. pith_write_file (pith.h) does the same and raises errors. */
-int pith_put_file(const char *path, const void *data, size_t size);
-int pith_put_text(const char *path, const char *text); /* and a newline */
+/* Writes a whole text and a newline. pith_write_text (pith.h) does the same and raises errors. */
+int pith_put_text(const char *path, const char *text);
 /* A file of somebody else's, to be read: no FIFO, on which one would wait, and no device, which
  * might not end: NULL, with errno set. */
 FILE *pith_open_regular(const char *path);
+const char *pith_file_error(int why); /* of that errno, in words */
 /* A file in a run's directory, which may be a stranger's, opened for reading and writing, made if
  * need be. A link is not followed, and what is no file is refused: NULL, with errno set. */
 FILE *pith_open_own(const char *path);
@@ -49,8 +49,7 @@ char *pith_file_head(const char *json, size_t *size);
 /* The text under a key of __metadata__; NULL if there is none. */
 const char *pith_file_meta(const pith_file *f, const char *key);
 
-/* ---- names, removal and hashes ----------------------------------------------------------------
- */
+/* ---- names, removal and hashes --------------------------------------------------------------- */
 
 #define PITH_PATH 4096
 /* Prints a path. One that is too long is cut, and opening it then fails. */

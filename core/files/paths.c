@@ -63,7 +63,7 @@ int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes)
     uint64_t h = PITH_HASH, *words = calloc(WORDS, 8);
     size_t n = 0;
     *bytes = 0;
-    FILE *f = words ? fopen(path, "rb") : NULL;
+    FILE *f = words ? pith_open_regular(path) : NULL;
     int why = f ? 0 : errno;
     while (f && (n = fread(words, 1, 8 * WORDS, f))) {
         memset((char *)words + n, 0, 8 * WORDS - n);

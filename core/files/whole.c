@@ -51,6 +51,8 @@ static FILE *open_file(const char *path, int flags, const char *mode)
 
 FILE *pith_open_regular(const char *path) { return open_file(path, O_RDONLY, "rb"); }
 
+const char *pith_file_error(int why) { return why == EINVAL ? "is no file" : strerror(why); }
+
 FILE *pith_open_own(const char *path)
 {
     return open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, "rb+");
@@ -78,7 +80,7 @@ int pith_put_text(const char *path, const char *text)
     return pith_end_file(f, path, f && fputs(text, f) >= 0 && fputc('\n', f) != EOF);
 }
 
-int pith_put_file(const char *path, const void *data, size_t size)
+static int put_file(const char *path, const void *data, size_t size)
 {
     errno = 0;
     FILE *f = pith_begin_file(path);
@@ -94,7 +96,25 @@ bool pith_write_file(const char *path, const void *data, size_t size)
 {
     if (!pith_given(path, "pith_write_file", "path")) return false;
     if (size && !pith_given(data, "pith_write_file", "data")) return false;
-    return told(path, pith_put_file(path, data, size));
+    return told(path, put_file(path, data, size));
+}
+
+char *pith_read_text(const char *path)
+{
+    if (!pith_given(path, "pith_read_text", "path")) return NULL;
+    FILE *f = pith_open_regular(path);
+    if (!f) return pith_raise("%s: %s", path, pith_file_error(errno)), NULL;
+    struct stat info;
+    const size_t size = fstat(fileno(f), &info) ? 0 : (size_t)info.st_size;
+    char *text = calloc(size + 1, 1);
+    const bool whole = text && fread(text, 1, size, f) == size;
+    fclose(f);
+    if (whole && strlen(text) == size) return text;
+    if (!text) pith_raise("%s: no memory for its %zu bytes", path, size);
+    else if (!whole) pith_raise("%s: cannot be read to its end", path);
+    else pith_raise("%s: is no text: it holds a zero byte", path);
+    free(text);
+    return NULL;
 }
 
 bool pith_write_text(const char *path, const char *text)

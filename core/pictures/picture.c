@@ -84,8 +84,7 @@ bool pith_picture_try(pith_picture *p, const char *path, char why[256])
     *p = (pith_picture){ 0 };
     unsigned char head[8] = { 0 };
     FILE *f = pith_open_regular(path);
-    if (!f)
-        return snprintf(why, 256, "%s", errno == EINVAL ? "is no file" : strerror(errno)), false;
+    if (!f) return snprintf(why, 256, "%s", pith_file_error(errno)), false;
     const size_t size = fread(head, 1, 8, f);
     bool good = false;
     rewind(f);

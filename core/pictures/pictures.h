@@ -38,8 +38,7 @@ int64_t pith_most_pixels(void);
 /* jpeg.c, for picture.c: the file from where it stands. */
 bool pith_jpeg_read(FILE *f, pith_picture *p, char why[256]);
 
-/* ---- augmented views ---------------------------------------------------------------------------
- */
+/* ---- augmented views ------------------------------------------------------------------------- */
 
 /* Strengths of augmentation; all zeros: the plain evaluation view. */
 typedef struct {

@@ -146,8 +146,12 @@ static bool read_lines(pith_tokenizer *t, const char *path, gzFile f)
 
 pith_tokenizer *pith_tokenizer_read(const char *path)
 {
-    gzFile f = gzopen(path, "rb");
-    if (!f) return pith_raise("%s: %s", path, strerror(errno ? errno : ENOMEM)), NULL;
+    FILE *file = pith_open_regular(path);
+    const int d = file ? dup(fileno(file)) : -1, why = errno;
+    gzFile f = d >= 0 ? gzdopen(d, "rb") : NULL;
+    if (file) fclose(file);
+    if (d >= 0 && !f) close(d);
+    if (!f) return pith_raise("%s: %s", path, pith_file_error(file ? ENOMEM : why)), NULL;
     pith_tokenizer *t = pith_tokenizer_bytes();
     if (t && !read_lines(t, path, f)) {
         pith_tokenizer_free(t);

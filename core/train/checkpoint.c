@@ -165,7 +165,10 @@ static char *check(const char *directory, int64_t step, char why[256])
     char path[PITH_PATH], text[17];
     json_error_t error;
     pith_path(path, "%s/step-%" PRId64 "/" STATE, directory, step);
-    json_t *state = json_load_file(path, 0, &error);
+    FILE *f = pith_open_regular(path);
+    snprintf(error.text, sizeof error.text, "%s", f ? "" : pith_file_error(errno));
+    json_t *state = f ? json_loadf(f, 0, &error) : NULL;
+    if (f) fclose(f);
     json_t *weights = json_object_get(state, "weights");
     const json_int_t wanted = json_integer_value(json_object_get(weights, "bytes"));
     const char *told = json_string_value(json_object_get(weights, "hash"));

@@ -1,5 +1,5 @@
 /* check_loss.c: pith check of a loss: it is built on a random batch that has everything a loss may
- * ask for, and its gradient by all that it reads is held against central differences. */
+ * ask for, and its gradient by all that it reads is compared with central differences. */
 #include <stdlib.h>
 #include "check.h"
 #include "scratch.h"
@@ -96,7 +96,7 @@ static bool check_with(const char *text, const pith_loss_spec *spec, int teacher
     node *loss = pith_loss_build(spec, &b);
     pith_on_error(NULL, NULL);
     if (!loss || pith_graph_error(g)) {
-        printf("loss %s without a teacher: needs one\n", text);
+        printf("loss %s without a teacher: %s\n", text, pith_error());
         pith_graph_free(g);
         pith_store_free(s);
         return true;

@@ -87,7 +87,16 @@ pith_pack *open_data(const char *data, int size, double valid, const char *pack)
 
 /* ---- pictures ---- */
 
-image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
+/* Computes the rows of pictures that are already normalised. */
+typedef struct {
+    pith_graph *graph;
+    pith_plan *plan;
+    pith_node *pixels, *rows;
+    int batch, width;
+    pith_real *values; /* of the rows, (batch, width) */
+} image_encoder;
+
+static image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
 {
     image_encoder e = { .graph = pith_graph_new(s, 0), .batch = batch, .width = c->embed };
     e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size);
@@ -98,7 +107,9 @@ image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
     return e;
 }
 
-void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, pith_real *rows)
+/* Runs it on a whole batch and copies the first n rows. */
+static void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n,
+                              pith_real *rows)
 {
     pith_feed(e->plan, e->pixels, pixels);
     pith_run(e->plan);
@@ -106,7 +117,7 @@ void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, p
     memcpy(rows, e->values, sizeof *rows * (size_t)n * (size_t)e->width);
 }
 
-void image_encoder_free(image_encoder *e)
+static void image_encoder_free(image_encoder *e)
 {
     free(e->values);
     pith_plan_free(e->plan);
@@ -125,8 +136,8 @@ static void resize_planes(const uint8_t *pixels, int from, uint8_t *out, int to)
     free(small);
 }
 
-void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size,
-                   const uint8_t *pixels, pith_real *rows)
+void encode_pictures(const clip_config *c, pith_store *s, int n, const int *index, int size,
+                     const uint8_t *pixels, pith_real *rows)
 {
     const size_t plane = (size_t)c->image_size * (size_t)c->image_size,
                  from = 3 * (size_t)size * (size_t)size;
@@ -152,22 +163,22 @@ void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index,
     image_encoder_free(&e);
 }
 
-void encode_pictures(const clip_config *c, pith_store *s, int n, int size, const uint8_t *pixels,
-                     pith_real *rows)
+void make_view(const clip_config *c, const pith_picture *p, uint8_t *pixels)
 {
-    encode_chosen(c, s, n, NULL, size, pixels, rows);
+    const size_t plane = (size_t)c->image_size * (size_t)c->image_size;
+    uint8_t *view = malloc(3 * plane);
+    if (!view) pith_raise("no memory for a picture");
+    pith_preprocess(p, c->image_size, view);
+    for (size_t k = 0; k < 3 * plane; k++) pixels[k % 3 * plane + k / 3] = view[k];
+    free(view);
 }
 
 void read_view(const clip_config *c, const char *path, uint8_t *pixels)
 {
-    const size_t plane = (size_t)c->image_size * (size_t)c->image_size;
     pith_picture p;
-    uint8_t *view = malloc(3 * plane);
     pith_picture_read(&p, path);
-    pith_preprocess(&p, c->image_size, view);
-    for (size_t k = 0; k < 3 * plane; k++) pixels[k % 3 * plane + k / 3] = view[k];
+    make_view(c, &p, pixels);
     pith_picture_free(&p);
-    free(view);
 }
 
 /* ---- texts ---- */

@@ -1,4 +1,5 @@
 /* record.c: keeps the options of a run as JSON, so that --resume RUN needs no other argument. */
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,18 +27,18 @@ static bool may_change(const char *name)
 
 static json_t *value_of(const option *o)
 {
-    const char *text = o->kind == TEXT ? *(const char **)o->value : NULL;
+    const char *text = o->kind >= TEXT ? *(const char **)o->value : NULL;
     if (o->kind == FLAG) return json_boolean(*(bool *)o->value);
     if (o->kind == INTEGER) return json_integer(*(int64_t *)o->value);
     if (o->kind == NUMBER) return json_real(*(double *)o->value);
     if (!text) return json_null();
-    char *kept = strcmp(o->name, "--loss") ? lasting(text) : strdup(text);
+    char *kept = o->kind == PATH ? lasting(text) : strdup(text);
     json_t *value = json_string(kept);
     free(kept);
     return value;
 }
 
-/* Of the contents of all files of a loss, as text; "" for none. */
+/* The hash, as text, of all files of a loss; "" for none. */
 static void hash_of_loss(const char *text, char hash[17])
 {
     uint64_t all = 0, one;
@@ -50,7 +51,7 @@ static void hash_of_loss(const char *text, char hash[17])
     }
 }
 
-char *write_record(const char *command, const char *data, const option *options)
+char *options_as_json(const char *command, const char *data, const option *options)
 {
     char *lasting_data = lasting(data), hash[17] = "";
     json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data",
@@ -68,7 +69,7 @@ char *write_record(const char *command, const char *data, const option *options)
 
 /* ---- going on with a run ---- */
 
-/* Of another type than the option's? A number without a point is a whole number in JSON. */
+/* Is it of the option's type? A number without a point is a whole number in JSON. */
 static bool is_of_kind(const json_t *x, option_kind kind)
 {
     return kind == FLAG      ? json_is_boolean(x)
@@ -79,7 +80,8 @@ static bool is_of_kind(const json_t *x, option_kind kind)
 
 static void set_from(const char *path, const option *o, const json_t *x)
 {
-    static const char *const word[] = { "true or false", "a whole number", "a number", "a text" };
+    static const char *const word[] = { "true or false", "a whole number", "a number", "a text",
+                                        "a text" };
     if (!is_of_kind(x, o->kind)) {
         char *found = json_dumps(x, JSON_ENCODE_ANY | JSON_COMPACT);
         pith_raise("%s: %s is %.60s, expected %s", path, o->name, found, word[o->kind]);
@@ -148,9 +150,12 @@ static const char *read_record(const char *run, const char *command, const optio
     char path[4096];
     json_error_t error;
     snprintf(path, sizeof path, "%s/run.json", run);
-    file = json_load_file(path, 0, &error);
+    if (access(path, F_OK)) pith_raise("%s: there is no run to resume: %s", path, strerror(errno));
+    char *text = pith_read_text(path);
+    file = json_loads(text, 0, &error);
+    if (!file) pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
+    free(text);
     const json_t *o = json_object_get(file, "options");
-    if (!file) pith_raise("%s: there is no run to resume: %s", path, error.text);
     const char *begun = json_string_value(json_object_get(o, "command"));
     if (!begun || strcmp(begun, command))
         pith_raise("%s was begun by pith %s, not by pith %s", run, begun ? begun : "?", command);
@@ -211,7 +216,7 @@ pith_pack *open_run_data(const char *data, int size, const char *out, bool resum
     snprintf(path, sizeof path, "%s/data.pack", out);
     if (resume && access(path, F_OK) == 0) return pith_pack_open(path);
     pith_pack *p = open_data(data, size, 0.05, path);
-    pith_pack_check(p, data); /* once, when a run begins */
+    if (!resume) pith_pack_check(p, data); /* once, when a run begins */
     return p;
 }
 

@@ -194,7 +194,7 @@ static void freeze(model *m, const char *patterns)
 
 /* ---- a run ---- */
 
-static bool is_directory(const char *name)
+bool is_directory(const char *name)
 {
     struct stat info;
     return stat(name, &info) == 0 && S_ISDIR(info.st_mode);
@@ -258,7 +258,6 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .context = m->config.context,
         .augment = parse_augment(r->augment),
         .seed = (uint64_t)common_seed,
-        .shuffle = true,
         .threads = common_threads > 4 ? (int)common_threads / 4 : 1,
     };
     memcpy(data.mean, m->config.mean, sizeof data.mean);
@@ -278,9 +277,9 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .evaluate_every = r->evaluate_every,
         .save_every = r->save_every,
         .keep = 2,
+        .seed = (uint64_t)common_seed,
         /* if the run was killed before its first checkpoint there is nothing to resume: it begins
            again */
-        .seed = (uint64_t)common_seed,
         .resume = resume && pith_checkpoint_exists(out),
         .record = record,
         .log = stderr,
