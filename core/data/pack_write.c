@@ -75,7 +75,7 @@ pith_packer *pith_packer_new(const char *path, int size)
     else {
         p->file = pith_begin_file(path);
         good = p->file && fseek(p->file, HEADER, SEEK_SET) == 0;
-        if (!good) pith_raise("%s: cannot be written: %s", path, strerror(errno));
+        if (!good) pith_raise("%s: cannot be written: %s", path, pith_file_error(errno));
     }
     if (good) return p;
     pith_packer_drop(p);
@@ -188,7 +188,7 @@ bool pith_packer_finish(pith_packer *p)
         errno = 0;
         const int why = pith_end_file(p->file, p->path, write_rest(p));
         p->file = NULL;
-        good = !why || pith_raise("%s: cannot be written: %s", p->path, strerror(why));
+        good = !why || pith_raise("%s: cannot be written: %s", p->path, pith_file_error(why));
     }
     pith_packer_drop(p);
     return good;

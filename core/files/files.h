@@ -8,10 +8,12 @@
 
 /* ---- files that are written completely or not at all ----------------------------------------- */
 
-/* Between the two calls the caller writes to a file path.PID.tmp, which is new: nothing is written
- * through a link. pith_end_file brings it to the disk and renames it to `path`; if `good` is false,
- * which errno explains, or if anything fails, it removes it. Functions that return an int return 0
- * or an errno and raise no error, so that the caller can clean up before it raises one. */
+/* Between the two calls the caller writes to a file that is new and has no name yet (or, where the
+ * file system has no such files, path.PID.tmp): nothing is written through a link, and a killed
+ * process leaves nothing. What is there already and is no file is refused. pith_end_file brings it
+ * to the disk and renames it to `path`; if `good` is false, which errno explains, or if anything
+ * fails, it removes it. Functions that return an int return 0 or an errno and raise no error, so
+ * that the caller can clean up before it raises one. */
 FILE *pith_begin_file(const char *path);                 /* NULL after an error, with errno set */
 int pith_end_file(FILE *f, const char *path, bool good); /* f may be NULL */
 /* Writes a whole text and a newline. pith_write_text (pith.h) does the same and raises errors. */

@@ -213,5 +213,5 @@ bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds)
     FILE *f = pith_begin_file(path);
     const int why = pith_end_file(f, path, f && write_all(f, s, kinds, header, size));
     free(header);
-    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+    return !why || pith_raise("%s: cannot be written: %s", path, pith_file_error(why));
 }

@@ -1,5 +1,5 @@
-/* whole.c: writes files completely or not at all: under another name first, which is changed to the
- * right one when everything is on the disk. */
+/* whole.c: writes files completely or not at all: without a name, or under another one, which is
+ * changed to the right one when everything is on the disk. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -26,15 +26,35 @@ int pith_sync(const char *path)
     return why;
 }
 
+/* A file without a name, which goes when its process ends, however that is; where the file system
+ * has none, one of the temporary name. What is there and is no file, as a device, is not replaced.
+ */
 FILE *pith_begin_file(const char *path)
 {
-    char *name = temporary_name(path);
+    struct stat info;
+    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode))
+        return errno = EINVAL, NULL;
+    char *name = temporary_name(path), *folder = strdup(path);
+    int d = name && folder && access("/proc/self/fd", X_OK) == 0
+                ? open(dirname(folder), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666)
+                : -1;
     if (name) unlink(name); /* also a link that somebody has laid there */
-    const int d = name ? open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
+    if (d < 0 && name) d = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     FILE *f = d >= 0 ? fdopen(d, "wb+") : NULL;
     if (d >= 0 && !f) close(d);
     free(name);
+    free(folder);
     return f;
+}
+
+/* Gives the file its temporary name, if it has none. 0 or an errno. */
+static int give_name(FILE *f, const char *name)
+{
+    char own[64];
+    struct stat info;
+    if (fstat(fileno(f), &info) || info.st_nlink) return 0;
+    snprintf(own, sizeof own, "/proc/self/fd/%d", fileno(f));
+    return linkat(AT_FDCWD, own, AT_FDCWD, name, AT_SYMLINK_FOLLOW) ? errno : 0;
 }
 
 /* Without waiting, and only what is a file. */
@@ -64,6 +84,7 @@ int pith_end_file(FILE *f, const char *path, bool good)
     char *name = temporary_name(path), *folder = strdup(path);
     if (!why && (!name || !folder)) why = ENOMEM;
     if (!why && f && (fflush(f) || fsync(fileno(f)))) why = errno;
+    if (!why && f) why = give_name(f, name);
     if (f && fclose(f) && !why) why = errno;
     if (!why && rename(name, path)) why = errno;
     if (!why) why = pith_sync(dirname(folder));
@@ -89,7 +110,7 @@ static int put_file(const char *path, const void *data, size_t size)
 
 static bool told(const char *path, int why)
 {
-    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+    return !why || pith_raise("%s: cannot be written: %s", path, pith_file_error(why));
 }
 
 bool pith_write_file(const char *path, const void *data, size_t size)

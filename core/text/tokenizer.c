@@ -184,7 +184,7 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
     }
     if (f && gzclose_w(f) != Z_OK) good = false;
     const int why = pith_end_file(file, path, good);
-    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+    return !why || pith_raise("%s: cannot be written: %s", path, pith_file_error(why));
 }
 
 /* ---- encoding ---- */

@@ -1,8 +1,33 @@
 /* common.c: what every command needs: folders, and texts of strangers for the terminal. */
 #include <errno.h>
+#include <libgen.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "command.h"
+#include "files/files.h"
+
+void check_output(const char *path, int at, const char *begins)
+{
+    char folder[4096], found[32] = "";
+    struct stat info;
+    const size_t size = strlen(begins);
+    snprintf(folder, sizeof folder, "%s", path);
+    if (stat(path, &info)) {
+        if (stat(dirname(folder), &info) || !S_ISDIR(info.st_mode))
+            pith_raise("%s: cannot be written: there is no folder %s", path, folder);
+        return;
+    }
+    FILE *f = pith_open_regular(path);
+    if (!f) pith_raise("%s: cannot be replaced: %s", path, pith_file_error(errno));
+    const bool empty = info.st_size == 0;
+    const bool same = fseek(f, at, SEEK_SET) == 0 && fread(found, 1, size, f) == size &&
+                      memcmp(found, begins, size) == 0;
+    fclose(f);
+    if (!empty && !same)
+        pith_raise("%s: is there already, and is another kind of file than is to be written: name "
+                   "another, or remove it",
+                   path);
+}
 
 void make_directories(const char *path)
 {

@@ -42,6 +42,8 @@ static void fetch(const char *what, const char *folder)
 {
     char pack[4096], debs[4096];
     pith_pack_report report = { 0 };
+    if (strcmp(what, "emoji") && strcmp(what, "shapes"))
+        pith_raise("pith data fetch: expected emoji or shapes, found \"%s\"", what);
     make_directories(folder);
     snprintf(pack, sizeof pack, "%s/%s.pack", folder, what);
     snprintf(debs, sizeof debs, "%s/debs", folder);
@@ -49,9 +51,7 @@ static void fetch(const char *what, const char *folder)
         fetch_emoji(debs);
         pith_emoji_pack(debs, pack, (int)size, &report);
         print_packed(&report);
-    } else if (!strcmp(what, "shapes")) {
-        pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
-    } else pith_raise("pith data fetch: expected emoji or shapes, found \"%s\"", what);
+    } else pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
     printf("%s\n", pack);
 }
 
@@ -146,8 +146,12 @@ int command_data(int argc, char **argv)
         pith_pack_close(p);
     } else if (!strcmp(what, "pack") && arguments == 3) {
         pith_pack_report report = { .list = left_out ? stdout : NULL };
+        check_output(argv[3], 8, "{");
         pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
         print_packed(&report);
-    } else pith_raise("pith data: usage: pith data %s", usage);
+    } else if (strcmp(what, "fetch") && strcmp(what, "pack") && strcmp(what, "stats") &&
+               strcmp(what, "check"))
+        pith_raise("pith data: expected fetch, pack, stats or check, found \"%s\"", what);
+    else pith_raise("pith data %s: usage: pith data %s", what, usage);
     return 0;
 }
