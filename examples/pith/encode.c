@@ -113,18 +113,6 @@ void image_encoder_free(image_encoder *e)
     pith_graph_free(e->graph);
 }
 
-/* (3, from, from) -> (3, to, to) */
-static void resize_planes(const uint8_t *pixels, int from, uint8_t *out, int to)
-{
-    const size_t n = (size_t)from * (size_t)from, m = (size_t)to * (size_t)to;
-    uint8_t *wide = malloc(3 * n), *small = malloc(3 * m);
-    for (size_t k = 0; k < 3 * n; k++) wide[k] = pixels[k % 3 * n + k / 3];
-    pith_resize(wide, from, from, small, to, to);
-    for (size_t k = 0; k < 3 * m; k++) out[k % 3 * m + k / 3] = small[k];
-    free(wide);
-    free(small);
-}
-
 void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size,
                    const uint8_t *pixels, pith_real *rows)
 {
@@ -138,7 +126,7 @@ void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index,
         for (int k = 0; k < count; k++) {
             const uint8_t *view = pixels + (size_t)(index ? index[start + k] : start + k) * from;
             if (size != c->image_size) {
-                resize_planes(view, size, fitted, c->image_size);
+                pith_resize_planes(view, size, fitted, c->image_size);
                 view = fitted;
             }
             for (size_t i = 0; i < 3 * plane; i++)
