@@ -70,17 +70,14 @@ void *tensor_values(const pith_tensor *t)
 
 pith_pack *open_data(const char *data, int size, double valid, const char *pack)
 {
-    char temporary[4200];
+    char temporary[4200], text[80];
     pith_pack_report r = { 0 };
     if (!pack) snprintf(temporary, sizeof temporary, "%s/data.pack", scratch_directory());
     pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
     if (!pack) unlink(temporary); /* it stays mapped until it is closed */
-    const int bad = r.missing + r.unreadable + r.empty_caption;
+    const int bad = pith_pack_left_out(&r, text);
     if (bad)
-        fprintf(stderr,
-                "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; "
-                "the first: %s\n",
-                data, bad, bad + r.read, r.missing, r.unreadable, r.empty_caption,
+        fprintf(stderr, "%s: left out %d of %d: %s; the first: %s\n", data, bad, bad + r.read, text,
                 plain(r.first_bad));
     return p;
 }
