@@ -63,6 +63,8 @@ void pith_captions_free(pith_captions *c);
  * counted in *report; it is an error if none can be used. */
 bool pith_pack_folder(const char *data, const char *out, int size, double valid,
                       pith_pack_report *report);
+/* How many pairs were left out; `text` tells of each reason how many. */
+int pith_pack_left_out(const pith_pack_report *report, char text[80]);
 /* Opens a packed file as it is, with *report all zeros; anything else is first packed into `out`.
  */
 pith_pack *pith_data_open(const char *data, const char *out, int size, double valid,

@@ -45,9 +45,13 @@ int pith_file_count(const pith_file *f);
 const pith_entry *pith_file_at(const pith_file *f, int i); /* in the order of their data */
 const pith_entry *pith_file_find(const pith_file *f, const char *name); /* NULL if there is none */
 /* What stands before the data of such a file: the length of its header and the header, filled up so
- * that the data begin at a multiple of eight bytes. *size: its bytes. The caller frees it; NULL
- * without memory, or if the text is NULL. */
-char *pith_file_head(const char *json, size_t *size);
+ * that the data begin at a multiple of eight bytes. Of the entries, whose data follow one another,
+ * it reads name, type and shape. meta: key, text, key, text, ..., NULL, for __metadata__, after the
+ * format "pt" of all such files. sorted: all keys in the order of the alphabet. *size: how many
+ * bytes it shall have at least, and then how many it has. The caller frees it; NULL without memory,
+ * or if a text is NULL or no UTF-8. */
+char *pith_file_head(int n, const pith_entry *entries, const char *const *meta, bool sorted,
+                     size_t *size);
 /* The text under a key of __metadata__; NULL if there is none. */
 const char *pith_file_meta(const pith_file *f, const char *key);
 
@@ -66,6 +70,10 @@ int pith_make_own(const char *path);
 /* FNV-1a, begun with h = PITH_HASH or continued from an earlier h. */
 #define PITH_HASH 0xcbf29ce484222325u
 uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size);
-int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes); /* 0 or an errno */
+/* Of a whole file: like FNV-1a, but over words of eight bytes, so that hashing is as fast as
+ * reading. pith_hash_file_try also tells how many bytes there are, and returns 0 or an errno. */
+int pith_hash_file_try(const char *path, uint64_t *hash, int64_t *bytes);
 bool pith_hash_file(const char *path, uint64_t *hash);
+/* A hash as all files and messages have it, 16 digits. Returns `text`. */
+const char *pith_hash_text(uint64_t h, char text[17]);
 #endif

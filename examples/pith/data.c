@@ -19,11 +19,10 @@ static const option options[] = {
 
 static void print_packed(const pith_pack_report *r)
 {
-    const int bad = r->missing + r->unreadable + r->empty_caption;
+    char text[80];
+    const int bad = pith_pack_left_out(r, text);
     printf("%d pairs packed", r->read);
-    if (bad)
-        printf("; left out: %d missing, %d unreadable, %d without a caption (the first: %s)",
-               r->missing, r->unreadable, r->empty_caption, plain(r->first_bad));
+    if (bad) printf("; left out: %s (the first: %s)", text, plain(r->first_bad));
     putchar('\n');
 }
 
@@ -104,11 +103,12 @@ static void print_colours(const pith_pack *p)
 static void stats(const char *path)
 {
     pith_pack *p = pith_pack_open(path);
+    char hash[17];
     int labels = -1;
     for (int i = 0; i < p->count; i++)
         if (p->label[i] > labels) labels = p->label[i];
-    printf("%s: %d pairs, pictures of %d x %d, hash %016llx\n", path, p->count, p->size, p->size,
-           (unsigned long long)p->hash);
+    printf("%s: %d pairs, pictures of %d x %d, hash %s\n", path, p->count, p->size, p->size,
+           pith_hash_text(p->hash, hash));
     for (int s = 0; s < p->splits; s++) {
         int n = 0;
         for (int i = 0; i < p->count; i++) n += p->split[i] == s;

@@ -70,17 +70,14 @@ void *tensor_values(const pith_tensor *t)
 
 pith_pack *open_data(const char *data, int size, double valid, const char *pack)
 {
-    char temporary[4200];
+    char temporary[4200], text[80];
     pith_pack_report r = { 0 };
     if (!pack) snprintf(temporary, sizeof temporary, "%s/data.pack", scratch_directory());
     pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
     if (!pack) unlink(temporary); /* it stays mapped until it is closed */
-    const int bad = r.missing + r.unreadable + r.empty_caption;
+    const int bad = pith_pack_left_out(&r, text);
     if (bad)
-        fprintf(stderr,
-                "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; "
-                "the first: %s\n",
-                data, bad, bad + r.read, r.missing, r.unreadable, r.empty_caption,
+        fprintf(stderr, "%s: left out %d of %d: %s; the first: %s\n", data, bad, bad + r.read, text,
                 plain(r.first_bad));
     return p;
 }
@@ -124,18 +121,6 @@ static void image_encoder_free(image_encoder *e)
     pith_graph_free(e->graph);
 }
 
-/* (3, from, from) -> (3, to, to) */
-static void resize_planes(const uint8_t *pixels, int from, uint8_t *out, int to)
-{
-    const size_t n = (size_t)from * (size_t)from, m = (size_t)to * (size_t)to;
-    uint8_t *wide = malloc(3 * n), *small = malloc(3 * m);
-    for (size_t k = 0; k < 3 * n; k++) wide[k] = pixels[k % 3 * n + k / 3];
-    pith_resize(wide, from, from, small, to, to);
-    for (size_t k = 0; k < 3 * m; k++) out[k % 3 * m + k / 3] = small[k];
-    free(wide);
-    free(small);
-}
-
 void encode_pictures(const clip_config *c, pith_store *s, int n, const int *index, int size,
                      const uint8_t *pixels, pith_real *rows)
 {
@@ -149,7 +134,7 @@ void encode_pictures(const clip_config *c, pith_store *s, int n, const int *inde
         for (int k = 0; k < count; k++) {
             const uint8_t *view = pixels + (size_t)(index ? index[start + k] : start + k) * from;
             if (size != c->image_size) {
-                resize_planes(view, size, fitted, c->image_size);
+                pith_resize_planes(view, size, fitted, c->image_size);
                 view = fitted;
             }
             for (size_t i = 0; i < 3 * plane; i++)

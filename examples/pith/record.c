@@ -41,12 +41,13 @@ static json_t *value_of(const option *o)
 /* The hash, as text, of all files of a loss; "" for none. */
 static void hash_of_loss(const char *text, char hash[17])
 {
-    uint64_t all = 0, one;
+    uint64_t all = PITH_HASH, one;
     char *path;
     *hash = 0;
     for (int k = 0; (path = pith_loss_file(text, k)); k++) {
-        if (access(path, R_OK) == 0 && pith_hash_file(path, &one)) all = all * 31 + one;
-        snprintf(hash, 17, "%016llx", (unsigned long long)all);
+        if (access(path, R_OK) == 0 && pith_hash_file(path, &one))
+            all = pith_hash_bytes(all, &one, sizeof one);
+        pith_hash_text(all, hash);
         free(path);
     }
 }

@@ -1,6 +1,5 @@
 /* search.c: pith search: finds the pictures in a folder that are nearest to a text or to a picture.
  * Their rows are kept in the folder, in one file for each model. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,19 +11,19 @@ static uint64_t model_hash(pith_store *s)
     uint64_t h = PITH_HASH;
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        uint32_t *x = tensor_values(t);
-        for (size_t i = 0; i < pith_tensor_bytes(t) / 4; i++) h = (h ^ x[i]) * 0x100000001b3u;
-        free(x);
+        void *values = tensor_values(t);
+        h = pith_hash_bytes(h, values, pith_tensor_bytes(t));
+        free(values);
     }
     return h;
 }
 
 static picture_index open_index(const model *m, const char *folder)
 {
-    char cache[4096];
+    char cache[4096], hash[17];
     picture_index x = { 0 };
-    snprintf(cache, sizeof cache, "%s/.pith-index-%016" PRIx64 ".safetensors", folder,
-             model_hash(m->store));
+    snprintf(cache, sizeof cache, "%s/.pith-index-%s.safetensors", folder,
+             pith_hash_text(model_hash(m->store), hash));
     index_add(&x, folder);
     if (!x.n) pith_raise("%s: holds no PNG or JPEG picture", folder);
     if (!index_encode(&x, m, cache)) return x;
