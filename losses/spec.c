@@ -115,6 +115,9 @@ static bool check_options(const term *t)
         const size_t key = strcspn(p, "=,"), size = strcspn(p, ",");
         if (p[key] != '=')
             return pith_raise("loss %s: option \"%.*s\" is not KEY=VALUE", t->told, (int)size, p);
+        for (const char *o = t->options; o < p; o = strchr(o, ',') + 1)
+            if (!strncmp(o, p, key + 1))
+                return pith_raise("loss %s: option %.*s is given twice", t->told, (int)key, p);
         if (!read_number(p + key + 1, (int)(size - key - 1), &x))
             return pith_raise("loss %s: the value of option \"%.*s\" is not a number", t->told,
                               (int)size, p);
@@ -206,19 +209,32 @@ bool pith_loss_wants_teacher(const pith_loss_spec *s)
 
 /* ---- building ---- */
 
-/* Which options, of the first 64, the loss being built has asked for, counted from 0. */
-static _Thread_local uint64_t asked;
+/* The options that the loss being built has asked for. */
+static _Thread_local struct {
+    int n;
+    const char *key[16];
+} asked;
 
-/* Each option is asked for once, or it means nothing. */
+static bool was_asked(const char *key, size_t size)
+{
+    for (int k = 0; k < asked.n; k++)
+        if (strlen(asked.key[k]) == size && !strncmp(asked.key[k], key, size)) return true;
+    return false;
+}
+
+/* A file has the options that it asks for. */
 static bool check_asked(const term *t)
 {
-    int k = 0;
-    for (const char *p = t->options; p && *p; k++) {
-        if (k < 64 && !(asked >> k & 1))
-            return pith_raise("loss %s does not read the option %.*s, or it is given twice",
-                              t->told, (int)strcspn(p, "="), p);
+    char known[256] = "none";
+    for (int k = 0, used = 0; k < asked.n && used < 240; k++)
+        used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", k ? ", " : "",
+                         asked.key[k]);
+    for (const char *p = t->options; p && *p && !t->entry; p += *p == ',') {
+        const size_t key = strcspn(p, "=");
+        if (asked.n < 16 && !was_asked(p, key))
+            return pith_raise("loss %s has no option %.*s; it reads %s", t->told, (int)key, p,
+                              known);
         p += strcspn(p, ",");
-        p += *p == ',';
     }
     return true;
 }
@@ -233,7 +249,7 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
         (pith_is_missing(teacher->image) || pith_is_missing(teacher->text) ||
          pith_is_missing(teacher->scale)))
         return pith_raise("loss %s needs a teacher", t->told), NULL;
-    asked = 0;
+    asked.n = 0;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, "--loss");
     pith_node *y = NULL;
@@ -268,11 +284,8 @@ pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
 double pith_option(const pith_batch *b, const char *key, double otherwise)
 {
     const size_t size = strlen(key);
-    int k = 0;
-    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL, k++)
-        if (strncmp(s, key, size) == 0 && s[size] == '=') {
-            if (k < 64) asked |= UINT64_C(1) << k;
-            return atof(s + size + 1);
-        }
+    if (asked.n < 16 && !was_asked(key, size)) asked.key[asked.n++] = key;
+    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+        if (strncmp(s, key, size) == 0 && s[size] == '=') return atof(s + size + 1);
     return otherwise;
 }

@@ -133,7 +133,7 @@ for k in 1 2 3 4 5; do
     says 0 "2 pairs, as they were written" "$pith" data check both.pack
 done
 ls | grep -q "both.pack." && bad "two packs at once left a file"
-says 1 "more than 1000 pixels" "$pith" preprocess "$pictures/red.png" --size 16 --out x.safetensors --megapixels 0.001; one_line
+says 1 "more than 1000 are not read" "$pith" preprocess "$pictures/red.png" --size 16 --out x.safetensors --megapixels 0.001; one_line
 mkdir cfg; mkdir cfg/open_clip_config.json
 says 1 "cfg/open_clip_config.json: is no file" "$pith" eval cfg shapes.pack; one_line
 cp -r whole std; sed -i 's/"std": \[/"std": [0, 0, 0], "ignored": [/' std/open_clip_config.json
@@ -175,7 +175,7 @@ cat >option.c <<'END'
 #include <loss.h>
 pith_node *loss(const pith_batch *b) { return pith_mul_scalar(pith_mean(b->image, PITH_ALL), pith_option(b, "far", 1)); }
 END
-says 1 "does not read the option fra" "$pith" train shapes.pack $run --loss option.c:fra=2 --out option
+says 1 "has no option fra; it reads far" "$pith" train shapes.pack $run --loss option.c:fra=2 --out option
 
 cat >crash.c <<'END'
 #include <loss.h>

@@ -182,7 +182,7 @@ static void goes_on(void **state)
         fclose(h.log);
         assert_true(r.interrupted);
         assert_int_equal(r.steps, stops[k] + 1);
-        assert_non_null(strstr(strstr(log, "go on with --resume "), path_of("%s", kept)));
+        assert_non_null(strstr(strstr(log, "which is saved in "), path_of("%s", kept)));
         free(log);
         h = plain;
         h.resume = true;

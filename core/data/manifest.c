@@ -58,7 +58,8 @@ static bool is_split(const char *text)
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
     const size_t size = text ? strlen(text) : 0;
-    return size <= MOST_SPLIT && (!size || strspn(text, allowed) == size);
+    return size <= MOST_SPLIT && strspn(text ? text : "", allowed) == size &&
+           !(size && strchr("0123456789-_", *text)); /* a label without a split before it */
 }
 
 static bool is_label(int64_t label) { return label >= -1 && label <= PITH_MOST_LABEL; }
@@ -81,12 +82,15 @@ static bool read_tsv_line(list *l, const char *folder, int number, char *line)
     const char *label = strsep(&rest, "\t");
     char *end = NULL;
     const long value = label && *label ? strtol(label, &end, 10) : -1;
+    if (number == 1 && caption && !strcmp(file, "file") && !strcmp(caption, "caption"))
+        return true; /* a line of headings */
     if (rest)
         snprintf(why, sizeof why, "line %d has more than the columns file, caption, split, label",
                  number);
     else if (!is_split(split))
-        snprintf(why, sizeof why, "line %d: \"%.60s\" is no split: is there a tab in its caption?",
-                 number, split);
+        snprintf(why, sizeof why,
+                 "line %d: \"%.60s\" is no split, a word: is there a tab in its caption?", number,
+                 split);
     else if ((end && *end) || !is_label(value))
         snprintf(why, sizeof why, "line %d: \"%.60s\" is no label, expected -1 to %d", number,
                  label, PITH_MOST_LABEL);

@@ -13,7 +13,8 @@ void pith_limit_pictures(int64_t pixels) { most_pixels = pixels; }
 bool pith_pixels_allowed(int64_t width, int64_t height, char why[PITH_WHY])
 {
     if (width * height <= most_pixels) return true;
-    snprintf(why, PITH_WHY, "more than %lld pixels", (long long)most_pixels);
+    snprintf(why, PITH_WHY, "has %lld x %lld pixels, more than %lld are not read", (long long)width,
+             (long long)height, (long long)most_pixels);
     return false;
 }
 
@@ -97,7 +98,8 @@ bool pith_picture_try(pith_picture *p, const char *path, char why[256])
     free(e.rows);
     fclose(f);
     if (good) return true;
-    if (png || jpeg)
+    if (!strncmp(reason, "has ", 4)) snprintf(why, 256, "%s", reason); /* it is whole */
+    else if (png || jpeg)
         snprintf(why, 256, "is damaged or no whole %s picture (%.190s)", png ? "PNG" : "JPEG",
                  reason);
     else snprintf(why, 256, "is neither a PNG nor a JPEG picture");

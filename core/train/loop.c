@@ -180,10 +180,10 @@ static bool train_step(training *t)
     t->skipped += !ok;
     if (!write_step(t, p)) return false;
     if (t->in_a_row == MOST_SKIPPED)
-        return pith_raise(
-            "step %" PRId64 ": %d steps in a row had no finite gradient or update, the loss is %g; "
-            "check_finite of the plan's options, PITH_NAN=1 of the program, tells where",
-            t->step, MOST_SKIPPED, t->loss);
+        return pith_raise("step %" PRId64
+                          ": %d steps in a row had no finite gradient or update, the loss is %g; "
+                          "a run with PITH_NAN=1 in the environment tells where",
+                          t->step, MOST_SKIPPED, t->loss);
     pith_progress_show(&t->bar, t->step, t->loss, t->waited - t->waited_before);
     return true;
 }
@@ -263,8 +263,7 @@ static bool run(training *t)
         good = t->saved == t->step || save(t);
         if (good)
             pith_progress_say(&t->bar,
-                              "stopped after step %" PRId64 " of %" PRId64
-                              ", which is saved: go on with --resume %s",
+                              "stopped after step %" PRId64 " of %" PRId64 ", which is saved in %s",
                               t->step, t->o->steps, t->o->directory);
         return good;
     }

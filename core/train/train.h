@@ -76,7 +76,7 @@ typedef struct {
 /* Trains for options->steps steps on shuffled batches of `data`. Pictures are decoded only if the
  * loss reads them. Weights, moments, averages and states are kept in `store`. With equal options
  * and data the result has the same bits however often the run was interrupted. After SIGINT or
- * SIGTERM the loop finishes its step, saves a checkpoint, and tells the log how to go on. */
+ * SIGTERM the loop finishes its step, saves a checkpoint, and tells the log where it is. */
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
                 const pith_train_options *options, pith_train_result *result);
 

@@ -29,6 +29,12 @@ void check_output(const char *path, int at, const char *begins)
                    path);
 }
 
+bool is_directory(const char *name)
+{
+    struct stat info;
+    return stat(name, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 void make_directories(const char *path)
 {
     char part[4096];

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "demo.h"
+#include "scratch.h"
 
 static recipe teaching = { .loss = "clip",
                            .augment = "strong",
@@ -75,7 +76,10 @@ static void train(demo *d, contestant *c, const recipe *r, const stored_teacher 
     const pith_train_result result = train_model(&c->m, d->pack, &own, teacher, c->path, false,
                                                  record, c->title);
     free(record);
-    if (result.interrupted) exit(130);
+    if (result.interrupted) {
+        printf("the next pith demo %s begins anew\n", d->out);
+        exit(130);
+    }
     c->steps = result.steps;
     c->seconds = pith_seconds() - start;
 }
@@ -214,6 +218,16 @@ static void run_seeds(demo *d)
 
 /* ---- the command ---- */
 
+/* Mistakes are told before an hour is spent. */
+static void check_recipes(void)
+{
+    named_config(teacher_name);
+    named_config(student_name);
+    parse_augment(teaching.augment);
+    parse_augment(learning.augment);
+    pith_loss_free(pith_loss_parse(learning.loss, scratch_directory()));
+}
+
 int command_demo(int argc, char **argv)
 {
     demo *d = calloc(1, sizeof *d);
@@ -226,6 +240,7 @@ int command_demo(int argc, char **argv)
     d->out = arguments ? argv[1] : "runs/demo";
     d->shapes = shapes;
     d->side = 64;
+    check_recipes();
     demo_data(d);
     if (seeds > 1) {
         run_seeds(d);

@@ -65,5 +65,5 @@ int command_distil(int argc, char **argv)
     close_model(&m);
     close_model(&teacher);
     pith_pack_close(pack);
-    return end_run(&result, argv[0], out);
+    return end_run(&result, argv[0], r.loss, out);
 }

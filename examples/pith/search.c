@@ -98,6 +98,9 @@ int command_search(int argc, char **argv)
         "for new or changed files alone.",
         3, 3, argc, argv);
     const char *folder = argv[2], *query = argv[3];
+    if (!is_directory(folder)) pith_raise("%s: expected a folder of pictures", folder);
+    if (!query[strspn(query, " \t\n")])
+        pith_raise("expected words or a picture, found a blank text");
     model m = is_picture(query) ? open_model(argv[1]) : open_model_with_tokenizer(argv[1]);
     pith_real *row = query_row(&m, query);
     picture_index x = open_index(&m, folder);

@@ -61,7 +61,6 @@ pith_augment parse_augment(const char *text);
 /* The model that --model names: loaded, if it is a directory; else new, by a name or sizes. A new
  * model has the tokenizer in the file `tokenizer`; if that is NULL, one is learned from the
  * training captions. */
-bool is_directory(const char *name);
 clip_config named_config(const char *name); /* only its sizes */
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
@@ -94,5 +93,5 @@ const char *parse_run(const option *options, const char *usage, const char *abou
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);
 /* Prints what a run came to, and returns the program's exit status. A run that learned nothing, for
  * no step was finite, is an error. */
-int end_run(const pith_train_result *r, const char *command, const char *out);
+int end_run(const pith_train_result *r, const char *command, const char *loss, const char *out);
 #endif

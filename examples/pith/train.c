@@ -30,5 +30,5 @@ int command_train(int argc, char **argv)
     free(record);
     close_model(&m);
     pith_pack_close(pack);
-    return end_run(&result, argv[0], out);
+    return end_run(&result, argv[0], r.loss, out);
 }
