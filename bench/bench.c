@@ -44,13 +44,6 @@ static clip_config config_of(const workload *w)
     return c;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int below(int n) /* a number in [0, n) */
 {
     static uint64_t state = 88172645463325252u;
@@ -140,9 +133,9 @@ static void measure(const workload *w, bool real, int steps)
     feed(&s, w, lengths);
     double *times = malloc((size_t)steps * sizeof *times);
     for (int i = -2; i < steps; i++) {
-        const double start = now();
+        const double start = pith_seconds();
         pith_run(s.plan);
-        if (i >= 0) times[i] = 1e3 * (now() - start);
+        if (i >= 0) times[i] = 1e3 * (pith_seconds() - start);
     }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
@@ -173,9 +166,9 @@ static void measure_planning(void)
     int nodes = 0;
     pith_plan_stats statistics = { 0 };
     for (int i = -1; i < 5; i++) {
-        const double start = now();
+        const double start = pith_seconds();
         step s = step_new(store, &c, w->pairs, w->pairs * w->context);
-        if (i >= 0) times[i] = 1e3 * (now() - start);
+        if (i >= 0) times[i] = 1e3 * (pith_seconds() - start);
         nodes = pith_graph_size(s.graph);
         statistics = pith_plan_statistics(s.plan);
         step_free(&s);

@@ -349,21 +349,29 @@ node *pith_recompute_(const char *at, pith_body *fn, node *x, void *context)
 
 /* ---- what a loss reaches ---- */
 
+bool *pith_reached(const node *y, int first)
+{
+    bool *reached = calloc((size_t)(y->id - first) + 1, sizeof *reached);
+    node *const *all = y->graph->nodes;
+    if (reached) reached[y->id - first] = true;
+    for (int id = y->id; reached && id >= first; id--)
+        for (int k = 0; reached[id - first] && k < pith_reads(all[id]); k++)
+            if (all[id]->in[k]->id >= first) reached[all[id]->in[k]->id - first] = true;
+    return reached;
+}
+
 void pith_depends_on(const node *y, int n, node *const *nodes, bool *reached)
 {
     for (int k = 0; k < n; k++) reached[k] = false;
     if (!pith_given(y, "pith_depends_on", "node") || pith_poisoned(y)) return;
     if (n > 0 && !pith_given(nodes, "pith_depends_on", "array of nodes")) return;
-    bool *mark = calloc((size_t)y->graph->n, sizeof *mark);
+    bool *mark = pith_reached(y, 0);
     if (!mark) {
         pith_raise("pith_depends_on: no memory");
         return;
     }
-    mark[y->id] = true;
-    node *const *all = y->graph->nodes;
-    for (int id = y->id; id >= 0; id--)
-        for (int k = 0; mark[id] && k < pith_reads(all[id]); k++) mark[all[id]->in[k]->id] = true;
     for (int k = 0; k < n; k++)
-        reached[k] = nodes[k] && nodes[k]->graph == y->graph && mark[nodes[k]->id];
+        reached[k] = nodes[k] && nodes[k]->graph == y->graph && nodes[k]->id <= y->id &&
+                     mark[nodes[k]->id];
     free(mark);
 }

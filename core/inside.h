@@ -295,8 +295,13 @@ bool pith_evaluate(const node *n, const void *const *in, void *out);
 /* run.c: the tensor that a node of the plan writes, NULL for none */
 pith_tensor *pith_written(const pith_plan *p, int id);
 
+/* grad.c: the nodes from number `first` on that y is made from, and y, by number - first; NULL
+ * without memory. The caller frees it. */
+bool *pith_reached(const node *y, int first);
+
 /* ---- base/signals.c ---- */
-/* The calling thread takes no signals until they are released; `before`: those it held already. */
+/* The calling thread takes no signals until they are released; `before`: those it held already.
+ * `products`: products of matrices are to come, so OpenMP's threads hold them, too. */
 void pith_hold_signals(sigset_t *before, bool products);
 void pith_release_signals(const sigset_t *before);
 

@@ -326,12 +326,13 @@ pith_plan_stats pith_plan_statistics(const pith_plan *p);
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-void pith_print(FILE *f, const pith_node *n,
-                int depth); /* as a formula, `depth` ops deep, at most 1,000 */
+/* as a formula, `depth` ops deep, at most 1,000 */
+void pith_print(FILE *f, const pith_node *n, int depth);
 /* Graphviz; what n depends on, or everything */
 void pith_print_dot(FILE *f, const pith_graph *g, const pith_node *n);
 /* a table of steps: op, shape, bytes, place in the arena */
 void pith_print_plan(FILE *f, const pith_plan *p);
+double pith_seconds(void);                          /* of a clock that never goes back */
 void pith_time_plan(pith_plan *p, bool on);         /* measure every step of the runs to come */
 void pith_print_times(FILE *f, const pith_plan *p); /* by op and by scope */
 double pith_gemm_share(const pith_plan *p);         /* of the measured time, in matmul and linear */
@@ -390,6 +391,7 @@ int64_t pith_tensor_not_finite(const pith_tensor *t);
 /* Any file, written so that a crash leaves the old one or the new one. */
 bool pith_write_file(const char *path, const void *data, size_t size);
 bool pith_write_text(const char *path, const char *text); /* and a newline */
+char *pith_read_text(const char *path); /* all of a file; the caller frees it; NULL: an error */
 
 #ifdef __cplusplus
 }

@@ -188,8 +188,7 @@ pith_node *pith_dropout_(const char *at, pith_node *a, double p);
 
 /* clang-format on */
 
-/* ---- rows of tables ---------------------------------------------------------------------------
- */
+/* ---- rows of tables -------------------------------------------------------------------------- */
 
 /* pith_gather from a trained table (V, ...), declared to be all that is read of it: the table is
  * then trained by the rows that were drawn, in time and memory that do not grow with V. A row that

@@ -69,7 +69,7 @@ static bool check_finite(const pith_plan *p, const pith_planned *s)
     return true;
 }
 
-static double now(void)
+double pith_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -141,9 +141,9 @@ static bool run_steps(pith_plan *p)
 {
     for (int k = 0; k < p->n_steps; k++) {
         pith_planned *s = &p->steps[k];
-        const double start = p->timing ? now() : 0;
+        const double start = p->timing ? pith_seconds() : 0;
         const bool good = run_step(p, s);
-        if (p->timing) s->seconds += now() - start;
+        if (p->timing) s->seconds += pith_seconds() - start;
         note_writes(p, s);
         if (good && !(p->check_finite && !check_finite(p, s))) continue;
         tear(p, k + 1);

@@ -77,28 +77,14 @@ node *pith_group_(const char *at, int n, node *const *nodes)
     return pith_make(at, &pith_op_group, nodes[0]->graph, n, nodes, NULL);
 }
 
-/* ---- update: an alias of its value, noted in the graph; inputs value, leaf and, of rows, ids ----
- */
+/* ---- update: an alias of its value, noted in the graph; inputs value, leaf and, of rows, ids - */
 
-/* Is n made from `earlier`? Nearest nodes first, for most often that is a few ops away. */
 static bool made_from(node *n, const node *earlier)
 {
-    const size_t between = (size_t)(n->id - earlier->id) + 1;
-    bool *seen = calloc(between, sizeof *seen);
-    const node **queue = malloc(sizeof *queue * between);
-    size_t end = 0;
-    if (seen && queue) queue[end++] = n;
-    else pith_fail(n, "no memory for an update");
-    for (size_t k = 0; k < end && !*seen; k++)
-        for (int i = 0; i < queue[k]->n_in; i++) {
-            const node *in = queue[k]->in[i];
-            if (in->id < earlier->id || seen[in->id - earlier->id]) continue;
-            seen[in->id - earlier->id] = true;
-            queue[end++] = in;
-        }
-    const bool found = end && *seen;
-    free(seen);
-    free(queue);
+    bool *reached = pith_reached(n, earlier->id);
+    const bool found = reached && *reached;
+    if (!reached) pith_fail(n, "no memory for an update");
+    free(reached);
     return found;
 }
 
@@ -224,19 +210,15 @@ node *pith_whole_read(const node *y, const node *table)
 {
     const pith_graph *g = pith_given(y, "pith_whole_read", "node") ? y->graph : NULL;
     if (!g || pith_poisoned(y)) return NULL;
-    bool *reached = calloc((size_t)y->id + 1, sizeof *reached),
-         *declared = calloc((size_t)g->n, sizeof *declared);
+    bool *reached = pith_reached(y, 0), *declared = calloc((size_t)g->n, sizeof *declared);
     const bool room = reached && declared;
     if (!room) pith_refuse(y->graph, "pith_whole_read: no memory");
     node *found = NULL;
     for (int k = 0; k < g->n_row_reads && room; k++) declared[g->row_reads[k]->id] = true;
-    if (room) reached[y->id] = true;
     for (int id = y->id; id >= 0 && !found && room; id--)
-        for (int k = 0; reached[id] && k < g->nodes[id]->n_in; k++) {
-            const node *in = g->nodes[id]->in[k];
-            if (in != table) reached[in->id] = true;
-            else if (!declared[pith_original(g->nodes[id])->id]) found = g->nodes[id];
-        }
+        for (int k = 0; reached[id] && k < g->nodes[id]->n_in; k++)
+            if (g->nodes[id]->in[k] == table && !declared[pith_original(g->nodes[id])->id])
+                found = g->nodes[id];
     free(reached);
     free(declared);
     return found;

@@ -1,7 +1,7 @@
 /* 03_loss.c: a loss is a C function that composes nodes. What it is worth, its gradient and its
  * mistakes.
  *
- * What one learns here: the shape every loss has, how to hold a new one against one that exists,
+ * What one learns here: the shape every loss has, how to compare a new one with one that exists,
  * what the gradient says about it, and what the library tells you when the shapes are wrong.
  *
  * The example is a margin: CLIP asks that a picture's own caption beats the others; with a margin

@@ -35,7 +35,7 @@ static bool cumsum_grad(node *n, node *const *dy, node **dx)
 }
 
 /* Meaning: the same as a composition of other ops, by a matrix of zeros and ones. The kernel is
- * only speed; this is the specification it is held against. (Without a gradient rule of its own
+ * only speed; this is the specification it is compared with. (Without a gradient rule of its own
  * the op would get one from here.) */
 static void cumsum_lower(node *n, node **out)
 {

@@ -14,10 +14,6 @@
 #include <unistd.h>
 #include "losses.h"
 
-#ifndef PITH_ROOT
-#define PITH_ROOT                                                                                  \
-    "." /* the folder that holds core/ and losses/; the Makefile gives its full path */
-#endif
 #ifdef PITH_DOUBLE
 #define PRECISION "-DPITH_DOUBLE"
 #else
@@ -139,7 +135,7 @@ static bool tell_crash(const char *path)
 
 bool pith_loss_call(pith_loss *loss, const char *path, const pith_batch *b, pith_node **y)
 {
-    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
     enum { N = sizeof signals / sizeof *signals };
     struct sigaction before[N], ours = { .sa_sigaction = note_crash, .sa_flags = SA_SIGINFO };
     volatile bool whole = false;

@@ -152,6 +152,9 @@ static bool check_options(const term *t)
         const size_t key = strcspn(p, "=,"), size = strcspn(p, ",");
         if (p[key] != '=')
             return pith_raise("loss %s: option \"%.*s\" is not KEY=VALUE", t->told, (int)size, p);
+        for (const char *o = t->options; o < p; o = strchr(o, ',') + 1)
+            if (!strncmp(o, p, key + 1))
+                return pith_raise("loss %s: option %.*s is given twice", t->told, (int)key, p);
         if (!read_number(p + key + 1, (int)(size - key - 1), &x))
             return pith_raise("loss %s: the value of option \"%.*s\" is not a number", t->told,
                               (int)size, p);
@@ -168,12 +171,9 @@ static bool check_options(const term *t)
     return true;
 }
 
-static bool find(term *t, const char *work)
+static bool find(term *t)
 {
-    const size_t size = strlen(t->told);
     char known[256] = "";
-    if (size > 2 && !strcmp(t->told + size - 2, ".c"))
-        return (t->function = pith_loss_load(t->told, work, &t->name)) != NULL;
     for (const pith_loss_entry *e = pith_losses; e->name; e++) {
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", e->name);
@@ -206,7 +206,9 @@ static bool parse_term(term *t, const piece *p, char **room, const char *work)
             "a term of the loss is empty: expected a name, or a file that ends with .c");
     t->told = keep(room, p->name, p->name_size);
     if (p->options) t->options = keep(room, p->options, p->options_size);
-    return (!p->span || read_span(t, p->span, p->span_size)) && find(t, work) && check_options(t);
+    if (p->span && !read_span(t, p->span, p->span_size)) return false;
+    if (is_file(p)) t->function = pith_loss_load(t->told, work, &t->name);
+    return (is_file(p) ? t->function != NULL : find(t)) && check_options(t);
 }
 
 pith_loss_spec *pith_loss_parse(const char *text, const char *work)
@@ -245,19 +247,32 @@ bool pith_loss_wants_teacher(const pith_loss_spec *s)
 
 /* ---- building ---- */
 
-/* Which options, of the first 64, the loss being built has asked for, counted from 0. */
-static _Thread_local uint64_t asked;
+/* The options that the loss being built has asked for. */
+static _Thread_local struct {
+    int n;
+    const char *key[16];
+} asked;
+
+static bool was_asked(const char *key, size_t size)
+{
+    for (int k = 0; k < asked.n; k++)
+        if (strlen(asked.key[k]) == size && !strncmp(asked.key[k], key, size)) return true;
+    return false;
+}
 
 /* A file has the options that it asks for. */
 static bool check_asked(const term *t)
 {
-    int k = 0;
-    for (const char *p = t->options; p && *p && !t->entry; k++) {
-        if (k < 64 && !(asked >> k & 1))
-            return pith_raise("loss %s does not read the option %.*s, or it is given twice",
-                              t->told, (int)strcspn(p, "="), p);
+    char known[256] = "none";
+    for (int k = 0, used = 0; k < asked.n && used < 240; k++)
+        used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", k ? ", " : "",
+                         asked.key[k]);
+    for (const char *p = t->options; p && *p && !t->entry; p += *p == ',') {
+        const size_t key = strcspn(p, "=");
+        if (asked.n < 16 && !was_asked(p, key))
+            return pith_raise("loss %s has no option %.*s; it reads %s", t->told, (int)key, p,
+                              known);
         p += strcspn(p, ",");
-        p += *p == ',';
     }
     return true;
 }
@@ -272,7 +287,7 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
         (pith_is_missing(teacher->image) || pith_is_missing(teacher->text) ||
          pith_is_missing(teacher->scale)))
         return pith_raise("loss %s needs a teacher", t->told), NULL;
-    asked = 0;
+    asked.n = 0;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, "--loss");
     pith_node *y = NULL;
@@ -317,11 +332,8 @@ pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
 double pith_option(const pith_batch *b, const char *key, double otherwise)
 {
     const size_t size = strlen(key);
-    int k = 0;
-    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL, k++)
-        if (strncmp(s, key, size) == 0 && s[size] == '=') {
-            if (k < 64) asked |= UINT64_C(1) << k;
-            return atof(s + size + 1);
-        }
+    if (asked.n < 16 && !was_asked(key, size)) asked.key[asked.n++] = key;
+    for (const char *s = b->options; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+        if (strncmp(s, key, size) == 0 && s[size] == '=') return atof(s + size + 1);
     return otherwise;
 }

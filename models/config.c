@@ -3,12 +3,10 @@
  * its default value; otherwise it is an error that names it. A model whose layers differ in size
  * has the further keys heads_per_layer, ffn_per_layer and head_width, which other readers refuse.
  */
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "parts.h"
 
 /* A key, and the only value that it may have, as JSON. NULL: the value is read below. "*": any
@@ -267,13 +265,11 @@ bool clip_config_read(clip_config *c, const char *directory)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_CONFIG_FILE);
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return pith_raise("%s: is no file", path);
-    FILE *f = fopen(path, "rb");
-    if (!f) return pith_raise("%s: %s", path, strerror(errno));
+    char *text = pith_read_text(path);
+    if (!text) return false;
     json_error_t error;
-    json_t *root = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
-    fclose(f);
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    free(text);
     if (!root) return pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
     const bool good = read_config(c, path, root);
     json_decref(root);

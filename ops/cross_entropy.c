@@ -14,8 +14,7 @@ static bool row_result(node *n, int k)
 
 static node *softmax_from(node *logits, node *lse) { return EXP(SUB(logits, KEEP(lse, -1))); }
 
-/* ---- against labels i32 (B): loss, log-sum-exp. A label outside [0, C) makes a row's loss 0. ----
- */
+/* ---- against labels i32 (B): loss, log-sum-exp. A label outside [0, C) makes a row's loss 0. - */
 
 static bool cross_entropy_shape(node *n)
 {

@@ -16,7 +16,7 @@ out=$(
     may "$(ls core/look/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/files/*.[ch])" 'pith\.h|core\.h|files\.h'
     may "$(ls core/text/*.[ch])" 'pith\.h|core\.h|text\.h|parts\.h|files/files\.h'
-    may "$(ls core/pictures/*.[ch])" 'pith\.h|core\.h|pictures\.h|files/files\.h'
+    may "$(ls core/pictures/*.[ch])" 'pith\.h|core\.h|pictures\.h|parts\.h|files/files\.h'
     may "$(ls core/data/*.[ch])" 'pith\.h|core\.h|data\.h|parts\.h|(files/files|text/text|pictures/pictures)\.h'
     may "$(ls core/train/*.[ch])" "(core/)?pith\.h|(data/data|files/files)\.h|(core/)?(train/)?(train|optim|parts|[a-z_]+)\.h"
     may "$(ls models/*.[ch])" "(core/)?pith\.h|losses/loss\.h|(models/)?(models|parts)\.h"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every test program of the variants named (default: double, then float, which is held against it), the arrows between the rooms,
+# Runs every test program of the variants named (default: double, then float, which is compared with it), the arrows between the rooms,
 # the public header as C11 and as C++17, and the lessons; closes with one line of counts.
 set -u
 cd "$(dirname "$0")/.."

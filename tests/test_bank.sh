@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "test_bank: $*"; exit 1; }
 "$pith" data fetch shapes "$work" --count 600 >/dev/null
-start="$work/shapes.pack --model 32/8:w32l1h2+w32l1h2c16v256:e24 --batch 16 --seed 1 --steps 30 --save-every 10"
+start="$work/shapes.pack --model 32/8:w32l1h2+w32l1h2c16v514:e24 --batch 16 --seed 1 --steps 30 --save-every 10"
 train() { "$pith" train "$@" >"$work/log" 2>&1 || { cat "$work/log"; fail "pith train $*"; }; }
 weights() { echo "$work/$1/latest/weights.safetensors"; }
 export_of() { echo "$work/$1/open_clip_model.safetensors"; }

@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 data=$(find "$work/shapes" -name '*.pack' | head -1)
 train() { # name threads steps, more options after it
     name=$1 threads=$2 steps=$3; shift 3
-    "$pith" train "$data" --model 32/8:w64l2h2+w48l2h2c16v256:e32 --steps "$steps" --batch 48 --threads "$threads" --seed 5 \
+    "$pith" train "$data" --model 32/8:w64l2h2+w48l2h2c16v514:e32 --steps "$steps" --batch 48 --threads "$threads" --seed 5 \
         --out "$work/$name" "$@" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 }
 same() { # a b

@@ -1,5 +1,6 @@
 /* test_contract.c: what the engine and an op's kernel promise each other: what is prepared once
  * a plan, what a kernel that fails leaves behind, who may run when, and the versions of tensors. */
+#include <jansson.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -160,7 +161,8 @@ static void torn_store(void **state)
     said(midway);
     assert_false(pith_store_save(w->s, file, PITH_ANY));
     said(midway);
-    assert_false(pith_checkpoint_save(place, 1, 1, w->s, "{}"));
+    json_t *state_of_run = json_object();
+    assert_false(pith_checkpoint_save(place, 1, 1, w->s, state_of_run));
     said(midway);
     assert_false(pith_checkpoint_exists(place));
     assert_false(pith_store_load(w->s, path_of("none.safetensors"))); /* mends nothing */
@@ -175,7 +177,8 @@ static void torn_store(void **state)
     assert_true(pith_store_load(w->s, file));
     near((double)*(const real *)stored(w->s, "s"), 1);
     assert_true(pith_run(p) && pith_store_save(w->s, file, PITH_ANY));
-    assert_true(pith_checkpoint_save(place, 1, 1, w->s, "{}"));
+    assert_true(pith_checkpoint_save(place, 1, 1, w->s, state_of_run));
+    json_decref(state_of_run);
     pith_plan_free(p);
     free(file);
 }

@@ -7,7 +7,7 @@ pith=$(realpath "${PITH:-build/pith}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$pith" data fetch shapes "$work" --count 600 >/dev/null
-model=32/8:w32l1h2+w32l1h2c16v256:e24
+model=32/8:w32l1h2+w32l1h2c16v514:e24
 train() { "$pith" train "$work/shapes.pack" --model $model --batch 16 --seed 1 "$@" >"$work/log" 2>&1; }
 wanted() { grep -qF "$1" "$work/log" || { echo "not said: $1"; cat "$work/log"; exit 1; }; }
 

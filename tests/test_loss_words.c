@@ -150,8 +150,8 @@ static void names_of_files(void **state)
         pith_batch b = make_batch(g, 0);
         snprintf(text, sizeof text, "%s:%s", write_file("plain.c", body), options[k]);
         pith_loss_spec *spec = pith_loss_parse(text, place);
-        assert_int_equal(pith_loss_build(spec, &b) != NULL, k == 0);
-        if (k) said(k == 1 ? "does not read the option fra" : "does not read the option far");
+        assert_int_equal(spec && pith_loss_build(spec, &b), k == 0);
+        if (k) said(k == 1 ? "has no option fra; it reads far" : "option far is given twice");
         pith_loss_free(spec);
         pith_graph_free(g);
         pith_store_free(s);

@@ -129,7 +129,7 @@ static void rates(void **state)
     near(pith_lr(PITH_COSINE, 2, 10, 10, 10), 0); /* nothing but warm-up */
 }
 
-/* The run that all others are held against. */
+/* The run that all others are compared with. */
 static void learns(void **state)
 {
     (void)state;
@@ -182,7 +182,7 @@ static void goes_on(void **state)
         fclose(h.log);
         assert_true(r.interrupted);
         assert_int_equal(r.steps, stops[k] + 1);
-        assert_non_null(strstr(strstr(log, "go on with --resume "), path_of("%s", kept)));
+        assert_non_null(strstr(strstr(log, "which is saved in "), path_of("%s", kept)));
         free(log);
         h = plain;
         h.resume = true;

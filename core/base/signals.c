@@ -21,10 +21,7 @@ void pith_hold_signals(sigset_t *before, bool products)
 {
     block(before);
 #pragma omp parallel if (products)
-    {
-        sigset_t own;
-        block(&own);
-    }
+    block(NULL);
 }
 
 void pith_release_signals(const sigset_t *before) { pthread_sigmask(SIG_SETMASK, before, NULL); }

@@ -45,16 +45,26 @@ typedef struct {
     char first_bad[256];
     FILE *list; /* NULL, or where each pair that is left out is named with the reason */
 } pith_pack_report;
+/* The pictures and captions that `data` names, in its order; a caption may be "". A file is told as
+ * it stands there: below the folder, or beside the manifest. False after an error. */
+typedef struct {
+    int count;
+    char **file, **caption;
+} pith_captions;
+bool pith_captions_read(pith_captions *c, const char *data);
+void pith_captions_free(pith_captions *c);
 /* Packs `data` into the file `out`. data: a folder with captions.tsv, captions.jsonl,
  * metadata.jsonl or a NAME.txt beside each picture NAME.png or NAME.jpg, or a manifest (.tsv: file,
  * caption[, split[, label]]; .jsonl: objects with "file" or "file_name", "caption" or "text", and
- * perhaps "split", "label"). A split is a word of at most 31 letters, digits, - and _; a label is a
- * whole number from -1 to 999,999. Transparent pictures are laid on white, and every picture is
- * fitted whole into a white square. Pairs that name no split go to "train", but for a share
+ * perhaps "split", "label"). A split is a letter and at most 30 letters, digits, - and _; a label
+ * is a whole number from -1 to 999,999. Transparent pictures are laid on white, and every picture
+ * is fitted whole into a white square. Pairs that name no split go to "train", but for a share
  * `valid`, chosen by a hash of the caption, which goes to "valid". Pairs that cannot be used are
  * counted in *report; it is an error if none can be used. */
 bool pith_pack_folder(const char *data, const char *out, int size, double valid,
                       pith_pack_report *report);
+/* How many pairs were left out; `text` tells of each reason how many. */
+int pith_pack_left_out(const pith_pack_report *report, char text[80]);
 /* Opens a packed file as it is, with *report all zeros; anything else is first packed into `out`.
  */
 pith_pack *pith_data_open(const char *data, const char *out, int size, double valid,

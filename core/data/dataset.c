@@ -40,25 +40,16 @@ static void close_pack(pith_dataset *s)
 static bool resize(pack_dataset *p)
 {
     const int from = p->pack->size, to = p->dataset.size;
-    const size_t in = (size_t)from * (size_t)from, out = (size_t)to * (size_t)to;
+    const size_t in = 3 * (size_t)from * (size_t)from, out = 3 * (size_t)to * (size_t)to;
     if (from == to) return true;
-    p->own = malloc(3 * out * (size_t)p->dataset.count);
-    bool good = p->own != NULL;
-#pragma omp parallel for schedule(static) if (good)
-    for (int i = 0; i < p->dataset.count; i++) {
-        const uint8_t *planes = p->pack->pixels + 3 * in * (size_t)p->place[i];
-        uint8_t *rgb = malloc(3 * in), *small = malloc(3 * out);
-        for (size_t k = 0; rgb && k < 3 * in; k++) rgb[k] = planes[k % 3 * in + k / 3];
-        const bool fine = p->own && rgb && small && pith_resize(rgb, from, from, small, to, to);
-        for (size_t k = 0; fine && k < 3 * out; k++)
-            p->own[3 * out * (size_t)i + k % 3 * out + k / 3] = small[k];
-        free(rgb);
-        free(small);
-        if (!fine) {
-#pragma omp critical
-            good = false;
-        }
-    }
+    p->own = malloc(out * (size_t)p->dataset.count);
+    if (!p->own) return false;
+    bool good = true;
+#pragma omp parallel for schedule(static) reduction(&& : good)
+    for (int i = 0; i < p->dataset.count; i++)
+        good = pith_resize_planes(p->pack->pixels + in * (size_t)p->place[i], from,
+                                  p->own + out * (size_t)i, to) &&
+               good;
     return good;
 }
 

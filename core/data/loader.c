@@ -1,7 +1,6 @@
 /* loader.c: batches from a dataset. What is in a batch depends only on the options and its number,
  * not on the thread that makes it or on the batch that a run begins with. Threads make whole
  * batches ahead of time and put them into a ring; they sleep while it is full. */
-#include <time.h>
 #include "parts.h"
 
 /* ---- order ---- */
@@ -181,9 +180,8 @@ static void complete(pith_loader *l, int64_t number, pith_prepared_batch *p)
 /* The caller is done with the batch before, so a thread may now use its place in the ring. */
 const pith_host_batch *pith_loader_next(pith_loader *l, double *waited)
 {
-    struct timespec begin, end;
     if (!start_threads(l)) return NULL;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    const double begin = pith_seconds();
     pthread_mutex_lock(&l->lock);
     const int64_t number = l->current + 1;
     pith_prepared_batch *p = &l->ring[number % l->ring_size];
@@ -196,10 +194,7 @@ const pith_host_batch *pith_loader_next(pith_loader *l, double *waited)
     pthread_mutex_unlock(&l->lock);
     if (number >= l->limit) return NULL;
     complete(l, number, p);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    if (waited)
-        *waited += (double)(end.tv_sec - begin.tv_sec) +
-                   1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+    if (waited) *waited += pith_seconds() - begin;
     if (*p->why) return pith_raise("%s", p->why), NULL;
     return &p->batch;
 }

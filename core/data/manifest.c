@@ -52,19 +52,27 @@ static void free_list(list *l)
 
 enum { MOST_SPLIT = 31, LINE = 1 << 16 };
 
+/* NULL and "": a pair may name no split. */
 static bool is_split(const char *text)
 {
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
-    const size_t size = strlen(text);
-    return size && size <= MOST_SPLIT && strspn(text, allowed) == size;
+    const size_t size = text ? strlen(text) : 0;
+    return size <= MOST_SPLIT && strspn(text ? text : "", allowed) == size &&
+           !(size && strchr("0123456789-_", *text)); /* a label without a split before it */
 }
 
-/* A pair whose line is wrong: it is left out, and the report says why. */
-static bool add_wrong(list *l, const char *folder, const char *file, const char *why)
+static bool is_label(int64_t label) { return label >= -1 && label <= PITH_MOST_LABEL; }
+
+/* Adds the pair of a line. If the line is wrong, `why` is not "": the pair will be left out, and
+ * the report says why. */
+static bool add_line(list *l, const char *folder, const char *file, const char *caption,
+                     const char *split, int64_t label, const char *why)
 {
-    if (!add(l, folder, file, strdup(""), NULL, -1)) return false;
-    return (l->at[l->count - 1].why = strdup(why)) != NULL || pith_raise("%s: no memory", folder);
+    if (!add(l, folder, file, strdup(caption ? caption : ""),
+             split && *split ? strdup(split) : NULL, (int)label))
+        return false;
+    return !*why || (l->at[l->count - 1].why = strdup(why)) || pith_raise("%s: no memory", folder);
 }
 
 static bool read_tsv_line(list *l, const char *folder, int number, char *line)
@@ -74,18 +82,19 @@ static bool read_tsv_line(list *l, const char *folder, int number, char *line)
     const char *label = strsep(&rest, "\t");
     char *end = NULL;
     const long value = label && *label ? strtol(label, &end, 10) : -1;
+    if (number == 1 && caption && !strcmp(file, "file") && !strcmp(caption, "caption"))
+        return true; /* a line of headings */
     if (rest)
         snprintf(why, sizeof why, "line %d has more than the columns file, caption, split, label",
                  number);
-    else if (split && *split && !is_split(split))
-        snprintf(why, sizeof why, "line %d: \"%.60s\" is no split: is there a tab in its caption?",
-                 number, split);
-    else if ((end && *end) || value < -1 || value > PITH_MOST_LABEL)
+    else if (!is_split(split))
+        snprintf(why, sizeof why,
+                 "line %d: \"%.60s\" is no split, a word: is there a tab in its caption?", number,
+                 split);
+    else if ((end && *end) || !is_label(value))
         snprintf(why, sizeof why, "line %d: \"%.60s\" is no label, expected -1 to %d", number,
                  label, PITH_MOST_LABEL);
-    if (*why) return add_wrong(l, folder, file, why);
-    return add(l, folder, file, strdup(caption ? caption : ""),
-               split && *split ? strdup(split) : NULL, (int)value);
+    return add_line(l, folder, file, caption, split, value, why);
 }
 
 static bool read_json_line(list *l, const char *folder, int number, const char *line)
@@ -104,14 +113,12 @@ static bool read_json_line(list *l, const char *folder, int number, const char *
     else if (!file)
         snprintf(why, sizeof why, "line %d: expected an object with \"file\" and \"caption\"",
                  number);
-    else if (split && *split && !is_split(split))
+    else if (!is_split(split))
         snprintf(why, sizeof why, "line %d: \"%.60s\" is no split", number, split);
-    else if (label && (!json_is_integer(label) || value < -1 || value > PITH_MOST_LABEL))
+    else if ((label && !json_is_integer(label)) || !is_label(value))
         snprintf(why, sizeof why, "line %d: expected a label from -1 to %d", number,
                  PITH_MOST_LABEL);
-    const bool good = *why ? add_wrong(l, folder, file ? file : "", why)
-                           : add(l, folder, file, strdup(caption ? caption : ""),
-                                 split && *split ? strdup(split) : NULL, (int)value);
+    const bool good = add_line(l, folder, file ? file : "", caption, split, value, why);
     json_decref(o);
     return good;
 }
@@ -125,7 +132,7 @@ static bool ends_with(const char *name, const char *end)
 static bool read_manifest(list *l, const char *folder, const char *path)
 {
     FILE *f = pith_open_regular(path);
-    if (!f) return pith_raise("%s: %s", path, strerror(errno));
+    if (!f) return pith_raise("%s: %s", path, pith_file_error(errno));
     char *room = malloc(LINE);
     bool good = room || pith_raise("%s: no memory", path);
     for (int number = 1; good && fgets(room, LINE, f); number++) {
@@ -217,6 +224,32 @@ static bool read_list(list *l, const char *data)
     return good;
 }
 
+bool pith_captions_read(pith_captions *c, const char *data)
+{
+    list l = { 0 };
+    *c = (pith_captions){ 0 };
+    bool good = read_list(&l, data);
+    const size_t room = sizeof *c->file * ((size_t)l.count + 1);
+    if (good && (!(c->file = calloc(1, room)) || !(c->caption = calloc(1, room))))
+        good = pith_raise("%s: no memory for its captions", data);
+    for (int i = 0; good && i < l.count; i++) {
+        if (!l.at[i].caption) continue;
+        c->file[c->count] = l.at[i].file, c->caption[c->count++] = l.at[i].caption;
+        l.at[i].file = l.at[i].caption = NULL; /* it is the caller's now */
+    }
+    free_list(&l);
+    if (!good) pith_captions_free(c);
+    return good;
+}
+
+void pith_captions_free(pith_captions *c)
+{
+    for (int k = 0; k < c->count; k++) free(c->file[k]), free(c->caption[k]);
+    free(c->file);
+    free(c->caption);
+    *c = (pith_captions){ 0 };
+}
+
 /* ---- pictures ---- */
 
 /* Lays a picture on white and fits the whole of it into the middle of a white square. */
@@ -283,6 +316,7 @@ bool pith_pack_folder(const char *data, const char *out, int size, double valid,
 {
     list l = { .size = size, .valid = valid };
     pith_packer *p = NULL;
+    char text[80];
     *report = (pith_pack_report){ .list = report->list };
     bool good = read_list(&l, data);
     for (int i = 0; good && i < l.count; i++)
@@ -293,9 +327,9 @@ bool pith_pack_folder(const char *data, const char *out, int size, double valid,
     if (good && report->read == 0) {
         pith_packer_drop(p); /* before the error is raised, which may end the program */
         p = NULL;
-        good = pith_raise(
-            "%s: no usable picture: %d missing, %d unreadable, %d without a caption; the first: %s",
-            data, report->missing, report->unreadable, report->empty_caption, report->first_bad);
+        pith_pack_left_out(report, text);
+        good = pith_raise("%s: no usable picture: %s; the first: %s", data, text,
+                          report->first_bad);
     }
     free_list(&l);
     if (good) return pith_packer_finish(p);

@@ -129,20 +129,26 @@ pith_pack *pith_pack_open(const char *path)
     return NULL;
 }
 
+uint64_t pith_hash_pair(uint64_t h, const uint8_t *planes, size_t bytes, const char *caption,
+                        const char *source, const char *split, int label)
+{
+    const char *texts[] = { caption, source, split };
+    h = pith_hash_bytes(h, planes, bytes);
+    for (int k = 0; k < 3; k++) h = pith_hash_bytes(h, texts[k], strlen(texts[k]) + 1);
+    return pith_hash_bytes(h, &label, sizeof label);
+}
+
 bool pith_pack_check(const pith_pack *p, const char *path)
 {
     const size_t picture = 3 * (size_t)p->size * (size_t)p->size;
     uint64_t hash = PITH_HASH;
-    for (int i = 0; i < p->count; i++) {
-        const char *texts[] = { p->caption[i], p->source[i], p->split_name[p->split[i]] };
-        hash = pith_hash_bytes(hash, p->pixels + (size_t)i * picture, picture);
-        for (int k = 0; k < 3; k++) hash = pith_hash_bytes(hash, texts[k], strlen(texts[k]) + 1);
-        hash = pith_hash_bytes(hash, &p->label[i], sizeof p->label[i]);
-    }
+    char found[17], written[17];
+    for (int i = 0; i < p->count; i++)
+        hash = pith_hash_pair(hash, p->pixels + (size_t)i * picture, picture, p->caption[i],
+                              p->source[i], p->split_name[p->split[i]], p->label[i]);
     return hash == p->hash ||
-           pith_raise("%s: is damaged: its content has the hash %016llx, it was "
-                      "written with %016llx",
-                      path, (unsigned long long)hash, (unsigned long long)p->hash);
+           pith_raise("%s: is damaged: its content has the hash %s, it was written with %s", path,
+                      pith_hash_text(hash, found), pith_hash_text(p->hash, written));
 }
 
 void pith_pack_close(pith_pack *p)

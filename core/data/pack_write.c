@@ -2,8 +2,6 @@
  * kept in memory until the end, when all sizes are known and the header can be written in front.
  * README.md shows the layout, pack.c reads it. */
 #include <errno.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include "parts.h"
 
 typedef struct {
@@ -75,7 +73,7 @@ pith_packer *pith_packer_new(const char *path, int size)
     else {
         p->file = pith_begin_file(path);
         good = p->file && fseek(p->file, HEADER, SEEK_SET) == 0;
-        if (!good) pith_raise("%s: cannot be written: %s", path, strerror(errno));
+        if (!good) pith_raise("%s: cannot be written: %s", path, pith_file_error(errno));
     }
     if (good) return p;
     pith_packer_drop(p);
@@ -106,58 +104,41 @@ bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, co
         return pith_raise("%s: no memory", p->path);
     if (fwrite(p->planes, 3, plane, p->file) != plane)
         return pith_raise("%s: cannot be written: %s", p->path, strerror(errno));
-    p->hash = pith_hash_bytes(p->hash, p->planes, 3 * plane);
-    p->hash = pith_hash_bytes(p->hash, caption, strlen(caption) + 1);
-    p->hash = pith_hash_bytes(p->hash, source, strlen(source) + 1);
-    p->hash = pith_hash_bytes(p->hash, split, strlen(split) + 1);
-    p->hash = pith_hash_bytes(p->hash, &label, sizeof label);
+    p->hash = pith_hash_pair(p->hash, p->planes, 3 * plane, caption, source, split, label);
     p->count++;
     return true;
 }
 
-/* ---- the header ---- */
+/* ---- the end ---- */
 
-static void describe(json_t *header, const char *name, const char *type, json_t *shape,
-                     size_t *place, size_t bytes)
+static char *make_header(const pith_packer *p, size_t *size)
 {
-    json_object_set_new(header, name,
-                        json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape,
-                                  "data_offsets", (json_int_t)*place,
-                                  (json_int_t)(*place + bytes)));
-    *place += bytes;
-}
-
-static json_t *list1(size_t n) { return json_pack("[I]", (json_int_t)n); }
-
-static char *make_header(const pith_packer *p)
-{
-    char hash[17], size[16];
+    char hash[17], side[16];
+    const int64_t n = p->count;
+    const pith_entry entries[] = {
+        { .name = "pixels", .type = "U8", .ndim = 4, .dim = { n, 3, p->size, p->size } },
+        { .name = "captions", .type = "U8", .ndim = 1, .dim = { (int64_t)p->captions.used } },
+        { .name = "caption_offsets", .type = "I64", .ndim = 1, .dim = { n + 1 } },
+        { .name = "source_offsets", .type = "I64", .ndim = 1, .dim = { n + 1 } },
+        { .name = "split", .type = "I32", .ndim = 1, .dim = { n } },
+        { .name = "label", .type = "I32", .ndim = 1, .dim = { n } },
+        { .name = "sources", .type = "U8", .ndim = 1, .dim = { (int64_t)p->sources.used } },
+    };
     buffer names = { 0 };
-    const size_t n = (size_t)p->count, pixels = 3 * n * (size_t)p->size * (size_t)p->size;
-    for (int k = 0; k < p->splits.count; k++) {
+    bool good = true;
+    for (int k = 0; good && k < p->splits.count; k++) {
         const char *name = pith_table_key(&p->splits, k, NULL);
-        if (!append(&names, name, strlen(name)) ||
-            !append(&names, k + 1 < p->splits.count ? "\n" : "", 1))
-            return free(names.bytes), NULL;
+        good = append(&names, name, strlen(name)) &&
+               append(&names, k + 1 < p->splits.count ? "\n" : "", 1);
     }
-    snprintf(hash, sizeof hash, "%016" PRIx64, p->hash);
-    snprintf(size, sizeof size, "%d", p->size);
-    json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s}}", "__metadata__", "format", "pt",
-                               "kind", "pith-pack", "splits", names.bytes, "size", size, "hash",
-                               hash);
-    size_t place = 0;
-    describe(header, "pixels", "U8", json_pack("[I, i, i, i]", (json_int_t)n, 3, p->size, p->size),
-             &place, pixels);
-    describe(header, "captions", "U8", list1(p->captions.used), &place, p->captions.used);
-    describe(header, "caption_offsets", "I64", list1(n + 1), &place, 8 * (n + 1));
-    describe(header, "source_offsets", "I64", list1(n + 1), &place, 8 * (n + 1));
-    describe(header, "split", "I32", list1(n), &place, 4 * n);
-    describe(header, "label", "I32", list1(n), &place, 4 * n);
-    describe(header, "sources", "U8", list1(p->sources.used), &place, p->sources.used);
-    char *text = json_dumps(header, JSON_COMPACT);
+    snprintf(side, sizeof side, "%d", p->size);
+    pith_hash_text(p->hash, hash);
+    const char *meta[] = { "kind", "pith-pack", "splits", names.bytes, "size",
+                           side,   "hash",      hash,     NULL };
+    char *head = good ? pith_file_head(sizeof entries / sizeof *entries, entries, meta, false, size)
+                      : NULL;
     free(names.bytes);
-    json_decref(header);
-    return text;
+    return head;
 }
 
 /* Writes all that comes after the pixels, and the header. Zeros are added to the captions so that
@@ -171,14 +152,13 @@ static bool write_rest(pith_packer *p)
                               &p->split,    &p->label,           &p->sources };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
         if (fwrite(parts[k]->bytes, 1, parts[k]->used, p->file) != parts[k]->used) return false;
-    unsigned char head[8] = { (HEADER - 8) & 255, (HEADER - 8) >> 8 };
-    char *text = make_header(p), padded[HEADER - 8 + 1];
-    const bool fits = text && strlen(text) < sizeof padded;
-    if (text && !fits) errno = E2BIG;
-    if (fits) snprintf(padded, sizeof padded, "%-*s", HEADER - 8, text);
-    free(text);
-    return fits && fseek(p->file, 0, SEEK_SET) == 0 && fwrite(head, 1, 8, p->file) == 8 &&
-           fwrite(padded, 1, HEADER - 8, p->file) == HEADER - 8;
+    size_t size = HEADER;
+    char *head = make_header(p, &size);
+    if (head && size > HEADER) errno = E2BIG;
+    const bool good = head && size == HEADER && fseek(p->file, 0, SEEK_SET) == 0 &&
+                      fwrite(head, 1, size, p->file) == size;
+    free(head);
+    return good;
 }
 
 bool pith_packer_finish(pith_packer *p)
@@ -188,7 +168,7 @@ bool pith_packer_finish(pith_packer *p)
         errno = 0;
         const int why = pith_end_file(p->file, p->path, write_rest(p));
         p->file = NULL;
-        good = !why || pith_raise("%s: cannot be written: %s", p->path, strerror(why));
+        good = !why || pith_raise("%s: cannot be written: %s", p->path, pith_file_error(why));
     }
     pith_packer_drop(p);
     return good;
@@ -226,6 +206,13 @@ static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_r
                      s->why);
     }
     return good;
+}
+
+int pith_pack_left_out(const pith_pack_report *report, char text[80])
+{
+    snprintf(text, 80, "%d missing, %d unreadable, %d without a caption", report->missing,
+             report->unreadable, report->empty_caption);
+    return report->missing + report->unreadable + report->empty_caption;
 }
 
 bool pith_pack_all(pith_packer *p, int size, int count, pith_maker *make, const void *context,

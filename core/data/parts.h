@@ -7,6 +7,11 @@
 #include "data.h"
 #include "files/files.h"
 
+/* pack.c: a pack's hash, begun with PITH_HASH, goes on over each of its pairs, planes being the
+ * picture channel by channel. */
+uint64_t pith_hash_pair(uint64_t h, const uint8_t *planes, size_t bytes, const char *caption,
+                        const char *source, const char *split, int label);
+
 /* pack_write.c: makes pairs on all threads and writes them in the order of their numbers. A maker
  * fills in pair i; memory for rgb is already there. */
 typedef struct {

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,15 +56,15 @@ uint64_t pith_hash_bytes(uint64_t h, const void *bytes, size_t size)
     return h;
 }
 
-/* FNV-1a, but over words of eight bytes instead of single bytes, so that hashing is as fast as
- * reading. */
-int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes)
+/* As FNV-1a, but by words of eight bytes, the last filled up with zeros. A product hands changes on
+ * to higher bits only, so the upper half is mixed into the lower after each word. */
+int pith_hash_file_try(const char *path, uint64_t *hash, int64_t *bytes)
 {
     enum { WORDS = 8192 };
     uint64_t h = PITH_HASH, *words = calloc(WORDS, 8);
     size_t n = 0;
     *bytes = 0;
-    FILE *f = words ? fopen(path, "rb") : NULL;
+    FILE *f = words ? pith_open_regular(path) : NULL;
     int why = f ? 0 : errno;
     while (f && (n = fread(words, 1, 8 * WORDS, f))) {
         memset((char *)words + n, 0, 8 * WORDS - n);
@@ -83,6 +84,12 @@ int pith_hash_bytes_of(const char *path, uint64_t *hash, int64_t *bytes)
 bool pith_hash_file(const char *path, uint64_t *hash)
 {
     int64_t bytes;
-    const int why = pith_hash_bytes_of(path, hash, &bytes);
+    const int why = pith_hash_file_try(path, hash, &bytes);
     return !why || pith_raise("%s: %s", path, strerror(why));
+}
+
+const char *pith_hash_text(uint64_t h, char text[17])
+{
+    snprintf(text, 17, "%016" PRIx64, h);
+    return text;
 }

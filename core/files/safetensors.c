@@ -145,12 +145,48 @@ const char *pith_file_meta(const pith_file *f, const char *key)
     return json_string_value(json_object_get(json_object_get(f->header, "__metadata__"), key));
 }
 
-char *pith_file_head(const char *json, size_t *size)
+/* ---- writing ---- */
+
+/* A tensor as the header tells of it; *place: where its data begin, moved to where they end. */
+static json_t *describe(const pith_entry *e, uint64_t *place)
 {
-    const size_t length = json ? (strlen(json) + 7) / 8 * 8 : 0;
-    char *head = json ? malloc(8 + length + 1) : NULL;
+    const uint64_t begin = *place;
+    uint64_t bytes = pith_file_type_find(e->type)->bytes;
+    json_t *shape = json_array();
+    for (int k = 0; k < e->ndim; k++) {
+        json_array_append_new(shape, json_integer(e->dim[k]));
+        bytes *= (uint64_t)e->dim[k];
+    }
+    *place += bytes;
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", e->type, "shape", shape, "data_offsets",
+                     (json_int_t)begin, (json_int_t)*place);
+}
+
+static char *header_text(int n, const pith_entry *entries, const char *const *meta, bool sorted)
+{
+    json_t *header = json_object(), *texts = json_pack("{s:s}", "format", "pt");
+    uint64_t place = 0;
+    bool good = json_object_set_new(header, "__metadata__", texts) == 0;
+    for (; *meta; meta += 2)
+        good = json_object_set_new(texts, meta[0], json_string(meta[1])) == 0 && good;
+    for (int k = 0; k < n; k++)
+        good = json_object_set_new(header, entries[k].name, describe(&entries[k], &place)) == 0 &&
+               good;
+    char *text = good ? json_dumps(header, JSON_COMPACT | (sorted ? JSON_SORT_KEYS : 0)) : NULL;
+    json_decref(header);
+    return text;
+}
+
+char *pith_file_head(int n, const pith_entry *entries, const char *const *meta, bool sorted,
+                     size_t *size)
+{
+    char *text = header_text(n, entries, meta, sorted);
+    size_t length = text ? (strlen(text) + 7) / 8 * 8 : 0;
+    if (8 + length < *size) length = *size - 8;
+    char *head = text ? malloc(8 + length + 1) : NULL;
     *size = 8 + length;
     for (int k = 0; head && k < 8; k++) head[k] = (char)(length >> 8 * k & 255);
-    if (head) snprintf(head + 8, length + 1, "%-*s", (int)length, json);
+    if (head) snprintf(head + 8, length + 1, "%-*s", (int)length, text);
+    free(text);
     return head;
 }

@@ -1,7 +1,7 @@
 /* weights.c: reads a store from a safetensors file and writes it into one. Numbers of other types
  * become f32 or i32 when they are read. */
 #include <errno.h>
-#include <jansson.h>
+#include <stdlib.h>
 #include "core.h"
 #include "files.h"
 
@@ -147,34 +147,26 @@ static char *list_kind(const pith_store *s, pith_kind kind)
 
 static char *make_header(const pith_store *s, pith_kind kinds, size_t *size)
 {
-    json_t *header = json_object(), *meta = json_object();
     const int n = pith_store_count(s);
-    char *states = list_kind(s, PITH_STATE), *undecided = list_kind(s, PITH_ANY);
-    uint64_t place = 0;
-    for (int k = 0; k < n; k++) {
+    int written = 0;
+    pith_entry *entries = calloc((size_t)n + 1, sizeof *entries);
+    char *states = list_kind(s, PITH_STATE), *undecided = list_kind(s, PITH_ANY), *head = NULL;
+    for (int k = 0; entries && k < n; k++) {
         const pith_tensor *t = pith_store_at(s, k);
         if (!(t->kind & kinds)) continue;
-        json_t *shape = json_array();
-        for (int d = 0; d < t->ndim; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-        const uint64_t bytes = pith_tensor_bytes(t);
-        const char *type = pith_dtype_find(t->dtype)->file;
-        json_object_set_new(header, t->name,
-                            json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape,
-                                      "data_offsets", (json_int_t)place,
-                                      (json_int_t)(place + bytes)));
-        place += bytes;
+        pith_entry *e = &entries[written++];
+        *e = (pith_entry){ t->name, pith_dtype_find(t->dtype)->file, .ndim = t->ndim };
+        for (int d = 0; d < t->ndim; d++) e->dim[d] = t->dim[d];
     }
-    json_object_set_new(meta, "format", json_string("pt"));
-    if (kinds & PITH_STATE) json_object_set_new(meta, "states", json_string(states));
-    if (kinds & PITH_STATE && undecided && *undecided)
-        json_object_set_new(meta, "undecided", json_string(undecided));
-    json_object_set_new(header, "__metadata__", meta);
-    char *text = json_dumps(header, JSON_COMPACT | JSON_SORT_KEYS),
-         *head = pith_file_head(text, size);
-    free(text);
+    if (entries && states && undecided) {
+        const bool told = kinds & PITH_STATE;
+        const char *meta[] = { told ? "states" : NULL, states,
+                               told && *undecided ? "undecided" : NULL, undecided, NULL };
+        head = pith_file_head(written, entries, meta, true, size);
+    }
+    free(entries);
     free(states);
     free(undecided);
-    json_decref(header);
     return head;
 }
 
@@ -213,5 +205,5 @@ bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds)
     FILE *f = pith_begin_file(path);
     const int why = pith_end_file(f, path, f && write_all(f, s, kinds, header, size));
     free(header);
-    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+    return !why || pith_raise("%s: cannot be written: %s", path, pith_file_error(why));
 }

@@ -2,8 +2,7 @@
  * not return: here it jumps. */
 #include <setjmp.h>
 #include <stdlib.h>
-#include "core.h"
-#include "pictures.h"
+#include "parts.h"
 /* after stdio.h, which it does not include itself */
 #include <jpeglib.h>
 #include <jerror.h>
@@ -11,7 +10,7 @@
 typedef struct {
     struct jpeg_error_mgr manager; /* the library knows this first member alone */
     jmp_buf back;
-    char why[JMSG_LENGTH_MAX];
+    char *why;
 } escape;
 
 static void fail(j_common_ptr c)
@@ -33,10 +32,7 @@ static void read_whole(struct jpeg_decompress_struct *c, FILE *f, pith_picture *
     jpeg_create_decompress(c);
     jpeg_stdio_src(c, f);
     jpeg_read_header(c, TRUE);
-    if ((int64_t)c->image_width * c->image_height > pith_most_pixels()) {
-        snprintf(e->why, sizeof e->why, "more than %lld pixels", (long long)pith_most_pixels());
-        longjmp(e->back, 1);
-    }
+    if (!pith_pixels_allowed(c->image_width, c->image_height, e->why)) longjmp(e->back, 1);
     c->out_color_space = JCS_EXT_RGBA;
     jpeg_start_decompress(c);
     p->width = (int)c->output_width;
@@ -50,10 +46,12 @@ static void read_whole(struct jpeg_decompress_struct *c, FILE *f, pith_picture *
     jpeg_finish_decompress(c);
 }
 
-bool pith_jpeg_read(FILE *f, pith_picture *p, char why[256])
+_Static_assert(PITH_WHY >= JMSG_LENGTH_MAX, "a reason has room for the library's messages");
+
+bool pith_jpeg_read(FILE *f, pith_picture *p, char why[PITH_WHY])
 {
     struct jpeg_decompress_struct c = { 0 };
-    escape e;
+    escape e = { .why = why };
     volatile bool good = false;
     c.err = jpeg_std_error(&e.manager);
     e.manager.error_exit = fail;
@@ -63,6 +61,5 @@ bool pith_jpeg_read(FILE *f, pith_picture *p, char why[256])
         good = true;
     }
     jpeg_destroy_decompress(&c);
-    if (!good) snprintf(why, 256, "is damaged or no whole JPEG picture (%.190s)", e.why);
     return good;
 }

@@ -3,25 +3,31 @@
 #include <errno.h>
 #include <png.h>
 #include <stdlib.h>
-#include "core.h"
 #include "files/files.h"
-#include "pictures.h"
+#include "parts.h"
 
 /* Larger pictures are refused: a few bytes may claim to be very many pixels. */
 static int64_t most_pixels = 64000000;
 void pith_limit_pictures(int64_t pixels) { most_pixels = pixels; }
-int64_t pith_most_pixels(void) { return most_pixels; }
+
+bool pith_pixels_allowed(int64_t width, int64_t height, char why[PITH_WHY])
+{
+    if (width * height <= most_pixels) return true;
+    snprintf(why, PITH_WHY, "has %lld x %lld pixels, more than %lld are not read", (long long)width,
+             (long long)height, (long long)most_pixels);
+    return false;
+}
 
 typedef struct {
     jmp_buf back;
-    char why[200];
+    char *why;
     png_bytep *rows;
 } escape;
 
 static void fail(png_structp png, png_const_charp message)
 {
     escape *e = png_get_error_ptr(png);
-    snprintf(e->why, sizeof e->why, "%s", message);
+    snprintf(e->why, PITH_WHY, "%s", message);
     longjmp(e->back, 1);
 }
 
@@ -34,10 +40,7 @@ static void read_whole(png_structp png, png_infop info, FILE *f, pith_picture *p
     png_read_info(png, info);
     const png_uint_32 width = png_get_image_width(png, info),
                       height = png_get_image_height(png, info);
-    if ((int64_t)width * height > most_pixels) {
-        snprintf(e->why, sizeof e->why, "more than %lld pixels", (long long)most_pixels);
-        longjmp(e->back, 1);
-    }
+    if (!pith_pixels_allowed(width, height, e->why)) longjmp(e->back, 1);
     png_set_expand(png); /* palettes, greys below 8 bits, and tRNS to alpha */
     png_set_strip_16(png);
     png_set_gray_to_rgb(png);
@@ -83,23 +86,25 @@ bool pith_picture_try(pith_picture *p, const char *path, char why[256])
 {
     *p = (pith_picture){ 0 };
     unsigned char head[8] = { 0 };
+    char reason[PITH_WHY] = "no memory";
     FILE *f = pith_open_regular(path);
-    if (!f)
-        return snprintf(why, 256, "%s", errno == EINVAL ? "is no file" : strerror(errno)), false;
+    if (!f) return snprintf(why, 256, "%s", pith_file_error(errno)), false;
     const size_t size = fread(head, 1, 8, f);
-    bool good = false;
+    const bool png = size == 8 && png_sig_cmp(head, 0, 8) == 0,
+               jpeg = size >= 3 && head[0] == 0xFF && head[1] == 0xD8 && head[2] == 0xFF;
+    escape e = { .why = reason };
     rewind(f);
-    if (size == 8 && png_sig_cmp(head, 0, 8) == 0) {
-        escape e = { .why = "no memory" };
-        good = read_png(f, p, &e);
-        free(e.rows);
-        if (!good) snprintf(why, 256, "is damaged or no whole PNG picture (%s)", e.why);
-    } else if (size >= 3 && head[0] == 0xFF && head[1] == 0xD8 && head[2] == 0xFF)
-        good = pith_jpeg_read(f, p, why);
-    else snprintf(why, 256, "is neither a PNG nor a JPEG picture");
+    const bool good = png ? read_png(f, p, &e) : jpeg && pith_jpeg_read(f, p, reason);
+    free(e.rows);
     fclose(f);
-    if (!good) pith_picture_free(p);
-    return good;
+    if (good) return true;
+    if (!strncmp(reason, "has ", 4)) snprintf(why, 256, "%s", reason); /* it is whole */
+    else if (png || jpeg)
+        snprintf(why, 256, "is damaged or no whole %s picture (%.190s)", png ? "PNG" : "JPEG",
+                 reason);
+    else snprintf(why, 256, "is neither a PNG nor a JPEG picture");
+    pith_picture_free(p);
+    return false;
 }
 
 bool pith_picture_read(pith_picture *p, const char *path)
@@ -123,46 +128,32 @@ static bool is_opaque(const pith_picture *p)
     return true;
 }
 
-static void write_whole(png_structp png, png_infop info, FILE *f, const pith_picture *p,
-                        uint8_t *row)
+uint8_t *pith_picture_png(const pith_picture *p, size_t *size)
 {
     const bool opaque = is_opaque(p);
-    const size_t width = (size_t)p->width;
-    png_init_io(png, f);
-    png_set_IHDR(png, info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
-                 opaque ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_write_info(png, info);
-    for (size_t y = 0; y < (size_t)p->height; y++) {
-        const uint8_t *from = p->rgba + 4 * width * y;
-        for (size_t x = 0; x < width; x++)
-            memcpy(row + (opaque ? 3 : 4) * x, from + 4 * x, opaque ? 3 : 4);
-        png_write_row(png, row);
-    }
-    png_write_end(png, NULL);
-}
-
-static bool write_png(FILE *f, const pith_picture *p, uint8_t *row, escape *e)
-{
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, e, fail, ignore);
-    png_infop info = png ? png_create_info_struct(png) : NULL;
-    bool good = false;
-    if (row && info && setjmp(e->back) == 0) {
-        write_whole(png, info, f, p, row);
-        good = true;
-    }
-    png_destroy_write_struct(&png, &info);
-    return good;
+    const size_t pixels = (size_t)p->width * (size_t)p->height, width = opaque ? 3 : 4;
+    png_image png = { .version = PNG_IMAGE_VERSION,
+                      .width = (png_uint_32)p->width,
+                      .height = (png_uint_32)p->height,
+                      .format = opaque ? PNG_FORMAT_RGB : PNG_FORMAT_RGBA };
+    *size = PNG_IMAGE_PNG_SIZE_MAX(png);
+    uint8_t *from = malloc(width * pixels), *file = malloc(*size);
+    for (size_t k = 0; from && k < pixels; k++) memcpy(from + width * k, p->rgba + 4 * k, width);
+    const bool good = from && file && png_image_write_to_memory(&png, file, size, 0, from, 0, NULL);
+    free(from);
+    if (good) return file;
+    free(file);
+    return NULL;
 }
 
 bool pith_picture_write(const pith_picture *p, const char *path)
 {
-    escape e = { .why = "no memory" };
-    FILE *f = fopen(path, "wb");
-    if (!f) return pith_raise("%s: cannot be written: %s", path, strerror(errno));
-    uint8_t *row = malloc(4 * (size_t)p->width);
-    bool good = write_png(f, p, row, &e);
-    free(row);
-    if (fclose(f) != 0 && good) good = false, snprintf(e.why, sizeof e.why, "%s", strerror(errno));
-    return good || pith_raise("%s: cannot be written: %s", path, e.why);
+    size_t size;
+    uint8_t *png = pith_picture_png(p, &size);
+    FILE *f = png ? fopen(path, "wb") : NULL;
+    bool good = f && fwrite(png, 1, size, f) == size;
+    if (f && fclose(f)) good = false;
+    const char *why = png ? strerror(errno) : "no memory";
+    free(png);
+    return good || pith_raise("%s: cannot be written: %s", path, why);
 }

@@ -17,10 +17,14 @@ typedef struct {
 bool pith_picture_read(pith_picture *p, const char *path); /* any PNG or JPEG file */
 /* As PNG: RGB if nothing is transparent, else RGBA. */
 bool pith_picture_write(const pith_picture *p, const char *path);
+/* The bytes of that file, which the caller frees; NULL, and no error, without memory. */
+uint8_t *pith_picture_png(const pith_picture *p, size_t *size);
 void pith_picture_free(pith_picture *p);
 /* Resizes as PIL's antialiased bicubic does, to the bit. rgb: (height, width, 3) */
 bool pith_resize(const uint8_t *rgb, int width, int height, uint8_t *out, int out_width,
                  int out_height);
+/* The same for a square picture, channel by channel: (3, from, from) to (3, to, to). */
+bool pith_resize_planes(const uint8_t *planes, int from, uint8_t *out, int to);
 /* CLIP's evaluation view: alpha is dropped, the shorter side brought to `size`, the centre cut out.
  * out: (size, size, 3) */
 bool pith_preprocess(const pith_picture *p, int size, uint8_t *out);
@@ -34,12 +38,8 @@ bool pith_is_picture_name(const char *name);
 /* Pictures of more pixels are refused before memory is taken for them; 64 million if nobody says
  * otherwise. Four bytes a pixel are needed to read one. */
 void pith_limit_pictures(int64_t pixels);
-int64_t pith_most_pixels(void);
-/* jpeg.c, for picture.c: the file from where it stands. */
-bool pith_jpeg_read(FILE *f, pith_picture *p, char why[256]);
 
-/* ---- augmented views ---------------------------------------------------------------------------
- */
+/* ---- augmented views ------------------------------------------------------------------------- */
 
 /* Strengths of augmentation; all zeros: the plain evaluation view. */
 typedef struct {

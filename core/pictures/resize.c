@@ -3,8 +3,7 @@
  * is resized first and rounded to eight bits, then every column. Only the part of the result that
  * is wanted is computed. */
 #include <stdlib.h>
-#include "core.h"
-#include "pictures.h"
+#include "parts.h"
 
 enum { BITS = 22 };
 
@@ -110,6 +109,19 @@ bool pith_resize(const uint8_t *rgb, int width, int height, uint8_t *out, int ou
                  int out_height)
 {
     return resize_part(rgb, width, height, out_width, out_height, 0, 0, out_width, out_height, out);
+}
+
+bool pith_resize_planes(const uint8_t *planes, int from, uint8_t *out, int to)
+{
+    const size_t n = (size_t)from * (size_t)from, m = (size_t)to * (size_t)to;
+    uint8_t *rgb = malloc(3 * n), *small = malloc(3 * m);
+    for (size_t k = 0; rgb && k < 3 * n; k++) rgb[k] = planes[k % 3 * n + k / 3];
+    const bool good = rgb && small ? pith_resize(rgb, from, from, small, to, to)
+                                   : pith_raise("no memory for a picture of %d by %d", from, from);
+    for (size_t k = 0; good && k < 3 * m; k++) out[k % 3 * m + k / 3] = small[k];
+    free(rgb);
+    free(small);
+    return good;
 }
 
 bool pith_preprocess(const pith_picture *p, int size, uint8_t *out)

@@ -20,8 +20,7 @@ int pith_tokenizer_size(const pith_tokenizer *t);
  * the last of which is the end. Returns how many ids there are, 0 after an error. */
 int pith_encode(const pith_tokenizer *t, const char *text, int context, int *ids);
 
-/* ---- numbers for byte strings ------------------------------------------------------------------
- */
+/* ---- numbers for byte strings ---------------------------------------------------------------- */
 
 /* Byte strings numbered 0, 1, 2, ... in the order in which they are added. A table of all zeros is
  * empty. */

@@ -146,8 +146,12 @@ static bool read_lines(pith_tokenizer *t, const char *path, gzFile f)
 
 pith_tokenizer *pith_tokenizer_read(const char *path)
 {
-    gzFile f = gzopen(path, "rb");
-    if (!f) return pith_raise("%s: %s", path, strerror(errno ? errno : ENOMEM)), NULL;
+    FILE *file = pith_open_regular(path);
+    const int d = file ? dup(fileno(file)) : -1, why = errno;
+    gzFile f = d >= 0 ? gzdopen(d, "rb") : NULL;
+    if (file) fclose(file);
+    if (d >= 0 && !f) close(d);
+    if (!f) return pith_raise("%s: %s", path, pith_file_error(file ? ENOMEM : why)), NULL;
     pith_tokenizer *t = pith_tokenizer_bytes();
     if (t && !read_lines(t, path, f)) {
         pith_tokenizer_free(t);
@@ -180,7 +184,7 @@ bool pith_tokenizer_write(const pith_tokenizer *t, const char *path)
     }
     if (f && gzclose_w(f) != Z_OK) good = false;
     const int why = pith_end_file(file, path, good);
-    return !why || pith_raise("%s: cannot be written: %s", path, strerror(why));
+    return !why || pith_raise("%s: cannot be written: %s", path, pith_file_error(why));
 }
 
 /* ---- encoding ---- */

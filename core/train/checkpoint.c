@@ -67,18 +67,14 @@ static bool check_finite(const char *directory, int64_t step, pith_store *s)
 
 /* ---- saving ---- */
 
-static char *describe(const char *json, int64_t step, int64_t bytes, uint64_t hash)
+static char *describe(json_t *state, int64_t step, int64_t bytes, uint64_t hash)
 {
     char text[17];
-    json_error_t error;
-    json_t *state = json_loads(json, 0, &error);
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
-    json_object_set_new(state, "step", json_integer(step));
-    json_object_set_new(state, "weights",
-                        json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "hash", text));
-    char *all = json_is_object(state) ? json_dumps(state, JSON_INDENT(2)) : NULL;
-    json_decref(state);
-    return all;
+    const bool good = json_object_set_new(state, "step", json_integer(step)) == 0 &&
+                      json_object_set_new(state, "weights",
+                                          json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes,
+                                                    "hash", pith_hash_text(hash, text))) == 0;
+    return good ? json_dumps(state, JSON_INDENT(2)) : NULL;
 }
 
 static int replace_link(const char *directory, int64_t step)
@@ -132,7 +128,7 @@ static void prune(const char *directory, int64_t step, int keep)
 /* The weights are first written to a file of their own. If the disk is full, pith_store_save
  * removes that file before it raises the error, for the error handler may end the program. */
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s,
-                          const char *json)
+                          json_t *state)
 {
     char weights[PITH_PATH], final[PITH_PATH];
     uint64_t hash;
@@ -140,10 +136,10 @@ bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_st
     pith_path(final, "%s/step-%" PRId64, directory, step);
     pith_path(weights, "%s.weights", final);
     if (!check_finite(directory, step, s) || !pith_store_save(s, weights, PITH_ANY)) return false;
-    int why = pith_hash_bytes_of(weights, &hash, &bytes);
-    char *state = why ? NULL : describe(json, step, bytes, hash);
-    if (!why) why = state ? assemble(directory, final, weights, state) : EINVAL;
-    free(state);
+    int why = pith_hash_file_try(weights, &hash, &bytes);
+    char *text = why ? NULL : describe(state, step, bytes, hash);
+    if (!why) why = text ? assemble(directory, final, weights, text) : EINVAL;
+    free(text);
     if (!why) why = replace_link(directory, step);
     if (!why) return prune(directory, step, keep), true;
     unlink(weights);
@@ -159,55 +155,56 @@ bool pith_checkpoint_exists(const char *directory)
     return count > 0;
 }
 
-/* The text of state.json if the checkpoint is undamaged; else NULL, with the reason in `why`. */
-static char *check(const char *directory, int64_t step, char why[256])
+/* What state.json holds, if the checkpoint is undamaged; else NULL, with the reason in `why`. */
+static json_t *check(const char *directory, int64_t step, char why[256])
 {
     char path[PITH_PATH], text[17];
     json_error_t error;
     pith_path(path, "%s/step-%" PRId64 "/" STATE, directory, step);
-    json_t *state = json_load_file(path, 0, &error);
+    FILE *f = pith_open_regular(path);
+    snprintf(error.text, sizeof error.text, "%s", f ? "" : pith_file_error(errno));
+    json_t *state = f ? json_loadf(f, 0, &error) : NULL;
+    if (f) fclose(f);
     json_t *weights = json_object_get(state, "weights");
     const json_int_t wanted = json_integer_value(json_object_get(weights, "bytes"));
     const char *told = json_string_value(json_object_get(weights, "hash"));
     pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, step);
     uint64_t hash;
     int64_t bytes;
-    char *all = NULL;
-    const int code = pith_hash_bytes_of(path, &hash, &bytes);
-    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    const int code = pith_hash_file_try(path, &hash, &bytes);
     if (!state) snprintf(why, 256, STATE " cannot be read: %.160s", error.text);
     else if (!told || json_integer_value(json_object_get(state, "step")) != step)
         snprintf(why, 256, STATE " is not of this checkpoint");
     else if (code) snprintf(why, 256, WEIGHTS ": %s", strerror(code));
     else if (bytes != wanted)
         snprintf(why, 256, WEIGHTS " has %lld bytes of %lld", (long long)bytes, (long long)wanted);
-    else if (strcmp(text, told))
+    else if (strcmp(pith_hash_text(hash, text), told))
         snprintf(why, 256, WEIGHTS " is not what was written: its hash is %s, not %.32s", text,
                  told);
-    else all = json_dumps(state, 0);
+    else return state;
     json_decref(state);
-    return all;
+    return NULL;
 }
 
-bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json,
+bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, json_t **state,
                           FILE *log)
 {
     char path[PITH_PATH], why[256] = "";
     int count;
     int64_t *steps = list_steps(directory, false, &count), newest = count ? steps[0] : -1;
-    *json = NULL;
-    for (int k = 0; k < count && !*json; k++) {
+    *state = NULL;
+    for (int k = 0; k < count && !*state; k++) {
         char now[256] = "";
         *step = steps[k];
-        *json = check(directory, *step, now);
+        *state = check(directory, *step, now);
         if (k == 0) strcpy(why, now);
-        if (!*json && log && k + 1 < count)
+        if (!*state && log && k + 1 < count)
             fprintf(log, "%s/step-%" PRId64 " is damaged: %s: going back to step-%" PRId64 "\n",
                     directory, *step, now, steps[k + 1]);
     }
     free(steps);
     if (!count) return pith_raise("%s: there is no checkpoint", directory);
-    if (!*json)
+    if (!*state)
         return pith_raise("%s/step-%" PRId64 " is damaged, and no other checkpoint is whole: %s",
                           directory, newest, why);
     pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, *step);
@@ -218,7 +215,7 @@ bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, c
                          : -1;
     if (code == 0) return true;
     if (code > 0) pith_raise("%s/latest: cannot be written: %s", directory, strerror(code));
-    free(*json);
-    *json = NULL;
+    json_decref(*state);
+    *state = NULL;
     return false;
 }

@@ -4,7 +4,6 @@
  * all rows stand, their hash is put behind them. */
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,31 +18,28 @@ struct pith_embeddings {
     int n, width, views;
 };
 
-/* The header of the safetensors file: eight bytes with the length of the JSON, and the JSON, padded
- * so that the rows begin at a multiple of eight bytes. The caller frees it. */
+/* What stands before the rows; the caller frees it. */
 static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
     char data[17], teacher[17], views[16], batch[16];
-    const int n = key->dataset->count;
-    const json_int_t images = (json_int_t)key->views * n, row = 4 * key->width;
-    snprintf(data, sizeof data, "%016" PRIx64, key->dataset->hash);
-    snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
+    const int64_t n = key->dataset->count;
+    const pith_entry entries[] = {
+        { .name = "image", .type = "F32", .ndim = 2, .dim = { key->views * n, key->width } },
+        { .name = "text", .type = "F32", .ndim = 2, .dim = { n, key->width } },
+        { .name = "hash", .type = "U8", .ndim = 1, .dim = { 8 } },
+    };
+    const char *meta[] = { "kind",    "pith-embeddings", "data",
+                           data,      "split",           key->dataset->split,
+                           "teacher", teacher,           "views",
+                           views,     "batch",           batch,
+                           NULL };
+    pith_hash_text(key->dataset->hash, data);
+    pith_hash_text(key->teacher, teacher);
     snprintf(views, sizeof views, "%d", key->views);
     snprintf(batch, sizeof batch, "%d", key->batch);
-    json_t *header = json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s},"
-                               " s:{s:s, s:[I, i], s:[I, I]}, s:{s:s, s:[i, i], s:[I, I]},"
-                               " s:{s:s, s:[i], s:[I, I]}}",
-                               "__metadata__", "format", "pt", "kind", "pith-embeddings", "data",
-                               data, "split", key->dataset->split, "teacher", teacher, "views",
-                               views, "batch", batch, "image", "dtype", "F32", "shape", images,
-                               key->width, "data_offsets", (json_int_t)0, images * row, "text",
-                               "dtype", "F32", "shape", n, key->width, "data_offsets", images * row,
-                               (images + n) * row, "hash", "dtype", "U8", "shape", 8,
-                               "data_offsets", (images + n) * row, (images + n) * row + 8);
-    char *json = json_dumps(header, JSON_COMPACT), *head = pith_file_head(json, size);
+    *size = 0;
+    char *head = pith_file_head(sizeof entries / sizeof *entries, entries, meta, false, size);
     if (!head) pith_raise("no memory for a header of stored embeddings");
-    free(json);
-    json_decref(header);
     return head;
 }
 
@@ -184,8 +180,8 @@ static bool check(const char *path, const pith_file *f, const pith_embeddings_ke
     char data[17], teacher[17];
     const char *split = key->dataset->split;
     const int n = key->dataset->count;
-    snprintf(data, sizeof data, "%016" PRIx64, key->dataset->hash);
-    snprintf(teacher, sizeof teacher, "%016" PRIx64, key->teacher);
+    pith_hash_text(key->dataset->hash, data);
+    pith_hash_text(key->teacher, teacher);
     if (strcmp(text_of(f, "kind"), "pith-embeddings"))
         return pith_raise("%s: this is not a file of stored embeddings", path);
     if (strcmp(text_of(f, "data"), data))

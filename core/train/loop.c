@@ -180,10 +180,10 @@ static bool train_step(training *t)
     t->skipped += !ok;
     if (!write_step(t, p)) return false;
     if (t->in_a_row == MOST_SKIPPED)
-        return pith_raise(
-            "step %" PRId64 ": %d steps in a row had no finite gradient or update, the loss is %g; "
-            "check_finite of the plan's options, PITH_NAN=1 of the program, tells where",
-            t->step, MOST_SKIPPED, t->loss);
+        return pith_raise("step %" PRId64
+                          ": %d steps in a row had no finite gradient or update, the loss is %g; "
+                          "a run with PITH_NAN=1 in the environment tells where",
+                          t->step, MOST_SKIPPED, t->loss);
     pith_progress_show(&t->bar, t->step, t->loss, t->waited - t->waited_before);
     return true;
 }
@@ -211,29 +211,34 @@ static bool evaluate(training *t)
     return !t->task->export_model || t->task->export_model(t->task->context, path);
 }
 
-static bool save(training *t)
+/* What a run and its checkpoints must agree on, or resuming would silently go on with another run.
+ */
+static json_t *identity(const training *t)
 {
     char hash[17];
+    return json_pack("{s:s, s:i, s:I, s:i, s:I}", "data_hash",
+                     pith_hash_text(t->data.dataset->hash, hash), "stage", t->o->stage, "seed",
+                     (json_int_t)t->o->seed, "batch", t->data.batch, "data_seed",
+                     (json_int_t)t->data.seed);
+}
+
+static bool save(training *t)
+{
     json_error_t error;
-    const int64_t batches = pith_loader_batches(t->loader);
-    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
     json_t *options = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
-    json_t *state = json_pack(
-        "{s:I, s:I, s:I, s:i, s:I, s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "epoch",
-        (json_int_t)(t->step / batches), "batch_of_epoch", (json_int_t)(t->step % batches),
-        "sample", (json_int_t)(t->step * t->data.batch), "stage", t->o->stage, "seed",
-        (json_int_t)t->o->seed, "data_hash", hash, "batch", t->data.batch, "data_seed",
-        (json_int_t)t->data.seed, "skipped", (json_int_t)t->skipped, "skipped_in_a_row",
-        (json_int_t)t->in_a_row, "loss", pith_number(t->loss), "best", pith_number(t->best),
-        "seconds", t->seconds_before + pith_seconds() - t->start, "waited", t->waited, "options",
-        options);
-    char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
+    json_t *state = identity(t);
+    json_t *rest = json_pack("{s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "skipped",
+                             (json_int_t)t->skipped, "skipped_in_a_row", (json_int_t)t->in_a_row,
+                             "loss", pith_number(t->loss), "best", pith_number(t->best), "seconds",
+                             t->seconds_before + pith_seconds() - t->start, "waited", t->waited,
+                             "options", options);
+    const bool good = json_object_update(state, rest) == 0
+                          ? pith_metrics_sync(&t->metrics) &&
+                                pith_checkpoint_save(t->o->directory, t->step, t->o->keep, t->store,
+                                                     state)
+                          : pith_raise("no memory for a checkpoint");
+    json_decref(rest);
     json_decref(state);
-    const bool good = text ? pith_metrics_sync(&t->metrics) &&
-                                 pith_checkpoint_save(t->o->directory, t->step, t->o->keep,
-                                                      t->store, text)
-                           : pith_raise("no memory for a checkpoint");
-    free(text);
     t->saved = t->step;
     return good;
 }
@@ -258,8 +263,7 @@ static bool run(training *t)
         good = t->saved == t->step || save(t);
         if (good)
             pith_progress_say(&t->bar,
-                              "stopped after step %" PRId64 " of %" PRId64
-                              ", which is saved: go on with --resume %s",
+                              "stopped after step %" PRId64 " of %" PRId64 ", which is saved in %s",
                               t->step, t->o->steps, t->o->directory);
         return good;
     }
@@ -275,45 +279,34 @@ static double number_of(const json_t *state, const char *key, double otherwise)
     return json_is_number(x) ? json_number_value(x) : otherwise;
 }
 
-/* Is this the run that the checkpoint was saved by? Otherwise resuming would silently go on with
- * another one. */
+/* Is this the run that the checkpoint was saved by? */
 static bool same_run(const training *t, const json_t *state)
 {
-    char hash[17];
-    const char *data = json_string_value(json_object_get(state, "data_hash")),
-               *where = t->o->directory;
-    const struct {
-        const char *name;
-        json_int_t now;
-    } same[] = {
-        { "stage", t->o->stage },
-        { "seed", (json_int_t)t->o->seed },
-        { "batch", t->data.batch },
-        { "data_seed", (json_int_t)t->data.seed },
-    };
-    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.dataset->hash);
-    if (!data || strcmp(data, hash))
-        return pith_raise(
-            "%s: its checkpoint was trained on data with the hash %s, found data with the hash %s",
-            where, data ? data : "(none)", hash);
-    for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
-        const json_int_t then = json_integer_value(json_object_get(state, same[k].name));
-        if (then != same[k].now)
-            return pith_raise("%s: its checkpoint has %s %lld, this run has %lld", where,
-                              same[k].name, (long long)then, (long long)same[k].now);
+    const char *where = t->o->directory, *key;
+    json_t *own = identity(t), *now;
+    bool good = own || pith_raise("no memory for a checkpoint");
+    json_object_foreach(own, key, now)
+    {
+        const json_t *then = json_object_get(state, key);
+        const char *hash = json_string_value(then);
+        if (!good || json_equal(then, now)) continue;
+        good = json_is_string(now)
+                   ? pith_raise("%s: its checkpoint was trained on data with the hash %s, found "
+                                "data with the hash %s",
+                                where, hash ? hash : "(none)", json_string_value(now))
+                   : pith_raise("%s: its checkpoint has %s %lld, this run has %lld", where, key,
+                                json_integer_value(then), json_integer_value(now));
     }
-    return t->step <= t->o->steps || pith_raise("%s: its checkpoint is of step %" PRId64
-                                                ", but the run has %" PRId64 " steps",
-                                                where, t->step, t->o->steps);
+    json_decref(own);
+    return good && (t->step <= t->o->steps || pith_raise("%s: its checkpoint is of step %" PRId64
+                                                         ", but the run has %" PRId64 " steps",
+                                                         where, t->step, t->o->steps));
 }
 
 static bool resume(training *t)
 {
-    char *text;
-    json_error_t error;
-    if (!pith_checkpoint_load(t->o->directory, t->store, &t->step, &text, t->o->log)) return false;
-    json_t *state = json_loads(text, 0, &error);
-    free(text);
+    json_t *state;
+    if (!pith_checkpoint_load(t->o->directory, t->store, &t->step, &state, t->o->log)) return false;
     t->resumed = true;
     t->saved = t->evaluated = t->step;
     t->loss = number_of(state, "loss", (double)NAN);

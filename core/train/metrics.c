@@ -93,7 +93,6 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
     if (!json_is_object(record))
         return json_decref(record), pith_raise("%s: the record of the run is not a JSON object: %s",
                                                o->directory, record ? "" : error.text);
-    snprintf(hash, sizeof hash, "%016" PRIx64, data->dataset->hash);
     json_t *run = json_pack("{s:o, s:{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:I},"
                             " s:{s:s, s:i, s:s, s:i, s:I}, s:o}",
                             "options", record, "training", "steps", (json_int_t)o->steps, "warmup",
@@ -101,7 +100,8 @@ bool pith_run_write(const pith_train_options *o, const pith_loader_options *data
                             "beta1", o->beta1, "beta2", o->beta2, "epsilon", o->epsilon,
                             "clip_norm", o->clip_norm, "ema", o->ema, "schedule",
                             o->schedule == PITH_COSINE ? "cosine" : "constant", "stage", o->stage,
-                            "seed", (json_int_t)o->seed, "data", "hash", hash, "pairs",
+                            "seed", (json_int_t)o->seed, "data", "hash",
+                            pith_hash_text(data->dataset->hash, hash), "pairs",
                             data->dataset->count, "split", data->dataset->split, "batch",
                             data->batch, "seed", (json_int_t)data->seed, "machine", machine());
     char *text = json_dumps(run, JSON_INDENT(2) | JSON_REAL_PRECISION(15));

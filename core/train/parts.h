@@ -35,7 +35,6 @@ typedef struct {
     int batch;
     double start, shown;
 } pith_progress;
-double pith_seconds(void);
 void pith_progress_start(pith_progress *p, const pith_train_options *o, int64_t first, int batch);
 void pith_progress_show(pith_progress *p, int64_t step, double loss, double waited);
 void pith_progress_say(pith_progress *p, const char *format, ...)

@@ -1,16 +1,8 @@
 /* progress.c: how far a run has come: on a terminal one line that is drawn over and over, elsewhere
  * a new line every ten seconds. */
 #include <stdarg.h>
-#include <time.h>
 #include <unistd.h>
 #include "parts.h"
-
-double pith_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void pith_progress_start(pith_progress *p, const pith_train_options *o, int64_t first, int batch)
 {

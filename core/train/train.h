@@ -76,24 +76,26 @@ typedef struct {
 /* Trains for options->steps steps on shuffled batches of `data`. Pictures are decoded only if the
  * loss reads them. Weights, moments, averages and states are kept in `store`. With equal options
  * and data the result has the same bits however often the run was interrupted. After SIGINT or
- * SIGTERM the loop finishes its step, saves a checkpoint, and tells the log how to go on. */
+ * SIGTERM the loop finishes its step, saves a checkpoint, and tells the log where it is. */
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
                 const pith_train_options *options, pith_train_result *result);
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-/* Writes directory/step-N/: weights.safetensors, everything in the store, and state.json, the
- * object `json` with the size and hash of the weights added. The checkpoint is written as
- * step-N.tmp, brought to the disk (fsync), and renamed; then the link `latest` is replaced and all
- * but the `keep` newest checkpoints are removed. After an error the older ones are unchanged. */
+struct json_t; /* of jansson.h */
+/* Writes directory/step-N/: weights.safetensors, everything in the store, and state.json, the JSON
+ * object `state`, to which the step and the size and hash of the weights are added. The checkpoint
+ * is written as step-N.tmp, brought to the disk (fsync), and renamed; then the link `latest` is
+ * replaced and all but the `keep` newest checkpoints are removed. After an error the older ones are
+ * unchanged. */
 bool pith_checkpoint_save(const char *directory, int64_t step, int keep, pith_store *s,
-                          const char *json);
+                          struct json_t *state);
 /* Is there any checkpoint, be it damaged? */
 bool pith_checkpoint_exists(const char *directory);
 /* Loads the newest undamaged checkpoint and points `latest` at it. `log`, unless NULL, is told of
- * damaged ones that were passed over. *json: the text of state.json, which the caller frees. */
-bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, char **json,
-                          FILE *log);
+ * damaged ones that were passed over. *state: what state.json holds, which the caller lets go. */
+bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step,
+                          struct json_t **state, FILE *log);
 
 /* ---- evaluation ------------------------------------------------------------------------------ */
 

@@ -1,4 +1,4 @@
-/* check.c: pith check: a loss, or the ops of a file, held against central differences. The
+/* check.c: pith check: a loss, or the ops of a file, compared with central differences. The
  * command, and the differences themselves. */
 #include <errno.h>
 #include <fcntl.h>
@@ -110,17 +110,6 @@ void check_print(const char *what, double error, bool agrees, const char *remark
 
 /* ---- the command ---- */
 
-static char *read_text(const char *path)
-{
-    char *text = NULL;
-    size_t room = 0;
-    FILE *f = fopen(path, "r");
-    if (!f) pith_raise("%s: %s", path, strerror(errno));
-    if (getdelim(&text, &room, 0, f) < 0) pith_raise("%s: is empty", path);
-    fclose(f);
-    return text;
-}
-
 /* Goes on as the program's twin in double, in which smaller mistakes are seen and right losses are
  * not taken for wrong ones. It is built where it is missing or older than this program; where that
  * fails, the check goes on in float. */
@@ -131,12 +120,15 @@ static void prefer_double(char **argv)
     char seed[32];
     if (check_is_double || stat("/proc/self/exe", &own)) return;
     if (stat(twin, &other) || other.st_mtime < own.st_mtime) {
-        const double start = seconds_now();
+        const double start = pith_seconds();
         fprintf(stderr, "building this program in double, once ...\n");
-        if (system("make -s -C '" PITH_ROOT "' V=double build/double/pith >/dev/null"))
+        if (system("make -s -C '" PITH_ROOT "' V=double build/double/pith >/dev/null")) {
             fprintf(stderr, "it cannot be built: going on in float\n");
-        else fprintf(stderr, "built in %.0f s\n", seconds_now() - start);
-        (void)!utimensat(AT_FDCWD, twin, NULL, 0); /* as new as it was found to be */
+            return;
+        }
+        fprintf(stderr, "built in %.0f s\n", pith_seconds() - start);
+        /* make leaves a program that is up to date its old time: so it is not asked again */
+        (void)!utimensat(AT_FDCWD, twin, NULL, 0);
     }
     snprintf(seed, sizeof seed, "%lld", (long long)common_seed);
     execv(twin, (char *[]){ twin, argv[0], argv[1], "--seed", seed, NULL });
@@ -155,7 +147,7 @@ int command_check(int argc, char **argv)
     const char *path = argv[1];
     const size_t size = strlen(path);
     char list[4096] = "",
-         *text = size > 2 && !strcmp(path + size - 2, ".c") ? read_text(path) : NULL;
+         *text = size > 2 && !strcmp(path + size - 2, ".c") ? pith_read_text(path) : NULL;
     bool good = true;
     prefer_double(argv);
     if (text && check_find_ops(text, list, sizeof list)) good &= check_ops(path, list);

@@ -1,4 +1,4 @@
-/* check.h: what the pages of pith check share: gradients held against central differences. */
+/* check.h: what the pages of pith check share: gradients compared with central differences. */
 #ifndef PITH_CHECK_H
 #define PITH_CHECK_H
 #include "command.h"
@@ -28,8 +28,8 @@ typedef struct {
 void check_vary(check_leaves *l, node *leaf, pith_tensor *tensor, const char *name);
 /* Runs y and the gradients of y by all leaves, and returns the largest error. The error of a leaf
  * is the largest difference between gradient and slope, divided by the largest slope or by the
- * value of y, whichever is larger. errors (or NULL) gets one for each leaf, kinks
- * (or NULL) how many of its elements lie near one. */
+ * value of y, whichever is larger. errors (or NULL) gets one for each leaf;
+ * kinks (or NULL): how many elements of each lie near a kink. */
 double check_gradient(pith_graph *g, node *y, const check_leaves *l, node *const *gradient,
                       double *errors, int *kinks);
 /* The elements of n after a run, copied; the caller frees them. */

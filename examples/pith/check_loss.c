@@ -1,5 +1,6 @@
 /* check_loss.c: pith check of a loss: it is built on a random batch that has everything a loss may
- * ask for, and its gradient by all that it reads is held against central differences. */
+ * ask for, and its gradient by all that it reads is compared with central differences. */
+#include <math.h>
 #include <stdlib.h>
 #include "check.h"
 #include "scratch.h"
@@ -79,6 +80,21 @@ static void drop_unread(check_leaves *l, const node *loss, int always)
         if (k < always || reached[k]) check_vary(l, l->leaf[k], l->tensor[k], l->name[k]);
 }
 
+/* Is it a number, and does it depend on anything? */
+static bool is_sensible(node *loss, int n, const bool *reached)
+{
+    bool any = false;
+    for (int k = 0; k < n; k++) any |= reached[k];
+    pith_plan *p = pith_plan_new(loss->graph, 1, &loss, NULL);
+    pith_run(p);
+    const double value = pith_scalar(p, loss);
+    pith_plan_free(p);
+    if (!isfinite(value))
+        printf("    it is %g, expected a number: PITH_NAN=1 tells where\n", value);
+    if (!any) printf("    it depends on nothing that is trained\n");
+    return any && isfinite(value);
+}
+
 /* With as many teachers as there can be, or with none: then a loss may be without sense, which is
  * no mistake of its gradient. */
 static bool check_with(const char *text, const pith_loss_spec *spec, int teachers)
@@ -96,7 +112,7 @@ static bool check_with(const char *text, const pith_loss_spec *spec, int teacher
     node *loss = pith_loss_build(spec, &b);
     pith_on_error(NULL, NULL);
     if (!loss || pith_graph_error(g)) {
-        printf("loss %s without a teacher: needs one\n", text);
+        printf("loss %s without a teacher: %s\n", text, pith_error());
         pith_graph_free(g);
         pith_store_free(s);
         return true;
@@ -109,6 +125,7 @@ static bool check_with(const char *text, const pith_loss_spec *spec, int teacher
     pith_depends_on(loss, l.n, l.leaf, reached);
     check_gradient(g, loss, &l, gradient, error, kinks);
     printf("loss %s, %d pairs of width %d with %d teachers\n", text, B, D, teachers);
+    good = is_sensible(loss, l.n, reached);
     for (int k = 0; k < l.n; k++) {
         const bool agrees = error[k] <= CHECK_ALLOWED;
         good &= agrees;

@@ -32,7 +32,7 @@ int command_run(int argc, char **argv);
 /* ---- options.c ------------------------------------------------------------------------------- */
 
 /* An option of a command. *value is the default before parsing, and what was given after it. */
-typedef enum { FLAG, INTEGER, NUMBER, TEXT } option_kind; /* bool, int64_t, double, const char * */
+typedef enum { FLAG, INTEGER, NUMBER, TEXT, PATH } option_kind; /* bool, int64_t, double; text */
 typedef struct {
     const char *name;
     option_kind kind;
@@ -86,13 +86,15 @@ void *tensor_values(const pith_tensor *t);
  * see pith_pack_folder. */
 pith_pack *open_data(const char *data, int size, double valid, const char *pack);
 
-/* Computes unit rows (n, embed). Pictures are u8 (n, 3, size, size), and are resized if the model
- * needs another size. The row of a caption does not depend on the other captions. */
-void encode_pictures(const clip_config *c, pith_store *s, int n, int size, const uint8_t *pixels,
-                     pith_real *rows);
+/* Computes unit rows (n, embed). Pictures are u8 (.., 3, size, size), and are resized if the model
+ * needs another size; index: the numbers of the n that are wanted, NULL: the first n. The row of a
+ * caption does not depend on the other captions. */
+void encode_pictures(const clip_config *c, pith_store *s, int n, const int *index, int size,
+                     const uint8_t *pixels, pith_real *rows);
 void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n,
                   const char *const *texts, pith_real *rows);
-/* Reads a PNG file as the model sees it: (3, image_size, image_size). */
+/* A picture, or that of a file, as the model sees it: (3, image_size, image_size). */
+void make_view(const clip_config *c, const pith_picture *p, uint8_t *pixels);
 void read_view(const clip_config *c, const char *path, uint8_t *pixels);
 
 /* ---- measure.c ------------------------------------------------------------------------------- */
@@ -116,11 +118,14 @@ pith_retrieval measure_pairs(const pairs *p);
 pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t,
                       const pith_pack *pack, int *classes);
 
-/* ---- options.c ------------------------------------------------------------------------------- */
+/* ---- common.c -------------------------------------------------------------------------------- */
 
+/* For a file that a command is going to write: an error if its folder is not there, or if there is
+ * something already that has no `begins` at byte `at`, so that nobody's photo is replaced. */
+void check_output(const char *path, int at, const char *begins);
+bool is_directory(const char *name);
 /* Makes a directory and its parents. */
 void make_directories(const char *path);
-double seconds_now(void);
 /* For pith_on_error, where an error is looked at and not told at once. */
 void keep_quiet(const char *message, void *context);
 /* A text of somebody else's for the terminal, without what would steer it; one of the latest four.

@@ -5,10 +5,6 @@
 #include "command.h"
 #include "emoji.h"
 
-#ifndef PITH_ROOT
-#define PITH_ROOT "."
-#endif
-
 static int64_t size = 32, count = 20000;
 static double valid = 0.05;
 static bool left_out;
@@ -23,11 +19,10 @@ static const option options[] = {
 
 static void print_packed(const pith_pack_report *r)
 {
-    const int bad = r->missing + r->unreadable + r->empty_caption;
+    char text[80];
+    const int bad = pith_pack_left_out(r, text);
     printf("%d pairs packed", r->read);
-    if (bad)
-        printf("; left out: %d missing, %d unreadable, %d without a caption (the first: %s)",
-               r->missing, r->unreadable, r->empty_caption, plain(r->first_bad));
+    if (bad) printf("; left out: %s (the first: %s)", text, plain(r->first_bad));
     putchar('\n');
 }
 
@@ -46,6 +41,8 @@ static void fetch(const char *what, const char *folder)
 {
     char pack[4096], debs[4096];
     pith_pack_report report = { 0 };
+    if (strcmp(what, "emoji") && strcmp(what, "shapes"))
+        pith_raise("pith data fetch: expected emoji or shapes, found \"%s\"", what);
     make_directories(folder);
     snprintf(pack, sizeof pack, "%s/%s.pack", folder, what);
     snprintf(debs, sizeof debs, "%s/debs", folder);
@@ -53,11 +50,7 @@ static void fetch(const char *what, const char *folder)
         fetch_emoji(debs);
         pith_emoji_pack(debs, pack, (int)size, &report);
         print_packed(&report);
-    } else if (!strcmp(what, "shapes")) {
-        if (count < 1 || count > 100000000)
-            pith_raise("--count is %lld, expected 1 to 100000000", (long long)count);
-        pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
-    } else pith_raise("pith data fetch: expected emoji or shapes, found \"%s\"", what);
+    } else pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
     printf("%s\n", pack);
 }
 
@@ -110,11 +103,12 @@ static void print_colours(const pith_pack *p)
 static void stats(const char *path)
 {
     pith_pack *p = pith_pack_open(path);
+    char hash[17];
     int labels = -1;
     for (int i = 0; i < p->count; i++)
         if (p->label[i] > labels) labels = p->label[i];
-    printf("%s: %d pairs, pictures of %d x %d, hash %016llx\n", path, p->count, p->size, p->size,
-           (unsigned long long)p->hash);
+    printf("%s: %d pairs, pictures of %d x %d, hash %s\n", path, p->count, p->size, p->size,
+           pith_hash_text(p->hash, hash));
     for (int s = 0; s < p->splits; s++) {
         int n = 0;
         for (int i = 0; i < p->count; i++) n += p->split[i] == s;
@@ -152,8 +146,12 @@ int command_data(int argc, char **argv)
         pith_pack_close(p);
     } else if (!strcmp(what, "pack") && arguments == 3) {
         pith_pack_report report = { .list = left_out ? stdout : NULL };
+        check_output(argv[3], 8, "{");
         pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
         print_packed(&report);
-    } else pith_raise("pith data: usage: pith data %s", usage);
+    } else if (strcmp(what, "fetch") && strcmp(what, "pack") && strcmp(what, "stats") &&
+               strcmp(what, "check"))
+        pith_raise("pith data: expected fetch, pack, stats or check, found \"%s\"", what);
+    else pith_raise("pith data %s: usage: pith data %s", what, usage);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "demo.h"
+#include "scratch.h"
 
 static recipe teaching = { .loss = "clip",
                            .augment = "strong",
@@ -68,22 +69,25 @@ static void remove_run(const char *path)
 static void train(demo *d, contestant *c, const recipe *r, const stored_teacher *teacher,
                   double start)
 {
-    char *record = write_record("demo", d->out, options);
+    char *record = options_as_json("demo", d->out, options);
     recipe own = *r;
     own.batch = teaching.batch;
     own.evaluate_every = (own.steps + 3) / 4;
     const pith_train_result result = train_model(&c->m, d->pack, &own, teacher, c->path, false,
                                                  record, c->title);
     free(record);
-    if (result.interrupted) exit(130);
+    if (result.interrupted) {
+        printf("the next pith demo %s begins anew\n", d->out);
+        exit(130);
+    }
     c->steps = result.steps;
-    c->seconds = seconds_now() - start;
+    c->seconds = pith_seconds() - start;
 }
 
 static void train_teacher(demo *d)
 {
     contestant *c = &d->model[TEACHER];
-    const double start = seconds_now();
+    const double start = pith_seconds();
     c->m = start_model(teacher_name, NULL, d->pack);
     train(d, c, &teaching, NULL, start);
     demo_phase(d, "train the teacher", start);
@@ -93,7 +97,7 @@ static void train_students(demo *d)
 {
     contestant *teacher = &d->model[TEACHER], *c = &d->model[STUDENT];
     char path[4200];
-    double start = seconds_now();
+    double start = pith_seconds();
     c->m = start_student(student_name, &teacher->m, teacher->path);
     inherit_from(&c->m, teacher->path);
     make_directories(c->path);
@@ -102,7 +106,7 @@ static void train_students(demo *d)
     train(d, c, &learning, &stored, start);
     teacher_close(&stored);
     demo_phase(d, "distil the student", start);
-    start = seconds_now();
+    start = pith_seconds();
     recipe from_scratch = learning;
     from_scratch.loss = "clip";
     c = &d->model[SCRATCH];
@@ -125,7 +129,7 @@ static double mean_tokens(const demo *d, const model *m)
 
 static void measure(demo *d)
 {
-    const double start = seconds_now();
+    const double start = pith_seconds();
     for (int k = 0; k < MODELS; k++) {
         contestant *c = &d->model[k];
         const model *m = &c->m;
@@ -214,6 +218,16 @@ static void run_seeds(demo *d)
 
 /* ---- the command ---- */
 
+/* Mistakes are told before an hour is spent. */
+static void check_recipes(void)
+{
+    named_config(teacher_name);
+    named_config(student_name);
+    parse_augment(teaching.augment);
+    parse_augment(learning.augment);
+    pith_loss_free(pith_loss_parse(learning.loss, scratch_directory()));
+}
+
 int command_demo(int argc, char **argv)
 {
     demo *d = calloc(1, sizeof *d);
@@ -226,13 +240,13 @@ int command_demo(int argc, char **argv)
     d->out = arguments ? argv[1] : "runs/demo";
     d->shapes = shapes;
     d->side = 64;
-    if (seeds < 1) pith_raise("--seeds is %lld, expected at least 1", (long long)seeds);
+    check_recipes();
     demo_data(d);
     if (seeds > 1) {
         run_seeds(d);
     } else {
         experiment(d, d->out);
-        const double start = seconds_now();
+        const double start = pith_seconds();
         demo_pictures(d);
         demo_page(d);
         demo_phase(d, "pictures and page", start);

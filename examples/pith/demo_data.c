@@ -8,7 +8,7 @@
 
 void demo_phase(demo *d, const char *name, double start)
 {
-    d->phase[d->phases++] = (report_phase){ name, seconds_now() - start };
+    d->phase[d->phases++] = (report_phase){ name, pith_seconds() - start };
 }
 
 /* Finds the splits that are measured, the most interesting one first. */
@@ -24,7 +24,7 @@ static void find_splits(demo *d)
 void demo_data(demo *d)
 {
     char debs[4096], path[4096];
-    double start = seconds_now();
+    double start = pith_seconds();
     make_directories(d->out);
     snprintf(debs, sizeof debs, "%s/debs", d->out);
     snprintf(path, sizeof path, "%s/data.pack", d->out);
@@ -33,7 +33,7 @@ void demo_data(demo *d)
         d->shapes = true;
     }
     demo_phase(d, "download", start);
-    start = seconds_now();
+    start = pith_seconds();
     pith_pack_report r = { 0 };
     if (d->shapes) pith_pack_shapes(path, d->side, 8000, (uint64_t)common_seed);
     else pith_emoji_pack(debs, path, d->side, &r);

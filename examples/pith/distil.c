@@ -2,19 +2,15 @@
  * weights. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "task.h"
 
 model start_student(const char *name, const model *teacher, const char *directory)
 {
-    struct stat info;
-    if (stat(name, &info) == 0) return open_model_with_tokenizer(name);
-    model m = { .config = named_config(name), .store = pith_store_new() };
     char path[4096];
     snprintf(path, sizeof path, "%s/vocab.txt.gz", directory);
-    m.tokenizer = pith_tokenizer_read(path);
-    m.config.context = teacher->config.context;
-    m.config.vocabulary = teacher->config.vocabulary;
+    const bool begun = is_directory(name);
+    model m = start_model(name, path, NULL);
+    if (!begun) m.config.context = teacher->config.context;
     return m;
 }
 
@@ -32,14 +28,14 @@ int command_distil(int argc, char **argv)
     const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL,
                *resume = NULL;
     const option options[] = {
-        { "--teacher", TEXT, &directory, "the teacher's model directory" },
-        { "--student", TEXT, &name, "a directory, a name or sizes: see pith help" },
-        { "--out", TEXT, &out, "the run's directory, which becomes the student's model" },
-        { "--resume", TEXT, &resume,
-          "go on with the run in this directory, as it was begun; name a loss's file anew" },
+        { "--teacher", PATH, &directory, "the teacher's model directory" },
+        { "--student", PATH, &name, "a directory, a name or sizes: see pith help" },
+        { "--out", PATH, &out, "the run's directory, which becomes the student's model" },
+        { "--resume", PATH, &resume,
+          "go on with the run in this directory; if its loss is a file, give --loss again" },
         { "--inherit", TEXT, &how,
           "manual: begin with the first part of a larger model's weights; or none" },
-        { "--inherit-from", TEXT, &from, "the directory of that model, if it is not the teacher" },
+        { "--inherit-from", PATH, &from, "the directory of that model, if it is not the teacher" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
@@ -59,7 +55,7 @@ int command_distil(int argc, char **argv)
     if (!strcmp(how, "manual")) inherit_from(&m, from ? from : directory);
     else if (strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
-    char path[4096], *record = write_record(argv[0], data, options);
+    char path[4096], *record = options_as_json(argv[0], data, options);
     snprintf(path, sizeof path, "%s/teacher.safetensors", out);
     stored_teacher stored = teacher_open(&teacher, directory, pack, path);
     const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record,
@@ -69,5 +65,5 @@ int command_distil(int argc, char **argv)
     close_model(&m);
     close_model(&teacher);
     pith_pack_close(pack);
-    return end_run(&result, argv[0], out);
+    return end_run(&result, argv[0], r.loss, out);
 }

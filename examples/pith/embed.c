@@ -57,6 +57,7 @@ int command_embed(int argc, char **argv)
                       "holds are taken from there.",
                       2, -1, argc, argv);
     need_option("--out", out);
+    check_output(out, 8, "{");
     picture_index pictures = { 0 };
     lines texts = { 0 };
     for (int k = 2; k <= arguments; k++) {

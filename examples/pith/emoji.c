@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include "files/files.h"
 
 #define LIST "usr/share/unicode/emoji/emoji-test.txt"
 #define FONT "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -57,9 +58,7 @@ typedef struct {
 
 static int draw(const char *caption) /* a number in 0 .. 999 that depends only on the caption */
 {
-    uint64_t h = 14695981039346656037u;
-    for (; *caption; caption++) h = (h ^ (uint8_t)*caption) * 1099511628211u;
-    return (int)((h >> 40) % 1000);
+    return (int)((pith_hash_bytes(PITH_HASH, caption, strlen(caption)) >> 40) % 1000);
 }
 
 static const char *split_of(const emoji *e)

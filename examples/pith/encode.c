@@ -19,6 +19,8 @@ model open_model(const char *directory)
     model m = { .store = pith_store_new() };
     char path[4096];
     vocabulary_path(path, directory);
+    if (!is_directory(directory))
+        pith_raise("%s: expected the directory of a model, as pith train leaves one", directory);
     clip_load(&m.config, m.store, directory);
     if (access(path, F_OK)) return m;
     m.tokenizer = pith_tokenizer_read(path);
@@ -70,24 +72,30 @@ void *tensor_values(const pith_tensor *t)
 
 pith_pack *open_data(const char *data, int size, double valid, const char *pack)
 {
-    char temporary[4200];
+    char temporary[4200], text[80];
     pith_pack_report r = { 0 };
     if (!pack) snprintf(temporary, sizeof temporary, "%s/data.pack", scratch_directory());
     pith_pack *p = pith_data_open(data, pack ? pack : temporary, size, valid, &r);
     if (!pack) unlink(temporary); /* it stays mapped until it is closed */
-    const int bad = r.missing + r.unreadable + r.empty_caption;
+    const int bad = pith_pack_left_out(&r, text);
     if (bad)
-        fprintf(stderr,
-                "%s: left out %d of %d: %d missing, %d unreadable, %d without a caption; "
-                "the first: %s\n",
-                data, bad, bad + r.read, r.missing, r.unreadable, r.empty_caption,
+        fprintf(stderr, "%s: left out %d of %d: %s; the first: %s\n", data, bad, bad + r.read, text,
                 plain(r.first_bad));
     return p;
 }
 
 /* ---- pictures ---- */
 
-image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
+/* Computes the rows of pictures that are already normalised. */
+typedef struct {
+    pith_graph *graph;
+    pith_plan *plan;
+    pith_node *pixels, *rows;
+    int batch, width;
+    pith_real *values; /* of the rows, (batch, width) */
+} image_encoder;
+
+static image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
 {
     image_encoder e = { .graph = pith_graph_new(s, 0), .batch = batch, .width = c->embed };
     e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size);
@@ -98,7 +106,9 @@ image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch)
     return e;
 }
 
-void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, pith_real *rows)
+/* Runs it on a whole batch and copies the first n rows. */
+static void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n,
+                              pith_real *rows)
 {
     pith_feed(e->plan, e->pixels, pixels);
     pith_run(e->plan);
@@ -106,27 +116,15 @@ void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, p
     memcpy(rows, e->values, sizeof *rows * (size_t)n * (size_t)e->width);
 }
 
-void image_encoder_free(image_encoder *e)
+static void image_encoder_free(image_encoder *e)
 {
     free(e->values);
     pith_plan_free(e->plan);
     pith_graph_free(e->graph);
 }
 
-/* (3, from, from) -> (3, to, to) */
-static void resize_planes(const uint8_t *pixels, int from, uint8_t *out, int to)
-{
-    const size_t n = (size_t)from * (size_t)from, m = (size_t)to * (size_t)to;
-    uint8_t *wide = malloc(3 * n), *small = malloc(3 * m);
-    for (size_t k = 0; k < 3 * n; k++) wide[k] = pixels[k % 3 * n + k / 3];
-    pith_resize(wide, from, from, small, to, to);
-    for (size_t k = 0; k < 3 * m; k++) out[k % 3 * m + k / 3] = small[k];
-    free(wide);
-    free(small);
-}
-
-void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size,
-                   const uint8_t *pixels, pith_real *rows)
+void encode_pictures(const clip_config *c, pith_store *s, int n, const int *index, int size,
+                     const uint8_t *pixels, pith_real *rows)
 {
     const size_t plane = (size_t)c->image_size * (size_t)c->image_size,
                  from = 3 * (size_t)size * (size_t)size;
@@ -138,7 +136,7 @@ void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index,
         for (int k = 0; k < count; k++) {
             const uint8_t *view = pixels + (size_t)(index ? index[start + k] : start + k) * from;
             if (size != c->image_size) {
-                resize_planes(view, size, fitted, c->image_size);
+                pith_resize_planes(view, size, fitted, c->image_size);
                 view = fitted;
             }
             for (size_t i = 0; i < 3 * plane; i++)
@@ -152,22 +150,22 @@ void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index,
     image_encoder_free(&e);
 }
 
-void encode_pictures(const clip_config *c, pith_store *s, int n, int size, const uint8_t *pixels,
-                     pith_real *rows)
+void make_view(const clip_config *c, const pith_picture *p, uint8_t *pixels)
 {
-    encode_chosen(c, s, n, NULL, size, pixels, rows);
+    const size_t plane = (size_t)c->image_size * (size_t)c->image_size;
+    uint8_t *view = malloc(3 * plane);
+    if (!view) pith_raise("no memory for a picture");
+    pith_preprocess(p, c->image_size, view);
+    for (size_t k = 0; k < 3 * plane; k++) pixels[k % 3 * plane + k / 3] = view[k];
+    free(view);
 }
 
 void read_view(const clip_config *c, const char *path, uint8_t *pixels)
 {
-    const size_t plane = (size_t)c->image_size * (size_t)c->image_size;
     pith_picture p;
-    uint8_t *view = malloc(3 * plane);
     pith_picture_read(&p, path);
-    pith_preprocess(&p, c->image_size, view);
-    for (size_t k = 0; k < 3 * plane; k++) pixels[k % 3 * plane + k / 3] = view[k];
+    make_view(c, &p, pixels);
     pith_picture_free(&p);
-    free(view);
 }
 
 /* ---- texts ---- */

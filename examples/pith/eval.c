@@ -97,6 +97,7 @@ int command_eval(int argc, char **argv)
         2, 2, argc, argv);
     if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
         pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);
+    if (file) check_output(file, 0, "{");
     evaluation j = { .m = open_model_with_tokenizer(argv[1]), .json = json_object() };
     pith_pack *pack = open_data(argv[2], j.m.config.image_size, 0, NULL);
     j.pack = pack;

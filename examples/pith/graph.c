@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "command.h"
+#include "files/files.h"
 #include "report_parts.h"
 #include "scratch.h"
 
@@ -165,13 +166,16 @@ static void draw(const drawing *d, const char *path)
     const bool as_page = html || (!dot && length > 5 && !strcmp(path + length - 5, ".html"));
     char *text = NULL;
     size_t size = 0;
-    FILE *memory = open_memstream(&text, &size), *f = fopen(path, "wb");
-    if (!f || !memory) pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    check_output(path, 0, as_page ? "<!" : "digraph");
+    FILE *memory = open_memstream(&text, &size), *f = pith_begin_file(path);
+    if (!f || !memory) pith_raise("%s: cannot be written: %s", path, pith_file_error(errno));
     pith_print_dot(memory, d->g, d->n > 1 ? pith_group(d->n, d->out) : d->loss);
     fclose(memory);
     if (as_page) write_page(f, d, text, size);
     else fwrite(text, 1, size, f);
-    if (fclose(f) != 0) pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    const int why = pith_end_file(f, path, !ferror(f));
+    if (why) pith_raise("%s: cannot be written: %s", path, pith_file_error(why));
+    printf("%s: %d nodes\n", path, pith_graph_size(d->g));
     free(text);
 }
 

@@ -38,13 +38,16 @@ void index_add(picture_index *x, const char *path)
         return;
     }
     char *start[] = { (char *)(uintptr_t)path, NULL };
-    FTS *walk = fts_open(start, FTS_LOGICAL | FTS_NOCHDIR, by_name);
+    /* links to folders are not followed, since they may lead anywhere */
+    FTS *walk = fts_open(start, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, by_name);
     if (!walk) pith_raise("%s: %s", path, strerror(errno));
     for (FTSENT *e; (e = fts_read(walk));) {
         if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.')
             fts_set(walk, e, FTS_SKIP);
-        if (e->fts_info != FTS_F || e->fts_name[0] == '.' || strchr(e->fts_path, '\n')) continue;
-        if (pith_is_picture_name(e->fts_name)) add_file(x, e->fts_path, e->fts_statp);
+        if ((e->fts_info == FTS_F || e->fts_info == FTS_SL) && e->fts_name[0] != '.' &&
+            !strchr(e->fts_path, '\n') && pith_is_picture_name(e->fts_name) &&
+            stat(e->fts_accpath, &info) == 0 && S_ISREG(info.st_mode))
+            add_file(x, e->fts_path, &info);
     }
     fts_close(walk);
 }
@@ -118,12 +121,11 @@ static cached_index read_cache(const char *cache, int width)
 static bool readable(const model *m, const char *path, uint8_t *pixels)
 {
     pith_picture p;
-    pith_on_error(keep_quiet, NULL);
-    const bool good = pith_picture_read(&p, path);
-    pith_on_error(NULL, NULL);
-    if (!good) return fprintf(stderr, "%s; left out\n", pith_error()), false;
+    char why[256];
+    if (!pith_picture_try(&p, path, why))
+        return fprintf(stderr, "%s: %s; left out\n", plain(path), why), false;
+    make_view(&m->config, &p, pixels);
     pith_picture_free(&p);
-    read_view(&m->config, path, pixels);
     return true;
 }
 
@@ -140,7 +142,7 @@ static void encode_block(picture_index *x, const model *m, const int *wanted, in
             from[read++] = wanted[k];
         else *x->file[wanted[k]] = 0;
     }
-    if (read) encode_pictures(&m->config, m->store, read, m->config.image_size, pixels, rows);
+    if (read) encode_pictures(&m->config, m->store, read, NULL, m->config.image_size, pixels, rows);
     for (int k = 0; k < read; k++)
         memcpy(x->rows + width * (size_t)from[k], rows + width * (size_t)k, sizeof *rows * width);
     free(from);

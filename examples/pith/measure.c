@@ -75,7 +75,7 @@ pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
     p.image = malloc(sizeof *p.image * (size_t)p.n * (size_t)p.width);
     p.text = malloc(sizeof *p.text * (size_t)p.n * (size_t)p.width);
     const char **texts = malloc(sizeof *texts * (size_t)p.n);
-    encode_chosen(c, s, p.n, p.index, pack->size, pack->pixels, p.image);
+    encode_pictures(c, s, p.n, p.index, pack->size, pack->pixels, p.image);
     for (int k = 0; k < p.n; k++) {
         texts[k] = pack->caption[p.index[k]];
         p.label[k] = pack->label[p.index[k]];

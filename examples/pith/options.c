@@ -4,8 +4,6 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 int64_t common_seed = 0, common_threads = 0;
 pith_plan_options common_plan;
@@ -112,7 +110,7 @@ static void set_option(const option *o, const char *text)
 {
     char *end;
     errno = 0;
-    if (o->kind == TEXT) {
+    if (o->kind >= TEXT) {
         *(const char **)o->value = text;
     } else if (o->kind == INTEGER) {
         *(int64_t *)o->value = strtoll(text, &end, 10);
@@ -128,14 +126,14 @@ static void set_option(const option *o, const char *text)
 
 static void print_table(const option *table, const char *command)
 {
-    static const char *const word[] = { "", " N", " X", " .." };
+    static const char *const word[] = { "", " N", " X", " ..", " .." };
     for (const option *o = table; o->name; o++) {
         if (!has_common(command, o->name)) continue;
         printf("  %s%-*s %s", o->name, 20 - (int)strlen(o->name), word[o->kind], o->help);
         if (o->kind == INTEGER && *(int64_t *)o->value)
             printf(" (%lld)", (long long)*(int64_t *)o->value);
         if (o->kind == NUMBER && *(double *)o->value != 0) printf(" (%g)", *(double *)o->value);
-        if (o->kind == TEXT && *(const char **)o->value) printf(" (%s)", *(const char **)o->value);
+        if (o->kind >= TEXT && *(const char **)o->value) printf(" (%s)", *(const char **)o->value);
         putchar('\n');
     }
 }
@@ -182,38 +180,4 @@ int parse_options(const option *table, const char *usage, const char *about, int
 void need_option(const char *name, const char *value)
 {
     if (!value || !*value) pith_raise("%s is %s", name, value ? "empty" : "missing");
-}
-
-void make_directories(const char *path)
-{
-    char part[4096];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *p = part + 1;; p++) {
-        const char end = *p;
-        if (end && end != '/') continue;
-        *p = 0;
-        if (mkdir(part, 0777) && errno != EEXIST)
-            pith_raise("cannot make %s: %s", part, strerror(errno));
-        *p = end;
-        if (!end) return;
-    }
-}
-
-void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
-
-const char *plain(const char *text)
-{
-    static char kept[4][1024];
-    static int next;
-    char *copy = kept[next++ % 4];
-    snprintf(copy, sizeof kept[0], "%s", text);
-    pith_make_plain(copy, 0);
-    return copy;
-}
-
-double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

@@ -1,8 +1,10 @@
 /* record.c: keeps the options of a run as JSON, so that --resume RUN needs no other argument. */
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "task.h"
 
@@ -26,31 +28,32 @@ static bool may_change(const char *name)
 
 static json_t *value_of(const option *o)
 {
-    const char *text = o->kind == TEXT ? *(const char **)o->value : NULL;
+    const char *text = o->kind >= TEXT ? *(const char **)o->value : NULL;
     if (o->kind == FLAG) return json_boolean(*(bool *)o->value);
     if (o->kind == INTEGER) return json_integer(*(int64_t *)o->value);
     if (o->kind == NUMBER) return json_real(*(double *)o->value);
     if (!text) return json_null();
-    char *kept = strcmp(o->name, "--loss") ? lasting(text) : strdup(text);
+    char *kept = o->kind == PATH ? lasting(text) : strdup(text);
     json_t *value = json_string(kept);
     free(kept);
     return value;
 }
 
-/* Of the contents of all files of a loss, as text; "" for none. */
+/* The hash, as text, of all files of a loss; "" for none. */
 static void hash_of_loss(const char *text, char hash[17])
 {
-    uint64_t all = 0, one;
+    uint64_t all = PITH_HASH, one;
     char *path;
     *hash = 0;
     for (int k = 0; (path = pith_loss_file(text, k)); k++) {
-        if (access(path, R_OK) == 0 && pith_hash_file(path, &one)) all = all * 31 + one;
-        snprintf(hash, 17, "%016llx", (unsigned long long)all);
+        if (access(path, R_OK) == 0 && pith_hash_file(path, &one))
+            all = pith_hash_bytes(all, &one, sizeof one);
+        pith_hash_text(all, hash);
         free(path);
     }
 }
 
-char *write_record(const char *command, const char *data, const option *options)
+char *options_as_json(const char *command, const char *data, const option *options)
 {
     char *lasting_data = lasting(data), hash[17] = "";
     json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data",
@@ -68,7 +71,7 @@ char *write_record(const char *command, const char *data, const option *options)
 
 /* ---- going on with a run ---- */
 
-/* Of another type than the option's? A number without a point is a whole number in JSON. */
+/* Is it of the option's type? A number without a point is a whole number in JSON. */
 static bool is_of_kind(const json_t *x, option_kind kind)
 {
     return kind == FLAG      ? json_is_boolean(x)
@@ -79,7 +82,8 @@ static bool is_of_kind(const json_t *x, option_kind kind)
 
 static void set_from(const char *path, const option *o, const json_t *x)
 {
-    static const char *const word[] = { "true or false", "a whole number", "a number", "a text" };
+    static const char *const word[] = { "true or false", "a whole number", "a number", "a text",
+                                        "a text" };
     if (!is_of_kind(x, o->kind)) {
         char *found = json_dumps(x, JSON_ENCODE_ANY | JSON_COMPACT);
         pith_raise("%s: %s is %.60s, expected %s", path, o->name, found, word[o->kind]);
@@ -148,9 +152,12 @@ static const char *read_record(const char *run, const char *command, const optio
     char path[4096];
     json_error_t error;
     snprintf(path, sizeof path, "%s/run.json", run);
-    file = json_load_file(path, 0, &error);
+    if (access(path, F_OK)) pith_raise("%s: there is no run to resume: %s", path, strerror(errno));
+    char *text = pith_read_text(path);
+    file = json_loads(text, 0, &error);
+    if (!file) pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
+    free(text);
     const json_t *o = json_object_get(file, "options");
-    if (!file) pith_raise("%s: there is no run to resume: %s", path, error.text);
     const char *begun = json_string_value(json_object_get(o, "command"));
     if (!begun || strcmp(begun, command))
         pith_raise("%s was begun by pith %s, not by pith %s", run, begun ? begun : "?", command);
@@ -159,9 +166,11 @@ static const char *read_record(const char *run, const char *command, const optio
         const json_t *x = json_object_get(o, p->name), *now = json_object_get(given, p->name);
         if (x) set_from(path, p, x);
         if (x && now && !may_change(p->name) && !is_same(p, x, now)) {
-            char *a = json_dumps(x, JSON_ENCODE_ANY), *b = json_dumps(now, JSON_ENCODE_ANY);
-            pith_raise("%s was begun with %s %s, found %s: a run that is resumed keeps it", run,
-                       p->name, a, b);
+            enum { PLAIN = JSON_ENCODE_ANY | JSON_REAL_PRECISION(6) };
+            char *a = json_dumps(x, PLAIN), *b = json_dumps(now, PLAIN);
+            pith_raise("%s was begun %s %s%s%s, found %s: a run that is resumed keeps it", run,
+                       json_is_null(x) ? "without" : "with", p->name, json_is_null(x) ? "" : " ",
+                       json_is_null(x) ? "" : a, b);
         }
     }
     const json_t *seed = json_object_get(o, "--seed"), *data = json_object_get(o, "data");
@@ -179,6 +188,18 @@ static bool is_among(const char *name, int argc, char **argv)
     return false;
 }
 
+/* DATA, given again beside --resume. A packed file may have moved, and its hash tells whether it is
+ * the same; what the run packed for itself is not read again. */
+static void check_data(const char *run, const char *recorded, const char *given)
+{
+    char pack[4096], *same = lasting(given);
+    snprintf(pack, sizeof pack, "%s/data.pack", run);
+    if (access(pack, F_OK) == 0 && strcmp(same, recorded))
+        pith_raise("%s was begun with the data of %s, which are packed in it, found %s", run,
+                   recorded, given);
+    free(same);
+}
+
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
                       const char **resume, int argc, char **argv)
 {
@@ -190,13 +211,16 @@ const char *parse_run(const option *options, const char *usage, const char *abou
     for (const option *o = options; o->name; o++)
         if (is_among(o->name, argc, argv)) json_object_set_new(given, o->name, value_of(o));
     if (*resume) {
+        need_option("--resume", *resume);
         const char *run = *resume;
+        if (*out) pith_raise("--out: a run that is resumed goes on in its own directory, %s", run);
         data = read_record(run, argv[0], options, given);
         memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
         n = parse_options(options, usage, about, 0, 1, argc, arguments);
         *out = *resume = run;
     }
     json_decref(given);
+    if (n && *resume) check_data(*resume, data, arguments[1]);
     if (n) data = arguments[1];
     if (!data) pith_raise("DATA is missing: usage: pith %s %s", argv[0], usage);
     need_option("--out", *out);
@@ -204,24 +228,41 @@ const char *parse_run(const option *options, const char *usage, const char *abou
     return data;
 }
 
+static char begun[4096]; /* the run's directory */
+
+/* Called by exit, so also after an error: of a run that did not come to a step nothing stays but
+ * what it packed. */
+static void tidy(void)
+{
+    char path[4200];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", begun);
+    if (lstat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) unlink(path);
+    rmdir(begun); /* if it is empty */
+}
+
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume)
 {
     char path[4096];
     make_directories(out);
+    snprintf(begun, sizeof begun, "%s", out);
+    atexit(tidy);
     snprintf(path, sizeof path, "%s/data.pack", out);
-    if (resume && access(path, F_OK) == 0) return pith_pack_open(path);
+    if (resume) return pith_pack_open(access(path, F_OK) ? data : path);
     pith_pack *p = open_data(data, size, 0.05, path);
     pith_pack_check(p, data); /* once, when a run begins */
     return p;
 }
 
-int end_run(const pith_train_result *r, const char *command, const char *out)
+int end_run(const pith_train_result *r, const char *command, const char *loss, const char *out)
 {
     char skipped[64] = "";
     if (r->skipped) snprintf(skipped, sizeof skipped, ", %lld skipped", (long long)r->skipped);
     if (r->interrupted) {
-        printf("stopped after step %lld; go on with: pith %s --resume %s\n", (long long)r->steps,
-               command, out);
+        char *file = pith_loss_file(loss, 0);
+        printf("go on with: pith %s --resume %s%s%s%s\n", command, out, file ? " --loss '" : "",
+               file ? loss : "", file ? "'" : "");
+        free(file);
         return 130;
     }
     printf("%s: %lld steps%s in %.1f s, %.1f s of them waiting for data; loss %.4f\n", out,

@@ -1,8 +1,8 @@
 /* report_gallery.c: the pictures of the page: the answers of the model, marked as right or wrong by
  * a sign, a line and a colour, and a map of the similarity between some pictures and captions. */
-#include <png.h>
 #include <stdlib.h>
 #include <string.h>
+#include "pictures/pictures.h"
 #include "report_parts.h"
 
 /* ---- pictures ---- */
@@ -24,19 +24,15 @@ static void base64(FILE *f, const unsigned char *bytes, size_t n)
 void report_picture(FILE *f, const uint8_t *pixels, int size)
 {
     const size_t area = (size_t)size * (size_t)size;
-    png_image png = { .version = PNG_IMAGE_VERSION,
-                      .width = (png_uint_32)size,
-                      .height = (png_uint_32)size,
-                      .format = PNG_FORMAT_RGB };
-    png_alloc_size_t bytes = PNG_IMAGE_PNG_SIZE_MAX(png);
-    uint8_t *rgb = malloc(3 * area), *file = malloc(bytes);
+    size_t bytes;
+    pith_picture p = { size, size, malloc(4 * area) };
+    for (size_t k = 0; p.rgba && k < 4 * area; k++)
+        p.rgba[k] = k % 4 == 3 ? 255 : pixels[k % 4 * area + k / 4];
+    uint8_t *png = p.rgba ? pith_picture_png(&p, &bytes) : NULL;
     fputs("data:image/png;base64,", f);
-    for (size_t i = 0; rgb && i < area; i++)
-        for (size_t c = 0; c < 3; c++) rgb[3 * i + c] = pixels[c * area + i];
-    if (rgb && file && png_image_write_to_memory(&png, file, &bytes, 0, rgb, 0, NULL))
-        base64(f, file, bytes);
-    free(rgb);
-    free(file);
+    if (png) base64(f, png, bytes);
+    free(png);
+    pith_picture_free(&p);
 }
 
 static void image(FILE *f, const uint8_t *pixels, int size, const char *class, const char *alt)

@@ -1,27 +1,14 @@
 /* scratch.c: a temporary folder that is removed when the program ends. */
 #include "scratch.h"
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include "pith.h"
+#include "files/files.h"
 
 static char folder[4096];
 
-/* Removes the folder and what is in it. Called by exit, so also after an error. */
-static void leave(void)
-{
-    char path[sizeof folder + 300];
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-        unlink(path);
-    }
-    if (d) closedir(d);
-    rmdir(folder);
-}
+static void leave(void) { pith_remove_all(folder); } /* called by exit, so also after an error */
 
 const char *scratch_directory(void)
 {

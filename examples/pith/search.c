@@ -1,6 +1,5 @@
 /* search.c: pith search: finds the pictures in a folder that are nearest to a text or to a picture.
  * Their rows are kept in the folder, in one file for each model. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,19 +11,19 @@ static uint64_t model_hash(pith_store *s)
     uint64_t h = PITH_HASH;
     for (int k = 0; k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        uint32_t *x = tensor_values(t);
-        for (size_t i = 0; i < pith_tensor_bytes(t) / 4; i++) h = (h ^ x[i]) * 0x100000001b3u;
-        free(x);
+        void *values = tensor_values(t);
+        h = pith_hash_bytes(h, values, pith_tensor_bytes(t));
+        free(values);
     }
     return h;
 }
 
 static picture_index open_index(const model *m, const char *folder)
 {
-    char cache[4096];
+    char cache[4096], hash[17];
     picture_index x = { 0 };
-    snprintf(cache, sizeof cache, "%s/.pith-index-%016" PRIx64 ".safetensors", folder,
-             model_hash(m->store));
+    snprintf(cache, sizeof cache, "%s/.pith-index-%s.safetensors", folder,
+             pith_hash_text(model_hash(m->store), hash));
     index_add(&x, folder);
     if (!x.n) pith_raise("%s: holds no PNG or JPEG picture", folder);
     if (!index_encode(&x, m, cache)) return x;
@@ -37,40 +36,12 @@ static picture_index open_index(const model *m, const char *folder)
     return x;
 }
 
-/* ---- captions, from captions.tsv ---- */
-
-typedef struct {
-    int n;
-    char **file, **caption;
-} captions;
-
-static captions read_captions(const char *folder)
-{
-    char path[4096], *line = NULL;
-    size_t room = 0;
-    captions c = { 0 };
-    snprintf(path, sizeof path, "%s/captions.tsv", folder);
-    FILE *f = pith_open_regular(path);
-    while (f && getline(&line, &room, f) > 0) {
-        char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t\n");
-        if (!caption) continue;
-        c.file = realloc(c.file, sizeof *c.file * (size_t)(c.n + 1));
-        c.caption = realloc(c.caption, sizeof *c.caption * (size_t)(c.n + 1));
-        if (!c.file || !c.caption) pith_raise("%s: no memory for its captions", path);
-        c.file[c.n] = strdup(file);
-        c.caption[c.n++] = strdup(caption);
-    }
-    if (f) fclose(f);
-    free(line);
-    return c;
-}
-
-static const char *caption_of(const captions *c, const char *folder, const char *file)
+static const char *caption_of(const pith_captions *c, const char *folder, const char *file)
 {
     const size_t start = strlen(folder);
     const char *name = strncmp(file, folder, start) ? file : file + start;
     while (*name == '/') name++;
-    for (int k = 0; k < c->n; k++)
+    for (int k = 0; k < c->count; k++)
         if (!strcmp(c->file[k], name)) return c->caption[k];
     return "";
 }
@@ -92,7 +63,7 @@ static pith_real *query_row(const model *m, const char *query)
         uint8_t *pixels = malloc(3 * side * side);
         if (!pixels) pith_raise("no memory for a picture");
         read_view(&m->config, query, pixels);
-        encode_pictures(&m->config, m->store, 1, m->config.image_size, pixels, row);
+        encode_pictures(&m->config, m->store, 1, NULL, m->config.image_size, pixels, row);
         free(pixels);
         return row;
     }
@@ -119,17 +90,22 @@ int command_search(int argc, char **argv)
         PICTURE_OPTIONS,
         END_OF_OPTIONS,
     };
-    parse_options(options, "MODEL DIR \"words\" | PICTURE",
-                  "Prints the cosine and the name of the pictures below DIR nearest to the words "
-                  "or to the picture, with their\n"
-                  "captions where DIR/captions.tsv knows them. Rows are kept in DIR and computed "
-                  "for new or changed files alone.",
-                  3, 3, argc, argv);
+    parse_options(
+        options, "MODEL DIR \"words\" | PICTURE",
+        "Prints the cosine and the name of the pictures below DIR nearest to the words "
+        "or to the picture, with their\n"
+        "captions, where DIR has them as for pith data pack. Rows are kept in DIR and computed "
+        "for new or changed files alone.",
+        3, 3, argc, argv);
     const char *folder = argv[2], *query = argv[3];
+    if (!is_directory(folder)) pith_raise("%s: expected a folder of pictures", folder);
+    if (!query[strspn(query, " \t\n")])
+        pith_raise("expected words or a picture, found a blank text");
     model m = is_picture(query) ? open_model(argv[1]) : open_model_with_tokenizer(argv[1]);
     pith_real *row = query_row(&m, query);
     picture_index x = open_index(&m, folder);
-    captions known = read_captions(folder);
+    pith_captions known;
+    pith_captions_read(&known, folder);
     hit *hits = malloc(sizeof *hits * (size_t)x.n);
     if (!hits) pith_raise("no memory for %d pictures", x.n);
     for (int k = 0; k < x.n; k++) {
@@ -143,9 +119,7 @@ int command_search(int argc, char **argv)
         const char *file = x.file[hits[k].index], *caption = caption_of(&known, folder, file);
         printf("%.3f  %s%s%s\n", hits[k].score, plain(file), *caption ? "  " : "", plain(caption));
     }
-    for (int k = 0; k < known.n; k++) free(known.file[k]), free(known.caption[k]);
-    free(known.file);
-    free(known.caption);
+    pith_captions_free(&known);
     free(hits);
     free(row);
     index_free(&x);

@@ -143,8 +143,9 @@ pith_augment parse_augment(const char *text)
 {
     pith_augment a = { 0 };
     char *copy = strdup(text), *rest = copy;
-    for (char *word; (word = strsep(&rest, ","));) {
+    for (char *word, whole[64]; (word = strsep(&rest, ","));) {
         char *equals = strchr(word, '='), *end = equals;
+        snprintf(whole, sizeof whole, "%s", word);
         if (equals) *equals = 0;
         double largest = 0, *value = equals ? strength(&a, word, &largest) : NULL;
         size_t k = 0;
@@ -159,7 +160,7 @@ pith_augment parse_augment(const char *text)
             pith_raise("--augment: expected none, crop, light, strong or STRENGTH=NUMBER (crop, "
                        "aspect, flip, shift, rotate, zoom, brightness, contrast, saturation, "
                        "channel, blur, noise), found \"%s\"",
-                       word);
+                       whole);
         if (value && !(*value >= 0 && *value <= largest))
             pith_raise("--augment: %s is %g, expected 0 to %g", word, *value, largest);
     }
@@ -179,8 +180,9 @@ static void freeze(model *m, const char *patterns)
     clip_tensor *list;
     const int n = clip_tensors(&m->config, &list);
     char *copy = strdup(patterns), *rest = copy;
-    for (char *pattern; (pattern = strsep(&rest, ","));) {
+    for (char *pattern; (pattern = strsep(&rest, ", "));) {
         int fits = 0;
+        if (!*pattern) continue;
         for (int k = 0; k < n; k++) fits += fnmatch(pattern, list[k].name, 0) == 0;
         if (!fits && strncmp(pattern, "loss.", 5))
             pith_raise(
@@ -194,12 +196,6 @@ static void freeze(model *m, const char *patterns)
 
 /* ---- a run ---- */
 
-static bool is_directory(const char *name)
-{
-    struct stat info;
-    return stat(name, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 clip_config named_config(const char *name)
 {
     clip_config c;
@@ -210,18 +206,23 @@ clip_config named_config(const char *name)
 
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack)
 {
+    if (is_directory(name) && tokenizer && pack)
+        pith_raise("--tokenizer: the model in %s has a tokenizer of its own", name);
     if (is_directory(name)) return open_model_with_tokenizer(name);
     model m = { .config = named_config(name), .store = pith_store_new() };
     if (tokenizer) {
         m.tokenizer = pith_tokenizer_read(tokenizer);
     } else {
+        if (m.config.vocabulary < 514)
+            pith_raise(
+                "--model %s: a vocabulary of %d, expected at least 514: 256 bytes, 256 that end "
+                "a word, start and end",
+                name, m.config.vocabulary);
         const char **captions = malloc(sizeof *captions * (size_t)pack->count);
         int n = 0;
         for (int i = 0; i < pack->count; i++)
             if (pack->split[i] == PITH_TRAIN) captions[n++] = pack->caption[i];
-        m.tokenizer = pith_tokenizer_train(n, captions,
-                                           m.config.vocabulary > 514 ? m.config.vocabulary - 514
-                                                                     : 0);
+        m.tokenizer = pith_tokenizer_train(n, captions, m.config.vocabulary - 514);
         free(captions);
     }
     m.config.vocabulary = pith_tokenizer_size(m.tokenizer);
@@ -250,6 +251,11 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)teacher->width);
         t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)teacher->width);
     }
+    if (!split_size(pack, pith_pack_split(pack, "valid")))
+        fprintf(stderr,
+                "no pair is in the split \"valid\", so none is measured, and there will be no "
+                "%s/best\n",
+                out);
     if (r->freeze) freeze(m, r->freeze);
     pith_loader_options data = {
         .dataset = dataset,
@@ -258,7 +264,6 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .context = m->config.context,
         .augment = parse_augment(r->augment),
         .seed = (uint64_t)common_seed,
-        .shuffle = true,
         .threads = common_threads > 4 ? (int)common_threads / 4 : 1,
     };
     memcpy(data.mean, m->config.mean, sizeof data.mean);
@@ -278,9 +283,9 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .evaluate_every = r->evaluate_every,
         .save_every = r->save_every,
         .keep = 2,
+        .seed = (uint64_t)common_seed,
         /* if the run was killed before its first checkpoint there is nothing to resume: it begins
            again */
-        .seed = (uint64_t)common_seed,
         .resume = resume && pith_checkpoint_exists(out),
         .record = record,
         .log = stderr,

@@ -4,24 +4,6 @@
 #define PITH_TASK_H
 #include "command.h"
 
-/* ---- encode.c -------------------------------------------------------------------------------- */
-
-/* As encode_pictures, for the n pictures whose numbers are in `index`; NULL: the first n. */
-void encode_chosen(const clip_config *c, pith_store *s, int n, const int *index, int size,
-                   const uint8_t *pixels, pith_real *rows);
-/* Computes the rows of pictures that are already normalised. */
-typedef struct {
-    pith_graph *graph;
-    pith_plan *plan;
-    pith_node *pixels, *rows;
-    int batch, width;
-    pith_real *values; /* of the rows, (batch, width) */
-} image_encoder;
-image_encoder image_encoder_new(const clip_config *c, pith_store *s, int batch);
-/* Runs it on a whole batch and copies the first n rows. */
-void image_encoder_run(const image_encoder *e, const pith_real *pixels, int n, pith_real *rows);
-void image_encoder_free(image_encoder *e);
-
 /* ---- teacher.c ------------------------------------------------------------------------------- */
 
 /* A teacher's rows of the training pairs, computed once and kept in a file, which teacher_open
@@ -100,7 +82,7 @@ struct json_t *retrieval_json(const pith_retrieval *r);
 /* ---- record.c: a run's options, kept in its run.json ----------------------------------------- */
 
 /* As JSON, for pith_train_options.record. */
-char *write_record(const char *command, const char *data, const option *options);
+char *options_as_json(const char *command, const char *data, const option *options);
 /* Parses the options of a command that trains, among them --out and --resume RUN, and returns its
  * only argument, DATA. With --resume, DATA and all options that are not given again are those of
  * the run, and *out is the run. */
@@ -111,5 +93,5 @@ const char *parse_run(const option *options, const char *usage, const char *abou
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);
 /* Prints what a run came to, and returns the program's exit status. A run that learned nothing, for
  * no step was finite, is an error. */
-int end_run(const pith_train_result *r, const char *command, const char *out);
+int end_run(const pith_train_result *r, const char *command, const char *loss, const char *out);
 #endif

@@ -28,7 +28,7 @@ static bool embed(void *context, int view, int first, int count, pith_real *rows
         if (!s->decode(s, first + k, view, pixels + picture * (size_t)k, why))
             pith_raise("sample %d of the split \"%s\": %s", first + k, s->split, why);
     }
-    encode_pictures(&a->m->config, a->m->store, count, s->size, pixels, rows);
+    encode_pictures(&a->m->config, a->m->store, count, NULL, s->size, pixels, rows);
     free(pixels);
     return true;
 }

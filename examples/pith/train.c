@@ -7,11 +7,11 @@ int command_train(int argc, char **argv)
     recipe r = RECIPE_DEFAULTS;
     const char *name = NULL, *tokenizer = NULL, *out = NULL, *resume = NULL;
     const option options[] = {
-        { "--model", TEXT, &name, "a directory, a name or sizes: see pith help" },
-        { "--out", TEXT, &out, "the run's directory, which becomes a model directory" },
-        { "--resume", TEXT, &resume,
-          "go on with the run in this directory, as it was begun; name a loss's file anew" },
-        { "--tokenizer", TEXT, &tokenizer,
+        { "--model", PATH, &name, "a directory, a name or sizes: see pith help" },
+        { "--out", PATH, &out, "the run's directory, which becomes a model directory" },
+        { "--resume", PATH, &resume,
+          "go on with the run in this directory; if its loss is a file, give --loss again" },
+        { "--tokenizer", PATH, &tokenizer,
           "a new model's tokenizer, as CLIP's .txt.gz; else it is learned from the captions" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
@@ -25,10 +25,10 @@ int command_train(int argc, char **argv)
     need_option("--model", name);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     model m = start_model(name, tokenizer, pack);
-    char *record = write_record(argv[0], data, options);
+    char *record = options_as_json(argv[0], data, options);
     const pith_train_result result = train_model(&m, pack, &r, NULL, out, resume, record, "train");
     free(record);
     close_model(&m);
     pith_pack_close(pack);
-    return end_run(&result, argv[0], out);
+    return end_run(&result, argv[0], r.loss, out);
 }

@@ -6,11 +6,15 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${SECONDS_EACH:-15}
 targets=${*:-$(ls tests/fuzz/*.c | sed 's|.*/||; s|\.c$||')}
-make --no-print-directory -s -j"${JOBS:-$(nproc)}" V=fuzz CC=clang WARN=-Wno-pass-failed NUMBERS="-O1 -ffp-contract=off -fno-math-errno -fopenmp" build/fuzz/libpith.a $(ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|')
+objects=$(ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|')
+FUZZ_FOLDER=$(mktemp -d /dev/shm/pith-fuzz-XXXXXX)
+export FUZZ_FOLDER
+trap 'rm -rf "$FUZZ_FOLDER"' EXIT
+make --no-print-directory -s -j"${JOBS:-$(nproc)}" V=fuzz CC=clang WARN=-Wno-pass-failed NUMBERS="-O1 -ffp-contract=off -fno-math-errno -fopenmp" build/fuzz/libpith.a $objects
 for t in $targets; do
     program=build/fuzz/fuzz-$t
     clang -std=c11 -D_GNU_SOURCE -g -O1 -I. -Icore -Ilosses -fopenmp -fsanitize=fuzzer,address,undefined "tests/fuzz/$t.c" \
-        $(ls examples/pith/*.c | grep -v main.c | sed 's|\(.*\)\.c|build/fuzz/\1.o|') build/fuzz/libpith.a \
+        $objects build/fuzz/libpith.a \
         $(make --no-print-directory -s V=fuzz CC=clang libs) -o "$program"
     mkdir -p "build/fuzz/corpus-$t"
     leaks=1
@@ -23,4 +27,3 @@ for t in $targets; do
     fi
     grep -E '^#[0-9]+.* cov: ' "build/fuzz/log-$t" | tail -1 | sed -n "s/^#\([0-9]*\).* cov: \([0-9]*\) ft: \([0-9]*\).*/fuzz: $t: \1 inputs, \2 edges and \3 features covered/p"
 done
-rm -rf /dev/shm/pith-fuzz-*

@@ -1,4 +1,4 @@
-/* safetensors.c: a file of weights, and an index of pictures, which is one too. */
+/* safetensors.c: a file of weights. */
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,0 +1,63 @@
+/* common.c: what every command needs: folders, and texts of strangers for the terminal. */
+#include <errno.h>
+#include <libgen.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "command.h"
+#include "files/files.h"
+
+void check_output(const char *path, int at, const char *begins)
+{
+    char folder[4096], found[32] = "";
+    struct stat info;
+    const size_t size = strlen(begins);
+    snprintf(folder, sizeof folder, "%s", path);
+    if (stat(path, &info)) {
+        if (stat(dirname(folder), &info) || !S_ISDIR(info.st_mode))
+            pith_raise("%s: cannot be written: there is no folder %s", path, folder);
+        return;
+    }
+    FILE *f = pith_open_regular(path);
+    if (!f) pith_raise("%s: cannot be replaced: %s", path, pith_file_error(errno));
+    const bool empty = info.st_size == 0;
+    const bool same = fseek(f, at, SEEK_SET) == 0 && fread(found, 1, size, f) == size &&
+                      memcmp(found, begins, size) == 0;
+    fclose(f);
+    if (!empty && !same)
+        pith_raise("%s: is there already, and is another kind of file than is to be written: name "
+                   "another, or remove it",
+                   path);
+}
+
+bool is_directory(const char *name)
+{
+    struct stat info;
+    return stat(name, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+void make_directories(const char *path)
+{
+    char part[4096];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *p = part + 1;; p++) {
+        const char end = *p;
+        if (end && end != '/') continue;
+        *p = 0;
+        if (mkdir(part, 0777) && errno != EEXIST)
+            pith_raise("cannot make %s: %s", part, strerror(errno));
+        *p = end;
+        if (!end) return;
+    }
+}
+
+void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
+
+const char *plain(const char *text)
+{
+    static char kept[4][1024];
+    static int next;
+    char *copy = kept[next++ % 4];
+    snprintf(copy, sizeof kept[0], "%s", text);
+    pith_make_plain(copy, 0);
+    return copy;
+}
