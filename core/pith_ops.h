@@ -172,6 +172,10 @@ pith_node *pith_pooled_attention_(const char *at, pith_node *q, pith_node *kv, p
 /* (n) i32: the segment each of n rows lies in, -1 for none; offsets as in pith_attention. */
 #define pith_segments(offsets, n) pith_segments_(PITH_HERE, offsets, n)
 pith_node *pith_segments_(const char *at, pith_node *offsets, int n);
+/* x (N, ...): each row becomes the sum of its segment's rows up to and with it; offsets as in
+ * pith_attention. */
+#define pith_running_sum(x, offsets) pith_running_sum_(PITH_HERE, x, offsets)
+pith_node *pith_running_sum_(const char *at, pith_node *x, pith_node *offsets);
 
 /* Cross-entropies a row, (B), not yet their mean: logits (B, C) against labels i32 (B), where
  * a label outside [0, C) gives 0, or against the softmax of target logits (B, C). Result 1:
