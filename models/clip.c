@@ -73,7 +73,9 @@ static double blocks_madds(const clip_tower *t, double n, bool pool)
     double sum = 0;
     for (int i = 0; i < t->layers; i++) {
         const double inner = (double)t->heads[i] * t->head_width, queries = i >= pooled ? 1 : n;
-        sum += 2 * n * t->width * inner + 2 * queries * t->width * inner + 2 * queries * n * inner;
+        /* queries and keys; values and what joins the heads */
+        sum += (queries + n) * t->width * inner + 2 * queries * n * inner;
+        if (t->block[i] == CLIP_PRE_NORM) sum += (queries + n) * t->width * inner;
         sum += 2 * queries * t->width * t->ffn[i];
     }
     return sum;

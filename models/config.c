@@ -33,7 +33,8 @@ static const setting model_keys[] = {
 };
 #define TOWER_KEYS                                                                                 \
     { "layers", NULL }, { "width", NULL }, { "mlp_ratio", NULL }, { "head_width", NULL },          \
-        { "heads_per_layer", NULL }, { "ffn_per_layer", NULL }, { "ls_init_value", "null" },       \
+        { "heads_per_layer", NULL }, { "ffn_per_layer", NULL }, { "blocks_per_layer", NULL },      \
+        { "shared_query_key", NULL }, { "ls_init_value", "null" },                                 \
         { "final_ln_after_pool", "false" }, { "output_tokens", "false" },                          \
         { "act_kwargs", "null" }, { "norm_kwargs", "null" }, { "block_type", "null" },             \
         { "qk_norm", "false" }, { "scaled_cosine_attn", "false" }, { "scale_heads", "false" },     \
@@ -187,6 +188,27 @@ static bool read_layers(const section *s, const char *key, int layers, int *out)
     return true;
 }
 
+static const char *const block_names[] = { "pre_norm", "sas", "sas_p" };
+
+static bool read_blocks(const section *s, clip_tower *t)
+{
+    const json_t *list = json_object_get(s->object, "blocks_per_layer"),
+                 *shared = json_object_get(s->object, "shared_query_key");
+    if (shared && !json_is_boolean(shared))
+        return refuse(s, "shared_query_key", shared, "expected true or false");
+    t->shared_query_key = json_is_true(shared);
+    if (!list) return true;
+    bool good = json_is_array(list) && json_array_size(list) == (size_t)t->layers;
+    for (int i = 0; good && i < t->layers; i++) {
+        const char *name = json_string_value(json_array_get(list, (size_t)i));
+        int k = 0;
+        while (name && k < 3 && strcmp(name, block_names[k])) k++;
+        good = name && k < 3;
+        t->block[i] = (clip_block)k;
+    }
+    return good || refuse(s, "blocks_per_layer", list, "expected pre_norm, sas or sas_p a layer");
+}
+
 /* heads: of every layer, unless the config lists them; 0: the config has the width of a head
  * instead. */
 static bool read_tower(const section *s, clip_tower *t, int heads)
@@ -216,7 +238,7 @@ static bool read_tower(const section *s, clip_tower *t, int heads)
         t->ffn[i] = i >= t->layers ? 0 : ffn >= 0 && ffn < 1 << 20 ? (int)ffn : -1;
     }
     return read_layers(s, "heads_per_layer", t->layers, t->heads) &&
-           read_layers(s, "ffn_per_layer", t->layers, t->ffn);
+           read_layers(s, "ffn_per_layer", t->layers, t->ffn) && read_blocks(s, t);
 }
 
 static bool read_config(clip_config *c, const char *path, json_t *root)
@@ -297,9 +319,18 @@ static json_t *sizes(int n, const int *x)
 static json_t *tower(const clip_tower *t, bool vision)
 {
     json_t *o = json_pack("{s:i, s:i}", "width", t->width, "layers", t->layers);
-    bool even = t->ffn[0] > 0;
-    for (int i = 0; i < t->layers; i++)
+    bool even = t->ffn[0] > 0, plain = true;
+    for (int i = 0; i < t->layers; i++) {
         even &= t->heads[i] * t->head_width == t->width && t->ffn[i] == t->ffn[0];
+        plain &= t->block[i] == CLIP_PRE_NORM;
+    }
+    if (!plain) {
+        json_t *blocks = json_array();
+        for (int i = 0; i < t->layers; i++)
+            json_array_append_new(blocks, json_string(block_names[t->block[i]]));
+        json_object_set_new(o, "blocks_per_layer", blocks);
+        json_object_set_new(o, "shared_query_key", json_boolean(t->shared_query_key));
+    }
     if (vision || !even) json_object_set_new(o, "head_width", json_integer(t->head_width));
     if (even) { /* readers cut off the fraction of width * ratio, so half a unit is added where it
                    is not whole */

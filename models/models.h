@@ -13,9 +13,15 @@ extern "C" {
 #endif
 
 #define CLIP_MAX_LAYERS 64
+/* Pre-norm, as CLIP's; or without a skip around attention (shaped.c), which then has heads as wide
+ * as the tower. */
+typedef enum { CLIP_PRE_NORM, CLIP_SAS, CLIP_SAS_P } clip_block;
 typedef struct {
     int width, layers, head_width;
     int heads[CLIP_MAX_LAYERS], ffn[CLIP_MAX_LAYERS]; /* of each layer */
+    clip_block block[CLIP_MAX_LAYERS];
+    bool
+        shared_query_key; /* all blocks but pre-norm ones have one pair of query and key matrices */
 } clip_tower;
 
 typedef struct {

@@ -3,7 +3,9 @@
  *     IMAGE/PATCH:VISION+TEXT:eEMBED[:quick_gelu]          32/8:w128l4h4+w128l3h4c16v2048:e128
  *
  * A tower is written as letters with numbers: w width, l layers, h heads (if left out, width/64), f
- * FFN width (4 width), and in the text tower also c context (77) and v vocabulary (49408). */
+ * FFN width (4 width), s how many of the last blocks are SAS-P with shared queries and keys (0), p
+ * the same with queries and keys of each block's own; in the text tower also c context (77) and v
+ * vocabulary (49408). */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +66,11 @@ static bool check_tower(const char *where, const char *name, const clip_tower *t
                 CHECK("layers", t->layers, 1, CLIP_MAX_LAYERS) &&
                 CHECK("head width", t->head_width, 1, 1 << 12);
     for (int i = 0; good && i < t->layers; i++)
-        good = CHECK("heads", t->heads[i], 0, 1 << 12) && CHECK("FFN width", t->ffn[i], 0, 1 << 18);
+        good = CHECK("heads", t->heads[i], 0, 1 << 12) &&
+               CHECK("FFN width", t->ffn[i], 0, 1 << 18) &&
+               (t->block[i] == CLIP_PRE_NORM ||
+                CHECK("width of all heads of a block without skip", t->heads[i] * t->head_width,
+                      t->width, t->width));
 #undef CHECK
     return good;
 }
@@ -118,13 +124,15 @@ static bool number(reader *r, int *out)
 static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, int *context,
                   int *vocabulary)
 {
-    int w = 0, l = 0, h = 0, f = 0;
+    int w = 0, l = 0, h = 0, f = 0, s = 0, p = 0;
     while (*r->at && strchr(keys, *r->at)) {
         const char key = *r->at++;
         int *const slot = key == 'w'   ? &w
                           : key == 'l' ? &l
                           : key == 'h' ? &h
                           : key == 'f' ? &f
+                          : key == 's' ? &s
+                          : key == 'p' ? &p
                           : key == 'c' ? context
                                        : vocabulary;
         if (!number(r, slot)) return false;
@@ -138,7 +146,13 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
     if (w % h)
         return pith_raise("model %s: width %d of the %s tower does not split into %d heads",
                           r->text, w, name, h);
+    if (s > l || p > l || (s && p))
+        return pith_raise(
+            "model %s: %d of the last blocks of the %s tower are to be SAS-P, it has %d", r->text,
+            s + p, name, l);
     fill(t, w, l, w / h, h, f ? f : 4 * w);
+    for (int i = l - s - p; i < l; i++) t->block[i] = CLIP_SAS_P;
+    t->shared_query_key = s > 0;
     return true;
 }
 
@@ -150,9 +164,9 @@ static bool parse(clip_config *c, const char *text)
     if (!word(&r, "/")) return expected(&r, "\"/\" and the patch size");
     if (!number(&r, &x.patch)) return false;
     if (!word(&r, ":")) return expected(&r, "\":\" and the image tower");
-    if (!tower(&r, "wlhf", "image", &x.vision, NULL, NULL)) return false;
+    if (!tower(&r, "wlhfsp", "image", &x.vision, NULL, NULL)) return false;
     if (!word(&r, "+")) return expected(&r, "\"+\" and the text tower");
-    if (!tower(&r, "wlhfcv", "text", &x.text, &x.context, &x.vocabulary)) return false;
+    if (!tower(&r, "wlhfspcv", "text", &x.text, &x.context, &x.vocabulary)) return false;
     if (!word(&r, ":e")) return expected(&r, "\":e\" and the embedding width");
     if (!number(&r, &x.embed)) return false;
     x.quick_gelu = word(&r, ":quick_gelu");

@@ -10,6 +10,7 @@
  */
 typedef struct {
     double in_proj, out_proj, c_fc, c_proj;
+    bool zero_bias; /* of the MLP */
 } clip_initial;
 
 /* A tower before its projection, (B, width), and the projection of that, (B, embed). */
@@ -20,6 +21,21 @@ pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *fea
 
 /* Layer norm of x (..., width) with the params `name`.weight and `name`.bias. */
 pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width);
+
+/* Of x (N, D), already normalised: the matrices c_fc and c_proj, and the activation between. */
+pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int ffn, bool quick_gelu, pith_node *x,
+                    clip_initial initial);
+
+/* shaped.c: the matrices that make queries and keys, of one block or of all blocks of a tower. */
+typedef struct {
+    pith_node *query, *query_bias, *key, *key_bias;
+} clip_query_key;
+clip_query_key clip_query_key_new(pith_graph *g, int width);
+/* A block without a skip around attention. shared: NULL if it has queries and keys of its own.
+ * Everything else is as in clip_blocks; where there is no causal mask, all S have N / S tokens. */
+pith_node *clip_shaped_block(pith_graph *g, const clip_tower *t, int layer, bool quick_gelu,
+                             const clip_query_key *shared, pith_node *x, pith_node *offsets,
+                             pith_node *rows, bool causal);
 
 /* The blocks of a tower. x (N, D): the tokens of S pictures or captions, one after another, bounded
  * by `offsets` (S+1). Returns (S, D): of each the one token that rows (S) i32 points to. With a

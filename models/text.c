@@ -15,7 +15,9 @@ pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_in
         pith_param(g, "positional_embedding", PITH_NORMAL, 0.01, c->context, D));
     pith_node *x = pith_add(pith_gather(embeddings, in->ids),
                             pith_gather(positions, in->positions)); /* (N, D) */
-    const clip_initial initial = { deviation, deep, 1 / sqrt(2.0 * D), deep };
+    const clip_initial initial = {
+        .in_proj = deviation, .out_proj = deep, .c_fc = 1 / sqrt(2.0 * D), .c_proj = deep
+    };
     x = clip_blocks(g, t, c->quick_gelu, x, in->offsets, in->last, true, initial);
     return clip_norm(g, "ln_final", x, D); /* (B, D) */
 }

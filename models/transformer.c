@@ -1,5 +1,5 @@
-/* transformer.c: the pre-norm residual blocks of both towers, x += attention(norm(x)), x +=
- * mlp(norm(x)).
+/* transformer.c: the blocks of both towers. Most are pre-norm residual blocks, x +=
+ * attention(norm(x)), x += mlp(norm(x)); others stand in shaped.c.
  *
  * Only one token of each picture or caption becomes its embedding. So the last block with attention
  * computes keys and values for all tokens, but queries, output projection and MLP for that token
@@ -58,16 +58,28 @@ static pith_node *attention(pith_graph *g, const clip_tower *t, int heads, pith_
     return y;
 }
 
-static pith_node *mlp(pith_graph *g, const clip_tower *t, int ffn, bool quick_gelu, pith_node *x,
-                      clip_initial initial)
+pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int ffn, bool quick_gelu, pith_node *x,
+                    clip_initial initial)
 {
-    pith_node *h = clip_norm(g, "ln_2", x, t->width);
     pith_scope(g, "mlp");
-    h = linear(g, "c_fc", h, ffn, t->width, initial.c_fc, false);
+    pith_node *h = linear(g, "c_fc", x, ffn, t->width, initial.c_fc, initial.zero_bias);
     h = quick_gelu ? pith_quick_gelu(h) : pith_gelu(h);
-    h = linear(g, "c_proj", h, t->width, ffn, initial.c_proj, false);
+    h = linear(g, "c_proj", h, t->width, ffn, initial.c_proj, initial.zero_bias);
     pith_unscope(g);
     return h;
+}
+
+static pith_node *pre_norm_block(pith_graph *g, const clip_tower *t, int layer, bool quick_gelu,
+                                 pith_node *x, pith_node *offsets, pith_node *rows, bool causal,
+                                 clip_initial initial)
+{
+    if (t->heads[layer]) {
+        pith_node *y = attention(g, t, t->heads[layer], x, offsets, rows, causal, initial);
+        x = pith_add(rows ? pith_gather(x, rows) : x, y);
+    }
+    if (!t->ffn[layer]) return x;
+    pith_node *n = clip_norm(g, "ln_2", x, t->width);
+    return pith_add(x, clip_mlp(g, t, t->ffn[layer], quick_gelu, n, initial));
 }
 
 int clip_pooled_block(const clip_tower *t)
@@ -83,14 +95,15 @@ pith_node *clip_blocks(pith_graph *g, const clip_tower *t, bool quick_gelu, pith
     const int pooled = clip_pooled_block(t);
     if (pooled < 0) x = pith_gather(x, rows);
     pith_scope(g, "transformer");
+    clip_query_key shared;
+    if (t->shared_query_key) shared = clip_query_key_new(g, t->width);
     for (int i = 0; i < t->layers; i++) {
+        pith_node *returned = i == pooled ? rows : NULL;
         pith_scope(g, "resblocks.%d", i);
-        if (t->heads[i]) {
-            pith_node *y = attention(g, t, t->heads[i], x, offsets, i == pooled ? rows : NULL,
-                                     causal, initial);
-            x = pith_add(i == pooled ? pith_gather(x, rows) : x, y);
-        }
-        if (t->ffn[i]) x = pith_add(x, mlp(g, t, t->ffn[i], quick_gelu, x, initial));
+        x = t->block[i] == CLIP_PRE_NORM
+                ? pre_norm_block(g, t, i, quick_gelu, x, offsets, returned, causal, initial)
+                : clip_shaped_block(g, t, i, quick_gelu, t->shared_query_key ? &shared : NULL, x,
+                                    offsets, returned, causal);
         pith_unscope(g);
     }
     pith_unscope(g);

@@ -40,7 +40,7 @@ pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *p
     pith_node *x = pith_add(pith_concat(2, parts, 1), positions); /* (B, T, D) */
     x = clip_norm(g, "ln_pre", pith_reshape(x, B * T, D), D);
     x = clip_blocks(g, &c->vision, c->quick_gelu, x, multiples(g, B + 1, T), multiples(g, B, T),
-                    false, (clip_initial){ 0, 0, 0, 0 });
+                    false, (clip_initial){ 0 });
     x = clip_norm(g, "ln_post", x, D); /* (B, D) */
     pith_unscope(g);
     return x;
