@@ -25,8 +25,13 @@ const char *pith_error(void) { return latest; }
 
 void pith_make_plain(char *text, char kept)
 {
-    for (; *text; text++)
-        if (iscntrl((unsigned char)*text) && *text != kept) *text = '?';
+    for (; *text; text++) {
+        const unsigned char *c = (unsigned char *)text;
+        /* also U+0080 to U+009F, in UTF-8 after a byte 0xC2, which some terminals obey */
+        const bool high = c[0] == 0xC2 && c[1] >= 0x80 && c[1] < 0xA0;
+        if (high || (iscntrl(*c) && *text != kept)) *text = '?';
+        if (high) *++text = '?';
+    }
 }
 
 /* Names and captions of strangers are in it: what would steer a terminal is not. */

@@ -300,9 +300,9 @@ int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
 const pith_node *pith_plan_input(const pith_plan *p, const char *name);
 /* Computes the outputs. Two plans of one store never run at once, for their values share memory:
  * the second call is an error. Those of different stores may, from different threads, where none
- * writes what another reads. Signals wait, or go to other threads, until the run is over. A run
- * that ends midway after it has written to a store leaves that store torn, and runs and saving
- * refuse it until it is loaded again. */
+ * writes what another reads. Signals wait, or go to other threads, until the run is over; OpenMP's
+ * own take none any more. A run that ends midway after it has written to a store leaves that store
+ * torn, and runs and saving refuse it until it is loaded again. */
 bool pith_run(pith_plan *p);
 /* Copies the value of `output` after the latest run to `to` in host memory: pith_size(output)
  * elements of its type, in order. False, with nothing copied, where the plan has not run to its end

@@ -89,8 +89,11 @@ pith_loss *pith_loss_load(const char *path, const char *work, const char **name)
     char library[4096];
     pith_loss *function = NULL;
     if (access(path, R_OK)) return pith_raise("%s: %s", path, strerror(errno)), NULL;
+    struct stat info;
     if (mkdir(work, 0777) && errno != EEXIST)
         return pith_raise("cannot make %s: %s", work, strerror(errno)), NULL;
+    if (lstat(work, &info) || !S_ISDIR(info.st_mode))
+        return pith_raise("%s: expected a folder, found a link or a file", work), NULL;
     if (!(*name = keep_name(path))) return NULL;
     snprintf(library, sizeof library, "%s/%s-%ld-%d.so", work, *name, (long)getpid(), count++);
     if (!compile(path, library)) return NULL;
@@ -128,6 +131,7 @@ static void note_crash(int number, siginfo_t *info, void *context)
 static bool tell_crash(const char *path)
 {
     Dl_info at;
+    if (!crash.signal) return pith_raise("loss %s returned what is no node of its graph", path);
     const bool known = dladdr(crash.where, &at) && at.dli_sname;
     return pith_raise("loss %s crashed%s%s: %s", path, known ? " in " : "",
                       known ? at.dli_sname : "", strsignal(crash.signal));
@@ -137,13 +141,20 @@ bool pith_loss_call(pith_loss *loss, const char *path, const pith_batch *b, pith
 {
     static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
     enum { N = sizeof signals / sizeof *signals };
-    struct sigaction before[N], ours = { .sa_sigaction = note_crash, .sa_flags = SA_SIGINFO };
+    static _Thread_local char stack[1 << 16]; /* for when the loss's own is full */
+    const stack_t here = { .ss_sp = stack, .ss_size = sizeof stack };
+    stack_t there;
+    struct sigaction before[N],
+        ours = { .sa_sigaction = note_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     volatile bool whole = false;
+    sigaltstack(&here, &there);
     for (int k = 0; k < N; k++) sigaction(signals[k], &ours, &before[k]);
     if (sigsetjmp(crashed, 1) == 0) {
         *y = loss(b);
-        whole = true;
+        whole = !*y || (*y)->graph == b->graph; /* a look at what is no node may crash, too */
+        crash.signal = 0;
     }
+    sigaltstack(&there, NULL);
     for (int k = 0; k < N; k++) sigaction(signals[k], &before[k], NULL);
     return whole || tell_crash(path);
 }

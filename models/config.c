@@ -144,7 +144,7 @@ static bool read_int(const section *s, const char *key, int *out)
     const json_t *v = json_object_get(s->object, key);
     if (!v || json_is_null(v)) return true;
     if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > 1 << 30)
-        return refuse(s, key, v, "expected a whole number");
+        return refuse(s, key, v, "expected a whole number from 0 to 1073741824");
     *out = (int)json_integer_value(v);
     return true;
 }
@@ -172,7 +172,8 @@ static bool read_side(const section *s, const char *key, int *out)
     double sides[2];
     if (!read_numbers(s, key, 2, sides)) return false;
     *out = (int)sides[0];
-    return sides[0] == sides[1] || refuse(s, key, v, "only square pictures are supported");
+    return (sides[0] == sides[1] && sides[0] == *out) ||
+           refuse(s, key, v, "only square pictures are supported");
 }
 
 static bool read_layers(const section *s, const char *key, int layers, int *out)
@@ -220,7 +221,8 @@ static bool read_tower(const section *s, clip_tower *t, int heads)
     if (!read_int(s, "layers", &t->layers) || !read_int(s, "width", &t->width)) return false;
     if (t->layers < 1 || t->layers > CLIP_MAX_LAYERS)
         return refuse(s, "layers", layers, "expected 1 to 64");
-    if (ratio && !json_is_number(ratio)) return refuse(s, "mlp_ratio", ratio, "expected a number");
+    if (ratio && !(json_number_value(ratio) > 0 && json_number_value(ratio) <= 1024))
+        return refuse(s, "mlp_ratio", ratio, "expected a number above 0, at most 1024");
     if (!heads) { /* if 64 does not divide the width, heads are wider, as in OpenCLIP */
         t->head_width = 64;
         if (!read_int(s, "head_width", &t->head_width)) return false;
@@ -272,8 +274,8 @@ static bool read_config(clip_config *c, const char *path, json_t *root)
     for (int k = 0; k < 3; k++)
         if (!(fabs(x.mean[k]) <= 1e6 && x.std[k] >= 1e-6 && x.std[k] <= 1e6))
             return pith_raise(
-                "%s: preprocess_cfg: a mean of %g and a std of %g, expected numbers and a "
-                "std above 0",
+                "%s: preprocess_cfg: a mean of %g and a std of %g, expected means of at "
+                "most 1e6 and stds from 1e-6 to 1e6",
                 path, x.mean[k], x.std[k]);
     if (size && size != x.image_size)
         return pith_raise("%s: preprocess_cfg.size is %d, vision_cfg.image_size %d", path, size,

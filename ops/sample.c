@@ -18,7 +18,7 @@ node *pith_sample_(pith_graph *g, double low, double high, ...)
     PITH_DIMS(high, dim, ndim);
     node *n = sample(g, PITH_F32, ndim, dim);
     real *x = n->attr;
-    const uint64_t key = x ? pith_hash(n->name, 7) : 0;
+    const uint64_t key = x ? pith_stream_key(g) : 0;
     for (size_t i = 0; x && i < pith_size(n); i++) {
         const double u = pith_uniform_at(key, 0, i);
         x[i] = (real)(low <= PITH_AWAY ? (u < 0.5 ? -0.2 - 2 * u : 2 * u - 0.8)
@@ -33,7 +33,7 @@ node *pith_sample_ids_(pith_graph *g, int below, ...)
     PITH_DIMS(below, dim, ndim);
     node *n = sample(g, PITH_I32, ndim, dim);
     int *x = n->attr;
-    const uint64_t key = x ? pith_hash(n->name, 7) : 0;
+    const uint64_t key = x ? pith_stream_key(g) : 0;
     for (size_t i = 0; x && i < pith_size(n); i++) x[i] = (int)(pith_uniform_at(key, 0, i) * below);
     return n;
 }

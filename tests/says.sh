@@ -1,6 +1,6 @@
 # says.sh: what the scripts that try the program share: a place to work in, and what a command is to say. They set -u, stand in the root of the
 # tree, and end with: exit $failed.
-name=$(basename "$0" .sh)
+this=$(basename "$0" .sh)
 pith=$(realpath "${PITH:-build/pith}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -8,7 +8,7 @@ cd "$work"
 failed=0
 export OMP_NUM_THREADS=2
 
-bad() { echo "$name: $*"; failed=1; }
+bad() { echo "$this: $*"; failed=1; }
 says() { # status text command...: the command ends with the status and its output contains the text
     want=$1 text=$2; shift 2
     timeout "${SAYS_SECONDS:-300}" "$@" >out 2>&1; got=$?

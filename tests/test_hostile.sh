@@ -139,6 +139,38 @@ says 1 "cfg/open_clip_config.json: is no file" "$pith" eval cfg shapes.pack; one
 cp -r whole std; sed -i 's/"std": \[/"std": [0, 0, 0], "ignored": [/' std/open_clip_config.json
 "$pith" eval std shapes.pack >out 2>&1 && bad "a std of 0 is taken"
 
+# ---- refusals leave a run as it was; other names of its files; null where a text is meant ----------------------------------------------------
+mkdir pa pb; for f in pa pb; do for k in 1 2 3 4 5 6 7 8; do cp "$pictures/red.png" $f/$k.png; echo "$f number $k" >$f/$k.txt; done; done
+small="--model $tiny --steps 4 --batch 4"
+says 0 "4 steps" "$pith" train pa $small --out refused
+cp -r refused refused.before
+says 1 "refused holds a run already" "$pith" train pb $small --out refused; one_line
+says 1 "which are packed in it, found pb" "$pith" train pb --resume refused --steps 8; one_line
+says 1 "goes on in its own directory" "$pith" train --resume refused --out pb --steps 8; one_line
+diff -r refused refused.before >diff.out || { bad "a refusal changed the run:"; cat diff.out; }
+says 0 "8 steps" "$pith" train --resume refused --steps 8
+rm -rf snapshot r; cp -r third r; cp -al r snapshot; cp -r snapshot snapshot.before
+says 0 "8 steps" "$pith" train --resume r --steps 8
+diff -r snapshot snapshot.before >diff.out || { bad "a snapshot by hard links changed:"; cat diff.out; }
+for name in loss augment schedule; do
+    record $name null; rm -rf r.before
+    says 1 "r/run.json: --$name is null, expected a text" "$pith" train --resume r --steps 8; one_line
+done
+printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { return pith_mean(b->image, PITH_ALL); }\n' >l.c
+mkdir r2; ln -s "$work/victim" r2/loss
+says 0 "2 steps" "$pith" train shapes.pack $run --loss l.c --out r2 --steps 2
+diff -r victim victim.before >diff.out || { bad "a link at loss was followed:"; cat diff.out; }
+rm -rf r; cp -r whole r; rm r/latest; printf '{"step": 8, "weights": {"bytes": %d, "hash": "\\u001b[31mred"}}' "$(wc -c <whole/step-8/weights.safetensors)" >r/step-8/state.json
+"$pith" train --resume r --steps 9 >out 2>&1; grep -q "$(printf '\033')" out && bad "a checkpoint's state steers the terminal"
+grep -q "going back to step-6" out || { bad "a damaged checkpoint:"; cat out; }
+(ulimit -f 100; "$pith" data fetch shapes full --count 600 --size 16) >out 2>&1; [ $? = 1 ] || { bad "a file that may not grow:"; cat out; }
+grep -q "cannot be written: File too large" out || { bad "a file that may not grow:"; cat out; }
+[ -z "$(ls full)" ] || bad "a file that could not grow stays"
+echo words >words.txt
+says 1 "words.txt: is there already, and is another kind of file" "$pith" data pack pa words.txt; one_line
+says 1 "another kind of file" "$pith" graph $tiny l.c --loss clip; one_line
+says 1 "is no file" "$pith" data pack pa /dev/null; one_line
+
 # ---- two processes --------------------------------------------------------------------------------------------------------------------------
 "$pith" train shapes.pack $run --steps 4000 --out two >first.out 2>&1 & pid=$!
 while [ ! -e two/latest ] && kill -0 $pid 2>/dev/null; do sleep 0.1; done
@@ -186,6 +218,16 @@ END
 says 1 "crash.c crashed in reach_too_far" "$pith" train shapes.pack $run --loss crash.c --out crash
 [ ! -e crash/loss ] || bad "an empty folder stays"
 says 1 "crash.c crashed" "$pith" check crash.c
+printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { pith_batch deep = *b; deep.samples++; return deep.samples ? pith_add(b->scale, loss(&deep)) : b->scale; }\n' >deep.c
+says 1 "deep.c crashed" "$pith" train shapes.pack $run --loss deep.c --out deep
+printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { (void)b; return (pith_node *)8; }\n' >eight.c
+says 1 "eight.c crashed" "$pith" train shapes.pack $run --loss eight.c --out eight
+printf '#include <loss.h>\n#include <stdlib.h>\npith_node *loss(const pith_batch *b) { (void)b; abort(); }\n' >abort.c
+says 1 "abort.c crashed" "$pith" train shapes.pack $run --loss abort.c --out abort
+printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { return pith_mean(pith_log(pith_sub(b->image, b->image)), PITH_ALL); }\n' >nan.c
+says 1 "expected a number: PITH_NAN=1 tells where" "$pith" check nan.c
+printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { return pith_const(b->graph, 1); }\n' >nothing.c
+says 1 "it depends on nothing that is trained" "$pith" check nothing.c
 cat >watch.c <<'END'
 #include <loss.h>
 pith_node *loss(const pith_batch *b)

@@ -301,12 +301,10 @@ static void make_pair(const void *context, int i, pith_pair *s)
     } else if (access(e->path, F_OK) != 0) {
         s->state = PITH_MISSING;
         snprintf(s->why, sizeof s->why, "%s", strerror(errno));
-    } else if (!pith_picture_try(&p, e->path, s->why)) s->state = PITH_UNREADABLE;
-    else {
-        if (!fit(&p, l->size, s->rgb)) {
-            s->state = PITH_UNREADABLE;
-            snprintf(s->why, sizeof s->why, "no memory");
-        }
+    } else if (!pith_picture_try(&p, e->path, s->why)) {
+        s->state = strstr(s->why, "no memory") ? PITH_NO_ROOM : PITH_UNREADABLE;
+    } else {
+        if (!fit(&p, l->size, s->rgb)) s->state = PITH_NO_ROOM;
         pith_picture_free(&p);
     }
 }

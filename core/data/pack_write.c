@@ -197,6 +197,7 @@ static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_r
             report->read++;
             continue;
         }
+        if (s->state == PITH_NO_ROOM) return pith_raise("%s: no memory for it", s->source);
         report->missing += s->state == PITH_MISSING;
         report->unreadable += s->state == PITH_UNREADABLE;
         report->empty_caption += s->state == PITH_NO_CAPTION;

@@ -15,7 +15,7 @@ uint64_t pith_hash_pair(uint64_t h, const uint8_t *planes, size_t bytes, const c
 /* pack_write.c: makes pairs on all threads and writes them in the order of their numbers. A maker
  * fills in pair i; memory for rgb is already there. */
 typedef struct {
-    enum { PITH_GOOD, PITH_MISSING, PITH_UNREADABLE, PITH_NO_CAPTION } state;
+    enum { PITH_GOOD, PITH_MISSING, PITH_UNREADABLE, PITH_NO_CAPTION, PITH_NO_ROOM } state;
     uint8_t *rgb;
     const char *caption, *source, *split;
     int label;

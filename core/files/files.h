@@ -23,7 +23,8 @@ int pith_put_text(const char *path, const char *text);
 FILE *pith_open_regular(const char *path);
 const char *pith_file_error(int why); /* of that errno, in words */
 /* A file in a run's directory, which may be a stranger's, opened for reading and writing, made if
- * need be. A link is not followed, and what is no file is refused: NULL, with errno set. */
+ * need be. A link is not followed, what has another name elsewhere is copied first, and what is no
+ * file is refused: NULL, with errno set. */
 FILE *pith_open_own(const char *path);
 int pith_sync(const char *path); /* brings a file or directory to the disk (fsync) */
 

@@ -75,7 +75,19 @@ const char *pith_file_error(int why) { return why == EINVAL ? "is no file" : str
 
 FILE *pith_open_own(const char *path)
 {
-    return open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, "rb+");
+    struct stat info;
+    FILE *f = open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, "rb+");
+    if (!f || fstat(fileno(f), &info) || info.st_nlink < 2) return f;
+    char part[4096]; /* it has another name elsewhere: what is written goes into a copy */
+    FILE *copy = pith_begin_file(path);
+    bool good = copy != NULL;
+    for (size_t n; good && (n = fread(part, 1, sizeof part, f));)
+        good = fwrite(part, 1, n, copy) == n;
+    good = good && !ferror(f);
+    fclose(f);
+    const int why = pith_end_file(copy, path, good);
+    if (why) return errno = why, NULL;
+    return open_file(path, O_RDWR | O_NOFOLLOW, "rb+");
 }
 
 int pith_end_file(FILE *f, const char *path, bool good)

@@ -33,7 +33,8 @@ static void read_whole(struct jpeg_decompress_struct *c, FILE *f, pith_picture *
     jpeg_stdio_src(c, f);
     jpeg_read_header(c, TRUE);
     if (!pith_pixels_allowed(c->image_width, c->image_height, e->why)) longjmp(e->back, 1);
-    c->out_color_space = JCS_EXT_RGBA;
+    const bool cmyk = c->num_components == 4; /* which the library does not make RGB */
+    c->out_color_space = cmyk ? JCS_CMYK : JCS_EXT_RGBA;
     jpeg_start_decompress(c);
     p->width = (int)c->output_width;
     p->height = (int)c->output_height;
@@ -42,6 +43,11 @@ static void read_whole(struct jpeg_decompress_struct *c, FILE *f, pith_picture *
     while (c->output_scanline < c->output_height) {
         JSAMPROW row = p->rgba + 4 * (size_t)p->width * c->output_scanline;
         jpeg_read_scanlines(c, &row, 1);
+        for (int k = 0; cmyk && k < p->width; k++) { /* as Adobe has it: 255 is no ink */
+            for (int i = 0; i < 3; i++)
+                row[4 * k + i] = (JSAMPLE)(row[4 * k + i] * row[4 * k + 3] / 255);
+            row[4 * k + 3] = 255;
+        }
     }
     jpeg_finish_decompress(c);
 }

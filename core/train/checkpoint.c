@@ -29,6 +29,17 @@ static int newest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* "", ".tmp", ".weights" and ".weights.PID.tmp", behind step-N, are this page's names. */
+static bool is_left_over(const char *rest)
+{
+    if (strncmp(rest, ".weights", 8) == 0) {
+        rest += 8;
+        if (!*rest) return true;
+        if (*rest == '.') rest += 1 + strspn(rest + 1, "0123456789");
+    }
+    return strcmp(rest, ".tmp") == 0;
+}
+
 /* The steps that have a checkpoint, newest first; the caller frees the list. With `tidy`, files
  * that an interrupted save left behind are removed. */
 static int64_t *list_steps(const char *directory, bool tidy, int *count)
@@ -42,7 +53,7 @@ static int64_t *list_steps(const char *directory, bool tidy, int *count)
         const int64_t step = step_of(e->d_name, &rest);
         pith_path(path, "%s/%s", directory, e->d_name);
         if (step < 0) continue;
-        if (tidy && (!strcmp(rest, ".tmp") || !strncmp(rest, ".weights", 8))) pith_remove_all(path);
+        if (tidy && is_left_over(rest)) pith_remove_all(path);
         int64_t *longer = *rest ? NULL : realloc(steps, sizeof *steps * (size_t)(*count + 1));
         if (longer) steps = longer, steps[(*count)++] = step;
     }
@@ -155,6 +166,24 @@ bool pith_checkpoint_exists(const char *directory)
     return count > 0;
 }
 
+int pith_take_run(const char *directory, bool resume)
+{
+    int taken = -1;
+    if (mkdir(directory, 0777) && errno != EEXIST)
+        pith_raise("%s: cannot be made: %s", directory, strerror(errno));
+    else if ((taken = pith_take_directory(directory)) < 0)
+        pith_raise(errno == EWOULDBLOCK ? "%s: another process trains in it"
+                                        : "%s: cannot be taken for this process: %s",
+                   directory, strerror(errno));
+    else if (!resume && pith_checkpoint_exists(directory)) {
+        close(taken);
+        taken = -1;
+        pith_raise("%s holds a run already: go on with --resume %s, or choose another directory",
+                   directory, directory);
+    }
+    return taken;
+}
+
 /* What state.json holds, if the checkpoint is undamaged; else NULL, with the reason in `why`. */
 static json_t *check(const char *directory, int64_t step, char why[256])
 {
@@ -169,13 +198,15 @@ static json_t *check(const char *directory, int64_t step, char why[256])
     const json_int_t wanted = json_integer_value(json_object_get(weights, "bytes"));
     const char *told = json_string_value(json_object_get(weights, "hash"));
     pith_path(path, "%s/step-%" PRId64 "/" WEIGHTS, directory, step);
-    uint64_t hash;
-    int64_t bytes;
-    const int code = pith_hash_file_try(path, &hash, &bytes);
+    uint64_t hash = 0;
+    struct stat info;
+    int64_t bytes = stat(path, &info) ? 0 : info.st_size;
+    int code = bytes ? 0 : errno;
+    if (bytes == wanted) code = pith_hash_file_try(path, &hash, &bytes); /* else it says enough */
     if (!state) snprintf(why, 256, STATE " cannot be read: %.160s", error.text);
     else if (!told || json_integer_value(json_object_get(state, "step")) != step)
         snprintf(why, 256, STATE " is not of this checkpoint");
-    else if (code) snprintf(why, 256, WEIGHTS ": %s", strerror(code));
+    else if (code) snprintf(why, 256, WEIGHTS ": %s", pith_file_error(code));
     else if (bytes != wanted)
         snprintf(why, 256, WEIGHTS " has %lld bytes of %lld", (long long)bytes, (long long)wanted);
     else if (strcmp(pith_hash_text(hash, text), told))
@@ -197,6 +228,7 @@ bool pith_checkpoint_load(const char *directory, pith_store *s, int64_t *step, j
         char now[256] = "";
         *step = steps[k];
         *state = check(directory, *step, now);
+        pith_make_plain(now, 0); /* it may tell of a stranger's file */
         if (k == 0) strcpy(why, now);
         if (!*state && log && k + 1 < count)
             fprintf(log, "%s/step-%" PRId64 " is damaged: %s: going back to step-%" PRId64 "\n",

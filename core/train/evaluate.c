@@ -88,9 +88,8 @@ static int by_caption(const void *a, const void *b)
 /* Writes each different caption once, as the row where it first occurs, and returns their number.
  * Also fills r->chance: what a random order would give. */
 static int different_captions(int n, int width, const pith_real *text, const int *caption_id,
-                              captioned_row *captions, pith_retrieval *r)
+                              caption_place *places, captioned_row *captions, pith_retrieval *r)
 {
-    caption_place *places = malloc(sizeof *places * (size_t)n);
     int count = 0;
     for (int i = 0; i < n; i++) places[i] = (caption_place){ caption_id[i], i };
     qsort(places, (size_t)n, sizeof *places, by_caption);
@@ -100,7 +99,6 @@ static int different_captions(int n, int width, const pith_real *text, const int
                                              places[i].caption_id };
         for (int k = 0; k < 3; k++) r->chance[0][k] += chance(n, end - i, recall_at[k]);
     }
-    free(places);
     for (int k = 0; k < 3; k++) {
         r->chance[0][k] /= count;
         r->chance[1][k] = chance(count, 1, recall_at[k]);
@@ -115,14 +113,20 @@ pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
     if (n < 1) return r;
     captioned_row *pictures = malloc(sizeof *pictures * (size_t)n),
                   *captions = malloc(sizeof *captions * (size_t)n);
+    caption_place *places = malloc(sizeof *places * (size_t)n);
     int *rank = malloc(sizeof *rank * (size_t)n);
+    if (!pictures || !captions || !places || !rank) {
+        free(pictures), free(captions), free(places), free(rank);
+        return pith_raise("no memory to measure %d pairs", n), r;
+    }
     for (int i = 0; i < n; i++)
         pictures[i] = (captioned_row){ image + (size_t)i * (size_t)width, caption_id[i] };
-    r.captions = different_captions(n, width, text, caption_id, captions, &r);
+    r.captions = different_captions(n, width, text, caption_id, places, captions, &r);
     rank_queries(width, r.captions, captions, n, pictures, rank);
     summarise(&r, 0, r.captions, rank);
     rank_queries(width, n, pictures, r.captions, captions, rank);
     summarise(&r, 1, n, rank);
+    free(places);
     free(pictures);
     free(captions);
     free(rank);
@@ -137,6 +141,10 @@ pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, 
                   *names = malloc(sizeof *names * (size_t)(classes + 1));
     int *rank = malloc(sizeof *rank * (size_t)(n + 1)),
         *size = calloc((size_t)classes + 1, sizeof *size), most = 0;
+    if (!pictures || !names || !rank || !size) {
+        free(pictures), free(names), free(rank), free(size);
+        return pith_raise("no memory to measure %d pictures", n), z;
+    }
     for (int c = 0; c < classes; c++)
         names[c] = (captioned_row){ rows + (size_t)c * (size_t)width, c };
     for (int i = 0; i < n; i++) {

@@ -49,7 +49,14 @@ typedef struct {
 } training;
 
 static volatile sig_atomic_t stopped;
-static void stop(int number) { (void)number, stopped = 1; }
+static int terminal = -1; /* the log's descriptor */
+static void stop(int number)
+{
+    static const char text[] = "\nending after this step; a second signal ends it at once\n";
+    (void)number;
+    stopped = 1;
+    if (terminal >= 0) (void)!write(terminal, text, sizeof text - 1);
+}
 
 /* ---- a step as a graph ---- */
 
@@ -116,6 +123,10 @@ static bool build_program(training *t, program *p, int tokens)
     pith_node *all = build_update(t, p);
     if (!all) return false;
     p->n_watched = pith_watched(p->graph, &p->watched, &p->names);
+    for (int k = 0; k < p->n_watched; k++)
+        if (pith_is_metric(p->names[k]))
+            return pith_raise("%s: a watched scalar cannot be called %s, which the log has itself",
+                              p->watched[k]->at, p->names[k]);
     pith_node **outputs = malloc(sizeof *outputs * (size_t)(p->n_watched + 4));
     p->line = malloc(sizeof *p->line * (size_t)(p->n_watched + 5));
     int n = 0;
@@ -273,12 +284,6 @@ static bool run(training *t)
 
 /* ---- beginning and end ---- */
 
-static double number_of(const json_t *state, const char *key, double otherwise)
-{
-    const json_t *x = json_object_get(state, key);
-    return json_is_number(x) ? json_number_value(x) : otherwise;
-}
-
 /* Is this the run that the checkpoint was saved by? */
 static bool same_run(const training *t, const json_t *state)
 {
@@ -309,12 +314,12 @@ static bool resume(training *t)
     if (!pith_checkpoint_load(t->o->directory, t->store, &t->step, &state, t->o->log)) return false;
     t->resumed = true;
     t->saved = t->evaluated = t->step;
-    t->loss = number_of(state, "loss", (double)NAN);
-    t->best = number_of(state, "best", (double)-INFINITY);
-    t->seconds_before = number_of(state, "seconds", 0);
-    t->waited = t->waited_before = number_of(state, "waited", 0);
-    t->skipped = (int64_t)number_of(state, "skipped", 0);
-    t->in_a_row = (int64_t)number_of(state, "skipped_in_a_row", 0);
+    t->loss = pith_number_of(state, "loss", (double)NAN);
+    t->best = pith_number_of(state, "best", (double)-INFINITY);
+    t->seconds_before = pith_number_of(state, "seconds", 0);
+    t->waited = t->waited_before = pith_number_of(state, "waited", 0);
+    t->skipped = pith_count_of(state, "skipped");
+    t->in_a_row = pith_count_of(state, "skipped_in_a_row");
     const bool good = same_run(t, state);
     json_decref(state);
     return good;
@@ -323,21 +328,12 @@ static bool resume(training *t)
 static bool begin(training *t)
 {
     const char *directory = t->o->directory;
-    if (mkdir(directory, 0777) && errno != EEXIST)
-        return pith_raise("%s: cannot be made: %s", directory, strerror(errno));
-    t->taken = pith_take_directory(directory);
-    if (t->taken < 0)
-        return pith_raise(errno == EWOULDBLOCK ? "%s: another process trains in it"
-                                               : "%s: cannot be taken for this process: %s",
-                          directory, strerror(errno));
+    t->taken = t->o->taken > 0 ? t->o->taken : pith_take_run(directory, t->o->resume);
+    if (t->taken < 0) return false;
     if (t->o->steps < 1)
         return pith_raise("a training of %" PRId64 " steps: expected at least 1", t->o->steps);
     if (t->o->warmup < 0)
         return pith_raise("a warm-up of %" PRId64 " steps: expected at least 0", t->o->warmup);
-    if (!t->o->resume && pith_checkpoint_exists(directory))
-        return pith_raise(
-            "%s holds a run already: go on with --resume %s, or choose another directory",
-            directory, directory);
     if (t->o->resume && !resume(t)) return false;
     t->loader = pith_loader_new(&t->data, t->step);
     return t->loader && pith_metrics_open(&t->metrics, directory, t->step);
@@ -352,7 +348,7 @@ static void end(training *t)
     }
     pith_loader_free(t->loader);
     pith_progress_end(&t->bar);
-    if (t->taken >= 0) close(t->taken);
+    if (t->taken >= 0 && t->taken != t->o->taken) close(t->taken);
 }
 
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
@@ -371,6 +367,7 @@ bool pith_train(const pith_task *task, pith_store *store, const pith_loader_opti
     struct sigaction before[2];
     t.data.shuffle = true;
     stopped = 0;
+    terminal = options->log ? fileno(options->log) : -1;
     bool good = begin(&t);
     pith_progress_start(&t.bar, options, t.step, data->batch);
     if (good) {

@@ -12,6 +12,26 @@
 
 json_t *pith_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+double pith_number_of(const json_t *state, const char *key, double otherwise)
+{
+    const json_t *x = json_object_get(state, key);
+    return json_is_number(x) ? json_number_value(x) : otherwise;
+}
+
+int64_t pith_count_of(const json_t *state, const char *key)
+{
+    const json_int_t n = json_integer_value(json_object_get(state, key));
+    return n > 0 ? n : 0;
+}
+
+bool pith_is_metric(const char *name)
+{
+    static const char *const own[] = { "step", "loss", "norm", "lr", "skipped", "seconds" };
+    for (size_t k = 0; k < sizeof own / sizeof *own; k++)
+        if (!strcmp(name, own[k])) return true;
+    return false;
+}
+
 static bool failed(const pith_metrics *m)
 {
     return pith_raise("%s: cannot be written: %s", m->path, strerror(errno));

@@ -15,6 +15,10 @@ bool pith_metrics_write(pith_metrics *m, int64_t step, int n, const pith_metric 
 bool pith_metrics_close(pith_metrics *m);
 bool pith_metrics_sync(pith_metrics *m);
 json_t *pith_number(double x); /* null if it is not finite */
+/* of a key of state.json, or what is to be instead; a count is at least 0 */
+double pith_number_of(const json_t *state, const char *key, double otherwise);
+int64_t pith_count_of(const json_t *state, const char *key);
+bool pith_is_metric(const char *name); /* does every step write one of that name? */
 bool pith_run_write(const pith_train_options *o, const pith_loader_options *data); /* run.json */
 
 /* inputs.c: feeds what the batch has, then the loop's own values (a list that ends with a NULL

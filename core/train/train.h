@@ -62,6 +62,8 @@ typedef struct {
     const char *title; /* of the progress bar */
     /* the program's own options, a JSON object that is kept in run.json and in every checkpoint */
     const char *record;
+    /* what pith_take_run returned, where the caller has taken the directory already; 0: not yet */
+    int taken;
     FILE *log; /* gets progress and remarks; NULL: silent */
 } pith_train_options;
 
@@ -79,6 +81,11 @@ typedef struct {
  * SIGTERM the loop finishes its step, saves a checkpoint, and tells the log where it is. */
 bool pith_train(const pith_task *task, pith_store *store, const pith_loader_options *data,
                 const pith_train_options *options, pith_train_result *result);
+
+/* Makes the directory, if it is not there, and takes it for this process, until the descriptor that
+ * is returned is closed. -1 after an error: another process trains in it, or, unless `resume`, it
+ * holds a run already. For who writes into it before pith_train. */
+int pith_take_run(const char *directory, bool resume);
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 

@@ -2,7 +2,9 @@
  * command, and the differences themselves. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "check.h"
@@ -117,7 +119,7 @@ static void prefer_double(char **argv)
 {
     static char twin[] = PITH_ROOT "/build/double/pith";
     struct stat own, other;
-    char seed[32];
+    char seed[32], threads[32];
     if (check_is_double || stat("/proc/self/exe", &own)) return;
     if (stat(twin, &other) || other.st_mtime < own.st_mtime) {
         const double start = pith_seconds();
@@ -131,7 +133,32 @@ static void prefer_double(char **argv)
         (void)!utimensat(AT_FDCWD, twin, NULL, 0);
     }
     snprintf(seed, sizeof seed, "%lld", (long long)common_seed);
-    execv(twin, (char *[]){ twin, argv[0], argv[1], "--seed", seed, NULL });
+    snprintf(threads, sizeof threads, "%lld", (long long)common_threads);
+    execv(twin,
+          (char *[]){ twin, argv[0], "--seed", seed, "--threads", threads, "--", argv[1], NULL });
+}
+
+static const char *checked; /* the file */
+
+/* Of an op's shape rule, gradient rule or kernel; a loss's own crash is told by losses/file.c. */
+static void crashed(int number)
+{
+    alarm(5); /* if the program can no longer end by itself */
+    fprintf(stderr, "%s crashed: %s\n", checked, strsignal(number));
+    exit(1);
+}
+
+static void tell_crashes(const char *file)
+{
+    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+    static char stack[1 << 16];
+    const stack_t own = { .ss_sp = stack, .ss_size = sizeof stack };
+    const struct sigaction action = { .sa_handler = crashed,
+                                      .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND) };
+    checked = file;
+    sigaltstack(&own, NULL);
+    for (size_t k = 0; k < sizeof signals / sizeof *signals; k++)
+        sigaction(signals[k], &action, NULL);
 }
 
 int command_check(int argc, char **argv)
@@ -142,7 +169,8 @@ int command_check(int argc, char **argv)
                   "takes) or of the ops of a\n"
                   "file (pith_op_NAME, by their examples) against central differences, in double: "
                   "by build/double/pith,\n"
-                  "which is built once if need be. Exits with 1 if they differ.",
+                  "which is built once if need be. What is detached is held fixed. Exits with 1 if "
+                  "they differ.",
                   1, 1, argc, argv);
     const char *path = argv[1];
     const size_t size = strlen(path);
@@ -150,6 +178,7 @@ int command_check(int argc, char **argv)
          *text = size > 2 && !strcmp(path + size - 2, ".c") ? pith_read_text(path) : NULL;
     bool good = true;
     prefer_double(argv);
+    tell_crashes(path);
     if (text && check_find_ops(text, list, sizeof list)) good &= check_ops(path, list);
     if (!*list || strstr(text, "*loss(")) good &= check_loss(path);
     printf("in %s: errors beside the largest slope or value, allowed %.0e\n",

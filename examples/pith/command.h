@@ -123,6 +123,8 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
 /* For a file that a command is going to write: an error if its folder is not there, or if there is
  * something already that has no `begins` at byte `at`, so that nobody's photo is replaced. */
 void check_output(const char *path, int at, const char *begins);
+/* Memory, all zeros, which the caller frees. */
+void *room(size_t bytes);
 bool is_directory(const char *name);
 /* Makes a directory and its parents. */
 void make_directories(const char *path);

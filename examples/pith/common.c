@@ -1,10 +1,18 @@
 /* common.c: what every command needs: folders, and texts of strangers for the terminal. */
 #include <errno.h>
 #include <libgen.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "command.h"
 #include "files/files.h"
+
+void *room(size_t bytes)
+{
+    void *memory = calloc(1, bytes + 1);
+    if (!memory) pith_raise("no memory for %zu bytes", bytes);
+    return memory;
+}
 
 void check_output(const char *path, int at, const char *begins)
 {

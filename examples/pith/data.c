@@ -63,9 +63,8 @@ static int by_text(const void *a, const void *b)
 
 static void print_captions(const pith_pack *p)
 {
-    const char **sorted = malloc(sizeof *sorted * (size_t)p->count);
+    const char **sorted = room(sizeof *sorted * (size_t)p->count);
     size_t letters = 0, words = 0, different = 0;
-    if (!sorted) pith_raise("no memory for %d captions", p->count);
     memcpy(sorted, p->caption, sizeof *sorted * (size_t)p->count);
     qsort(sorted, (size_t)p->count, sizeof *sorted, by_text);
     for (int i = 0; i < p->count; i++) {
@@ -100,6 +99,12 @@ static void print_colours(const pith_pack *p)
     putchar('\n');
 }
 
+static void print_splits(const pith_pack *p)
+{
+    for (int s = 0; s < p->splits; s++)
+        if (split_size(p, s)) printf("    %-16s %d\n", plain(p->split_name[s]), split_size(p, s));
+}
+
 static void stats(const char *path)
 {
     pith_pack *p = pith_pack_open(path);
@@ -109,11 +114,7 @@ static void stats(const char *path)
         if (p->label[i] > labels) labels = p->label[i];
     printf("%s: %d pairs, pictures of %d x %d, hash %s\n", path, p->count, p->size, p->size,
            pith_hash_text(p->hash, hash));
-    for (int s = 0; s < p->splits; s++) {
-        int n = 0;
-        for (int i = 0; i < p->count; i++) n += p->split[i] == s;
-        if (n) printf("    %-16s %d\n", plain(p->split_name[s]), n);
-    }
+    print_splits(p);
     if (labels >= 0) printf("labels: 0 to %d\n", labels);
     print_captions(p);
     print_colours(p);
@@ -149,6 +150,9 @@ int command_data(int argc, char **argv)
         check_output(argv[3], 8, "{");
         pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
         print_packed(&report);
+        pith_pack *p = pith_pack_open(argv[3]);
+        print_splits(p);
+        pith_pack_close(p);
     } else if (strcmp(what, "fetch") && strcmp(what, "pack") && strcmp(what, "stats") &&
                strcmp(what, "check"))
         pith_raise("pith data: expected fetch, pack, stats or check, found \"%s\"", what);

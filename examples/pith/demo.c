@@ -80,6 +80,7 @@ static void train(demo *d, contestant *c, const recipe *r, const stored_teacher 
         printf("the next pith demo %s begins anew\n", d->out);
         exit(130);
     }
+    check_learned(&result, c->path);
     c->steps = result.steps;
     c->seconds = pith_seconds() - start;
 }
@@ -119,7 +120,7 @@ static void train_students(demo *d)
 static double mean_tokens(const demo *d, const model *m)
 {
     double sum = 0;
-    int n = 0, *ids = malloc(sizeof *ids * (size_t)m->config.context);
+    int n = 0, *ids = room(sizeof *ids * (size_t)m->config.context);
     for (int i = 0; i < d->pack->count; i++)
         if (d->pack->split[i] == PITH_TRAIN)
             sum += pith_encode(m->tokenizer, d->pack->caption[i], m->config.context, ids), n++;
@@ -191,7 +192,7 @@ static void print_spread(const demo *d, double *const *found, int64_t n)
 
 static void run_seeds(demo *d)
 {
-    double **found = malloc(sizeof *found * (size_t)seeds);
+    double **found = room(sizeof *found * (size_t)seeds);
     const int64_t first = common_seed;
     char folder[4096];
     for (int64_t r = 0; r < seeds; r++) {
@@ -201,7 +202,7 @@ static void run_seeds(demo *d)
         experiment(d, folder);
         printf("\nseed %lld\n", (long long)common_seed);
         demo_table(d);
-        found[r] = malloc(sizeof(double) * (size_t)(d->splits * MODELS * 6));
+        found[r] = room(sizeof(double) * (size_t)(d->splits * MODELS * 6));
         for (int s = 0; s < d->splits; s++)
             for (int k = 0; k < MODELS; k++)
                 memcpy(found[r] + (s * MODELS + k) * 6, d->model[k].measured[s].recall,
@@ -230,7 +231,7 @@ static void check_recipes(void)
 
 int command_demo(int argc, char **argv)
 {
-    demo *d = calloc(1, sizeof *d);
+    demo *d = room(sizeof *d);
     const int arguments = parse_options(
         options, "[RUN] [--shapes] [--seeds N]",
         "Trains a teacher on emoji, distils it into a student of less than half its size that\n"

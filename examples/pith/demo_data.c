@@ -69,11 +69,12 @@ void demo_pictures(const demo *d)
     const size_t plane = (size_t)p->size * (size_t)p->size;
     char folder[4096], path[8192], caption[128], source[64], name[200];
     snprintf(folder, sizeof folder, "%s/pictures", d->out);
+    pith_remove_all(folder); /* an earlier demo's, or a link that somebody has laid there */
     make_directories(folder);
     snprintf(path, sizeof path, "%s/captions.tsv", folder);
     FILE *list = fopen(path, "w");
     if (!list) pith_raise("%s: cannot be written", path);
-    pith_picture picture = { p->size, p->size, malloc(4 * plane) };
+    pith_picture picture = { p->size, p->size, room(4 * plane) };
     for (int i = 0; i < p->count; i++) {
         if (d->shapes &&
             p->split[i] == PITH_TRAIN) /* thousands of pictures that look much the same */

@@ -4,6 +4,8 @@
 #include <string.h>
 #include "index.h"
 
+enum { LINE = 1 << 16 }; /* the longest that is read */
+
 typedef struct {
     int n;
     char **line;
@@ -11,17 +13,18 @@ typedef struct {
 
 static void add_lines(lines *l, const char *path)
 {
+    char line[LINE];
     FILE *f = pith_open_regular(path);
-    size_t room = 0;
-    char *line = NULL;
-    if (!f) pith_raise("%s: %s", path, strerror(errno));
-    for (ssize_t n; (n = getline(&line, &room, f)) >= 0;) {
-        if (n && line[n - 1] == '\n') line[n - 1] = 0;
+    if (!f) pith_raise("%s: %s", path, pith_file_error(errno));
+    for (int number = 1; fgets(line, LINE, f); number++) {
+        const char *text = line + (number == 1 && !strncmp(line, "\xEF\xBB\xBF", 3) ? 3 : 0);
+        if (strlen(line) == LINE - 1 && line[LINE - 2] != '\n')
+            pith_raise("%s:%d: a line of more than %d bytes", path, number, LINE - 2);
+        line[strcspn(line, "\r\n")] = 0;
         l->line = realloc(l->line, sizeof *l->line * (size_t)(l->n + 1));
-        if (!l->line || !(l->line[l->n++] = strdup(line)))
+        if (!l->line || !(l->line[l->n++] = strdup(text)))
             pith_raise("%s: no memory for its lines", path);
     }
-    free(line);
     fclose(f);
 }
 
@@ -31,8 +34,7 @@ static void put_lines(const lines *l, const model *m, pith_store *s)
 {
     const int dim[2] = { l->n, m->config.embed };
     if (!l->n) return;
-    pith_real *rows = malloc(sizeof *rows * (size_t)l->n * (size_t)dim[1]);
-    if (!rows) pith_raise("no memory for %d rows", l->n);
+    pith_real *rows = room(sizeof *rows * (size_t)l->n * (size_t)dim[1]);
     encode_texts(&m->config, m->store, m->tokenizer, l->n, (const char *const *)l->line, rows);
     pith_tensor_write(pith_store_add(s, "text_embeds", PITH_WEIGHT, PITH_F32, 2, dim), rows);
     free(rows);

@@ -64,8 +64,7 @@ double model_scale(const model *m)
 
 void *tensor_values(const pith_tensor *t)
 {
-    void *copy = malloc(pith_tensor_bytes(t));
-    if (!copy) pith_raise("no memory for the elements of %s", t->name);
+    void *copy = room(pith_tensor_bytes(t));
     pith_tensor_read(t, copy);
     return copy;
 }
@@ -101,8 +100,7 @@ static image_encoder image_encoder_new(const clip_config *c, pith_store *s, int 
     e.pixels = pith_input(e.graph, "pixels", PITH_F32, batch, 3, c->image_size, c->image_size);
     e.rows = pith_normalize(clip_image(e.graph, c, e.pixels));
     e.plan = pith_plan_new(e.graph, 1, &e.rows, &common_plan);
-    e.values = malloc(sizeof *e.values * pith_size(e.rows));
-    if (!e.values) pith_raise("no memory for %d rows", batch);
+    e.values = room(sizeof *e.values * pith_size(e.rows));
     return e;
 }
 
@@ -129,8 +127,8 @@ void encode_pictures(const clip_config *c, pith_store *s, int n, const int *inde
     const size_t plane = (size_t)c->image_size * (size_t)c->image_size,
                  from = 3 * (size_t)size * (size_t)size;
     image_encoder e = image_encoder_new(c, s, n < CHUNK ? n : CHUNK);
-    pith_real *normal = calloc((size_t)e.batch * 3 * plane, sizeof *normal);
-    uint8_t *fitted = malloc(3 * plane);
+    pith_real *normal = room(sizeof *normal * (size_t)e.batch * 3 * plane);
+    uint8_t *fitted = room(3 * plane);
     for (int start = 0; start < n; start += e.batch) {
         const int count = n - start < e.batch ? n - start : e.batch;
         for (int k = 0; k < count; k++) {
@@ -153,8 +151,7 @@ void encode_pictures(const clip_config *c, pith_store *s, int n, const int *inde
 void make_view(const clip_config *c, const pith_picture *p, uint8_t *pixels)
 {
     const size_t plane = (size_t)c->image_size * (size_t)c->image_size;
-    uint8_t *view = malloc(3 * plane);
-    if (!view) pith_raise("no memory for a picture");
+    uint8_t *view = room(3 * plane);
     pith_preprocess(p, c->image_size, view);
     for (size_t k = 0; k < 3 * plane; k++) pixels[k % 3 * plane + k / 3] = view[k];
     free(view);
@@ -193,8 +190,8 @@ void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, 
                   const char *const *texts, pith_real *rows)
 {
     const int batch = n < CHUNK ? n : CHUNK;
-    int *ids = malloc(sizeof *ids * (size_t)n * (size_t)c->context),
-        *lengths = malloc(sizeof *lengths * (size_t)n);
+    int *ids = room(sizeof *ids * (size_t)n * (size_t)c->context),
+        *lengths = room(sizeof *lengths * (size_t)n);
     int tokens = 1;
     for (int start = 0; start < n; start += batch) {
         int sum = 0;
@@ -207,8 +204,8 @@ void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, 
     const clip_inputs in = clip_inputs_new(g, c, batch, tokens);
     pith_node *row = pith_normalize(clip_text(g, c, &in));
     pith_plan *plan = pith_plan_new(g, 1, &row, &common_plan);
-    pith_real *values = malloc(sizeof *values * pith_size(row));
-    int *laid = malloc(sizeof *laid * (size_t)(2 * tokens + 2 * batch + 1));
+    pith_real *values = room(sizeof *values * pith_size(row));
+    int *laid = room(sizeof *laid * (size_t)(2 * tokens + 2 * batch + 1));
     int *positions = laid + tokens, *offsets = positions + tokens, *last = offsets + batch + 1;
     for (int start = 0; start < n; start += batch) {
         const int count = n - start < batch ? n - start : batch;

@@ -58,8 +58,7 @@ static drawing build(const char *name)
     pith_loss_free(spec);
     pith_node **params, **updates;
     const int n = backward ? pith_params(d.g, &params) : 0, written = pith_updates(d.g, &updates);
-    d.out = malloc(sizeof *d.out * (size_t)(1 + written + n));
-    if (!d.out) pith_raise("no memory for %d gradients", n);
+    d.out = room(sizeof *d.out * (size_t)(1 + written + n));
     d.out[d.n++] = d.loss;
     for (int k = 0; k < written; k++) d.out[d.n++] = updates[k];
     if (n) pith_grad(d.loss, n, params, d.out + d.n);
@@ -98,9 +97,8 @@ static bool draw_svg(FILE *f, const char *text, size_t size)
 static void list_nodes(FILE *f, const drawing *d)
 {
     const int n = pith_graph_size(d->g);
-    pith_node **at = calloc((size_t)n, sizeof *at), **stack = malloc(sizeof *stack * (size_t)n);
+    pith_node **at = room(sizeof *at * (size_t)n), **stack = room(sizeof *stack * (size_t)n);
     int depth = 0;
-    if (!at || !stack) pith_raise("no memory for a list of %d nodes", n);
     for (int k = 0; k < d->n; k++)
         if (!at[d->out[k]->id]) at[d->out[k]->id] = stack[depth++] = d->out[k];
     while (depth) {
@@ -229,9 +227,8 @@ static void print_tables(const drawing *d)
     if (plan) pith_print_plan(stdout, p);
     if (times) {
         const size_t n = pith_size(d->in.pixels) + (size_t)d->in.pairs * (size_t)d->c.embed;
-        pith_real *floats = malloc(sizeof *floats * n);
-        int *ints = calloc((size_t)(2 * d->in.tokens + 3 * d->in.pairs + 1), sizeof *ints);
-        if (!floats || !ints) pith_raise("no memory for the inputs");
+        pith_real *floats = room(sizeof *floats * n);
+        int *ints = room(sizeof *ints * (size_t)(2 * d->in.tokens + 3 * d->in.pairs + 1));
         const pith_host_batch b = random_batch(d, floats, n, ints);
         feed(p, &b);
         pith_run(p); /* the first run touches its memory */

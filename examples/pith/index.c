@@ -101,10 +101,9 @@ static cached_index read_cache(const char *cache, int width)
     if (!whole) fprintf(stderr, "%s; made anew\n", pith_error());
     else if (!good) fprintf(stderr, "%s: holds no rows of pictures; made anew\n", cache);
     if (whole && good) {
-        x.list = malloc(sizeof *x.list * (size_t)rows->dim[0]);
+        x.list = room(sizeof *x.list * (size_t)rows->dim[0]);
         x.rows = tensor_values(rows);
         x.stamps = tensor_values(files);
-        if (!x.list) pith_raise("no memory for the %d rows of %s", rows->dim[0], cache);
         const char *text = x.stamps, *end = text + pith_tensor_size(files);
         for (const char *line;
              x.n < rows->dim[0] && (line = memchr(text, '\n', (size_t)(end - text)));
@@ -135,8 +134,7 @@ static void encode_block(picture_index *x, const model *m, const int *wanted, in
 {
     const size_t picture = 3 * (size_t)m->config.image_size * (size_t)m->config.image_size,
                  width = (size_t)x->width;
-    int read = 0, *from = malloc(sizeof *from * (size_t)n);
-    if (!from) pith_raise("no memory for %d pictures", n);
+    int read = 0, *from = room(sizeof *from * (size_t)n);
     for (int k = 0; k < n; k++) {
         if (readable(m, x->file[wanted[k]], pixels + picture * (size_t)read))
             from[read++] = wanted[k];
@@ -170,11 +168,10 @@ int index_encode(picture_index *x, const model *m, const char *cache)
     const cached_index old = read_cache(cache, (int)width);
     int wanted = 0;
     x->width = (int)width;
-    x->rows = calloc((size_t)x->n * width + 1, sizeof *x->rows);
-    int *list = malloc(sizeof *list * ((size_t)x->n + 1));
-    uint8_t *pixels = malloc(BLOCK * 3 * side * side);
-    pith_real *rows = malloc(BLOCK * width * sizeof *rows);
-    if (!x->rows || !list || !pixels || !rows) pith_raise("no memory for %d pictures", x->n);
+    x->rows = room(sizeof *x->rows * (size_t)x->n * width);
+    int *list = room(sizeof *list * ((size_t)x->n + 1));
+    uint8_t *pixels = room(BLOCK * 3 * side * side);
+    pith_real *rows = room(BLOCK * width * sizeof *rows);
     for (int k = 0; k < x->n; k++) {
         const cached_row key = { x->stamp[k], strlen(x->stamp[k]), NULL };
         const cached_row *found = old.n
@@ -185,7 +182,9 @@ int index_encode(picture_index *x, const model *m, const char *cache)
     }
     for (int k = 0; k < wanted; k += BLOCK)
         encode_block(x, m, list + k, wanted - k < BLOCK ? wanted - k : BLOCK, pixels, rows);
+    const int before = x->n;
     drop_nameless(x);
+    wanted -= before - x->n;
     free(old.list);
     free(old.stamps);
     free(old.rows);
@@ -201,8 +200,7 @@ void index_put_lines(pith_store *s, const char *name, int n, char *const *line)
     for (int k = 0; k < n; k++) size += strlen(line[k]) + 1;
     const int bytes = (int)size;
     if (size > INT32_MAX) pith_raise("%s: %zu bytes are too many for one tensor", name, size);
-    char *text = malloc(size + 1), *end = text;
-    if (!text) pith_raise("no memory for %d lines", n);
+    char *text = room(size + 1), *end = text;
     for (int k = 0; k < n; k++) end += sprintf(end, "%s\n", line[k]);
     pith_tensor_write(pith_store_add(s, name, PITH_WEIGHT, PITH_U8, 1, &bytes), text);
     free(text);

@@ -1,6 +1,7 @@
 /* main.c: pith: the program, which trains, distils, measures and inspects small CLIP models. The
  * table of its commands. */
 #include "command.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +78,7 @@ static void read_environment(void)
 int main(int argc, char **argv)
 {
     wait_quietly(argv);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     read_environment();
     if (argc < 2) return help(stderr), 1;
     if (!strcmp(argv[1], "--version")) return puts("pith " VERSION), 0;

@@ -19,7 +19,7 @@ static int by_text(const void *a, const void *b)
 /* caption_id[k]: the first place with the same caption as place k. */
 static void find_equal_captions(int n, const char *const *texts, int *caption_id)
 {
-    caption *sorted = malloc(sizeof *sorted * (size_t)n);
+    caption *sorted = room(sizeof *sorted * (size_t)n);
     for (int k = 0; k < n; k++) sorted[k] = (caption){ texts[k], k };
     qsort(sorted, (size_t)n, sizeof *sorted, by_text);
     for (int k = 0; k < n; k++)
@@ -35,15 +35,15 @@ static void encode_different(const clip_config *c, pith_store *s, const pith_tok
                              const char *const *texts, int *caption_id, pith_real *rows)
 {
     const size_t width = (size_t)c->embed;
-    const char **different = malloc(sizeof *different * (size_t)n);
-    int *place = malloc(sizeof *place * (size_t)n), count = 0;
+    const char **different = room(sizeof *different * (size_t)n);
+    int *place = room(sizeof *place * (size_t)n), count = 0;
     find_equal_captions(n, texts, caption_id);
     for (int k = 0; k < n; k++)
         if (caption_id[k] == k) {
             place[k] = count;
             different[count++] = texts[k];
         }
-    pith_real *row = malloc(sizeof *row * (size_t)count * width);
+    pith_real *row = room(sizeof *row * (size_t)count * width);
     encode_texts(c, s, t, count, different, row);
     for (int k = 0; k < n; k++)
         memcpy(rows + (size_t)k * width, row + (size_t)place[caption_id[k]] * width,
@@ -65,16 +65,16 @@ pairs encode_split(const clip_config *c, pith_store *s, const pith_tokenizer *t,
 {
     pairs p = { .width = c->embed };
     const size_t count = (size_t)pack->count;
-    p.index = malloc(sizeof(int) * 3 * count);
+    p.index = room(sizeof(int) * 3 * count);
     for (int i = 0; i < pack->count; i++)
         if (split < 0 || pack->split[i] == split) p.index[p.n++] = i;
     if (!p.n)
         pith_raise("the split \"%s\" has no pairs", split < 0 ? "all" : pack->split_name[split]);
     p.caption_id = p.index + count;
     p.label = p.caption_id + count;
-    p.image = malloc(sizeof *p.image * (size_t)p.n * (size_t)p.width);
-    p.text = malloc(sizeof *p.text * (size_t)p.n * (size_t)p.width);
-    const char **texts = malloc(sizeof *texts * (size_t)p.n);
+    p.image = room(sizeof *p.image * (size_t)p.n * (size_t)p.width);
+    p.text = room(sizeof *p.text * (size_t)p.n * (size_t)p.width);
+    const char **texts = room(sizeof *texts * (size_t)p.n);
     encode_pictures(c, s, p.n, p.index, pack->size, pack->pixels, p.image);
     for (int k = 0; k < p.n; k++) {
         texts[k] = pack->caption[p.index[k]];
@@ -101,9 +101,8 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
                       const pith_pack *pack, int *classes)
 {
     const size_t width = (size_t)c->embed, count = (size_t)pack->count;
-    const char **texts = malloc(sizeof *texts * count);
-    int *caption_id = malloc(sizeof *caption_id * count), *label = malloc(sizeof *label * count),
-        n = 0;
+    const char **texts = room(sizeof *texts * count);
+    int *caption_id = room(sizeof *caption_id * count), *label = room(sizeof *label * count), n = 0;
     *classes = 0;
     for (int i = 0; i < pack->count; i++) {
         if (pack->label[i] < 0) continue;
@@ -111,8 +110,8 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
         label[n++] = pack->label[i];
         *classes = pack->label[i] >= *classes ? pack->label[i] + 1 : *classes;
     }
-    pith_real *rows = calloc((size_t)*classes * width + 1, sizeof *rows);
-    pith_real *text = malloc(sizeof *text * ((size_t)n * width + 1));
+    pith_real *rows = room(sizeof *rows * (size_t)*classes * width);
+    pith_real *text = room(sizeof *text * ((size_t)n * width + 1));
     if (n) encode_different(c, s, t, n, texts, caption_id, text);
     for (int k = 0; k < n; k++)
         for (size_t d = 0; caption_id[k] == k && d < width; d++)

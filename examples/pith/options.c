@@ -154,6 +154,9 @@ int parse_options(const option *table, const char *usage, const char *about, int
     for (int k = 1; k < argc; k++) {
         char *at = argv[k], *equals = strchr(at, '=');
         if (closed || at[0] != '-' || !at[1]) {
+            if (!*at)
+                pith_raise("pith %s: an argument is empty: usage: pith %s %s", argv[0], argv[0],
+                           usage);
             argv[++arguments] = at;
             continue;
         }

@@ -36,9 +36,8 @@ int command_preprocess(int argc, char **argv)
     /* its sizes do not matter: only CLIP's mean and standard deviation are used */
     const clip_config c = clip_config_uniform(32, 8, 64, 1, 64, 77, 514, 64, 1, 1, 64);
     const int side = (int)size, dim[3] = { 3, side, side };
-    uint8_t *rgb = malloc(3 * (size_t)side * (size_t)side);
-    pith_real *values = malloc(sizeof *values * 3 * (size_t)side * (size_t)side);
-    if (!rgb || !values) pith_raise("no memory for a picture of side %d", side);
+    uint8_t *rgb = room(3 * (size_t)side * (size_t)side);
+    pith_real *values = room(sizeof *values * 3 * (size_t)side * (size_t)side);
     pith_store *s = pith_store_new();
     for (int k = 1; k <= arguments; k++) {
         const char *name = strrchr(argv[k], '/') ? strrchr(argv[k], '/') + 1 : argv[k];

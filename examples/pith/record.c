@@ -26,6 +26,42 @@ static bool may_change(const char *name)
     return false;
 }
 
+/* A loss, with its files as they are from any working directory. The caller frees it. */
+static char *with_lasting_files(const char *loss)
+{
+    char *text = strdup(loss), *path;
+    size_t from = 0; /* what stands before it is done */
+    for (int k = 0; (path = pith_loss_file(loss, k)); k++) {
+        char *at = strstr(text + from, path), *whole = lasting(path), *longer;
+        if (at &&
+            asprintf(&longer, "%.*s%s%s", (int)(at - text), text, whole, at + strlen(path)) >= 0) {
+            from = (size_t)(at - text) + strlen(whole);
+            free(text);
+            text = longer;
+        }
+        free(whole);
+        free(path);
+    }
+    return text;
+}
+
+/* For a shell, in quotes; one of the latest two. */
+static const char *quoted(const char *text)
+{
+    static char kept[2][2048];
+    static int next;
+    char *out = kept[next++ % 2];
+    size_t n = 0;
+    out[n++] = '\'';
+    for (; *text && n + 6 < sizeof kept[0]; text++) {
+        if (*text == '\'') memcpy(out + n, "'\\'", 3), n += 3;
+        out[n++] = *text;
+    }
+    out[n++] = '\'';
+    out[n] = 0;
+    return out;
+}
+
 static json_t *value_of(const option *o)
 {
     const char *text = o->kind >= TEXT ? *(const char **)o->value : NULL;
@@ -33,7 +69,9 @@ static json_t *value_of(const option *o)
     if (o->kind == INTEGER) return json_integer(*(int64_t *)o->value);
     if (o->kind == NUMBER) return json_real(*(double *)o->value);
     if (!text) return json_null();
-    char *kept = o->kind == PATH ? lasting(text) : strdup(text);
+    char *kept = o->kind == PATH             ? lasting(text)
+                 : strcmp(o->name, "--loss") ? strdup(text)
+                                             : with_lasting_files(text);
     json_t *value = json_string(kept);
     free(kept);
     return value;
@@ -72,19 +110,20 @@ char *options_as_json(const char *command, const char *data, const option *optio
 /* ---- going on with a run ---- */
 
 /* Is it of the option's type? A number without a point is a whole number in JSON. */
-static bool is_of_kind(const json_t *x, option_kind kind)
+static bool is_of_kind(const json_t *x, option_kind kind, bool optional)
 {
+    if (json_is_null(x)) return optional;
     return kind == FLAG      ? json_is_boolean(x)
            : kind == INTEGER ? json_is_integer(x)
            : kind == NUMBER  ? json_is_number(x)
-                             : json_is_string(x) || json_is_null(x);
+                             : json_is_string(x);
 }
 
-static void set_from(const char *path, const option *o, const json_t *x)
+static void set_from(const char *path, const option *o, const json_t *x, bool optional)
 {
     static const char *const word[] = { "true or false", "a whole number", "a number", "a text",
                                         "a text" };
-    if (!is_of_kind(x, o->kind)) {
+    if (!is_of_kind(x, o->kind, optional)) {
         char *found = json_dumps(x, JSON_ENCODE_ANY | JSON_COMPACT);
         pith_raise("%s: %s is %.60s, expected %s", path, o->name, found, word[o->kind]);
     }
@@ -106,8 +145,8 @@ static void check_loss_named(const char *run, const char *path, const json_t *o,
     if (file && !given)
         pith_raise(
             "%s: the loss of this run is in the file %s, which would be compiled and run: to go "
-            "on, name it again: --resume %s --loss '%s'",
-            path, file, run, recorded);
+            "on, name it again: --resume %s --loss %s",
+            path, file, run, quoted(recorded));
     if (file) hash_of_loss(given, hash);
     if (file && then && *hash && strcmp(hash, then))
         fprintf(stderr, "%s: the loss's file is not what it was when this run was begun\n", run);
@@ -143,10 +182,10 @@ static bool is_same(const option *o, const json_t *recorded, const json_t *now)
 }
 
 /* Reads the options of an earlier run into the table and returns its DATA. The JSON is never freed,
- * since the table points to texts in it. `given`: what the command line says, null where nothing.
- */
+ * since the table points to texts in it. `given`: what the command line says, null where nothing;
+ * `optional`: which options may be missing. */
 static const char *read_record(const char *run, const char *command, const option *options,
-                               const json_t *given)
+                               const json_t *given, const bool *optional)
 {
     static json_t *file;
     char path[4096];
@@ -164,7 +203,7 @@ static const char *read_record(const char *run, const char *command, const optio
     check_loss_named(run, path, o, json_string_value(json_object_get(given, "--loss")));
     for (const option *p = options; p->name; p++) {
         const json_t *x = json_object_get(o, p->name), *now = json_object_get(given, p->name);
-        if (x) set_from(path, p, x);
+        if (x) set_from(path, p, x, optional[p - options]);
         if (x && now && !may_change(p->name) && !is_same(p, x, now)) {
             enum { PLAIN = JSON_ENCODE_ANY | JSON_REAL_PRECISION(6) };
             char *a = json_dumps(x, PLAIN), *b = json_dumps(now, PLAIN);
@@ -203,9 +242,12 @@ static void check_data(const char *run, const char *recorded, const char *given)
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
                       const char **resume, int argc, char **argv)
 {
-    char **arguments = malloc(sizeof *arguments * (size_t)argc);
+    char **arguments = room(sizeof *arguments * (size_t)argc);
     const char *data = NULL;
     json_t *given = json_object(); /* what the command line says, by name */
+    bool optional[64] = { false }; /* texts that may be missing */
+    for (int k = 0; options[k].name; k++)
+        optional[k] = options[k].kind >= TEXT && !*(const char **)options[k].value;
     memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
     int n = parse_options(options, usage, about, 0, 1, argc, arguments);
     for (const option *o = options; o->name; o++)
@@ -214,7 +256,7 @@ const char *parse_run(const option *options, const char *usage, const char *abou
         need_option("--resume", *resume);
         const char *run = *resume;
         if (*out) pith_raise("--out: a run that is resumed goes on in its own directory, %s", run);
-        data = read_record(run, argv[0], options, given);
+        data = read_record(run, argv[0], options, given, optional);
         memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
         n = parse_options(options, usage, about, 0, 1, argc, arguments);
         *out = *resume = run;
@@ -229,6 +271,7 @@ const char *parse_run(const option *options, const char *usage, const char *abou
 }
 
 static char begun[4096]; /* the run's directory */
+int run_taken;
 
 /* Called by exit, so also after an error: of a run that did not come to a step nothing stays but
  * what it packed. */
@@ -236,6 +279,8 @@ static void tidy(void)
 {
     char path[4200];
     struct stat info;
+    snprintf(path, sizeof path, "%s/loss", begun);
+    pith_remove_all(path);
     snprintf(path, sizeof path, "%s/metrics.jsonl", begun);
     if (lstat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) unlink(path);
     rmdir(begun); /* if it is empty */
@@ -245,6 +290,7 @@ pith_pack *open_run_data(const char *data, int size, const char *out, bool resum
 {
     char path[4096];
     make_directories(out);
+    run_taken = pith_take_run(out, resume);
     snprintf(begun, sizeof begun, "%s", out);
     atexit(tidy);
     snprintf(path, sizeof path, "%s/data.pack", out);
@@ -254,22 +300,27 @@ pith_pack *open_run_data(const char *data, int size, const char *out, bool resum
     return p;
 }
 
+void check_learned(const pith_train_result *r, const char *out)
+{
+    if (r->skipped == r->steps || !isfinite(r->loss))
+        pith_raise("%s: %s: PITH_NAN=1 tells where", out,
+                   r->skipped == r->steps ? "every step was skipped, for none was finite"
+                                          : "the last step's loss is not finite");
+}
+
 int end_run(const pith_train_result *r, const char *command, const char *loss, const char *out)
 {
     char skipped[64] = "";
     if (r->skipped) snprintf(skipped, sizeof skipped, ", %lld skipped", (long long)r->skipped);
     if (r->interrupted) {
         char *file = pith_loss_file(loss, 0);
-        printf("go on with: pith %s --resume %s%s%s%s\n", command, out, file ? " --loss '" : "",
-               file ? loss : "", file ? "'" : "");
+        printf("go on with: pith %s --resume %s%s%s\n", command, out, file ? " --loss " : "",
+               file ? quoted(loss) : "");
         free(file);
         return 130;
     }
     printf("%s: %lld steps%s in %.1f s, %.1f s of them waiting for data; loss %.4f\n", out,
            (long long)r->steps, skipped, r->seconds, r->waited, r->loss);
-    if (r->skipped == r->steps || !isfinite(r->loss))
-        pith_raise("%s: %s: PITH_NAN=1 tells where", out,
-                   r->skipped == r->steps ? "every step was skipped, for none was finite"
-                                          : "the last step's loss is not finite");
+    check_learned(r, out);
     return 0;
 }

@@ -45,8 +45,7 @@ static pith_host_batch pack_rows(const pith_tensor *ids, const int *values, int 
 {
     const int B = ids->dim[0], T = ids->dim[1];
     const size_t n = (size_t)B * (size_t)T;
-    int *memory = calloc(2 * n + 5 * (size_t)B + 1, sizeof *memory);
-    if (!memory) pith_raise("no memory for %d captions", B);
+    int *memory = room(sizeof *memory * (2 * n + 5 * (size_t)B + 1));
     pith_host_batch b = { .rows = B,
                           .pairs = B,
                           .size = size,
@@ -129,8 +128,7 @@ static void add_gradients(pith_graph *g, pith_store *s, pith_node *loss, outputs
 {
     pith_node **params;
     const int n = pith_params(g, &params);
-    pith_node **gradients = malloc(sizeof *gradients * (size_t)(n + 1));
-    if (!gradients) pith_raise("no memory for %d gradients", n);
+    pith_node **gradients = room(sizeof *gradients * (size_t)(n + 1));
     pith_grad(loss, n, params, gradients);
     for (int k = 0; k < n; k++)
         if (pith_store_find(s, params[k]->name)->loaded)
@@ -145,7 +143,7 @@ static void save(const pith_plan *p, const outputs *o, const char *path)
         const pith_node *n = o->node[k];
         char name[256];
         snprintf(name, sizeof name, "%s%s", o->prefix[k], o->name[k]);
-        pith_real *values = malloc(sizeof *values * pith_size(n));
+        pith_real *values = room(sizeof *values * pith_size(n));
         pith_value(p, n, values); /* raises the error if malloc failed */
         pith_tensor_write(pith_store_add(s, name, PITH_WEIGHT, PITH_F32, n->ndim, n->dim), values);
         free(values);

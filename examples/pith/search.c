@@ -30,8 +30,10 @@ static picture_index open_index(const model *m, const char *folder)
     if (!x.n) pith_raise("%s: holds no PNG or JPEG picture that can be read", folder);
     pith_store *s = pith_store_new();
     index_put(&x, s);
-    if (access(folder, W_OK) == 0) pith_store_save(s, cache, PITH_WEIGHT);
-    else fprintf(stderr, "%s: cannot be written, so its index is not kept\n", folder);
+    pith_on_error(keep_quiet, NULL);
+    const bool kept = pith_store_save(s, cache, PITH_WEIGHT);
+    pith_on_error(NULL, NULL);
+    if (!kept) fprintf(stderr, "%s: so the index is not kept\n", pith_error());
     pith_store_free(s);
     return x;
 }
@@ -48,20 +50,23 @@ static const char *caption_of(const pith_captions *c, const char *folder, const 
 
 /* ---- the search ---- */
 
-/* A query that is called like a picture, or is a file, is one. */
+/* A query that is called like a picture, or is a file that holds one, is one. */
 static bool is_picture(const char *query)
 {
-    return pith_is_picture_name(query) || access(query, F_OK) == 0;
+    char why[256];
+    pith_picture p;
+    if (pith_is_picture_name(query)) return true;
+    const bool is = pith_picture_try(&p, query, why);
+    if (is) pith_picture_free(&p);
+    return is;
 }
 
 static pith_real *query_row(const model *m, const char *query)
 {
-    pith_real *row = malloc(sizeof *row * (size_t)m->config.embed);
+    pith_real *row = room(sizeof *row * (size_t)m->config.embed);
     const size_t side = (size_t)m->config.image_size;
-    if (!row) pith_raise("no memory for a query");
     if (is_picture(query)) {
-        uint8_t *pixels = malloc(3 * side * side);
-        if (!pixels) pith_raise("no memory for a picture");
+        uint8_t *pixels = room(3 * side * side);
         read_view(&m->config, query, pixels);
         encode_pictures(&m->config, m->store, 1, NULL, m->config.image_size, pixels, row);
         free(pixels);
@@ -106,8 +111,7 @@ int command_search(int argc, char **argv)
     picture_index x = open_index(&m, folder);
     pith_captions known;
     pith_captions_read(&known, folder);
-    hit *hits = malloc(sizeof *hits * (size_t)x.n);
-    if (!hits) pith_raise("no memory for %d pictures", x.n);
+    hit *hits = room(sizeof *hits * (size_t)x.n);
     for (int k = 0; k < x.n; k++) {
         double sum = 0;
         for (int d = 0; d < x.width; d++)

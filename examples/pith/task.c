@@ -218,7 +218,7 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
                 "--model %s: a vocabulary of %d, expected at least 514: 256 bytes, 256 that end "
                 "a word, start and end",
                 name, m.config.vocabulary);
-        const char **captions = malloc(sizeof *captions * (size_t)pack->count);
+        const char **captions = room(sizeof *captions * (size_t)pack->count);
         int n = 0;
         for (int i = 0; i < pack->count; i++)
             if (pack->split[i] == PITH_TRAIN) captions[n++] = pack->caption[i];
@@ -235,6 +235,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
 {
     char folder[4096];
     snprintf(folder, sizeof folder, "%s/loss", out);
+    pith_remove_all(folder); /* what a killed run left */
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
     rmdir(folder); /* what was compiled in it is loaded */
     if (pith_loss_wants_teacher(loss) && !teacher)
@@ -248,8 +249,8 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                .batch = (int)r->batch,
                .samples = dataset->count };
     if (teacher) {
-        t.image = malloc(sizeof *t.image * (size_t)r->batch * (size_t)teacher->width);
-        t.text = malloc(sizeof *t.text * (size_t)r->batch * (size_t)teacher->width);
+        t.image = room(sizeof *t.image * (size_t)r->batch * (size_t)teacher->width);
+        t.text = room(sizeof *t.text * (size_t)r->batch * (size_t)teacher->width);
     }
     if (!split_size(pack, pith_pack_split(pack, "valid")))
         fprintf(stderr,
@@ -286,6 +287,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .seed = (uint64_t)common_seed,
         /* if the run was killed before its first checkpoint there is nothing to resume: it begins
            again */
+        .taken = run_taken,
         .resume = resume && pith_checkpoint_exists(out),
         .record = record,
         .log = stderr,

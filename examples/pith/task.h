@@ -90,8 +90,10 @@ const char *parse_run(const option *options, const char *usage, const char *abou
                       const char **resume, int argc, char **argv);
 /* Opens DATA as pictures of size x size. What is not packed is packed into the run's directory, and
  * a resumed run opens that. */
+extern int run_taken; /* by open_run_data: the run's directory is this process's until it ends */
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);
 /* Prints what a run came to, and returns the program's exit status. A run that learned nothing, for
  * no step was finite, is an error. */
+void check_learned(const pith_train_result *r, const char *out);
 int end_run(const pith_train_result *r, const char *command, const char *loss, const char *out);
 #endif

@@ -15,14 +15,13 @@ static bool embed(void *context, int view, int first, int count, pith_real *rows
     const pith_dataset *s = a->pictures;
     const size_t picture = 3 * (size_t)s->size * (size_t)s->size;
     if (view < 0) {
-        const char **texts = malloc(sizeof *texts * (size_t)count);
+        const char **texts = room(sizeof *texts * (size_t)count);
         for (int k = 0; k < count; k++) texts[k] = s->record(s, first + k, 0).caption;
         encode_texts(&a->m->config, a->m->store, a->m->tokenizer, count, texts, rows);
         free(texts);
         return true;
     }
-    uint8_t *pixels = malloc(picture * (size_t)count);
-    if (!pixels) return pith_raise("no memory for %d pictures", count);
+    uint8_t *pixels = room(picture * (size_t)count);
     for (int k = 0; k < count; k++) {
         char why[256];
         if (!s->decode(s, first + k, view, pixels + picture * (size_t)k, why))

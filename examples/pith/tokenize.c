@@ -36,7 +36,7 @@ int command_tokenize(int argc, char **argv)
     if (context < 2 || context > 1 << 20)
         pith_raise("--context is %lld, expected 2 to %d", (long long)context, 1 << 20);
     pith_tokenizer *t = open_vocabulary(vocabulary);
-    int *ids = malloc(sizeof *ids * (size_t)context);
+    int *ids = room(sizeof *ids * (size_t)context);
     char *line = NULL;
     size_t room = 0;
     for (ssize_t n; ids && (n = getline(&line, &room, stdin)) >= 0;) {
