@@ -73,51 +73,157 @@ static bool copy_front(slice to, slice from, int ndim, pith_real *row)
     return good;
 }
 
-static bool inherit(const clip_tensor *tensor, int step, pith_store *s, pith_store *t)
+/* Where a tensor comes from: the teacher's name, and, of queries and keys that take the place of a
+ * pre-norm block's, which third of in_proj; -1: all of it. */
+typedef struct {
+    char name[64];
+    int third;
+} origin;
+
+static origin origin_of(const clip_tensor *tensor, const clip_tower *student,
+                        const clip_tower *teacher)
 {
-    char source[64];
-    const char *block = strstr(tensor->name, "resblocks.");
-    snprintf(source, sizeof source, "%s", tensor->name);
-    if (block)
-        snprintf(source, sizeof source, "%.*s.%d%s", (int)(block - tensor->name) + 9, tensor->name,
-                 tensor->layer * step, strchr(block + 10, '.'));
-    pith_tensor *from = pith_store_find(t, source);
-    if (!from || from->ndim != tensor->ndim)
-        return pith_raise("cannot inherit: the teacher has no %s for the student's %s", source,
-                          tensor->name);
-    for (int k = 0; k < from->ndim; k++)
-        if (tensor->dim[k] > from->dim[k])
-            return pith_raise(
-                "cannot inherit: axis %d of the student's %s is %d, of the teacher's %s only %d", k,
-                tensor->name, tensor->dim[k], source, from->dim[k]);
+    origin o = { .third = -1 };
+    const int step = teacher ? teacher->layers / student->layers : 1;
+    const char *blocks = strstr(tensor->name, "transformer."), *tail = blocks ? blocks + 12 : NULL;
+    snprintf(o.name, sizeof o.name, "%s", tensor->name);
+    if (!tail) return o;
+    const bool shared = tensor->layer < 0;
+    const int layer = (shared ? student->layers - 1 : tensor->layer) * step;
+    if (!shared) tail = strchr(tail + 10, '.') + 1;
+    const bool query = !strncmp(tail, "attn.q_proj.", 12), key = !strncmp(tail, "attn.k_proj.", 12);
+    if ((query || key) && teacher->block[layer] == CLIP_PRE_NORM) {
+        o.third = key;
+        tail = strstr(tail, "weight") ? "attn.in_proj_weight" : "attn.in_proj_bias";
+    } else if (shared) return o;
+    snprintf(o.name, sizeof o.name, "%.*sresblocks.%d.%s", (int)(blocks - tensor->name) + 12,
+             tensor->name, layer, tail);
+    return o;
+}
+
+/* The student's tensor, made if it is not there; NULL after an error. */
+static pith_tensor *target(const clip_tensor *tensor, pith_store *s)
+{
     pith_tensor *to = pith_store_find(s, tensor->name);
     if (!to) to = pith_store_add(s, tensor->name, PITH_WEIGHT, PITH_F32, tensor->ndim, tensor->dim);
-    if (!to) return false;
-    if (to->ndim != tensor->ndim ||
-        memcmp(to->dim, tensor->dim, sizeof(int) * (size_t)tensor->ndim))
+    if (to && (to->ndim != tensor->ndim ||
+               memcmp(to->dim, tensor->dim, sizeof(int) * (size_t)tensor->ndim)))
         return pith_raise("cannot inherit: %s has another shape in the student's store",
+                          tensor->name),
+               NULL;
+    return to;
+}
+
+static bool inherit(const clip_tensor *tensor, const origin *o, pith_store *s, pith_store *t)
+{
+    pith_tensor *from = pith_store_find(t, o->name);
+    if (!from || from->ndim != tensor->ndim)
+        return pith_raise("cannot inherit: the teacher has no %s for the student's %s", o->name,
                           tensor->name);
     int to_dim[5], from_dim[5];
-    const int ndim = split_in_proj(tensor->name, tensor->ndim, tensor->dim, to_dim);
-    split_in_proj(source, from->ndim, from->dim, from_dim);
+    const bool third = o->third >= 0;
+    const int ndim = third ? tensor->ndim
+                           : split_in_proj(tensor->name, tensor->ndim, tensor->dim, to_dim);
+    if (third) memcpy(to_dim, tensor->dim, sizeof(int) * (size_t)ndim);
+    split_in_proj(o->name, from->ndim, from->dim, from_dim);
+    slice source = { from, 0, from_dim };
+    if (third) source = next_axis(source, ndim + 1, o->third);
+    for (int k = 0; k < ndim; k++)
+        if (to_dim[k] > source.dim[k])
+            return pith_raise(
+                "cannot inherit: axis %d of the student's %s is %d, of the teacher's %s only %d", k,
+                tensor->name, tensor->dim[k], o->name, source.dim[k]);
+    pith_tensor *to = target(tensor, s);
+    if (!to) return false;
     pith_real *row = malloc(sizeof *row * (size_t)(ndim ? to_dim[ndim - 1] : 1));
     if (!row) return pith_raise("cannot inherit: no memory for a row of %s", to->name);
-    const bool good = copy_front((slice){ to, 0, to_dim }, (slice){ from, 0, from_dim }, ndim, row);
+    const bool good = copy_front((slice){ to, 0, to_dim }, source, ndim, row);
     free(row);
     return good;
 }
 
+/* alpha 1, beta and gamma 0: at first attention changes nothing, as with queries of zero. */
+static bool start_gains(const clip_tensor *tensor, pith_store *s)
+{
+    pith_tensor *to = target(tensor, s);
+    for (int k = 0; to && k < 3 * tensor->dim[1]; k++) {
+        const pith_real x = k < tensor->dim[1];
+        if (!pith_tensor_write_part(to, (size_t)k, 1, &x)) return false;
+    }
+    return to != NULL;
+}
+
+/* Of a block without a skip that takes the place of a pre-norm one. */
+static bool is_replaced(const clip_tensor *tensor, const clip_tower *student,
+                        const clip_tower *teacher)
+{
+    if (!student) return false;
+    const int step = teacher->layers / student->layers;
+    if (tensor->layer < 0)
+        return strstr(tensor->name, "transformer.attn.") && !teacher->shared_query_key;
+    return student->block[tensor->layer] != CLIP_PRE_NORM &&
+           teacher->block[tensor->layer * step] == CLIP_PRE_NORM;
+}
+
+static bool inherit_one(const clip_tensor *tensor, const clip_tower *student,
+                        const clip_tower *teacher, pith_store *s, pith_store *t, bool replaced)
+{
+    if (is_replaced(tensor, student, teacher)) {
+        if (!replaced) return true;
+        if (strstr(tensor->name, "attn.gains")) return start_gains(tensor, s);
+        if (strstr(tensor->name, "gain")) return true;
+    }
+    const origin o = origin_of(tensor, student, teacher);
+    return inherit(tensor, &o, s, t);
+}
+
 bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *teacher,
-                  pith_store *t)
+                  pith_store *t, bool replaced)
 {
     if (!comparable(student, teacher)) return false;
-    const int step[] = { [CLIP_VISION] = teacher->vision.layers / student->vision.layers,
-                         [CLIP_TEXT] = teacher->text.layers / student->text.layers,
-                         [CLIP_BOTH] = 1 };
+    const clip_tower *to
+        [] = { [CLIP_VISION] = &student->vision, [CLIP_TEXT] = &student->text, [CLIP_BOTH] = NULL },
+     *from[] = {
+         [CLIP_VISION] = &teacher->vision, [CLIP_TEXT] = &teacher->text, [CLIP_BOTH] = NULL
+     };
     clip_tensor *list;
     const int n = clip_tensors(student, &list);
     bool good = n > 0;
-    for (int k = 0; good && k < n; k++) good = inherit(&list[k], step[list[k].part], s, t);
+    for (int k = 0; good && k < n; k++)
+        good = inherit_one(&list[k], to[list[k].part], from[list[k].part], s, t, replaced);
     free(list);
     return good;
+}
+
+/* ---- SiCLIP's rule ---- */
+
+bool clip_with_sasp(const clip_config *c, int count, clip_config *out)
+{
+    *out = *c;
+    clip_tower *towers[] = { &out->vision, &out->text };
+    for (int k = 0; k < 2; k++) {
+        clip_tower *t = towers[k];
+        const int last = count == CLIP_HALF ? (t->layers + 1) / 2 : count;
+        if (last < 1 || last > t->layers)
+            return pith_raise("%d of the last blocks are to be SAS-P, the %s tower has %d", last,
+                              k ? "text" : "image", t->layers);
+        for (int i = t->layers - last; i < t->layers; i++) t->block[i] = CLIP_SAS_P;
+        t->shared_query_key = true;
+    }
+    return clip_config_check(out, "SAS-P blocks");
+}
+
+bool clip_freeze_skips(const clip_config *c, pith_store *s)
+{
+    clip_tensor *list;
+    const int n = clip_tensors(c, &list);
+    for (int k = 0; k < n; k++) {
+        const clip_tower *t = list[k].part == CLIP_VISION ? &c->vision : &c->text;
+        const bool shaped = list[k].part != CLIP_BOTH &&
+                            (list[k].layer < 0 ? strstr(list[k].name, "transformer.attn.") != NULL
+                                               : t->block[list[k].layer] != CLIP_PRE_NORM);
+        if (!shaped) pith_store_freeze(s, list[k].name);
+    }
+    free(list);
+    return n > 0;
 }

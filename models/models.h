@@ -103,11 +103,21 @@ typedef struct {
 } clip_cost;
 clip_cost clip_count(const clip_config *c, double tokens_a_caption);
 
+/* The same sizes, with the last `count` blocks of both towers SAS-P: SiCLIP's rule (Liu 2024), as
+ * far as it is known, with shared queries and keys. False after an error. */
+enum { CLIP_HALF = -1 }; /* for `count`: of each tower */
+bool clip_with_sasp(const clip_config *c, int count, clip_config *out);
+/* Freezes all but the blocks without a skip: then nothing below the first of them has a backward
+ * pass. Params of losses are trained. */
+bool clip_freeze_skips(const clip_config *c, pith_store *s);
+
 /* TinyCLIP's manual inheritance (Wu et al., ICCV 2023): every tensor of the student is the first
  * part of the teacher's along each axis, in whole heads; layer i comes from layer i * floor(teacher
- * depth / student depth). An error names what cannot be inherited. */
+ * depth / student depth). An error names what cannot be inherited. A block without a skip that
+ * takes the place of a pre-norm one begins anew, or, with `replaced`, from the norm, the MLP, and
+ * the queries and keys of that one (shared ones: of the last), with beta and gamma 0. */
 bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *teacher,
-                  pith_store *t);
+                  pith_store *t, bool replaced);
 
 #ifdef __cplusplus
 }

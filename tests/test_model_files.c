@@ -315,7 +315,7 @@ static void inheritance_takes_front_slices(void **state)
     assert_true(clip_config_named(&small, "16/8:w8l2h2f20+w12l2h3c6v11:e10"));
     pith_store *t = made(&big, 1), *s = pith_store_new();
     stir(t);
-    if (!clip_inherit(&small, s, &big, t)) fail_msg("%s", pith_error());
+    if (!clip_inherit(&small, s, &big, t, false)) fail_msg("%s", pith_error());
     clip_tensor *list;
     assert_int_equal(pith_store_count(s), clip_tensors(&small, &list));
     free(list);
@@ -360,7 +360,7 @@ static void inheritance_takes_front_slices(void **state)
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         pith_store *none = pith_store_new();
         assert_true(clip_config_named(&wrong, bad[k].student));
-        assert_false(clip_inherit(&wrong, none, &big, t));
+        assert_false(clip_inherit(&wrong, none, &big, t, false));
         said(bad[k].says);
         pith_store_free(none);
     }

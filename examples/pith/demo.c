@@ -100,7 +100,7 @@ static void train_students(demo *d)
     char path[4200];
     double start = pith_seconds();
     c->m = start_student(student_name, &teacher->m, teacher->path);
-    inherit_from(&c->m, teacher->path);
+    inherit_from(&c->m, teacher->path, false);
     make_directories(c->path);
     snprintf(path, sizeof path, "%s/teacher.safetensors", c->path);
     stored_teacher stored = teacher_open(&teacher->m, teacher->path, d->pack, path);

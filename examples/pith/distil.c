@@ -14,10 +14,10 @@ model start_student(const char *name, const model *teacher, const char *director
     return m;
 }
 
-void inherit_from(model *m, const char *from)
+void inherit_from(model *m, const char *from, bool replaced)
 {
     model larger = open_model(from);
-    clip_inherit(&m->config, m->store, &larger.config, larger.store);
+    clip_inherit(&m->config, m->store, &larger.config, larger.store, replaced);
     close_model(&larger);
 }
 
@@ -29,7 +29,8 @@ int command_distil(int argc, char **argv)
                *resume = NULL;
     const option options[] = {
         { "--teacher", PATH, &directory, "the teacher's model directory" },
-        { "--student", PATH, &name, "a directory, a name or sizes: see pith help" },
+        { "--student", PATH, &name,
+          "a directory, a name or sizes: see pith help; with --sasp-last: the teacher itself" },
         { "--out", PATH, &out, "the run's directory, which becomes the student's model" },
         { "--resume", PATH, &resume,
           "go on with the run in this directory; if its loss is a file, give --loss again" },
@@ -46,15 +47,18 @@ int command_distil(int argc, char **argv)
         "tokenizer.",
         &out, &resume, argc, argv);
     need_option("--teacher", directory);
-    need_option("--student", name);
+    if (!r.sasp_last) need_option("--student", name);
     model teacher = open_model_with_tokenizer(directory);
-    model m = start_student(name, &teacher, directory);
+    model m = name ? start_student(name, &teacher, directory)
+                   : open_model_with_tokenizer(directory);
+    const bool sasp = make_sasp(&m, &r), manual = !strcmp(how, "manual");
     const int size = teacher.config.image_size > m.config.image_size ? teacher.config.image_size
                                                                      : m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
-    if (!strcmp(how, "manual")) inherit_from(&m, from ? from : directory);
-    else if (strcmp(how, "none"))
+    if (!manual && strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
+    if (name && manual) inherit_from(&m, from ? from : directory, r.sasp_inherit);
+    if (sasp && (!name || manual)) clip_freeze_skips(&m.config, m.store);
     char path[4096], *record = options_as_json(argv[0], data, options);
     snprintf(path, sizeof path, "%s/teacher.safetensors", out);
     stored_teacher stored = teacher_open(&teacher, directory, pack, path);

@@ -229,6 +229,26 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
     return m;
 }
 
+bool make_sasp(model *m, const recipe *r)
+{
+    char *end;
+    clip_config c;
+    if (!r->sasp_last) return false;
+    const bool half = !strcmp(r->sasp_last, "half");
+    const long count = strtol(r->sasp_last, &end, 10);
+    if (!half && (*end || count < 1 || count > CLIP_MAX_LAYERS))
+        pith_raise("--sasp-last: expected a number of blocks or half, found \"%s\"", r->sasp_last);
+    clip_with_sasp(&m->config, half ? CLIP_HALF : (int)count, &c);
+    if (pith_store_count(m->store)) {
+        pith_store *s = pith_store_new();
+        clip_inherit(&c, s, &m->config, m->store, r->sasp_inherit);
+        pith_store_free(m->store);
+        m->store = s;
+    }
+    m->config = c;
+    return true;
+}
+
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                               const stored_teacher *teacher, const char *out, bool resume,
                               const char *record, const char *title)

@@ -20,9 +20,10 @@ void teacher_close(stored_teacher *t);
 /* ---- task.c ---------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *loss, *augment, *schedule, *freeze;
+    const char *loss, *augment, *schedule, *freeze, *sasp_last;
     int64_t steps, batch, warmup, evaluate_every, save_every;
     double lr, weight_decay, clip_norm, ema;
+    bool sasp_inherit;
 } recipe;
 #define RECIPE_DEFAULTS                                                                            \
     { .loss = "clip",                                                                              \
@@ -52,6 +53,11 @@ typedef struct {
         { "--augment", TEXT, &(r).augment,                                                         \
           "none, crop, light, strong, and changes: strong,rotate=30,flip=0.5" },                   \
         { "--freeze", TEXT, &(r).freeze, "leave parameters as they are: 'visual.*,logit_scale'" }, \
+        { "--sasp-last", TEXT, &(r).sasp_last,                                                     \
+          "how many of the last blocks of both towers become SAS-P, or half; where weights are "   \
+          "inherited, only these blocks are trained" },                                            \
+        { "--sasp-inherit", FLAG, &(r).sasp_inherit,                                               \
+          "they begin with norm, MLP, queries and keys of those that they replace" },              \
         { "--evaluate-every", INTEGER, &(r).evaluate_every,                                        \
           "after so many steps; 0: only at the end" },                                             \
         { "--save-every", INTEGER, &(r).save_every, "after so many steps; 0: only at the end" }
@@ -62,6 +68,9 @@ pith_augment parse_augment(const char *text);
  * model has the tokenizer in the file `tokenizer`; if that is NULL, one is learned from the
  * training captions. */
 clip_config named_config(const char *name); /* only its sizes */
+/* Makes the last blocks SAS-P, as --sasp-last says, of a model with weights or without. False: it
+ * says nothing. */
+bool make_sasp(model *m, const recipe *r);
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
 /* Trains m, and leaves the model and the record of the run in `out`. teacher: NULL if there is
@@ -76,7 +85,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
  * directory is `directory`. inherit_from fills m with the first part of the weights of the model in
  * `from`. */
 model start_student(const char *name, const model *teacher, const char *directory);
-void inherit_from(model *m, const char *from);
+void inherit_from(model *m, const char *from, bool replaced);
 struct json_t *retrieval_json(const pith_retrieval *r);
 
 /* ---- record.c: a run's options, kept in its run.json ----------------------------------------- */
