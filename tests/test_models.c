@@ -330,6 +330,9 @@ static void the_list_is_the_graphs(void **state)
     check_list(&c);
     assert_true(clip_config_named(&c, "demo-student"));
     check_list(&c);
+    assert_true(clip_config_named(&c, "8/4:w16l3h2s2+w16l2h2p1c6v11:e5"));
+    c.text.block[0] = CLIP_SAS;
+    check_list(&c);
 }
 
 /* Products as the plan counts them: a forward pass of three pairs with captions of four tokens. */
@@ -337,7 +340,7 @@ static void flops_are_the_plans(void **state)
 {
     (void)state;
     clip_config c = uneven();
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 3; round++) {
         const sample x = make_sample(&c, 3, (const int[]){ 4, 4, 4 });
         pith_store *s = pith_store_new();
         pith_graph *g = pith_graph_new(s, 1);
@@ -351,7 +354,8 @@ static void flops_are_the_plans(void **state)
         pith_graph_free(g);
         pith_store_free(s);
         free(x.pixels);
-        assert_true(clip_config_named(&c, "8/4:w16l2h2+w16l2h2c6v11:e5"));
+        assert_true(clip_config_named(&c, round ? "8/4:w16l3h2s2+w16l2h2p1c6v11:e5"
+                                                : "8/4:w16l2h2+w16l2h2c6v11:e5"));
     }
 }
 

@@ -18,14 +18,16 @@ static double layer_parameters(const clip_tensor *list, int n, clip_part part, i
 /* Prints the layers; neighbours of equal sizes share a line. */
 static void print_layers(const clip_tower *t, const clip_tensor *list, int n, clip_part part)
 {
+    static const char *const kind[] = { "", "  SAS", "  SAS-P" };
     printf("    layers    heads x width     FFN   parameters\n");
     for (int i = 0, from = 0; i < t->layers; i++) {
-        if (i + 1 < t->layers && t->heads[i + 1] == t->heads[i] && t->ffn[i + 1] == t->ffn[i])
+        if (i + 1 < t->layers && t->heads[i + 1] == t->heads[i] && t->ffn[i + 1] == t->ffn[i] &&
+            t->block[i + 1] == t->block[i])
             continue;
         char range[32];
         snprintf(range, sizeof range, from < i ? "%d-%d" : "%d", from, i);
-        printf("    %-9s %5d x %-5d %7d %12.0f%s\n", range, t->heads[i], t->head_width, t->ffn[i],
-               layer_parameters(list, n, part, i), from < i ? " each" : "");
+        printf("    %-9s %5d x %-5d %7d %12.0f%s%s\n", range, t->heads[i], t->head_width, t->ffn[i],
+               layer_parameters(list, n, part, i), from < i ? " each" : "", kind[t->block[i]]);
         from = i + 1;
     }
 }
