@@ -6,22 +6,24 @@
  *
  * s and s' are each model's own scale; `scale=50` sets both to 50, as TinyCLIP's scripts do.
  * `alpha=0.5` mixes it with InfoNCE: alpha L + (1 - alpha) L_clip; by default alpha is 1, and which
- * pairs belong together is not used. */
+ * pairs belong together is not used. Of several teachers, see teachers.c. */
 #include "losses.h"
+
+static pith_node *cross_entropy(pith_node *student, pith_node *teacher)
+{
+    return pith_soft_cross_entropy(student, teacher);
+}
 
 pith_node *affinity_loss(const pith_batch *b)
 {
     const double forced = pith_option(b, "scale", 0), alpha = pith_option(b, "alpha", 1);
-    const pith_teacher *teacher = &b->teachers[0];
     pith_batch hard = *b;
     if (forced > 0) hard.scale = pith_const(b->graph, forced);
-    pith_node *s = hard.scale, *t = forced > 0 ? hard.scale : teacher->scale;
-    pith_node *to_text =
-        pith_soft_cross_entropy(pith_mul(pith_matmul_nt(b->image, b->text), s), /* (B, B) */
-                                pith_mul(pith_matmul_nt(teacher->image, teacher->text), t));
-    pith_node *to_image =
-        pith_soft_cross_entropy(pith_mul(pith_matmul_nt(b->text, b->image), s),
-                                pith_mul(pith_matmul_nt(teacher->text, teacher->image), t));
+    pith_node *s = hard.scale, *t = forced > 0 ? hard.scale : NULL;
+    pith_node *to_text = pith_mul(pith_matmul_nt(b->image, b->text), s), /* (B, B) */
+        *to_image = pith_mul(pith_matmul_nt(b->text, b->image), s);
+    to_text = loss_of_teachers(b, to_text, t, false, cross_entropy);
+    to_image = loss_of_teachers(b, to_image, t, true, cross_entropy);
     pith_node *soft = pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
     if (alpha >= 1) return soft;
     return pith_add(pith_mul_scalar(soft, alpha),

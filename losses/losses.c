@@ -12,12 +12,14 @@ const pith_loss_entry pith_losses[] = {
       "1/2 mean_i [ CE(softmax_j(s' u'_i.v'_j), softmax_j(s u_i.v_j)) + text to image ]",
       "affinity mimicking: Wu et al., TinyCLIP, ICCV 2023",
       "scale=0: above 0, forced on both models (TinyCLIP: 50); "
-      "alpha=1: its share, the rest is clip" },
+      "alpha=1: its share, the rest is clip; "
+      "logits=0: 1 averages the logits of several teachers, not their probabilities" },
     { "feature", feature_loss, true, "mean((u - u')^2) + mean((v - v')^2)",
       "FD: Yang et al., CLIP-KD, CVPR 2024 (there weighed 2000)", "" },
     { "relational", relational_loss, true,
       "1/2 mean_i [ KL(softmax_j(s' u'_i.v'_j) || softmax_j(s u_i.v_j)) + text to image ]",
-      "CRD: Yang et al., CLIP-KD, CVPR 2024", "" },
+      "CRD: Yang et al., CLIP-KD, CVPR 2024",
+      "logits=0: 1 averages the logits of several teachers, not their probabilities" },
     { "interactive", interactive_loss, true,
       "1/2 mean_i [ CE_j(c u_i.v'_j, i) + CE_j(c v_i.u'_j, i) ], c trained",
       "ICL: Yang et al., CLIP-KD, CVPR 2024",

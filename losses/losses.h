@@ -31,6 +31,12 @@ pith_node *pair_loss(const pith_batch *b);        /* pair matching, after SiCLIP
 pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
                         const pith_node *teacher, const char *name);
 
+/* The mean over the batch's teachers of loss(student, teacher), logits (B, B) -> (B), or, with the
+ * option logits=1, of the mean of their logits. scale: for all of them; NULL: each its own. turned:
+ * captions by pictures. */
+pith_node *loss_of_teachers(const pith_batch *b, pith_node *student, pith_node *scale, bool turned,
+                            pith_node *(*loss)(pith_node *student, pith_node *teacher));
+
 /* Reads a loss as it is written after --loss: a sum of terms
  * [WEIGHT*]NAME[:KEY=VALUE,...][@FROM-TO], as in "affinity:scale=50+0.5*clip", where NAME is a loss
  * of the table or a file "my.c". A term with a span, "clip@0.5-1", counts from one share of the

@@ -4,11 +4,11 @@
  *     L = 1/2 mean_i [ KL(P_i || p_i) + text to image ]
  *     p_i = softmax_j(s u_i . v_j),  P_i = softmax_j(s' u'_i . v'_j)
  *
- * KL is the cross-entropy minus the teacher's entropy: it has the gradient of `affinity`, and its
- * minimum is 0. */
+ * Of several teachers it is the mean of the divergences, or see teachers.c. KL is the cross-entropy
+ * minus the teacher's entropy: it has the gradient of `affinity`, and its minimum is 0. */
 #include "losses.h"
 
-static pith_node *divergence(pith_node *teacher, pith_node *student) /* logits (B, B) -> (B) */
+static pith_node *divergence(pith_node *student, pith_node *teacher) /* logits (B, B) -> (B) */
 {
     return pith_sub(pith_soft_cross_entropy(student, teacher),
                     pith_soft_cross_entropy(teacher, teacher));
@@ -16,12 +16,9 @@ static pith_node *divergence(pith_node *teacher, pith_node *student) /* logits (
 
 pith_node *relational_loss(const pith_batch *b)
 {
-    const pith_teacher *teacher = &b->teachers[0];
-    pith_node *to_text = divergence(pith_mul(pith_matmul_nt(teacher->image, teacher->text),
-                                             teacher->scale),
-                                    pith_mul(pith_matmul_nt(b->image, b->text), b->scale));
-    pith_node *to_image = divergence(pith_mul(pith_matmul_nt(teacher->text, teacher->image),
-                                              teacher->scale),
-                                     pith_mul(pith_matmul_nt(b->text, b->image), b->scale));
+    pith_node *to_text = pith_mul(pith_matmul_nt(b->image, b->text), b->scale),
+              *to_image = pith_mul(pith_matmul_nt(b->text, b->image), b->scale);
+    to_text = loss_of_teachers(b, to_text, NULL, false, divergence);
+    to_image = loss_of_teachers(b, to_image, NULL, true, divergence);
     return pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
 }

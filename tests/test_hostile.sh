@@ -180,14 +180,14 @@ kill -INT $pid; wait $pid
 [ $? = 130 ] || { bad "Ctrl-C: expected status 130"; cat first.out; }
 
 "$pith" distil shapes.pack --teacher whole --student "16/8:w16l1h1+w16l1h1c12v640:e32" --steps 4 --batch 32 --out d1 >out 2>&1 || { bad "distil:"; cat out; }
-cp d1/teacher.safetensors rows
-printf '\377' | dd of=d1/teacher.safetensors bs=1 seek=$(($(wc -c <rows) - 20)) conv=notrunc 2>/dev/null
-says 1 "d1/teacher.safetensors: is damaged" "$pith" distil --resume d1 --steps 8; one_line
-mv rows d1/teacher.safetensors
-rm -rf d1/latest d1/step-*; mv d1/teacher.safetensors d1/teacher.safetensors.part
-flock d1/teacher.safetensors.part sleep 3 & holder=$!
+stored=$(ls d1/teacher-*.safetensors); cp "$stored" rows
+printf '\377' | dd of="$stored" bs=1 seek=$(($(wc -c <rows) - 20)) conv=notrunc 2>/dev/null
+says 1 "$stored: is damaged" "$pith" distil --resume d1 --steps 8; one_line
+mv rows "$stored"
+rm -rf d1/latest d1/step-*; mv "$stored" "$stored.part"
+flock "$stored.part" sleep 3 & holder=$!
 sleep 0.5
-says 1 "teacher.safetensors.part: another process writes it" "$pith" distil shapes.pack --teacher whole --student "16/8:w16l1h1+w16l1h1c12v640:e32" \
+says 1 "$stored.part: another process writes it" "$pith" distil shapes.pack --teacher whole --student "16/8:w16l1h1+w16l1h1c12v640:e32" \
     --steps 4 --batch 32 --out d1; one_line
 wait $holder
 

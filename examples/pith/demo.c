@@ -66,14 +66,14 @@ static void remove_run(const char *path)
     if (access(record, F_OK) == 0) nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static void train(demo *d, contestant *c, const recipe *r, const stored_teacher *teacher,
+static void train(demo *d, contestant *c, const recipe *r, const stored_teachers *teachers,
                   double start)
 {
     char *record = options_as_json("demo", d->out, options);
     recipe own = *r;
     own.batch = teaching.batch;
     own.evaluate_every = (own.steps + 3) / 4;
-    const pith_train_result result = train_model(&c->m, d->pack, &own, teacher, c->path, false,
+    const pith_train_result result = train_model(&c->m, d->pack, &own, teachers, c->path, false,
                                                  record, c->title);
     free(record);
     if (result.interrupted) {
@@ -97,21 +97,19 @@ static void train_teacher(demo *d)
 static void train_students(demo *d)
 {
     contestant *teacher = &d->model[TEACHER], *c = &d->model[STUDENT];
-    char path[4200];
     double start = pith_seconds();
-    c->m = start_student(student_name, &teacher->m, teacher->path);
+    c->m = start_student(student_name, teacher->path);
     inherit_from(&c->m, teacher->path, false);
     make_directories(c->path);
-    snprintf(path, sizeof path, "%s/teacher.safetensors", c->path);
-    stored_teacher stored = teacher_open(&teacher->m, teacher->path, d->pack, path);
+    stored_teachers stored = teachers_open(teacher->path, d->pack, (int)teaching.batch, c->path);
     train(d, c, &learning, &stored, start);
-    teacher_close(&stored);
+    teachers_close(&stored);
     demo_phase(d, "distil the student", start);
     start = pith_seconds();
     recipe from_scratch = learning;
     from_scratch.loss = "clip";
     c = &d->model[SCRATCH];
-    c->m = start_student(student_name, &teacher->m, teacher->path);
+    c->m = start_student(student_name, teacher->path);
     train(d, c, &from_scratch, NULL, start);
     demo_phase(d, "the same from scratch", start);
 }

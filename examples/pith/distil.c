@@ -4,13 +4,15 @@
 #include <string.h>
 #include "task.h"
 
-model start_student(const char *name, const model *teacher, const char *directory)
+model start_student(const char *name, const char *directory)
 {
+    clip_config teacher;
     char path[4096];
     snprintf(path, sizeof path, "%s/vocab.txt.gz", directory);
     const bool begun = is_directory(name);
     model m = start_model(name, path, NULL);
-    if (!begun) m.config.context = teacher->config.context;
+    clip_config_read(&teacher, directory);
+    if (!begun) m.config.context = teacher.context;
     return m;
 }
 
@@ -28,7 +30,7 @@ int command_distil(int argc, char **argv)
     const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL,
                *resume = NULL;
     const option options[] = {
-        { "--teacher", PATH, &directory, "the teacher's model directory" },
+        { "--teacher", PATH, &directory, "the teacher's model directory, or several: A,B" },
         { "--student", PATH, &name,
           "a directory, a name or sizes: see pith help; with --sasp-last: the teacher itself" },
         { "--out", PATH, &out, "the run's directory, which becomes the student's model" },
@@ -43,31 +45,29 @@ int command_distil(int argc, char **argv)
     const char *data = parse_run(
         options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
         "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are\n"
-        "computed once and kept in RUN/teacher.safetensors. A new student has its teacher's\n"
-        "tokenizer.",
+        "computed once and kept in RUN/teacher-HASH.safetensors. A new student has the first\n"
+        "teacher's tokenizer, and inherits from that one.",
         &out, &resume, argc, argv);
     need_option("--teacher", directory);
     if (!r.sasp_last) need_option("--student", name);
-    model teacher = open_model_with_tokenizer(directory);
-    model m = name ? start_student(name, &teacher, directory)
-                   : open_model_with_tokenizer(directory);
+    char *first;
+    int size = teachers_size(directory, &first);
+    model m = name ? start_student(name, first) : open_model_with_tokenizer(first);
     const bool sasp = make_sasp(&m, &r), manual = !strcmp(how, "manual");
-    const int size = teacher.config.image_size > m.config.image_size ? teacher.config.image_size
-                                                                     : m.config.image_size;
+    if (m.config.image_size > size) size = m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
     if (!manual && strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
-    if (name && manual) inherit_from(&m, from ? from : directory, r.sasp_inherit);
+    if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
     if (sasp && (!name || manual)) clip_freeze_skips(&m.config, m.store);
-    char path[4096], *record = options_as_json(argv[0], data, options);
-    snprintf(path, sizeof path, "%s/teacher.safetensors", out);
-    stored_teacher stored = teacher_open(&teacher, directory, pack, path);
+    char *record = options_as_json(argv[0], data, options);
+    stored_teachers stored = teachers_open(directory, pack, (int)r.batch, out);
     const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record,
                                                  "distil");
-    teacher_close(&stored);
+    teachers_close(&stored);
     free(record);
+    free(first);
     close_model(&m);
-    close_model(&teacher);
     pith_pack_close(pack);
     return end_run(&result, argv[0], r.loss, out);
 }

@@ -8,12 +8,18 @@
 #include <unistd.h>
 #include "task.h"
 
-/* A path as it is from any working directory, where it names something that is there; else the text
- * itself. The caller frees it. */
+/* A path, or several with commas between, as it is from any working directory, where it names
+ * something that is there; else the text itself. The caller frees it. */
 static char *lasting(const char *text)
 {
-    char *path = realpath(text, NULL);
-    return path ? path : strdup(text);
+    const char *comma = strchr(text, ',');
+    char *path = realpath(text, NULL), *list;
+    if (path || !comma) return path ? path : strdup(text);
+    char *first = strndup(text, (size_t)(comma - text)), *whole = realpath(first, NULL),
+         *rest = lasting(comma + 1);
+    const bool good = asprintf(&list, "%s,%s", whole ? whole : first, rest) >= 0;
+    free(first), free(whole), free(rest);
+    return good ? list : strdup(text);
 }
 
 /* What a resumed run may change. */

@@ -11,10 +11,9 @@ typedef struct {
     model *m;
     const pith_pack *pack;
     const pith_loss_spec *loss;
-    const stored_teacher *teacher;
+    const stored_teachers *teachers;
     bool averaged; /* are the averaged weights the ones that are measured and exported? */
     int batch, samples;
-    pith_real *image, *text; /* the teacher's rows of a batch */
 } task;
 
 static pith_node *build_loss(void *context, pith_graph *g, int tokens)
@@ -23,24 +22,31 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     clip_inputs in = clip_inputs_new(g, &t->m->config, t->batch, tokens);
     in.samples = t->samples;
     pith_batch b = clip_batch(g, &t->m->config, &in);
-    if (t->teacher) {
-        const int width = t->teacher->width;
+    for (int k = 0; t->teachers && k < t->teachers->n; k++) {
+        char image[32], text[32];
+        const int width = t->teachers->at[k].width;
         pith_teacher *teacher = pith_add_teacher(&b, width);
-        teacher->image = pith_input(g, "teachers.0.image", PITH_F32, t->batch, width);
-        teacher->text = pith_input(g, "teachers.0.text", PITH_F32, t->batch, width);
-        teacher->scale = pith_const(g, t->teacher->scale);
+        snprintf(image, sizeof image, "teachers.%d.image", k);
+        snprintf(text, sizeof text, "teachers.%d.text", k);
+        teacher->image = pith_input(g, image, PITH_F32, t->batch, width);
+        teacher->text = pith_input(g, text, PITH_F32, t->batch, width);
+        teacher->scale = pith_const(g, t->teachers->at[k].scale);
     }
     return pith_loss_build(t->loss, &b);
 }
 
-/* Fetches the teacher's rows for a batch; called only if the loss reads them. */
+/* Fetches a teacher's rows for a batch; called only if the loss reads them. */
 static const void *fetch(void *context, const char *name, const pith_host_batch *b)
 {
     const task *t = context;
-    const bool image = !strcmp(name, "teachers.0.image"), text = !strcmp(name, "teachers.0.text");
-    if (!t->teacher || (!image && !text)) return NULL;
-    pith_embeddings_gather(t->teacher->rows, b, image ? t->image : NULL, text ? t->text : NULL);
-    return image ? t->image : t->text;
+    int k;
+    char what[8];
+    if (!t->teachers || sscanf(name, "teachers.%d.%7s", &k, what) != 2 || k >= t->teachers->n)
+        return NULL;
+    const bool image = !strcmp(what, "image");
+    pith_real *rows = image ? t->teachers->at[k].image : t->teachers->at[k].text;
+    pith_embeddings_gather(t->teachers->at[k].rows, b, image ? rows : NULL, image ? NULL : rows);
+    return rows;
 }
 
 /* The model that is measured and exported: the trained one, or a copy with the averages in place of
@@ -250,7 +256,7 @@ bool make_sasp(model *m, const recipe *r)
 }
 
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
-                              const stored_teacher *teacher, const char *out, bool resume,
+                              const stored_teachers *teachers, const char *out, bool resume,
                               const char *record, const char *title)
 {
     char folder[4096];
@@ -258,20 +264,16 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
     pith_remove_all(folder); /* what a killed run left */
     pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
     rmdir(folder); /* what was compiled in it is loaded */
-    if (pith_loss_wants_teacher(loss) && !teacher)
+    if (pith_loss_wants_teacher(loss) && !teachers)
         pith_raise("the loss %s needs a teacher: use pith distil", r->loss);
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     task t = { .m = m,
                .pack = pack,
                .loss = loss,
-               .teacher = teacher,
+               .teachers = teachers,
                .averaged = r->ema > 0,
                .batch = (int)r->batch,
                .samples = dataset->count };
-    if (teacher) {
-        t.image = room(sizeof *t.image * (size_t)r->batch * (size_t)teacher->width);
-        t.text = room(sizeof *t.text * (size_t)r->batch * (size_t)teacher->width);
-    }
     if (!split_size(pack, pith_pack_split(pack, "valid")))
         fprintf(stderr,
                 "no pair is in the split \"valid\", so none is measured, and there will be no "
@@ -317,8 +319,6 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
     const pith_task work = { &t, build_loss, fetch, evaluate, export_model };
     pith_train_result result;
     pith_train(&work, m->store, &data, &o, &result);
-    free(t.image);
-    free(t.text);
     pith_loss_free(loss);
     pith_dataset_close(dataset);
     return result;

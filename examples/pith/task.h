@@ -6,16 +6,23 @@
 
 /* ---- teacher.c ------------------------------------------------------------------------------- */
 
-/* A teacher's rows of the training pairs, computed once and kept in a file, which teacher_open
- * writes if it is not there. */
+/* Teachers' rows of the training pairs, computed once and kept in files of `out`, one a teacher,
+ * with its hash in their names. directories: "A" or "A,B". */
 typedef struct {
-    int width;
-    double scale;
-    pith_embeddings *rows;
-} stored_teacher;
-stored_teacher teacher_open(model *m, const char *directory, const pith_pack *pack,
-                            const char *file);
-void teacher_close(stored_teacher *t);
+    int n;
+    struct {
+        int width;
+        double scale;
+        pith_embeddings *rows;
+        pith_real *image, *text; /* of a batch of at most `batch` pairs */
+    } at[PITH_MOST_TEACHERS];
+} stored_teachers;
+stored_teachers teachers_open(const char *directories, const pith_pack *pack, int batch,
+                              const char *out);
+void teachers_close(stored_teachers *t);
+/* The first of such directories, and the largest side of the pictures that they see; the caller
+ * frees *first. */
+int teachers_size(const char *directories, char **first);
 
 /* ---- task.c ---------------------------------------------------------------------------------- */
 
@@ -73,10 +80,10 @@ clip_config named_config(const char *name); /* only its sizes */
 bool make_sasp(model *m, const recipe *r);
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
-/* Trains m, and leaves the model and the record of the run in `out`. teacher: NULL if there is
- * none. */
+/* Trains m, and leaves the model and the record of the run in `out`. teachers: NULL if there
+ * are none. */
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
-                              const stored_teacher *teacher, const char *out, bool resume,
+                              const stored_teachers *teachers, const char *out, bool resume,
                               const char *record, const char *title);
 
 /* ---- distil.c, eval.c ------------------------------------------------------------------------ */
@@ -84,7 +91,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
 /* A student by its directory, name or sizes. A new one has the tokenizer of its teacher, whose
  * directory is `directory`. inherit_from fills m with the first part of the weights of the model in
  * `from`. */
-model start_student(const char *name, const model *teacher, const char *directory);
+model start_student(const char *name, const char *directory);
 void inherit_from(model *m, const char *from, bool replaced);
 struct json_t *retrieval_json(const pith_retrieval *r);
 
