@@ -143,7 +143,8 @@ for k in 1 2 3 4 5 6 7 8 9 10; do
     kill -TERM $pid; wait $pid; got=$?
     [ $got = 130 ] || { bad "SIGTERM: status $got, expected 130:"; tail -3 out; }
     grep -q -- "--resume term" out || { bad "SIGTERM: it is not said how to go on:"; tail -3 out; }
-    step=$(sed -n 's/.*"step": \([0-9]*\).*/\1/p' term/latest/state.json | head -1)
+    step=$(sed -n 's/.*stopped after step \([0-9]*\) of 100000.*/\1/p' out)
+    grep -q "\"step\": $step\b" term/latest/state.json || { bad "SIGTERM: step \"$step\" is not what is saved:"; cat term/latest/state.json; }
     says 0 "$((step + 1)) steps" "$pith" train --resume term --steps $((step + 1)) --threads 2
     rm -rf term
 done
