@@ -229,7 +229,7 @@ static void a_nameless_tensor_is_refused(void **state)
         alarm(10); /* ends a program that searches for ever */
         assert_false(pith_store_load(s, path));
         alarm(0);
-        said("a tensor cannot be called \"\"");
+        said("a tensor is called \"\", expected a name");
         pith_store_free(s);
     }
 }
