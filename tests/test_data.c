@@ -2,6 +2,7 @@
 #include <zlib.h>
 #include "tests.h"
 #include "core/data/data.h"
+#include "core/files/files.h"
 
 #define GOLDEN "tests/golden/data/"
 static char path[256], other[256];
@@ -210,6 +211,15 @@ static void packs_a_folder(void **state)
     assert_true(pith_pack_folder(place, other, 16, 0, &r));
     assert_int_equal(r.read, 1);
     assert_int_equal(r.empty_caption, 2);
+    write_text("one.txt", "\xEF\xBB\xBF"
+                          "first\r\n"); /* as Windows writes it */
+    write_text("two.txt", "\xEF\xBB\xBF");
+    assert_true(pith_pack_folder(place, other, 16, 0, &r));
+    assert_int_equal(r.read, 1);
+    assert_int_equal(r.empty_caption, 2);
+    assert_non_null(p = pith_pack_open(other));
+    assert_string_equal(p->caption[0], "first");
+    pith_pack_close(p);
 }
 
 static void refuses_bad_folders(void **state)
@@ -280,6 +290,33 @@ static void refuses_lying_packs(void **state)
         pith_pack_close(p);
         assert_null(p);
         said(lies[k][2]);
+    }
+    static const int labels[] = { -2, PITH_MOST_LABEL + 1, INT32_MIN, INT32_MAX };
+    int first, last;
+    pith_file *set = pith_file_open(path);
+    assert_non_null(set);
+    const pith_entry *label = pith_file_find(set, "label"), *begin = pith_file_at(set, 0);
+    uint64_t length;
+    memcpy(&length, bytes, sizeof length);
+    char *at_label = bytes + 8 + length + (label->data - begin->data);
+    const size_t at_last = label->bytes - sizeof last;
+    memcpy(&first, at_label, sizeof first);
+    memcpy(&last, at_label + at_last, sizeof last);
+    pith_file_close(set);
+    for (size_t k = 0; k < 2 + sizeof labels / sizeof *labels; k++) { /* the first two are right */
+        const int lie = k < 2 ? k ? PITH_MOST_LABEL : -1 : labels[k - 2];
+        memcpy(k % 2 ? at_label : at_label + at_last, &lie, sizeof lie);
+        put_bytes(path_of("lie.pack"), bytes, size);
+        memcpy(at_label, &first, sizeof first);
+        memcpy(at_label + at_last, &last, sizeof last);
+        pith_pack *p = pith_pack_open(file);
+        pith_pack_close(p);
+        if ((p != NULL) != (k < 2)) fail_msg("a label of %d: %s", lie, p ? "taken" : "refused");
+        if (k < 2) continue;
+        char wanted[80];
+        snprintf(wanted, sizeof wanted, "the label of pair %d is %d, expected -1 to 999999",
+                 k % 2 ? 0 : 39, lie);
+        said(wanted);
     }
     for (uint64_t k = 0; k < 3000; k++) { /* one byte at a time, at random */
         const size_t at_byte = (size_t)(pith_uniform_at(1, 0, k) * (k % 2 ? 700 : (double)size));

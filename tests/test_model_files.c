@@ -148,6 +148,20 @@ static void configs_of_others(void **state)
           "preprocess_cfg.resize_mode is \"squash\"" },
         { CONFIG("", "", "", ", \"preprocess_cfg\": {\"size\": 336}"),
           "preprocess_cfg.size is 336, vision_cfg.image_size 224" },
+        { CONFIG("", "", "", ", \"preprocess_cfg\": {\"std\": [0.2, 0, 0.2]}"),
+          "a std of 0, expected means of at most 1e6 and stds from 1e-6 to 1e6" },
+        { CONFIG("", "", "", ", \"preprocess_cfg\": {\"std\": [0.2, 0.2, -0.2]}"),
+          "a std of -0.2, expected" },
+        { CONFIG("", "", "", ", \"preprocess_cfg\": {\"std\": [1e300, 1, 1]}"),
+          "a std of 1e+300, expected" },
+        { CONFIG("", "", "", ", \"preprocess_cfg\": {\"mean\": [0.5, 0.5, -1e300]}"),
+          "a mean of -1e+300 and" },
+        { CONFIG("", "", "", ", \"preprocess_cfg\": {\"mean\": [0.5, \"nan\", 0.5]}"),
+          "preprocess_cfg.mean is [0.5,\"nan\",0.5], expected a list of 3 numbers" },
+        { CONFIG("", "", "", ", \"preprocess_cfg\": {\"mean\": [0.5, NaN, 0.5]}"), "not JSON" },
+        { CONFIG("", "", "", ", \"preprocess_cfg\": {\"mean\": [0.5, 1e999, 0.5]}"), "not JSON" },
+        { CONFIG("", ", \"\\u001b[31mred\\u0007\": \"\\u001b[0m\"", "", ""),
+          "vision_cfg.?[31mred? is \"\\u001B[0m\", a key that is not known here" },
         { "{\"model_cfg\": {\"vision_cfg\": {\"layers\": [3, 4, 6, 3]}, \"text_cfg\": {}}}",
           "a ResNet" },
         { "{\"model_cfg\": {\"vision_cfg\": {}, \"text_cfg\": {}}}", "embedding width is 0" },
@@ -160,6 +174,7 @@ static void configs_of_others(void **state)
         write_text("open_clip_config.json", bad[k].text);
         assert_false(clip_config_read(&c, place));
         said(bad[k].says);
+        assert_null(strpbrk(pith_error(), "\n\033\007")); /* one sentence, and plain */
     }
     assert_false(clip_config_read(&c, "/nowhere"));
     said("/nowhere/open_clip_config.json: No such file");

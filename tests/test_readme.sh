@@ -59,6 +59,34 @@ void example(const float *data)
 grep -q pith_run "$work/example.c" || bad "no example on top of core/pith.h"
 $cc $strict -I core -fsyntax-only "$work/example.c" >"$work/log" 2>&1 || { bad "the example of pith.h:"; cat "$work/log"; }
 
+# The first loss of the README is what its first line says: a right caption is not among the wrong ones. Where pictures' and captions' rows are
+# those of the unit matrix, every wrong caption is below the right one by 1, and softplus(100 (0.2 - 1)) is 0; where they are in another order,
+# one of three wrong ones is above the right one by 1, the other two are its equals: (softplus(120) + 2 softplus(20)) / 4 = 40.
+margin=$(grep -l '^/\* margin.c' "$work"/blocks/house-*.c)
+{ printf '#include <stdio.h>\n#define loss margin\n#include "%s"\n#undef loss\n' "$margin"; cat <<'END'; } >"$work/value.c"
+static double value(int shift)
+{
+    pith_real image[16] = { 0 }, text[16] = { 0 };
+    pith_graph *g = pith_graph_new(pith_store_new(), 0);
+    pith_batch b = pith_batch_new(g);
+    for (int k = 0; k < 4; k++) image[5 * k] = text[4 * k + (k + shift) % 4] = 1;
+    b.image = pith_const_array(g, PITH_F32, image, 4, 4);
+    b.text = pith_const_array(g, PITH_F32, text, 4, 4);
+    b.scale = pith_const(g, 100);
+    pith_node *y = margin(&b);
+    pith_plan *p = pith_plan_new(g, 1, &y, NULL);
+    pith_run(p);
+    return pith_scalar(p, y);
+}
+pith_node *loss(const pith_batch *b)
+{
+    printf("margin.c: %.6f and %.6f\n", value(0), value(1));
+    return margin(b);
+}
+END
+"$pith" check "$work/value.c" >"$work/log" 2>&1 || { bad "margin.c:"; cat "$work/log"; }
+grep -q "margin.c: 0.000000 and 40.000000" "$work/log" || { bad "margin.c is not what it says:"; cat "$work/log"; }
+
 # PITH_ATTRIBUTES refuses padding (gcc's -Wpadded; clang has no word for it inside a macro)
 padded='#include "core.h"
 PITH_ATTRIBUTES(padded, char c; int x;)'

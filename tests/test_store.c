@@ -195,6 +195,7 @@ static void lying_files(void **state)
     refused("{\"w\":3}", 16, "tensor w has type (none)");
     refused("[]", 0, "not a JSON object");
     refused("{\"w\":", 0, "not a JSON object");
+    refused("{\"\\u001b[31mw\\u0007\":3}", 0, "tensor ?[31mw? has type (none)");
     refused("{\"w\":{},\"w\":{}}", 0, "not a JSON object: duplicate");
     FILE *f = fopen(path, "wb");
     fputs("\xff\xff\xff\xff\xff\xff\xff\x7f{}", f);
@@ -210,6 +211,27 @@ static void lying_files(void **state)
     assert_false(pith_store_load(s, "/no/such/file"));
     assert_string_equal(pith_error(), "/no/such/file: No such file or directory");
     pith_store_free(s);
+}
+
+/* The search for "" in a list of names would not move on. */
+static void a_nameless_tensor_is_refused(void **state)
+{
+    (void)state;
+    static const char *const lists[] = { "", "\\n", "count", "\\n\\ncount\\n" };
+    char header[512];
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
+        snprintf(header, sizeof header,
+                 "{\"__metadata__\":{\"states\":\"%s\",\"undecided\":\"%s\"},"
+                 "\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+                 lists[k], lists[3 - k]);
+        write_file(header, header, 4);
+        pith_store *s = pith_store_new();
+        alarm(10); /* ends a program that searches for ever */
+        assert_false(pith_store_load(s, path));
+        alarm(0);
+        said("a tensor is called \"\", expected a name");
+        pith_store_free(s);
+    }
 }
 
 static void failed_save_leaves_the_old(void **state)
@@ -231,6 +253,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(elements_in_and_out, setup, remove_place),
         cmocka_unit_test_setup_teardown(other_types, setup, remove_place),
         cmocka_unit_test_setup_teardown(lying_files, setup, remove_place),
+        cmocka_unit_test_setup_teardown(a_nameless_tensor_is_refused, setup, remove_place),
         cmocka_unit_test_setup_teardown(failed_save_leaves_the_old, setup, remove_place),
     };
     pith_on_error(test_handler, NULL);

@@ -1,5 +1,6 @@
 /* weights.c: reads a store from a safetensors file and writes it into one. Numbers of other types
  * become f32 or i32 when they are read. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include "core.h"
@@ -63,7 +64,12 @@ static bool check_tensor(const char *path, const pith_entry *e, pith_store *s, p
 {
     const pith_file_type *type = pith_file_type_find(e->type);
     const pith_tensor *t = pith_store_find(s, e->name);
-    bool same = !t || (t->dtype == type->dtype && t->ndim == e->ndim);
+    bool same = !t || (t->dtype == type->dtype && t->ndim == e->ndim), plain = *e->name;
+    for (const char *c = e->name; *c; c++) plain &= !iscntrl((unsigned char)*c);
+    if (!plain)
+        return pith_raise(
+            "%s: a tensor is called \"%s\", expected a name without control characters", path,
+            e->name);
     for (int k = 0; k < e->ndim; k++) {
         if (e->dim[k] > INT32_MAX)
             return pith_raise("%s: tensor %s has an axis of %lld, which is too long", path, e->name,

@@ -54,6 +54,25 @@ static double slope_of(pith_plan *value, const node *y, const check_leaves *l, i
     return (8 * (f[0] - f[1]) - (f[2] - f[3])) / (12 * step);
 }
 
+/* Where the slopes to both sides of an element differ there is a kink at it, and every slope
+ * between them is right: how far `rule` is from those. Elsewhere -1. */
+static double off_at_kink(pith_plan *value, const node *y, const check_leaves *l, int leaf,
+                          size_t i, double rule, double largest)
+{
+    const double step = CHECK_STEP / 16;
+    double f[3];
+    const real old = get_element(l, leaf, i);
+    for (int k = 0; k < 3; k++) {
+        set_element(l, leaf, i, (real)((double)old + (k - 1) * step));
+        pith_run(value);
+        f[k] = pith_scalar(value, y);
+    }
+    set_element(l, leaf, i, old);
+    const double a = (f[1] - f[0]) / step, b = (f[2] - f[1]) / step;
+    if (!(fabs(a - b) > 0.01 * largest)) return -1;
+    return fmax(0, fmax(fmin(a, b) - rule, rule - fmax(a, b)));
+}
+
 /* The error of one leaf: the slope along each of its elements, by differences of the plan's value
  * y, against the gradient in `rule`. */
 static double leaf_error(pith_plan *value, const node *y, const check_leaves *l, int leaf,
@@ -68,8 +87,10 @@ static double leaf_error(pith_plan *value, const node *y, const check_leaves *l,
         if (!(off <= CHECK_ALLOWED * largest)) {
             finer = slope_of(value, y, l, leaf, i, CHECK_STEP / 16, &at);
             const bool kink = fabs(finer - slope) > CHECK_ALLOWED * largest;
-            *kinks += kink;
-            if (kink) off = fabs(finer - (double)rule[i]);
+            const double there = off_at_kink(value, y, l, leaf, i, (double)rule[i], largest);
+            *kinks += kink || there >= 0;
+            if (there >= 0) off = there;
+            else if (kink) off = fabs(finer - (double)rule[i]);
         }
         if (!(off <= error)) error = off; /* a NaN stays */
     }
