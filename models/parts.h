@@ -22,6 +22,11 @@ pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *fea
 /* Layer norm of x (..., width) with the params `name`.weight and `name`.bias. */
 pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width);
 
+/* x (M, in) -> (M, out), with the params `name`.weight and `name`.bias. deviation 0: PyTorch's
+ * default, uniform in [-half, half], half = 1 / sqrt(in); so too the bias, unless it begins at 0.
+ */
+pith_node *clip_linear(pith_graph *g, const char *name, pith_node *x, int out, int in,
+                       double deviation, bool zero_bias);
 /* Of x (N, D), already normalised: the matrices c_fc and c_proj, and the activation between. */
 pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int ffn, bool quick_gelu, pith_node *x,
                     clip_initial initial);

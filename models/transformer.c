@@ -7,29 +7,6 @@
 #include <math.h>
 #include "parts.h"
 
-pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width)
-{
-    pith_scope(g, "%s", name);
-    pith_node *gain = pith_param(g, "weight", PITH_CONSTANT, 1, width);
-    pith_node *y = pith_layer_norm(x, gain, pith_param(g, "bias", PITH_CONSTANT, 0, width));
-    pith_unscope(g);
-    return y;
-}
-
-/* x (M, in) -> (M, out). PyTorch's default is uniform in [-half, half], for weight and bias. */
-static pith_node *linear(pith_graph *g, const char *name, pith_node *x, int out, int in,
-                         double deviation, bool zero_bias)
-{
-    const double half = 1 / sqrt(in);
-    pith_scope(g, "%s", name);
-    pith_node *w = pith_param(g, "weight", deviation > 0 ? PITH_NORMAL : PITH_UNIFORM,
-                              deviation > 0 ? deviation : half, out, in);
-    pith_node *y = pith_linear(x, w,
-                               pith_param(g, "bias", PITH_UNIFORM, zero_bias ? 0 : half, out));
-    pith_unscope(g);
-    return y;
-}
-
 /* The attention branch: what is added to x (N, D), or, if `rows` (S) is not NULL, to those rows of
  * x (S, D). */
 static pith_node *attention(pith_graph *g, const clip_tower *t, int heads, pith_node *x,
@@ -53,20 +30,9 @@ static pith_node *attention(pith_graph *g, const clip_tower *t, int heads, pith_
         pith_node *qkv = pith_linear(h, w, b);
         y = pith_attention(pith_reshape(qkv, -1, 3, heads, d), offsets, causal);
     }
-    y = linear(g, "out_proj", pith_reshape(y, -1, inner), D, inner, initial.out_proj, true);
+    y = clip_linear(g, "out_proj", pith_reshape(y, -1, inner), D, inner, initial.out_proj, true);
     pith_unscope(g);
     return y;
-}
-
-pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int ffn, bool quick_gelu, pith_node *x,
-                    clip_initial initial)
-{
-    pith_scope(g, "mlp");
-    pith_node *h = linear(g, "c_fc", x, ffn, t->width, initial.c_fc, initial.zero_bias);
-    h = quick_gelu ? pith_quick_gelu(h) : pith_gelu(h);
-    h = linear(g, "c_proj", h, t->width, ffn, initial.c_proj, initial.zero_bias);
-    pith_unscope(g);
-    return h;
 }
 
 static pith_node *pre_norm_block(pith_graph *g, const clip_tower *t, int layer, bool quick_gelu,
