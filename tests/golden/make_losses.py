@@ -1,0 +1,137 @@
+"""Writes golden tensors of losses and of blocks without a skip: PyTorch in float64, from the papers' formulas alone.
+
+    pip install torch safetensors                         # written with torch 2.15
+    python tests/golden/make_losses.py                    # writes beside itself, the same values every time
+"""
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+HERE = Path(__file__).parent
+B, D = 6, 5
+generator = torch.Generator().manual_seed(3)
+
+
+def random(*shape):
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+# ---- losses ------------------------------------------------------------------------------------------
+
+def both_ways(loss):
+    """The mean of pictures to captions and captions to pictures."""
+    return (loss(False) + loss(True)) / 2
+
+
+def logits_of(image, text, scale, turned):
+    return scale * (text @ image.T if turned else image @ text.T)
+
+
+def soft(student, p):
+    return -(p * F.log_softmax(student, 1)).sum(1).mean()
+
+
+def affinity(x, mean_logits=False):
+    def one_way(turned):
+        y = logits_of(x['u'], x['v'], x['scale'], turned)
+        z = [logits_of(*t, turned) for t in x['teachers']]
+        p = sum(z).div(len(z)).softmax(1) if mean_logits else sum(t.softmax(1) for t in z) / len(z)
+        return soft(y, p)
+    return both_ways(one_way)
+
+
+def relational(x):
+    def one_way(turned):
+        y = logits_of(x['u'], x['v'], x['scale'], turned)
+        z = [logits_of(*t, turned) for t in x['teachers']]
+        return sum(F.kl_div(F.log_softmax(y, 1), t.softmax(1), reduction='batchmean') for t in z) / len(z)
+    return both_ways(one_way)
+
+
+def clip(x):
+    own = torch.arange(B)
+    return both_ways(lambda turned: F.cross_entropy(logits_of(x['u'], x['v'], x['scale'], turned), own))
+
+
+def feature(x):
+    u, v, _ = x['teachers'][0]
+    return F.mse_loss(x['u'], u) + F.mse_loss(x['v'], v)
+
+
+def pair(x):
+    """Binary cross-entropy of B pairs and, of each picture and caption, one with the next row's."""
+    u, v = x['u'], x['v']
+    right = torch.cat([torch.ones(B), torch.zeros(2 * B)]).double()
+    product = torch.cat([u * v, u * v.roll(-1, 0), u.roll(-1, 0) * v])
+    return F.binary_cross_entropy_with_logits(product.sum(1) - 0.2, right)
+
+
+def losses():
+    out, rows = {}, dict(image=random(B, D).requires_grad_(), text=random(B, D).requires_grad_())
+    teachers = []
+    for k, width in enumerate((D, 7)):
+        u, v = F.normalize(random(B, width)), F.normalize(random(B, width))
+        out.update({f'teachers.{k}.image': u, f'teachers.{k}.text': v})
+        teachers.append((u, v, 3.0 + 4 * k))
+    everyone = dict(affinity=affinity, relational=relational, clip=clip, feature=feature)
+    everyone['affinity:logits=1'] = lambda x: affinity(x, True)
+    everyone['pair:shift=1'] = pair
+    for name, loss in everyone.items():
+        x = dict(u=F.normalize(rows['image']), v=F.normalize(rows['text']), scale=6.0, teachers=teachers)
+        value = loss(x)
+        image, text = torch.autograd.grad(value, (rows['image'], rows['text']))
+        out.update({f'{name}.loss': value, f'{name}.grad.image': image, f'{name}.grad.text': text})
+    out.update(rows)
+    return out
+
+
+# ---- blocks ------------------------------------------------------------------------------------------
+
+WIDTH, HEADS, FFN, PICTURES, TOKENS = 12, 3, 20, 2, 5
+
+
+def block(x, p, sas_p, causal):
+    """One picture or caption (T, D), with the matrix A~ = alpha I + beta A - gamma C of each head written out."""
+    T, d = len(x), WIDTH // HEADS
+    mask = torch.zeros(T, T).double()
+    if causal:
+        mask = mask.masked_fill(torch.ones(T, T).triu(1).bool(), -torch.inf)
+    n = F.layer_norm(x, (WIDTH,), p['ln_1.weight'], p['ln_1.bias'])
+    q = F.linear(n, p['attn.q_proj.weight'], p['attn.q_proj.bias'])
+    k = F.linear(n, p['attn.k_proj.weight'], p['attn.k_proj.bias'])
+    heads = []
+    for h in range(HEADS):
+        part = slice(h * d, (h + 1) * d)
+        a = (q[:, part] @ k[:, part].T / d ** 0.5 + mask).softmax(1)
+        alpha, beta, gamma = p['attn.gains'][:, h, 0]
+        heads.append((alpha * torch.eye(T).double() + beta * a - gamma * mask.softmax(1)) @ n[:, part])
+    y = p['attn.gain'] * torch.cat(heads, 1)
+    to = n if sas_p else F.layer_norm(y, (WIDTH,), p['ln_2.weight'], p['ln_2.bias'])
+    ffn = F.linear(F.gelu(F.linear(to, p['mlp.c_fc.weight'], p['mlp.c_fc.bias'])), p['mlp.c_proj.weight'], p['mlp.c_proj.bias'])
+    return (y if sas_p else p['mlp.skip_gain'] * y) + p['mlp.gain'] * ffn
+
+
+def blocks():
+    shapes = {'ln_1.weight': (WIDTH,), 'ln_1.bias': (WIDTH,), 'ln_2.weight': (WIDTH,), 'ln_2.bias': (WIDTH,),
+              'attn.q_proj.weight': (WIDTH, WIDTH), 'attn.q_proj.bias': (WIDTH,), 'attn.k_proj.weight': (WIDTH, WIDTH),
+              'attn.k_proj.bias': (WIDTH,), 'attn.gains': (3, HEADS, 1), 'attn.gain': (1,), 'mlp.gain': (1,), 'mlp.skip_gain': (1,),
+              'mlp.c_fc.weight': (FFN, WIDTH), 'mlp.c_fc.bias': (FFN,), 'mlp.c_proj.weight': (WIDTH, FFN), 'mlp.c_proj.bias': (WIDTH,)}
+    p = {name: (0.3 * random(*shape)).requires_grad_() for name, shape in shapes.items()}
+    x = random(PICTURES * TOKENS, WIDTH).requires_grad_()
+    cotangent = random(PICTURES * TOKENS, WIDTH)
+    out = dict(p, x=x, cotangent=cotangent)
+    for name, sas_p in (('sas_p', True), ('sas', False)):
+        for causal in (False, True):
+            y = torch.cat([block(part, p, sas_p, causal) for part in x.split(TOKENS)])
+            used = {k: t for k, t in dict(p, x=x).items() if not (sas_p and (k.startswith('ln_2') or 'skip' in k))}
+            gradients = torch.autograd.grad((y * cotangent).sum(), list(used.values()))
+            kind = name + ('_causal' if causal else '')
+            out[f'{kind}.y'] = y
+            out.update({f'{kind}.grad.{k}': g for k, g in zip(used, gradients)})
+    return out
+
+
+for name, tensors in (('losses', losses()), ('blocks', blocks())):
+    save_file({k: t.detach().contiguous() for k, t in tensors.items()}, HERE / f'{name}.safetensors')

@@ -1,0 +1,116 @@
+/* test_golden_losses.c: losses with several teachers, and blocks without a skip, against PyTorch in
+ * float64 (tests/golden/make_losses.py): values and gradients. The double build within 1e-9; the
+ * float build within 1e-5, its gradients within 1e-4. */
+#include "tests.h"
+#include "losses/losses.h"
+#include "models/parts.h"
+
+static const bool is_double = sizeof(real) == 8;
+
+static pith_store *load(const char *path)
+{
+    pith_store *s = pith_store_new();
+    if (!pith_store_load(s, path)) fail_msg("%s", pith_error());
+    return s;
+}
+
+static void equal(const char *what, const char *part, pith_store *want, const real *found,
+                  double allowed)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%s.%s", what, part);
+    const pith_tensor *t = pith_store_find(want, name);
+    if (!t) fail_msg("no golden %s", name);
+    const real *wanted = elements(t);
+    double largest = 1;
+    for (size_t i = 0; i < pith_tensor_size(t); i++)
+        largest = fmax(largest, fabs((double)wanted[i]));
+    for (size_t i = 0; i < pith_tensor_size(t); i++)
+        if (!(fabs((double)found[i] - (double)wanted[i]) <= (is_double ? 1e-9 : allowed) * largest))
+            fail_msg("%s[%zu]: %.12g, PyTorch %.12g", name, i, (double)found[i], (double)wanted[i]);
+}
+
+static pith_node *constant(pith_graph *g, pith_store *s, const char *name)
+{
+    const pith_tensor *t = pith_store_find(s, name);
+    return pith_const_array(g, PITH_F32, elements(t), t->dim[0], t->dim[1]);
+}
+
+static void losses(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "clip",       "affinity", "affinity:logits=1",
+                                         "relational", "feature",  "pair:shift=1" };
+    pith_store *golden = load("tests/golden/losses.safetensors");
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        pith_store *s = load("tests/golden/losses.safetensors");
+        pith_graph *g = pith_graph_new(s, 1);
+        pith_batch b = pith_batch_new(g);
+        pith_node *rows[] = { pith_param(g, "image", PITH_CONSTANT, 0, 6, 5),
+                              pith_param(g, "text", PITH_CONSTANT, 0, 6, 5) };
+        b.image = pith_normalize(b.image_raw = rows[0]);
+        b.text = pith_normalize(b.text_raw = rows[1]);
+        b.scale = pith_const(g, 6);
+        for (int i = 0; i < 2; i++) {
+            pith_teacher *t = pith_add_teacher(&b, i ? 7 : 5);
+            t->image = constant(g, golden, i ? "teachers.1.image" : "teachers.0.image");
+            t->text = constant(g, golden, i ? "teachers.1.text" : "teachers.0.text");
+            t->scale = pith_const(g, 3 + 4 * i);
+        }
+        pith_loss_spec *spec = pith_loss_parse(names[k], ".");
+        pith_node *out[3] = { pith_loss_build(spec, &b) };
+        assert_true(out[0] && pith_grad(out[0], 2, rows, out + 1));
+        pith_plan *p = pith_plan_new(g, 3, out, NULL);
+        if (!p || !pith_run(p)) fail_msg("%s", pith_error());
+        equal(names[k], "loss", golden, value_of(p, out[0]), 1e-5);
+        equal(names[k], "grad.image", golden, value_of(p, out[1]), 1e-4);
+        equal(names[k], "grad.text", golden, value_of(p, out[2]), 1e-4);
+        pith_plan_free(p);
+        pith_loss_free(spec);
+        pith_graph_free(g);
+        pith_store_free(s);
+    }
+    pith_store_free(golden);
+}
+
+static void blocks(void **state)
+{
+    (void)state;
+    enum { D = 12, ROWS = 10 };
+    static const char *const names[] = { "sas", "sas_causal", "sas_p", "sas_p_causal" };
+    static const int bounds[] = { 0, 5, 10 };
+    for (int k = 0; k < 4; k++) {
+        pith_store *golden = load("tests/golden/blocks.safetensors");
+        pith_graph *g = pith_graph_new(golden, 1);
+        const clip_tower t = { .width = D,
+                               .layers = 1,
+                               .head_width = 4,
+                               .heads = { 3 },
+                               .ffn = { 20 },
+                               .block = { k < 2 ? CLIP_SAS : CLIP_SAS_P } };
+        pith_node *x = pith_param(g, "x", PITH_CONSTANT, 0, ROWS, D), **params, *out[32];
+        pith_node *offsets = pith_const_array(g, PITH_I32, bounds, 3);
+        out[0] = clip_shaped_block(g, &t, 0, false, NULL, x, offsets, NULL, k % 2);
+        const int n = pith_params(g, &params);
+        assert_int_equal(n, k < 2 ? 17 : 14);
+        pith_node *y = pith_dot(out[0], constant(g, golden, "cotangent"));
+        assert_true(pith_grad(y, n, params, out + 1));
+        pith_plan *p = pith_plan_new(g, n + 1, out, NULL);
+        if (!p || !pith_run(p)) fail_msg("%s", pith_error());
+        equal(names[k], "y", golden, value_of(p, out[0]), 1e-5);
+        for (int i = 0; i < n; i++) {
+            char part[64];
+            snprintf(part, sizeof part, "grad.%s", params[i]->name);
+            equal(names[k], part, golden, value_of(p, out[1 + i]), 1e-4);
+        }
+        pith_plan_free(p);
+        pith_graph_free(g);
+        pith_store_free(golden);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(losses), cmocka_unit_test(blocks) };
+    return cmocka_run_group_tests(tests, quiet, NULL);
+}
