@@ -73,8 +73,10 @@ static void train(demo *d, contestant *c, const recipe *r, const stored_teachers
     recipe own = *r;
     own.batch = teaching.batch;
     own.evaluate_every = (own.steps + 3) / 4;
-    const pith_train_result result = train_model(&c->m, d->pack, &own, teachers, c->path, false,
-                                                 record, c->title);
+    make_directories(c->path);
+    pith_loss_spec *loss = open_loss(&own, c->path, teachers != NULL);
+    const pith_train_result result = train_model(&c->m, d->pack, &own, loss, teachers, c->path,
+                                                 false, record, c->title);
     free(record);
     if (result.interrupted) {
         printf("the next pith demo %s begins anew\n", d->out);
@@ -101,7 +103,9 @@ static void train_students(demo *d)
     c->m = start_student(student_name, teacher->path);
     inherit_from(&c->m, teacher->path, false);
     make_directories(c->path);
-    stored_teachers stored = teachers_open(teacher->path, d->pack, (int)teaching.batch, c->path);
+    recipe distilled = learning;
+    distilled.batch = teaching.batch;
+    stored_teachers stored = teachers_open(teacher->path, d->pack, &distilled, c->path);
     train(d, c, &learning, &stored, start);
     teachers_close(&stored);
     demo_phase(d, "distil the student", start);

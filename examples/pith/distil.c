@@ -39,6 +39,9 @@ int command_distil(int argc, char **argv)
         { "--inherit", TEXT, &how,
           "manual: begin with the first part of a larger model's weights; or none" },
         { "--inherit-from", PATH, &from, "the directory of that model, if it is not the teacher" },
+        { "--views", INTEGER, &r.views,
+          "so many fixed augmented views of each picture, in turn, which teachers see, too; 0: "
+          "new ones in every epoch, and teachers see the picture as it is" },
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
@@ -56,13 +59,14 @@ int command_distil(int argc, char **argv)
     const bool sasp = make_sasp(&m, &r), manual = !strcmp(how, "manual");
     if (m.config.image_size > size) size = m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
+    pith_loss_spec *loss = open_loss(&r, out, true);
     if (!manual && strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
     if (sasp && (!name || manual)) clip_freeze_skips(&m.config, m.store);
     char *record = options_as_json(argv[0], data, options);
-    stored_teachers stored = teachers_open(directory, pack, (int)r.batch, out);
-    const pith_train_result result = train_model(&m, pack, &r, &stored, out, resume, record,
+    stored_teachers stored = teachers_open(directory, pack, &r, out);
+    const pith_train_result result = train_model(&m, pack, &r, loss, &stored, out, resume, record,
                                                  "distil");
     teachers_close(&stored);
     free(record);

@@ -121,31 +121,51 @@ static void image_encoder_free(image_encoder *e)
     pith_graph_free(e->graph);
 }
 
+void encode_views(const clip_config *c, pith_store *s, int n, view_maker *make, void *context,
+                  pith_real *rows)
+{
+    const size_t picture = 3 * (size_t)c->image_size * (size_t)c->image_size;
+    image_encoder e = image_encoder_new(c, s, n < CHUNK ? n : CHUNK);
+    pith_real *pixels = room(sizeof *pixels * (size_t)e.batch * picture);
+    for (int start = 0; start < n; start += e.batch) {
+        const int count = n - start < e.batch ? n - start : e.batch;
+        for (int k = 0; k < count; k++) make(context, start + k, pixels + (size_t)k * picture);
+        image_encoder_run(&e, pixels, count, rows + (size_t)start * (size_t)e.width);
+    }
+    free(pixels);
+    image_encoder_free(&e);
+}
+
+typedef struct {
+    const clip_config *c;
+    const int *index;
+    int size;
+    const uint8_t *pixels;
+    uint8_t *fitted;
+} stored_pictures;
+
+static void normalise(void *context, int k, pith_real *out)
+{
+    const stored_pictures *p = context;
+    const clip_config *c = p->c;
+    const size_t plane = (size_t)c->image_size * (size_t)c->image_size;
+    const uint8_t *view = p->pixels + 3 * (size_t)(p->index ? p->index[k] : k) * (size_t)p->size *
+                                          (size_t)p->size;
+    if (p->size != c->image_size) {
+        pith_resize_planes(view, p->size, p->fitted, c->image_size);
+        view = p->fitted;
+    }
+    for (size_t i = 0; i < 3 * plane; i++)
+        out[i] = (pith_real)((view[i] / 255.0 - c->mean[i / plane]) / c->std[i / plane]);
+}
+
 void encode_pictures(const clip_config *c, pith_store *s, int n, const int *index, int size,
                      const uint8_t *pixels, pith_real *rows)
 {
-    const size_t plane = (size_t)c->image_size * (size_t)c->image_size,
-                 from = 3 * (size_t)size * (size_t)size;
-    image_encoder e = image_encoder_new(c, s, n < CHUNK ? n : CHUNK);
-    pith_real *normal = room(sizeof *normal * (size_t)e.batch * 3 * plane);
-    uint8_t *fitted = room(3 * plane);
-    for (int start = 0; start < n; start += e.batch) {
-        const int count = n - start < e.batch ? n - start : e.batch;
-        for (int k = 0; k < count; k++) {
-            const uint8_t *view = pixels + (size_t)(index ? index[start + k] : start + k) * from;
-            if (size != c->image_size) {
-                pith_resize_planes(view, size, fitted, c->image_size);
-                view = fitted;
-            }
-            for (size_t i = 0; i < 3 * plane; i++)
-                normal[(size_t)k * 3 * plane + i] =
-                    (pith_real)((view[i] / 255.0 - c->mean[i / plane]) / c->std[i / plane]);
-        }
-        image_encoder_run(&e, normal, count, rows + (size_t)start * (size_t)e.width);
-    }
-    free(fitted);
-    free(normal);
-    image_encoder_free(&e);
+    stored_pictures p = { c, index, size, pixels,
+                          room(3 * (size_t)c->image_size * (size_t)c->image_size) };
+    encode_views(c, s, n, normalise, &p, rows);
+    free(p.fitted);
 }
 
 void make_view(const clip_config *c, const pith_picture *p, uint8_t *pixels)

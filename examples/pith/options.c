@@ -83,11 +83,12 @@ static const struct range {
     const char *name;
     double least, most;
 } ranges[] = {
-    { "--seed", -1e15, 1e15 },     { "--threads", 0, 1024 },      { "--steps", 1, 1e9 },
-    { "--teacher-steps", 1, 1e9 }, { "--student-steps", 1, 1e9 }, { "--batch", 1, 65536 },
-    { "--size", 1, 4096 },         { "--count", 1, 1e6 },         { "--context", 1, 4096 },
-    { "--tokens", 1, 4096 },       { "--top", 1, 1e6 },           { "--seeds", 1, 1000 },
-    { "--ema", 0, 0.999999 },      { "--valid", 0, 0.99 },        { "--megapixels", 0.001, 500 },
+    { "--seed", -1e15, 1e15 },      { "--threads", 0, 1024 },      { "--steps", 1, 1e9 },
+    { "--teacher-steps", 1, 1e9 },  { "--student-steps", 1, 1e9 }, { "--batch", 1, 65536 },
+    { "--size", 1, 4096 },          { "--count", 1, 1e6 },         { "--context", 1, 4096 },
+    { "--tokens", 1, 4096 },        { "--top", 1, 1e6 },           { "--views", 0, 1000 },
+    { "--seeds", 1, 1000 },         { "--ema", 0, 0.999999 },      { "--valid", 0, 0.99 },
+    { "--megapixels", 0.001, 500 },
 };
 
 static void check_range(const option *o, double x)

@@ -255,9 +255,7 @@ bool make_sasp(model *m, const recipe *r)
     return true;
 }
 
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
-                              const stored_teachers *teachers, const char *out, bool resume,
-                              const char *record, const char *title)
+pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers)
 {
     char folder[4096];
     snprintf(folder, sizeof folder, "%s/loss", out);
@@ -266,6 +264,13 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
     rmdir(folder); /* what was compiled in it is loaded */
     if (pith_loss_wants_teacher(loss) && !teachers)
         pith_raise("the loss %s needs a teacher: use pith distil", r->loss);
+    return loss;
+}
+
+pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
+                              pith_loss_spec *loss, const stored_teachers *teachers,
+                              const char *out, bool resume, const char *record, const char *title)
+{
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     task t = { .m = m,
                .pack = pack,
@@ -286,6 +291,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .batch = (int)r->batch,
         .context = m->config.context,
         .augment = parse_augment(r->augment),
+        .views = (int)r->views,
         .seed = (uint64_t)common_seed,
         .threads = common_threads > 4 ? (int)common_threads / 4 : 1,
     };

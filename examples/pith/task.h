@@ -4,6 +4,21 @@
 #define PITH_TASK_H
 #include "command.h"
 
+typedef struct {
+    const char *loss, *augment, *schedule, *freeze, *sasp_last;
+    int64_t steps, batch, warmup, evaluate_every, save_every;
+    double lr, weight_decay, clip_norm, ema;
+    bool sasp_inherit;
+    int64_t views;
+} recipe;
+/* ---- encode.c -------------------------------------------------------------------------------- */
+
+/* Fills in picture k as the model takes it: normalised, (3, image_size, image_size). */
+typedef void view_maker(void *context, int k, pith_real *pixels);
+/* Computes the unit rows (n, embed) of pictures that `make` makes. */
+void encode_views(const clip_config *c, pith_store *s, int n, view_maker *make, void *context,
+                  pith_real *rows);
+
 /* ---- teacher.c ------------------------------------------------------------------------------- */
 
 /* Teachers' rows of the training pairs, computed once and kept in files of `out`, one a teacher,
@@ -17,7 +32,7 @@ typedef struct {
         pith_real *image, *text; /* of a batch of at most `batch` pairs */
     } at[PITH_MOST_TEACHERS];
 } stored_teachers;
-stored_teachers teachers_open(const char *directories, const pith_pack *pack, int batch,
+stored_teachers teachers_open(const char *directories, const pith_pack *pack, const recipe *r,
                               const char *out);
 void teachers_close(stored_teachers *t);
 /* The first of such directories, and the largest side of the pictures that they see; the caller
@@ -26,12 +41,6 @@ int teachers_size(const char *directories, char **first);
 
 /* ---- task.c ---------------------------------------------------------------------------------- */
 
-typedef struct {
-    const char *loss, *augment, *schedule, *freeze, *sasp_last;
-    int64_t steps, batch, warmup, evaluate_every, save_every;
-    double lr, weight_decay, clip_norm, ema;
-    bool sasp_inherit;
-} recipe;
 #define RECIPE_DEFAULTS                                                                            \
     { .loss = "clip",                                                                              \
       .augment = "crop",                                                                           \
@@ -80,11 +89,14 @@ clip_config named_config(const char *name); /* only its sizes */
 bool make_sasp(model *m, const recipe *r);
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
 
-/* Trains m, and leaves the model and the record of the run in `out`. teachers: NULL if there
- * are none. */
+/* The loss of a recipe; files are compiled in `out`. To be called before long work, since it tells
+ * mistakes. */
+pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers);
+/* Trains m by the loss, which it frees, and leaves the model and the record of the run in `out`.
+ * teachers: NULL if there are none. */
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
-                              const stored_teachers *teachers, const char *out, bool resume,
-                              const char *record, const char *title);
+                              pith_loss_spec *loss, const stored_teachers *teachers,
+                              const char *out, bool resume, const char *record, const char *title);
 
 /* ---- distil.c, eval.c ------------------------------------------------------------------------ */
 

@@ -24,10 +24,12 @@ int command_train(int argc, char **argv)
                   &out, &resume, argc, argv);
     need_option("--model", name);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
+    pith_loss_spec *loss = open_loss(&r, out, false);
     model m = start_model(name, tokenizer, pack);
     if (make_sasp(&m, &r) && is_directory(name)) clip_freeze_skips(&m.config, m.store);
     char *record = options_as_json(argv[0], data, options);
-    const pith_train_result result = train_model(&m, pack, &r, NULL, out, resume, record, "train");
+    const pith_train_result result = train_model(&m, pack, &r, loss, NULL, out, resume, record,
+                                                 "train");
     free(record);
     close_model(&m);
     pith_pack_close(pack);
