@@ -148,5 +148,8 @@ for k in 1 2 3 4 5 6 7 8 9 10; do
     says 0 "$((step + 1)) steps" "$pith" train --resume term --steps $((step + 1)) --threads 2
     rm -rf term
 done
+for option in "--seed 3" "--count 5" "--size 16" --left-out; do
+    says 1 "pith data stats has no option ${option%% *}" "$pith" data stats shapes.pack $option; one_line
+done
 [ $failed = 0 ] && echo "test_promises: all as it should be"
 exit $failed

@@ -121,6 +121,26 @@ static void stats(const char *path)
     pith_pack_close(p);
 }
 
+/* An option that does nothing for `what` is refused. */
+static void check_given(const char *what)
+{
+    const bool fetched = !strcmp(what, "fetch"), packed = !strcmp(what, "pack");
+    const struct {
+        const char *name;
+        bool given, acts;
+    } all[] = {
+        { "--size", size != 32, fetched || packed },
+        { "--count", count != 20000, fetched },
+        { "--valid", valid < 0.05 || valid > 0.05, packed },
+        { "--left-out", left_out, packed },
+        { "--megapixels", common_megapixels < 64 || common_megapixels > 64, fetched || packed },
+        { "--seed", common_seed != 0, fetched },
+    };
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        if (all[k].given && !all[k].acts)
+            pith_raise("pith data %s has no option %s", what, all[k].name);
+}
+
 int command_data(int argc, char **argv)
 {
     static const char usage[] =
@@ -138,6 +158,7 @@ int command_data(int argc, char **argv)
         "and label (-1 to 999999), with tabs between them.",
         2, 3, argc, argv);
     const char *what = argv[1];
+    check_given(what);
     if (!strcmp(what, "fetch") && arguments == 3) fetch(argv[2], argv[3]);
     else if (!strcmp(what, "stats") && arguments == 2) stats(argv[2]);
     else if (!strcmp(what, "check") && arguments == 2) {
