@@ -78,6 +78,9 @@ static node *running_example(pith_graph *g, int i)
     if (i == 2) /* offsets outside, and rows of one element */
         return pith_running_sum(pith_sample(g, PITH_AWAY, 0, 4),
                                 pith_const_array(g, PITH_I32, wild, 3));
+    if (i == 3) /* from behind, as the adjoint is */
+        return pith_make2(PITH_HERE, &pith_op_running_sum, pith_sample(g, PITH_AWAY, 0, 5, 3),
+                          pith_const_array(g, PITH_I32, few, 4), &(running_attr){ true });
     return NULL;
 }
 
