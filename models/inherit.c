@@ -73,6 +73,19 @@ static bool copy_front(slice to, slice from, int ndim, pith_real *row)
     return good;
 }
 
+static const clip_tower *tower_of(const clip_config *c, clip_part part)
+{
+    return part == CLIP_VISION ? &c->vision : part == CLIP_TEXT ? &c->text : NULL;
+}
+
+/* Does it belong to a block without a skip, or to all of those? */
+static bool is_shaped(const clip_tensor *tensor, const clip_tower *t)
+{
+    if (!t) return false;
+    return tensor->layer < 0 ? strstr(tensor->name, "transformer.attn.") != NULL
+                             : t->block[tensor->layer] != CLIP_PRE_NORM;
+}
+
 /* Where a tensor comes from: the teacher's name, and, of queries and keys that take the place of a
  * pre-norm block's, which third of in_proj; -1: all of it. */
 typedef struct {
@@ -157,12 +170,9 @@ static bool start_gains(const clip_tensor *tensor, pith_store *s)
 static bool is_replaced(const clip_tensor *tensor, const clip_tower *student,
                         const clip_tower *teacher)
 {
-    if (!student) return false;
-    const int step = teacher->layers / student->layers;
-    if (tensor->layer < 0)
-        return strstr(tensor->name, "transformer.attn.") && !teacher->shared_query_key;
-    return student->block[tensor->layer] != CLIP_PRE_NORM &&
-           teacher->block[tensor->layer * step] == CLIP_PRE_NORM;
+    if (!is_shaped(tensor, student)) return false;
+    if (tensor->layer < 0) return !teacher->shared_query_key;
+    return teacher->block[tensor->layer * (teacher->layers / student->layers)] == CLIP_PRE_NORM;
 }
 
 static bool inherit_one(const clip_tensor *tensor, const clip_tower *student,
@@ -181,16 +191,12 @@ bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *
                   pith_store *t, bool replaced)
 {
     if (!comparable(student, teacher)) return false;
-    const clip_tower *to
-        [] = { [CLIP_VISION] = &student->vision, [CLIP_TEXT] = &student->text, [CLIP_BOTH] = NULL },
-     *from[] = {
-         [CLIP_VISION] = &teacher->vision, [CLIP_TEXT] = &teacher->text, [CLIP_BOTH] = NULL
-     };
     clip_tensor *list;
     const int n = clip_tensors(student, &list);
     bool good = n > 0;
     for (int k = 0; good && k < n; k++)
-        good = inherit_one(&list[k], to[list[k].part], from[list[k].part], s, t, replaced);
+        good = inherit_one(&list[k], tower_of(student, list[k].part),
+                           tower_of(teacher, list[k].part), s, t, replaced);
     free(list);
     return good;
 }
@@ -207,8 +213,7 @@ bool clip_with_sasp(const clip_config *c, int count, clip_config *out)
         if (last < 1 || last > t->layers)
             return pith_raise("%d of the last blocks are to be SAS-P, the %s tower has %d", last,
                               k ? "text" : "image", t->layers);
-        for (int i = t->layers - last; i < t->layers; i++) t->block[i] = CLIP_SAS_P;
-        t->shared_query_key = true;
+        clip_make_sasp(t, last, true);
     }
     return clip_config_check(out, "SAS-P blocks");
 }
@@ -218,10 +223,7 @@ bool clip_freeze_skips(const clip_config *c, pith_store *s)
     clip_tensor *list;
     const int n = clip_tensors(c, &list);
     for (int k = 0; k < n; k++) {
-        const clip_tower *t = list[k].part == CLIP_VISION ? &c->vision : &c->text;
-        const bool shaped = list[k].part != CLIP_BOTH &&
-                            (list[k].layer < 0 ? strstr(list[k].name, "transformer.attn.") != NULL
-                                               : t->block[list[k].layer] != CLIP_PRE_NORM);
+        const bool shaped = is_shaped(&list[k], tower_of(c, list[k].part));
         if (!shaped) pith_store_freeze(s, list[k].name);
     }
     free(list);

@@ -151,8 +151,7 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
             "model %s: %d of the last blocks of the %s tower are to be SAS-P, it has %d", r->text,
             s + p, name, l);
     fill(t, w, l, w / h, h, f ? f : 4 * w);
-    for (int i = l - s - p; i < l; i++) t->block[i] = CLIP_SAS_P;
-    t->shared_query_key = s > 0;
+    clip_make_sasp(t, s + p, s > 0);
     return true;
 }
 

@@ -42,6 +42,9 @@ pith_node *clip_shaped_block(pith_graph *g, const clip_tower *t, int layer, bool
                              const clip_query_key *shared, pith_node *x, pith_node *offsets,
                              pith_node *rows, bool causal);
 
+/* Makes the last `count` blocks SAS-P. */
+void clip_make_sasp(clip_tower *t, int count, bool shared_query_key);
+
 /* The blocks of a tower. x (N, D): the tokens of S pictures or captions, one after another, bounded
  * by `offsets` (S+1). Returns (S, D): of each the one token that rows (S) i32 points to. With a
  * causal mask that must be its last token. */

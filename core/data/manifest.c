@@ -50,7 +50,7 @@ static void free_list(list *l)
 
 /* ---- manifests ---- */
 
-enum { MOST_SPLIT = 31, LINE = 1 << 16 };
+enum { MOST_SPLIT = 31 };
 
 /* NULL and "": a pair may name no split. */
 static bool is_split(const char *text)
@@ -133,18 +133,12 @@ static bool read_manifest(list *l, const char *folder, const char *path)
 {
     FILE *f = pith_open_regular(path);
     if (!f) return pith_raise("%s: %s", path, pith_file_error(errno));
-    char *room = malloc(LINE);
+    char *room = malloc(PITH_LINE), *line;
     bool good = room || pith_raise("%s: no memory", path);
-    for (int number = 1; good && fgets(room, LINE, f); number++) {
-        char *line = room + (number == 1 && !strncmp(room, "\xEF\xBB\xBF", 3) ? 3 : 0);
-        if (strlen(room) == LINE - 1 && room[LINE - 2] != '\n')
-            good = pith_raise("%s:%d: a line of more than %d bytes", path, number, LINE - 2);
-        line[strcspn(line, "\r\n")] = 0;
-        if (good && *line)
+    for (int number = 1; good && (line = pith_next_line(f, path, number, room, &good)); number++)
+        if (*line)
             good = ends_with(path, ".tsv") ? read_tsv_line(l, folder, number, line)
                                            : read_json_line(l, folder, number, line);
-    }
-    if (good && ferror(f)) good = pith_raise("%s: cannot be read: %s", path, strerror(errno));
     free(room);
     fclose(f);
     return good;
@@ -155,7 +149,7 @@ static bool read_manifest(list *l, const char *folder, const char *path)
 /* The first line of NAME.txt beside NAME.png or NAME.jpg; "" if there is no such file. */
 static char *caption_beside(const char *picture)
 {
-    char *path = malloc(strlen(picture) + 5), line[LINE] = "";
+    char *path = malloc(strlen(picture) + 5), line[PITH_LINE] = "";
     if (!path) return NULL;
     strcpy(path, picture);
     strcpy(strrchr(path, '.'), ".txt");

@@ -22,6 +22,11 @@ int pith_put_text(const char *path, const char *text);
  * might not end: NULL, with errno set. */
 FILE *pith_open_regular(const char *path);
 const char *pith_file_error(int why); /* of that errno, in words */
+/* The next line of such a text, without its end, and the first, number 1, without a byte order
+ * mark; it lies in `room`. NULL at the end, and where *good is false after an error: a longer one.
+ */
+enum { PITH_LINE = 1 << 16 };
+char *pith_next_line(FILE *f, const char *path, int number, char room[PITH_LINE], bool *good);
 /* A file in a run's directory, which may be a stranger's, opened for reading and writing, made if
  * need be. A link is not followed, what has another name elsewhere is copied first, and what is no
  * file is refused: NULL, with errno set. */

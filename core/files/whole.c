@@ -73,6 +73,21 @@ FILE *pith_open_regular(const char *path) { return open_file(path, O_RDONLY, "rb
 
 const char *pith_file_error(int why) { return why == EINVAL ? "is no file" : strerror(why); }
 
+char *pith_next_line(FILE *f, const char *path, int number, char room[PITH_LINE], bool *good)
+{
+    *good = true;
+    if (!fgets(room, PITH_LINE, f)) {
+        if (ferror(f)) *good = pith_raise("%s: cannot be read: %s", path, strerror(errno));
+        return NULL;
+    }
+    if (strlen(room) == PITH_LINE - 1 && room[PITH_LINE - 2] != '\n') {
+        *good = pith_raise("%s:%d: a line of more than %d bytes", path, number, PITH_LINE - 2);
+        return NULL;
+    }
+    room[strcspn(room, "\r\n")] = 0;
+    return room + (number == 1 && !strncmp(room, "\xEF\xBB\xBF", 3) ? 3 : 0);
+}
+
 FILE *pith_open_own(const char *path)
 {
     struct stat info;

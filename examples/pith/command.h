@@ -48,6 +48,7 @@ typedef struct {
  * --out F.safetensors"; about: a few lines on what the command does. */
 int parse_options(const option *options, const char *usage, const char *about, int least, int most,
                   int argc, char **argv);
+bool was_given(const char *name); /* is the option on the command line? */
 extern int64_t common_seed;
 extern int64_t common_threads; /* as many as the machine has, unless --threads says otherwise */
 /* The options of every plan that the program makes, set by PITH_NOPLAN=1 and PITH_NAN=1 in the
@@ -93,9 +94,8 @@ void encode_pictures(const clip_config *c, pith_store *s, int n, const int *inde
                      const uint8_t *pixels, pith_real *rows);
 void encode_texts(const clip_config *c, pith_store *s, const pith_tokenizer *t, int n,
                   const char *const *texts, pith_real *rows);
-/* A picture, or that of a file, as the model sees it: (3, image_size, image_size). */
+/* A picture as the model sees it: (3, image_size, image_size). */
 void make_view(const clip_config *c, const pith_picture *p, uint8_t *pixels);
-void read_view(const clip_config *c, const char *path, uint8_t *pixels);
 
 /* ---- measure.c ------------------------------------------------------------------------------- */
 

@@ -124,20 +124,14 @@ static void stats(const char *path)
 /* An option that does nothing for `what` is refused. */
 static void check_given(const char *what)
 {
-    const bool fetched = !strcmp(what, "fetch"), packed = !strcmp(what, "pack");
-    const struct {
-        const char *name;
-        bool given, acts;
+    static const struct {
+        const char *name, *acts;
     } all[] = {
-        { "--size", size != 32, fetched || packed },
-        { "--count", count != 20000, fetched },
-        { "--valid", valid < 0.05 || valid > 0.05, packed },
-        { "--left-out", left_out, packed },
-        { "--megapixels", common_megapixels < 64 || common_megapixels > 64, fetched || packed },
-        { "--seed", common_seed != 0, fetched },
+        { "--size", "fetch pack" }, { "--count", "fetch" }, { "--valid", "pack" },
+        { "--left-out", "pack" },   { "--seed", "fetch" },  { "--megapixels", "fetch pack" },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
-        if (all[k].given && !all[k].acts)
+        if (was_given(all[k].name) && !strstr(all[k].acts, what))
             pith_raise("pith data %s has no option %s", what, all[k].name);
 }
 

@@ -71,7 +71,6 @@ static void train(demo *d, contestant *c, const recipe *r, const stored_teachers
 {
     char *record = options_as_json("demo", d->out, options);
     recipe own = *r;
-    own.batch = teaching.batch;
     own.evaluate_every = (own.steps + 3) / 4;
     make_directories(c->path);
     pith_loss_spec *loss = open_loss(&own, c->path, teachers != NULL);
@@ -103,9 +102,7 @@ static void train_students(demo *d)
     c->m = start_student(student_name, teacher->path);
     inherit_from(&c->m, teacher->path, false);
     make_directories(c->path);
-    recipe distilled = learning;
-    distilled.batch = teaching.batch;
-    stored_teachers stored = teachers_open(teacher->path, d->pack, &distilled, c->path);
+    stored_teachers stored = teachers_open(teacher->path, d->pack, &learning, c->path);
     train(d, c, &learning, &stored, start);
     teachers_close(&stored);
     demo_phase(d, "distil the student", start);
@@ -243,6 +240,7 @@ int command_demo(int argc, char **argv)
     d->out = arguments ? argv[1] : "runs/demo";
     d->shapes = shapes;
     d->side = 64;
+    learning.batch = teaching.batch;
     check_recipes();
     demo_data(d);
     if (seeds > 1) {

@@ -56,14 +56,14 @@ int command_distil(int argc, char **argv)
     char *first;
     int size = teachers_size(directory, &first);
     model m = name ? start_student(name, first) : open_model_with_tokenizer(first);
-    const bool sasp = make_sasp(&m, &r), manual = !strcmp(how, "manual");
+    const bool manual = !strcmp(how, "manual");
+    make_sasp(&m, &r);
     if (m.config.image_size > size) size = m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
     pith_loss_spec *loss = open_loss(&r, out, true);
     if (!manual && strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
-    if (sasp && (!name || manual)) clip_freeze_skips(&m.config, m.store);
     char *record = options_as_json(argv[0], data, options);
     stored_teachers stored = teachers_open(directory, pack, &r, out);
     const pith_train_result result = train_model(&m, pack, &r, loss, &stored, out, resume, record,

@@ -4,8 +4,6 @@
 #include <string.h>
 #include "index.h"
 
-enum { LINE = 1 << 16 }; /* the longest that is read */
-
 typedef struct {
     int n;
     char **line;
@@ -13,14 +11,11 @@ typedef struct {
 
 static void add_lines(lines *l, const char *path)
 {
-    char line[LINE];
+    char memory[PITH_LINE], *text;
+    bool good;
     FILE *f = pith_open_regular(path);
     if (!f) pith_raise("%s: %s", path, pith_file_error(errno));
-    for (int number = 1; fgets(line, LINE, f); number++) {
-        const char *text = line + (number == 1 && !strncmp(line, "\xEF\xBB\xBF", 3) ? 3 : 0);
-        if (strlen(line) == LINE - 1 && line[LINE - 2] != '\n')
-            pith_raise("%s:%d: a line of more than %d bytes", path, number, LINE - 2);
-        line[strcspn(line, "\r\n")] = 0;
+    for (int number = 1; (text = pith_next_line(f, path, number, memory, &good)); number++) {
         l->line = realloc(l->line, sizeof *l->line * (size_t)(l->n + 1));
         if (!l->line || !(l->line[l->n++] = strdup(text)))
             pith_raise("%s: no memory for its lines", path);

@@ -177,14 +177,6 @@ void make_view(const clip_config *c, const pith_picture *p, uint8_t *pixels)
     free(view);
 }
 
-void read_view(const clip_config *c, const char *path, uint8_t *pixels)
-{
-    pith_picture p;
-    pith_picture_read(&p, path);
-    make_view(c, &p, pixels);
-    pith_picture_free(&p);
-}
-
 /* ---- texts ---- */
 
 /* Lays the tokens of captions start .. start+batch-1 one after another. Captions from n on are

@@ -66,6 +66,17 @@ static const option *find(const option *table, const char *name, size_t size)
     return NULL;
 }
 
+/* What the command line named, for was_given. */
+static const option *given[64];
+static int n_given;
+
+bool was_given(const char *name)
+{
+    for (int k = 0; k < n_given; k++)
+        if (!strcmp(given[k]->name, name)) return true;
+    return false;
+}
+
 static void raise_unknown_option(const char *command, const char *name, const option *table)
 {
     const char *names[64];
@@ -167,6 +178,7 @@ int parse_options(const option *table, const char *usage, const char *about, int
         const option *o = find(table, at, size);
         if (!o && (!(o = find(common, at, size)) || !has_common(argv[0], o->name)))
             raise_unknown_option(argv[0], at, table);
+        if (n_given < 64 && !was_given(o->name)) given[n_given++] = o;
         if (o->kind == FLAG && equals) pith_raise("%s takes no value", o->name);
         else if (o->kind == FLAG) *(bool *)o->value = true;
         else if (!equals && k + 1 == argc) pith_raise("%s needs a value: %s", o->name, o->help);

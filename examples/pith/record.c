@@ -32,23 +32,27 @@ static bool may_change(const char *name)
     return false;
 }
 
-/* A loss, with its files as they are from any working directory. The caller frees it. */
-static char *with_lasting_files(const char *loss)
+/* A loss, with `name` of each of its files in the place of its path; the caller frees it, and name
+ * what it returns. */
+static char *with_files(const char *loss, char *(*name)(const char *path))
 {
     char *text = strdup(loss), *path;
     size_t from = 0; /* what stands before it is done */
     for (int k = 0; (path = pith_loss_file(loss, k)); k++) {
-        char *at = strstr(text + from, path), *whole = lasting(path), *longer;
-        if (at &&
-            asprintf(&longer, "%.*s%s%s", (int)(at - text), text, whole, at + strlen(path)) >= 0) {
-            from = (size_t)(at - text) + strlen(whole);
-            free(text);
-            text = longer;
-        }
-        free(whole);
-        free(path);
+        char *at = strstr(text + from, path), *other = name(path), *changed;
+        if (asprintf(&changed, "%.*s%s%s", (int)(at - text), text, other, at + strlen(path)) < 0)
+            pith_raise("no memory for a loss");
+        from = (size_t)(at - text) + strlen(other);
+        free(text), free(other), free(path);
+        text = changed;
     }
     return text;
+}
+
+static char *without_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strdup(slash ? slash + 1 : path);
 }
 
 /* For a shell, in quotes; one of the latest two. */
@@ -77,7 +81,7 @@ static json_t *value_of(const option *o)
     if (!text) return json_null();
     char *kept = o->kind == PATH             ? lasting(text)
                  : strcmp(o->name, "--loss") ? strdup(text)
-                                             : with_lasting_files(text);
+                                             : with_files(text, lasting);
     json_t *value = json_string(kept);
     free(kept);
     return value;
@@ -159,19 +163,6 @@ static void check_loss_named(const char *run, const char *path, const json_t *o,
     free(file);
 }
 
-/* A loss with its files named without their folders, which the caller frees. */
-static char *without_folders(const char *loss)
-{
-    char *text = strdup(loss), *path;
-    for (int k = 0; (path = pith_loss_file(loss, k)); k++) {
-        char *at = strstr(text, path);
-        const char *slash = strrchr(path, '/');
-        if (at && slash) memmove(at, at + (slash + 1 - path), strlen(at + (slash + 1 - path)) + 1);
-        free(path);
-    }
-    return text;
-}
-
 /* Is what was given again for an option what the run was begun with? A loss's files may have moved.
  */
 static bool is_same(const option *o, const json_t *recorded, const json_t *now)
@@ -180,7 +171,7 @@ static bool is_same(const option *o, const json_t *recorded, const json_t *now)
     if (json_is_number(recorded) && json_is_number(now))
         return json_number_value(recorded) == json_number_value(now);
     if (!a || !b || strcmp(o->name, "--loss")) return json_equal(recorded, now);
-    char *x = without_folders(a), *y = without_folders(b);
+    char *x = with_files(a, without_folder), *y = with_files(b, without_folder);
     const bool same = !strcmp(x, y);
     free(x);
     free(y);
@@ -225,14 +216,6 @@ static const char *read_record(const char *run, const char *command, const optio
     return json_string_value(data);
 }
 
-static bool is_among(const char *name, int argc, char **argv)
-{
-    const size_t size = strlen(name);
-    for (int k = 1; k < argc && strcmp(argv[k], "--"); k++)
-        if (!strncmp(argv[k], name, size) && (!argv[k][size] || argv[k][size] == '=')) return true;
-    return false;
-}
-
 /* DATA, given again beside --resume. A packed file may have moved, and its hash tells whether it is
  * the same; what the run packed for itself is not read again. */
 static void check_data(const char *run, const char *recorded, const char *given)
@@ -257,7 +240,7 @@ const char *parse_run(const option *options, const char *usage, const char *abou
     memcpy(arguments, argv, sizeof *arguments * (size_t)argc);
     int n = parse_options(options, usage, about, 0, 1, argc, arguments);
     for (const option *o = options; o->name; o++)
-        if (is_among(o->name, argc, argv)) json_object_set_new(given, o->name, value_of(o));
+        if (was_given(o->name)) json_object_set_new(given, o->name, value_of(o));
     if (*resume) {
         need_option("--resume", *resume);
         const char *run = *resume;

@@ -50,29 +50,27 @@ static const char *caption_of(const pith_captions *c, const char *folder, const 
 
 /* ---- the search ---- */
 
-/* A query that is called like a picture, or is a file that holds one, is one. */
-static bool is_picture(const char *query)
+/* Reads the picture, if the query is one: called like a picture, or a file that holds one. */
+static bool read_picture(const char *query, pith_picture *p)
 {
     char why[256];
-    pith_picture p;
-    if (pith_is_picture_name(query)) return true;
-    const bool is = pith_picture_try(&p, query, why);
-    if (is) pith_picture_free(&p);
-    return is;
+    return pith_is_picture_name(query) ? pith_picture_read(p, query)
+                                       : pith_picture_try(p, query, why);
 }
 
-static pith_real *query_row(const model *m, const char *query)
+/* The row of words, or of a picture, if it is not NULL. */
+static pith_real *query_row(const model *m, const char *words, const pith_picture *p)
 {
-    pith_real *row = room(sizeof *row * (size_t)m->config.embed);
     const size_t side = (size_t)m->config.image_size;
-    if (is_picture(query)) {
-        uint8_t *pixels = room(3 * side * side);
-        read_view(&m->config, query, pixels);
-        encode_pictures(&m->config, m->store, 1, NULL, m->config.image_size, pixels, row);
-        free(pixels);
+    pith_real *row = room(sizeof *row * (size_t)m->config.embed);
+    if (!p) {
+        encode_texts(&m->config, m->store, m->tokenizer, 1, &words, row);
         return row;
     }
-    encode_texts(&m->config, m->store, m->tokenizer, 1, &query, row);
+    uint8_t *pixels = room(3 * side * side);
+    make_view(&m->config, p, pixels);
+    encode_pictures(&m->config, m->store, 1, NULL, m->config.image_size, pixels, row);
+    free(pixels);
     return row;
 }
 
@@ -106,8 +104,11 @@ int command_search(int argc, char **argv)
     if (!is_directory(folder)) pith_raise("%s: expected a folder of pictures", folder);
     if (!query[strspn(query, " \t\n")])
         pith_raise("expected words or a picture, found a blank text");
-    model m = is_picture(query) ? open_model(argv[1]) : open_model_with_tokenizer(argv[1]);
-    pith_real *row = query_row(&m, query);
+    pith_picture picture;
+    const bool is_picture = read_picture(query, &picture);
+    model m = is_picture ? open_model(argv[1]) : open_model_with_tokenizer(argv[1]);
+    pith_real *row = query_row(&m, query, is_picture ? &picture : NULL);
+    if (is_picture) pith_picture_free(&picture);
     picture_index x = open_index(&m, folder);
     pith_captions known;
     pith_captions_read(&known, folder);

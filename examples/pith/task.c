@@ -235,11 +235,11 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
     return m;
 }
 
-bool make_sasp(model *m, const recipe *r)
+void make_sasp(model *m, const recipe *r)
 {
     char *end;
     clip_config c;
-    if (!r->sasp_last) return false;
+    if (!r->sasp_last) return;
     const bool half = !strcmp(r->sasp_last, "half");
     const long count = strtol(r->sasp_last, &end, 10);
     if (!half && (*end || count < 1 || count > CLIP_MAX_LAYERS))
@@ -252,7 +252,6 @@ bool make_sasp(model *m, const recipe *r)
         m->store = s;
     }
     m->config = c;
-    return true;
 }
 
 pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers)
@@ -285,6 +284,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                 "%s/best\n",
                 out);
     if (r->freeze) freeze(m, r->freeze);
+    if (r->sasp_last && pith_store_count(m->store)) clip_freeze_skips(&m->config, m->store);
     pith_loader_options data = {
         .dataset = dataset,
         .tokenizer = m->tokenizer,

@@ -4,43 +4,14 @@
 #define PITH_TASK_H
 #include "command.h"
 
+/* ---- a recipe: how a model is trained, as the options say ------------------------------------ */
+
 typedef struct {
     const char *loss, *augment, *schedule, *freeze, *sasp_last;
-    int64_t steps, batch, warmup, evaluate_every, save_every;
+    int64_t steps, batch, warmup, evaluate_every, save_every, views;
     double lr, weight_decay, clip_norm, ema;
     bool sasp_inherit;
-    int64_t views;
 } recipe;
-/* ---- encode.c -------------------------------------------------------------------------------- */
-
-/* Fills in picture k as the model takes it: normalised, (3, image_size, image_size). */
-typedef void view_maker(void *context, int k, pith_real *pixels);
-/* Computes the unit rows (n, embed) of pictures that `make` makes. */
-void encode_views(const clip_config *c, pith_store *s, int n, view_maker *make, void *context,
-                  pith_real *rows);
-
-/* ---- teacher.c ------------------------------------------------------------------------------- */
-
-/* Teachers' rows of the training pairs, computed once and kept in files of `out`, one a teacher,
- * with its hash in their names. directories: "A" or "A,B". */
-typedef struct {
-    int n;
-    struct {
-        int width;
-        double scale;
-        pith_embeddings *rows;
-        pith_real *image, *text; /* of a batch of at most `batch` pairs */
-    } at[PITH_MOST_TEACHERS];
-} stored_teachers;
-stored_teachers teachers_open(const char *directories, const pith_pack *pack, const recipe *r,
-                              const char *out);
-void teachers_close(stored_teachers *t);
-/* The first of such directories, and the largest side of the pictures that they see; the caller
- * frees *first. */
-int teachers_size(const char *directories, char **first);
-
-/* ---- task.c ---------------------------------------------------------------------------------- */
-
 #define RECIPE_DEFAULTS                                                                            \
     { .loss = "clip",                                                                              \
       .augment = "crop",                                                                           \
@@ -78,16 +49,45 @@ int teachers_size(const char *directories, char **first);
           "after so many steps; 0: only at the end" },                                             \
         { "--save-every", INTEGER, &(r).save_every, "after so many steps; 0: only at the end" }
 
+/* ---- encode.c -------------------------------------------------------------------------------- */
+
+/* Fills in picture k as the model takes it: normalised, (3, image_size, image_size). */
+typedef void view_maker(void *context, int k, pith_real *pixels);
+/* Computes the unit rows (n, embed) of pictures that `make` makes. */
+void encode_views(const clip_config *c, pith_store *s, int n, view_maker *make, void *context,
+                  pith_real *rows);
+
+/* ---- teacher.c ------------------------------------------------------------------------------- */
+
+/* Teachers' rows of the training pairs, computed once and kept in files of `out`, one a teacher,
+ * with its hash in their names. directories: "A" or "A,B". */
+typedef struct {
+    int n;
+    struct {
+        int width;
+        double scale;
+        pith_embeddings *rows;
+        pith_real *image, *text; /* of a batch of at most `batch` pairs */
+    } at[PITH_MOST_TEACHERS];
+} stored_teachers;
+stored_teachers teachers_open(const char *directories, const pith_pack *pack, const recipe *r,
+                              const char *out);
+void teachers_close(stored_teachers *t);
+/* The first of such directories, and the largest side of the pictures that they see; the caller
+ * frees *first. */
+int teachers_size(const char *directories, char **first);
+
+/* ---- task.c ---------------------------------------------------------------------------------- */
+
 pith_augment parse_augment(const char *text);
 
+clip_config named_config(const char *name); /* what --model names, but only its sizes */
 /* The model that --model names: loaded, if it is a directory; else new, by a name or sizes. A new
  * model has the tokenizer in the file `tokenizer`; if that is NULL, one is learned from the
  * training captions. */
-clip_config named_config(const char *name); /* only its sizes */
-/* Makes the last blocks SAS-P, as --sasp-last says, of a model with weights or without. False: it
- * says nothing. */
-bool make_sasp(model *m, const recipe *r);
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack);
+/* Makes the last blocks SAS-P, if --sasp-last says so, of a model with weights or without. */
+void make_sasp(model *m, const recipe *r);
 
 /* The loss of a recipe; files are compiled in `out`. To be called before long work, since it tells
  * mistakes. */
@@ -102,7 +102,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
 
 /* A student by its directory, name or sizes. A new one has the tokenizer of its teacher, whose
  * directory is `directory`. inherit_from fills m with the first part of the weights of the model in
- * `from`. */
+ * `from`; replaced: see clip_inherit. */
 model start_student(const char *name, const char *directory);
 void inherit_from(model *m, const char *from, bool replaced);
 struct json_t *retrieval_json(const pith_retrieval *r);
@@ -118,10 +118,10 @@ const char *parse_run(const option *options, const char *usage, const char *abou
                       const char **resume, int argc, char **argv);
 /* Opens DATA as pictures of size x size. What is not packed is packed into the run's directory, and
  * a resumed run opens that. */
-extern int run_taken; /* by open_run_data: the run's directory is this process's until it ends */
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);
-/* Prints what a run came to, and returns the program's exit status. A run that learned nothing, for
- * no step was finite, is an error. */
+extern int run_taken; /* by open_run_data: the run's directory is this process's until it ends */
+/* A run that learned nothing, for no step was finite, is an error. */
 void check_learned(const pith_train_result *r, const char *out);
+/* Checks that, prints what a run came to, and returns the program's exit status. */
 int end_run(const pith_train_result *r, const char *command, const char *loss, const char *out);
 #endif

@@ -44,28 +44,18 @@ static bool embed(void *context, int view, int first, int count, pith_real *rows
     return true;
 }
 
-/* Calls take(directory) for each in "A,B". */
-static int each(const char *directories, void (*take)(void *context, int k, const char *directory),
-                void *context)
+/* The names in "A,B", which lie in *copy, the caller's to free; returns how many. */
+static int split_names(const char *directories, char **copy, const char *name[PITH_MOST_TEACHERS])
 {
-    char *copy = strdup(directories), *rest = copy;
+    char *rest = *copy = strdup(directories);
     int n = 0;
-    for (char *directory; (directory = strsep(&rest, ",")); n++) {
+    for (const char *directory; (directory = strsep(&rest, ",")); name[n++] = directory) {
         if (n == PITH_MOST_TEACHERS)
             pith_raise("--teacher: %s names more than %d", directories, PITH_MOST_TEACHERS);
         need_option("--teacher", directory);
-        take(context, n, directory);
     }
-    free(copy);
     return n;
 }
-
-typedef struct {
-    stored_teachers *t;
-    const pith_pack *pack;
-    const recipe *r;
-    const char *out;
-} opening;
 
 /* A teacher's rows depend on its weights, and on the views if it sees several. */
 static uint64_t hash_of(const char *directory, const recipe *r, const pith_augment *augment)
@@ -79,45 +69,48 @@ static uint64_t hash_of(const char *directory, const recipe *r, const pith_augme
     return pith_hash_bytes(hash, &common_seed, sizeof common_seed);
 }
 
-static void open_one(void *context, int k, const char *directory)
+static pith_embeddings *open_rows(model *m, const char *directory, const pith_pack *pack,
+                                  const recipe *r, const char *out)
 {
-    const opening *o = context;
     char path[4200], hash[17];
-    model m = open_model_with_tokenizer(directory);
-    pith_dataset *dataset = pith_pack_dataset(o->pack, PITH_TRAIN, m.config.image_size);
-    const pith_augment augment = o->r->views ? parse_augment(o->r->augment) : (pith_augment){ 0 };
-    teacher_context a = { .m = &m,
+    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
+    const pith_augment augment = r->views ? parse_augment(r->augment) : (pith_augment){ 0 };
+    teacher_context a = { .m = m,
                           .pictures = dataset,
                           .augment = augment,
                           .picture = room(3 * (size_t)dataset->size * (size_t)dataset->size),
                           .work = room(sizeof(float) * pith_augment_room(dataset->size)) };
     pith_embeddings_key key = { .dataset = dataset,
-                                .teacher = hash_of(directory, o->r, &augment),
-                                .views = o->r->views ? (int)o->r->views : 1,
+                                .teacher = hash_of(directory, r, &augment),
+                                .views = r->views ? (int)r->views : 1,
                                 .batch = 1024,
-                                .width = m.config.embed };
-    snprintf(path, sizeof path, "%s/teacher-%s.safetensors", o->out,
+                                .width = m->config.embed };
+    snprintf(path, sizeof path, "%s/teacher-%s.safetensors", out,
              pith_hash_text(key.teacher, hash));
     pith_embeddings_write(path, &key, embed, &a);
-    o->t->at[k].width = m.config.embed;
-    o->t->at[k].scale = model_scale(&m);
-    o->t->at[k].rows = pith_embeddings_open(path, &key);
+    pith_embeddings *rows = pith_embeddings_open(path, &key);
     pith_dataset_close(dataset);
-    close_model(&m);
     free(a.picture);
     free(a.work);
+    return rows;
 }
 
 stored_teachers teachers_open(const char *directories, const pith_pack *pack, const recipe *r,
                               const char *out)
 {
-    stored_teachers t = { 0 };
-    opening o = { &t, pack, r, out };
-    t.n = each(directories, open_one, &o);
+    char *copy;
+    const char *name[PITH_MOST_TEACHERS];
+    stored_teachers t = { .n = split_names(directories, &copy, name) };
     for (int k = 0; k < t.n; k++) {
-        const size_t bytes = sizeof(pith_real) * (size_t)r->batch * (size_t)t.at[k].width;
+        model m = open_model_with_tokenizer(name[k]);
+        const size_t bytes = sizeof(pith_real) * (size_t)r->batch * (size_t)m.config.embed;
+        t.at[k].width = m.config.embed;
+        t.at[k].scale = model_scale(&m);
+        t.at[k].rows = open_rows(&m, name[k], pack, r, out);
         t.at[k].image = room(bytes), t.at[k].text = room(bytes);
+        close_model(&m);
     }
+    free(copy);
     return t;
 }
 
@@ -129,19 +122,15 @@ void teachers_close(stored_teachers *t)
     }
 }
 
-static void look(void *context, int k, const char *directory)
-{
-    clip_config c;
-    int *size = context;
-    (void)k;
-    clip_config_read(&c, directory);
-    if (c.image_size > *size) *size = c.image_size;
-}
-
 int teachers_size(const char *directories, char **first)
 {
+    const char *name[PITH_MOST_TEACHERS];
     int size = 0;
-    each(directories, look, &size);
-    *first = strndup(directories, strcspn(directories, ","));
+    const int n = split_names(directories, first, name); /* cut behind the first */
+    for (int k = 0; k < n; k++) {
+        clip_config c;
+        clip_config_read(&c, name[k]);
+        if (c.image_size > size) size = c.image_size;
+    }
     return size;
 }

@@ -26,7 +26,7 @@ int command_train(int argc, char **argv)
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     pith_loss_spec *loss = open_loss(&r, out, false);
     model m = start_model(name, tokenizer, pack);
-    if (make_sasp(&m, &r) && is_directory(name)) clip_freeze_skips(&m.config, m.store);
+    make_sasp(&m, &r);
     char *record = options_as_json(argv[0], data, options);
     const pith_train_result result = train_model(&m, pack, &r, loss, NULL, out, resume, record,
                                                  "train");
