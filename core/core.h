@@ -44,8 +44,7 @@ typedef struct {
     const void *prepared;  /* what its .prepare made; NULL without one */
     void *stream;          /* of the device, NULL on the CPU */
 } pith_call;
-/* False after pith_raise: the run ends there. */
-typedef bool pith_kernel(const pith_call *call);
+typedef bool pith_kernel(const pith_call *call); /* false after pith_raise: the run ends there */
 
 /* What an op makes ready for its kernel. */
 typedef struct {
@@ -162,10 +161,8 @@ const pith_form *pith_form_of(const node *n);
 
 /* ---- nodes made by dims ---------------------------------------------------------------------- */
 
-/* Expand to a's shape, unless it has it already. */
-node *pith_expand_like(node *n, const node *a);
-/* Undo broadcasting: sum n down to a's shape. */
-node *pith_reduce_like(node *n, const node *a);
+node *pith_expand_like(node *n, const node *a); /* to a's shape, unless it has it already */
+node *pith_reduce_like(node *n, const node *a); /* undo broadcasting: sum n down to a's shape */
 node *pith_reshape_dims(const char *at, node *a, int ndim, const int *dim);
 node *pith_expand_dims(const char *at, node *a, int ndim, const int *dim);
 /* data NULL: zeros */

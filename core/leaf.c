@@ -216,13 +216,19 @@ node *pith_lr_scale(node *n, double factor)
     return n ? n : pith_nowhere();
 }
 
+node *pith_own_lr(node *n, node *rate)
+{
+    if (!rate || rate->ndim) return pith_refuse(n ? n->graph : NULL, "pith_own_lr: no scalar rate");
+    training_to_set(n, "pith_own_lr")->own_lr = rate;
+    return n ? n : pith_nowhere();
+}
+
 node *pith_clamp_param(node *n, double low, double high)
 {
     pith_training *training = training_to_set(n, "pith_clamp_param");
     if (n && !(low <= high && low < INFINITY && high > -INFINITY))
         pith_fail(n, "pith_clamp_param: a clamp to [%g, %g]", low, high);
-    training->low = low;
-    training->high = high;
+    training->low = low, training->high = high;
     return n ? n : pith_nowhere();
 }
 

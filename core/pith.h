@@ -153,9 +153,10 @@ pith_node *pith_param_(const char *at, pith_graph *g, const char *name, pith_ini
 /* How a param is trained, told when it is made; each returns the param. By default it is trained
  * with the learning rate as it is, and decayed if it has two axes or more. */
 pith_node *pith_no_weight_decay(pith_node *param);
-/* Its learning rate is `factor` times that of the others; below 0 it ascends, as Lagrange
- * multipliers do. */
+/* Its learning rate is `factor` times that of the others, or, where it has its own, of `rate`, a
+ * scalar node; below 0 it ascends, as Lagrange multipliers do. */
 pith_node *pith_lr_scale(pith_node *param, double factor);
+pith_node *pith_own_lr(pith_node *param, pith_node *rate);
 /* After every step of the optimizer it is brought back into [low, high]. */
 pith_node *pith_clamp_param(pith_node *param, double low, double high);
 
@@ -194,14 +195,13 @@ pith_node *pith_name(pith_node *n, const char *name); /* for drawings and tables
 #define pith_watch(scalar, name) pith_watch_(PITH_HERE, scalar, name)
 pith_node *pith_watch_(const char *at, pith_node *scalar, const char *name);
 int pith_watched(const pith_graph *g, pith_node ***nodes, const char *const **names);
-/* the k-th result of an op with several; 0 is n itself */
-pith_node *pith_result(pith_node *n, int k);
-/* the trained params, in creation order */
-int pith_params(const pith_graph *g, pith_node ***params);
+pith_node *pith_result(pith_node *n, int k); /* the k-th of an op with several; 0 is n itself */
+int pith_params(const pith_graph *g, pith_node ***params); /* the trained, in creation order */
 /* How a param is trained (see pith_lr_scale and its neighbours); all zeros for other nodes. */
 typedef struct {
     bool trained, weight_decay;
     double lr_scale, low, high;
+    pith_node *own_lr; /* or NULL */
 } pith_training;
 pith_training pith_training_of(const pith_node *param);
 bool pith_is_param(const pith_node *n);
@@ -296,8 +296,7 @@ bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
 /* The inputs that the plan reads, in order of creation; those that nothing needs are not among
  * them, nor are samples, which feed themselves. *inputs lives as long as the graph. */
 int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
-/* the one of that name; NULL if the plan reads none */
-const pith_node *pith_plan_input(const pith_plan *p, const char *name);
+const pith_node *pith_plan_input(const pith_plan *p, const char *name); /* NULL: it reads none */
 /* Computes the outputs. Two plans of one store never run at once, for their values share memory:
  * the second call is an error. Those of different stores may, from different threads, where none
  * writes what another reads. Signals wait, or go to other threads, until the run is over; OpenMP's

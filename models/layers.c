@@ -2,35 +2,38 @@
 #include <math.h>
 #include "parts.h"
 
-pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width)
+pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, pith_node *hidden)
 {
+    const int width = x->dim[x->ndim - 1];
     pith_scope(g, "%s", name);
-    pith_node *gain = pith_param(g, "weight", PITH_CONSTANT, 1, width);
-    pith_node *y = pith_layer_norm(x, gain, pith_param(g, "bias", PITH_CONSTANT, 0, width));
+    pith_node *gain = pith_param(g, "weight", PITH_CONSTANT, 1, width),
+              *bias = pith_param(g, "bias", PITH_CONSTANT, 0, width);
     pith_unscope(g);
-    return y;
+    return hidden ? clip_masked_norm(x, gain, bias, hidden) : pith_layer_norm(x, gain, bias);
 }
 
 pith_node *clip_linear(pith_graph *g, const char *name, pith_node *x, int out, int in,
-                       double deviation, bool zero_bias)
+                       double deviation, bool zero_bias, pith_node *out_mask, pith_node *in_mask)
 {
     const double half = 1 / sqrt(in);
     pith_scope(g, "%s", name);
     pith_node *w = pith_param(g, "weight", deviation > 0 ? PITH_NORMAL : PITH_UNIFORM,
                               deviation > 0 ? deviation : half, out, in);
-    pith_node *y = pith_linear(x, w,
-                               pith_param(g, "bias", PITH_UNIFORM, zero_bias ? 0 : half, out));
+    pith_node *b = pith_param(g, "bias", PITH_UNIFORM, zero_bias ? 0 : half, out);
     pith_unscope(g);
-    return y;
+    if (out_mask) w = pith_mul(w, pith_reshape(out_mask, -1, 1));
+    return pith_linear(x, clip_masked(w, in_mask), clip_masked(b, out_mask));
 }
 
-pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int ffn, bool quick_gelu, pith_node *x,
+pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int layer, bool quick_gelu, pith_node *x,
                     clip_initial initial)
 {
+    const int D = t->width, F = t->ffn[layer];
+    pith_node *hidden = clip_hidden_mask(t), *units = hidden ? t->masks->ffn[layer].z : NULL;
     pith_scope(g, "mlp");
-    pith_node *h = clip_linear(g, "c_fc", x, ffn, t->width, initial.c_fc, initial.zero_bias);
+    pith_node *h = clip_linear(g, "c_fc", x, F, D, initial.c_fc, initial.zero_bias, NULL, NULL);
     h = quick_gelu ? pith_quick_gelu(h) : pith_gelu(h);
-    h = clip_linear(g, "c_proj", h, t->width, ffn, initial.c_proj, initial.zero_bias);
+    h = clip_linear(g, "c_proj", h, D, F, initial.c_proj, initial.zero_bias, hidden, units);
     pith_unscope(g);
     return h;
 }

@@ -16,12 +16,14 @@ extern "C" {
 /* Pre-norm, as CLIP's; or without a skip around attention (shaped.c), which then has heads as wide
  * as the tower. */
 typedef enum { CLIP_PRE_NORM, CLIP_SAS, CLIP_SAS_P } clip_block;
+struct clip_masks;
 typedef struct {
     int width, layers, head_width;
     int heads[CLIP_MAX_LAYERS], ffn[CLIP_MAX_LAYERS]; /* of each layer */
     clip_block block[CLIP_MAX_LAYERS];
     bool
         shared_query_key; /* all blocks but pre-norm ones have one pair of query and key matrices */
+    const struct clip_masks *masks; /* of the graph that is being made: see below; NULL: none */
 } clip_tower;
 
 typedef struct {
@@ -118,6 +120,43 @@ bool clip_freeze_skips(const clip_config *c, pith_store *s);
  * the queries and keys of that one (shared ones: of the last), with beta and gamma 0. */
 bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *teacher,
                   pith_store *t, bool replaced);
+
+/* ---- masks that learn what to keep: TinyCLIP's automatic inheritance ---- */
+
+/* What multiplies channels, heads and FFN units in a graph: z (n) in [0, 1], 0 where one is left
+ * out, made from trained logits (n), the params "mask.image.hidden", "mask.image.3.heads",
+ * "mask.image.3.ffn", "mask.text..." and so on. NULL, where a layer has none. */
+typedef struct {
+    pith_node *logits, *z;
+} clip_mask;
+typedef struct clip_masks {
+    clip_mask hidden, heads[CLIP_MAX_LAYERS], ffn[CLIP_MAX_LAYERS];
+} clip_masks;
+/* Puts masks over both towers of a config, for models made from it in this graph: random samples
+ * in training, anew in every step, and else the values that clip_fuse takes. */
+void clip_mask_towers(pith_graph *g, clip_config *c, clip_masks masks[2]);
+/* The least share that masks can be expected to keep, for their logits are bounded. */
+#define CLIP_LEAST_KEPT 0.0023
+bool clip_can_be_pruned(const clip_config *c); /* false after an error that says why not */
+
+/* The parameters of a tower that pruning counts: weights and biases of attention and MLPs. */
+double clip_prunable(const clip_tower *t);
+typedef struct {
+    double keep, start; /* shares of the original's clip_prunable: at last, and at first */
+    double ramp;        /* steps from one to the other */
+    int first;          /* the number of the first step */
+    double mask_rate, multiplier_rate; /* learning rates, whatever that of the weights is */
+    bool is_signed;                    /* what is pruned too far is punished, too */
+    bool each_tower;                   /* one constraint a tower, instead of one on both together */
+} clip_sparsity;
+/* What is to be added to the loss of a masked model, a scalar: 0 once the masks are expected to
+ * keep the share that is wanted (sparsity.c). `c` is masked, and was cut out of `original`. */
+pith_node *clip_sparsity_loss(pith_graph *g, const clip_config *c, const clip_config *original,
+                              const clip_sparsity *o);
+/* The model without what the masks of store s leave out, and with their values multiplied into its
+ * weights: *out and the store `to` get config and weights. Its embeddings are those of the masked
+ * model outside training, up to rounding. */
+bool clip_fuse(const clip_config *c, pith_store *s, clip_config *out, pith_store *to);
 
 #ifdef __cplusplus
 }

@@ -19,17 +19,30 @@ pith_node *clip_project_image(pith_graph *g, const clip_config *c, pith_node *fe
 pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_inputs *in);
 pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *features);
 
-/* Layer norm of x (..., width) with the params `name`.weight and `name`.bias. */
-pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, int width);
+/* Layer norm of x (..., width) with the params `name`.weight and `name`.bias. hidden: NULL, or a
+ * mask (width) of x, whose other channels are normalised (masks.c). */
+pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, pith_node *hidden);
 
 /* x (M, in) -> (M, out), with the params `name`.weight and `name`.bias. deviation 0: PyTorch's
  * default, uniform in [-half, half], half = 1 / sqrt(in); so too the bias, unless it begins at 0.
- */
+ * out_mask (out), in_mask (in): NULL, or what multiplies outputs and inputs. */
 pith_node *clip_linear(pith_graph *g, const char *name, pith_node *x, int out, int in,
-                       double deviation, bool zero_bias);
+                       double deviation, bool zero_bias, pith_node *out_mask, pith_node *in_mask);
 /* Of x (N, D), already normalised: the matrices c_fc and c_proj, and the activation between. */
-pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int ffn, bool quick_gelu, pith_node *x,
+pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int layer, bool quick_gelu, pith_node *x,
                     clip_initial initial);
+
+/* hard_concrete.c: of logits (n) of masks: a random sample, the chance of each entry not to be 0,
+ * and the values z (n) outside training, of which at_least so many are not 0. */
+pith_node *clip_mask_sample(pith_node *logits);
+pith_node *clip_mask_expected(pith_node *logits);
+bool clip_mask_decide(const pith_tensor *logits, int at_least, pith_real *z);
+/* masks.c: the mask (width) over a tower's hidden channels, NULL where there is none; x times a
+ * mask, x itself if that is NULL; x (N, D), 0 where hidden (D) is, normalised over its other
+ * channels. */
+pith_node *clip_hidden_mask(const clip_tower *t);
+pith_node *clip_masked(pith_node *x, pith_node *mask);
+pith_node *clip_masked_norm(pith_node *x, pith_node *gain, pith_node *bias, pith_node *hidden);
 
 /* shaped.c: the matrices that make queries and keys, of one block or of all blocks of a tower. */
 typedef struct {

@@ -78,14 +78,14 @@ pith_node *clip_shaped_block(pith_graph *g, const clip_tower *t, int layer, bool
 {
     const bool parallel = t->block[layer] == CLIP_SAS_P;
     const clip_query_key own = shared ? *shared : clip_query_key_new(g, t->width);
-    pith_node *n = clip_norm(g, "ln_1", x, t->width);
+    pith_node *n = clip_norm(g, "ln_1", x, NULL);
     pith_node *attention = shaped_attention(g, t, t->heads[layer], &own, n, offsets, rows, causal);
     /* b1, b2 and, of SAS, a */
     pith_node *b1 = pith_param(g, "attn.gain", PITH_CONSTANT, 1, 1), *h = pith_mul(b1, attention);
     if (!t->ffn[layer]) return h;
     pith_node *b2 = pith_param(g, "mlp.gain", PITH_CONSTANT, 0.1, 1);
-    pith_node *to = !parallel ? clip_norm(g, "ln_2", h, t->width) : rows ? pith_gather(n, rows) : n;
-    pith_node *y = pith_mul(b2, clip_mlp(g, t, t->ffn[layer], quick_gelu, to, shaped_initial));
+    pith_node *to = !parallel ? clip_norm(g, "ln_2", h, NULL) : rows ? pith_gather(n, rows) : n;
+    pith_node *y = pith_mul(b2, clip_mlp(g, t, layer, quick_gelu, to, shaped_initial));
     if (!parallel) h = pith_mul(pith_param(g, "mlp.skip_gain", PITH_CONSTANT, 1, 1), h);
     return pith_add(h, y);
 }

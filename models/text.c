@@ -9,6 +9,7 @@ pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_in
     const clip_tower *t = &c->text;
     const int D = t->width;
     const double deviation = 1 / sqrt(D), deep = deviation / sqrt(2.0 * t->layers);
+    pith_node *hidden = clip_hidden_mask(t);
     pith_node *embeddings = pith_param(g, "token_embedding.weight", PITH_NORMAL, 0.02,
                                        c->vocabulary, D);
     pith_node *positions = pith_no_weight_decay(
@@ -18,8 +19,9 @@ pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_in
     const clip_initial initial = {
         .in_proj = deviation, .out_proj = deep, .c_fc = 1 / sqrt(2.0 * D), .c_proj = deep
     };
-    x = clip_blocks(g, t, c->quick_gelu, x, in->offsets, in->last, true, initial);
-    return clip_norm(g, "ln_final", x, D); /* (B, D) */
+    x = clip_blocks(g, t, c->quick_gelu, clip_masked(x, hidden), in->offsets, in->last, true,
+                    initial);
+    return clip_norm(g, "ln_final", x, hidden); /* (B, D) */
 }
 
 pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *features)

@@ -9,11 +9,11 @@
 
 /* The attention branch: what is added to x (N, D), or, if `rows` (S) is not NULL, to those rows of
  * x (S, D). */
-static pith_node *attention(pith_graph *g, const clip_tower *t, int heads, pith_node *x,
+static pith_node *attention(pith_graph *g, const clip_tower *t, int layer, pith_node *x,
                             pith_node *offsets, pith_node *rows, bool causal, clip_initial initial)
 {
-    const int D = t->width, d = t->head_width, inner = heads * d;
-    pith_node *h = clip_norm(g, "ln_1", x, D), *y;
+    const int D = t->width, d = t->head_width, heads = t->heads[layer], inner = heads * d;
+    pith_node *h = clip_norm(g, "ln_1", x, clip_hidden_mask(t)), *y, *each = NULL;
     pith_scope(g, "attn");
     pith_node *w = pith_param(g, "in_proj_weight", initial.in_proj > 0 ? PITH_NORMAL : PITH_UNIFORM,
                               initial.in_proj > 0 ? initial.in_proj : sqrt(6.0 / (3 * inner + D)),
@@ -30,7 +30,12 @@ static pith_node *attention(pith_graph *g, const clip_tower *t, int heads, pith_
         pith_node *qkv = pith_linear(h, w, b);
         y = pith_attention(pith_reshape(qkv, -1, 3, heads, d), offsets, causal);
     }
-    y = clip_linear(g, "out_proj", pith_reshape(y, -1, inner), D, inner, initial.out_proj, true);
+    if (t->masks) {
+        pith_node *z = pith_reshape(t->masks->heads[layer].z, heads, 1);
+        each = pith_reshape(pith_expand(z, heads, d), inner);
+    }
+    y = clip_linear(g, "out_proj", pith_reshape(y, -1, inner), D, inner, initial.out_proj, true,
+                    clip_hidden_mask(t), each);
     pith_unscope(g);
     return y;
 }
@@ -40,12 +45,12 @@ static pith_node *pre_norm_block(pith_graph *g, const clip_tower *t, int layer, 
                                  clip_initial initial)
 {
     if (t->heads[layer]) {
-        pith_node *y = attention(g, t, t->heads[layer], x, offsets, rows, causal, initial);
+        pith_node *y = attention(g, t, layer, x, offsets, rows, causal, initial);
         x = pith_add(rows ? pith_gather(x, rows) : x, y);
     }
     if (!t->ffn[layer]) return x;
-    pith_node *n = clip_norm(g, "ln_2", x, t->width);
-    return pith_add(x, clip_mlp(g, t, t->ffn[layer], quick_gelu, n, initial));
+    pith_node *n = clip_norm(g, "ln_2", x, clip_hidden_mask(t));
+    return pith_add(x, clip_mlp(g, t, layer, quick_gelu, n, initial));
 }
 
 int clip_pooled_block(const clip_tower *t)

@@ -32,16 +32,18 @@ pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *p
     const int B = pixels->dim[0], D = c->vision.width, grid = c->image_size / c->patch,
               T = grid * grid + 1;
     const double deviation = 1 / sqrt(D);
+    pith_node *hidden = clip_hidden_mask(&c->vision);
     pith_scope(g, "visual");
     pith_node *class = pith_param(g, "class_embedding", PITH_NORMAL, deviation, D);
     pith_node *parts[2] = { pith_expand(class, B, 1, D), embed_patches(g, c, pixels) };
     pith_node *positions = pith_no_weight_decay(
         pith_param(g, "positional_embedding", PITH_NORMAL, deviation, T, D));
     pith_node *x = pith_add(pith_concat(2, parts, 1), positions); /* (B, T, D) */
-    x = clip_norm(g, "ln_pre", pith_reshape(x, B * T, D), D);
+    x = clip_masked(pith_reshape(x, B * T, D), hidden);
+    x = clip_norm(g, "ln_pre", x, hidden);
     x = clip_blocks(g, &c->vision, c->quick_gelu, x, multiples(g, B + 1, T), multiples(g, B, T),
                     false, (clip_initial){ 0 });
-    x = clip_norm(g, "ln_post", x, D); /* (B, D) */
+    x = clip_norm(g, "ln_post", x, hidden); /* (B, D) */
     pith_unscope(g);
     return x;
 }

@@ -35,7 +35,7 @@ static scene build(pith_store *s, clip_block block, int ffn, bool causal, bool p
     w.x = pith_const_array(w.g, PITH_F32, row_data(), ROWS, D);
     pith_node *offsets = pith_const_array(w.g, PITH_I32, causal ? packed : even, SEGMENTS + 1),
               *rows = pith_const_array(w.g, PITH_I32, causal ? last : first, SEGMENTS);
-    w.norm = clip_norm(w.g, "ln_1", w.x, D);
+    w.norm = clip_norm(w.g, "ln_1", w.x, NULL);
     w.y = clip_shaped_block(w.g, &w.t, 0, true, NULL, w.x, offsets, pooled ? rows : NULL, causal);
     pith_node *out[] = { w.y, w.norm };
     w.p = pith_plan_new(w.g, 2, out, NULL);

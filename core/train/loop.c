@@ -178,8 +178,9 @@ static bool train_step(training *t)
     const pith_host_batch *b = p ? pith_loader_next(t->loader, &t->waited) : NULL;
     if (!b) return false;
     t->lr = (pith_real)pith_lr(o->schedule, o->lr, t->step, o->warmup, o->steps);
-    t->progress = (pith_real)((double)t->step / (double)o->steps);
-    t->step_number = (int)t->step;
+    const double done = (double)(o->before + t->step);
+    t->progress = (pith_real)(done / (double)(o->whole ? o->whole : o->steps));
+    t->step_number = (int)(o->before + t->step);
     const pith_loop_value loop_values[] = {
         { "lr", &t->lr }, { "step", &t->step_number }, { "progress", &t->progress }, { NULL, NULL }
     };
@@ -335,7 +336,7 @@ static bool begin(training *t)
     if (t->o->warmup < 0)
         return pith_raise("a warm-up of %" PRId64 " steps: expected at least 0", t->o->warmup);
     if (t->o->resume && !resume(t)) return false;
-    t->loader = pith_loader_new(&t->data, t->step);
+    t->loader = pith_loader_new(&t->data, t->o->before + t->step);
     return t->loader && pith_metrics_open(&t->metrics, directory, t->step);
 }
 

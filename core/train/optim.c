@@ -118,10 +118,16 @@ static void expect_unwritten(const char *at, const char *who, node *param)
                     write->trail ? write->trail->at : write->at);
 }
 
-/* The factors that all params of a step share. */
+/* The learning rate of a param: its own, or a multiple of the others'. */
+static node *lr_of(const pith_training *t, node *lr)
+{
+    if (t->own_lr) lr = t->own_lr;
+    return t->lr_scale == 1 ? lr : pith_mul_scalar(lr, t->lr_scale);
+}
+
+/* What all params of a step share: the bias corrections of m, a divisor, and sqrt(v), a factor. */
 typedef struct {
-    node *lr, *step_size, *root_correction; /* step_size: lr with the bias correction of m;
-                                               root_correction: that of sqrt(v), a factor */
+    node *lr, *correction, *root_correction;
     pith_adamw_options o;
 } adamw_factors;
 
@@ -136,14 +142,13 @@ static void adamw_param(const adamw_factors *f, node *param, node *gradient, nod
     node *old = read_part(&p, param);
     node *m1 = blend(read_part(&p, m), gradient, 1 - o.beta1),
          *v1 = blend(read_part(&p, v), pith_square(gradient), 1 - o.beta2);
-    node *step_size = training.lr_scale == 1 ? f->step_size
-                                             : pith_mul_scalar(f->step_size, training.lr_scale);
+    node *lr = lr_of(&training, f->lr);
     node *change = pith_mul(
-        step_size,
+        pith_div(lr, f->correction),
         pith_div(m1, pith_add_scalar(pith_mul(pith_sqrt(v1), f->root_correction), o.epsilon)));
-    if (training.weight_decay && o.weight_decay != 0)
-        old = pith_mul(old,
-                       one_minus(pith_mul_scalar(f->lr, o.weight_decay * fabs(training.lr_scale))));
+    if (training.weight_decay && o.weight_decay != 0) /* also what ascends is decayed */
+        old = pith_mul(old, one_minus(pith_mul_scalar(lr, training.lr_scale < 0 ? -o.weight_decay
+                                                                                : o.weight_decay)));
     writes[0] = write_part(&p, m, m1);
     writes[1] = write_part(&p, v, v1);
     writes[2] = write_param(&p, param, pith_sub(old, change));
@@ -162,7 +167,7 @@ static node *adamw(const char *at, int n, node *const *params, node *const *grad
     node *t = pith_add_scalar(count, 1);
     const adamw_factors factors = {
         .lr = lr,
-        .step_size = pith_div(lr, one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1))))),
+        .correction = one_minus(pith_exp(pith_mul_scalar(t, log(o.beta1)))),
         .root_correction = pith_rsqrt(one_minus(pith_exp(pith_mul_scalar(t, log(o.beta2))))),
         .o = o
     };
@@ -210,7 +215,7 @@ static node *sgd(const char *at, int n, node *const *params, node *const *gradie
             d = pith_add(pith_mul_scalar(read_part(&p, m), momentum), d);
             writes[w++] = write_part(&p, m, d);
         }
-        node *change = pith_mul(pith_mul_scalar(lr, training.lr_scale), d);
+        node *change = pith_mul(lr_of(&training, lr), d);
         writes[w++] = write_param(&p, params[k], pith_sub(old, change));
     }
     node *all = pith_group(w, writes);

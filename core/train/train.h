@@ -53,8 +53,12 @@ typedef struct {
     /* clip_norm 0: no clipping; ema 0: no average */
     pith_schedule schedule;
     int64_t evaluate_every, save_every; /* 0: only at the end */
-    int keep;  /* how many of the newest checkpoints are kept, at least 1 */
-    int stage; /* number of this stage, where a training has several, each with its own directory */
+    int keep; /* how many of the newest checkpoints are kept, at least 1 */
+    /* Where a training has several stages, each with its own directory: the number of this one, how
+     * many steps were made before it, and those of all. Batches, random numbers and progress go on
+     * after the earlier ones. whole 0: there are no others. */
+    int stage;
+    int64_t before, whole;
     uint64_t seed;
     bool resume; /* go on from the newest checkpoint; if false, a directory that holds one is an
                     error */

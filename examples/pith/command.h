@@ -16,6 +16,7 @@
 /* argv[0] is the name of the command. They return the program's exit status. */
 int command_train(int argc, char **argv);
 int command_distil(int argc, char **argv);
+int command_prune(int argc, char **argv);
 int command_eval(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_embed(int argc, char **argv);
@@ -117,6 +118,11 @@ pith_retrieval measure_pairs(const pairs *p);
  * The caller frees the rows. *classes: the largest label + 1, 0 if there are no labels. */
 pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer *t,
                       const pith_pack *pack, int *classes);
+
+/* ---- chart.c --------------------------------------------------------------------------------- */
+
+/* What each layer of a model kept of the one that it was cut out of; an error if it was not. */
+void chart(FILE *f, const clip_config *c, const clip_config *of);
 
 /* ---- common.c -------------------------------------------------------------------------------- */
 

@@ -76,6 +76,7 @@ static void train(demo *d, contestant *c, const recipe *r, const stored_teachers
     pith_loss_spec *loss = open_loss(&own, c->path, teachers != NULL);
     const pith_train_result result = train_model(&c->m, d->pack, &own, loss, teachers, c->path,
                                                  false, record, c->title);
+    pith_loss_free(loss);
     free(record);
     if (result.interrupted) {
         printf("the next pith demo %s begins anew\n", d->out);

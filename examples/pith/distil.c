@@ -16,9 +16,59 @@ model start_student(const char *name, const char *directory)
     return m;
 }
 
+/* Do two tokenizers give the same ids? Asked of all letters and digits, as words and alone. */
+static bool same_ids(const pith_tokenizer *a, const pith_tokenizer *b)
+{
+    enum { MOST = 256 };
+    static const char text[] =
+        "the quick brown fox jumps over the lazy dog; flags of women, men and "
+        "medium dark skin tones: 0123456789 a b c d e f g h i j k l m n o p q "
+        "r s t u v w x y z";
+    int ids[2][MOST];
+    const int n = pith_encode(a, text, MOST, ids[0]), k = pith_encode(b, text, MOST, ids[1]);
+    return n == k && !memcmp(ids[0], ids[1], sizeof(int) * (size_t)n);
+}
+
+model open_towers(const char *from)
+{
+    char *copy = strdup(from), *comma = strchr(copy, ',');
+    if (comma) *comma = 0;
+    model a = open_model_with_tokenizer(copy);
+    if (comma) {
+        model b = open_model_with_tokenizer(comma + 1);
+        if (a.config.embed != b.config.embed || a.config.quick_gelu != b.config.quick_gelu)
+            pith_raise("the towers of %s and %s do not fit together: their embedding widths are %d "
+                       "and %d, their activations %s and %s",
+                       copy, comma + 1, a.config.embed, b.config.embed,
+                       a.config.quick_gelu ? "QuickGELU" : "GELU",
+                       b.config.quick_gelu ? "QuickGELU" : "GELU");
+        pith_store *s = pith_store_new();
+        clip_tensor *list;
+        a.config.text = b.config.text;
+        a.config.context = b.config.context;
+        a.config.vocabulary = b.config.vocabulary;
+        const int n = clip_tensors(&a.config, &list);
+        for (int k = 0; k < n; k++) {
+            const pith_tensor *t = pith_store_find(list[k].part == CLIP_TEXT ? b.store : a.store,
+                                                   list[k].name);
+            pith_tensor_copy(pith_store_add(s, t->name, t->kind, t->dtype, t->ndim, t->dim), t);
+        }
+        free(list);
+        pith_store_free(a.store);
+        pith_tokenizer_free(a.tokenizer);
+        a.store = s;
+        a.tokenizer = b.tokenizer;
+        pith_store_free(b.store);
+    }
+    free(copy);
+    return a;
+}
+
 void inherit_from(model *m, const char *from, bool replaced)
 {
-    model larger = open_model(from);
+    model larger = open_towers(from);
+    if (!same_ids(m->tokenizer, larger.tokenizer))
+        pith_raise("cannot inherit from %s: its tokenizer is not the student's", from);
     clip_inherit(&m->config, m->store, &larger.config, larger.store, replaced);
     close_model(&larger);
 }
@@ -26,6 +76,7 @@ void inherit_from(model *m, const char *from, bool replaced)
 int command_distil(int argc, char **argv)
 {
     recipe r = RECIPE_DEFAULTS;
+    pruning p = PRUNING_DEFAULTS("stages");
     r.loss = "affinity";
     const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL,
                *resume = NULL;
@@ -37,8 +88,15 @@ int command_distil(int argc, char **argv)
         { "--resume", PATH, &resume,
           "go on with the run in this directory; if its loss is a file, give --loss again" },
         { "--inherit", TEXT, &how,
-          "manual: begin with the first part of a larger model's weights; or none" },
-        { "--inherit-from", PATH, &from, "the directory of that model, if it is not the teacher" },
+          "manual: begin with the first part of a larger model's weights; auto: with all of them, "
+          "and masks learn what to keep, see --stages; or none" },
+        { "--inherit-from", PATH, &from,
+          "the directory of that model, if it is not the teacher; A,B: image tower of A, text tower "
+          "of B" },
+        { "--stages", TEXT, &p.stages,
+          "with --inherit auto: what share to keep, stage by stage, as in 0.75,0.5,0.25 or, with "
+          "the steps of each, 0.75:300,0.5:400" },
+        PRUNING_OPTIONS(p),
         { "--views", INTEGER, &r.views,
           "so many fixed augmented views of each picture, in turn, which teachers see, too; 0: "
           "new ones in every epoch, and teachers see the picture as it is" },
@@ -51,27 +109,40 @@ int command_distil(int argc, char **argv)
         "computed once and kept in RUN/teacher-HASH.safetensors. A new student has the first\n"
         "teacher's tokenizer, and inherits from that one.",
         &out, &resume, argc, argv);
+    const bool manual = !strcmp(how, "manual"), automatic = !strcmp(how, "auto");
+    if (!manual && !automatic && strcmp(how, "none"))
+        pith_raise("--inherit: expected manual, auto or none, found \"%s\"", how);
     need_option("--teacher", directory);
-    if (!r.sasp_last) need_option("--student", name);
+    if (automatic) {
+        need_option("--stages", p.stages);
+        check_pruning(&p, &r);
+        if (name)
+            pith_raise("--student: with --inherit auto the student is what masks keep of the "
+                       "teacher, or of --inherit-from");
+    } else if (!r.sasp_last) need_option("--student", name);
+    if (!automatic && p.stages) pith_raise("--stages: expected --inherit auto beside it");
     char *first;
     int size = teachers_size(directory, &first);
-    model m = name ? start_student(name, first) : open_model_with_tokenizer(first);
-    const bool manual = !strcmp(how, "manual");
+    model m = name ? start_student(name, first) : open_towers(automatic && from ? from : first);
     make_sasp(&m, &r);
     if (m.config.image_size > size) size = m.config.image_size;
+    if (automatic) clip_can_be_pruned(&m.config);
+    const clip_config original = m.config;
     pith_pack *pack = open_run_data(data, size, out, resume);
     pith_loss_spec *loss = open_loss(&r, out, true);
-    if (!manual && strcmp(how, "none"))
-        pith_raise("--inherit: expected manual or none, found \"%s\"", how);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
     char *record = options_as_json(argv[0], data, options);
     stored_teachers stored = teachers_open(directory, pack, &r, out);
-    const pith_train_result result = train_model(&m, pack, &r, loss, &stored, out, resume, record,
-                                                 "distil");
+    const pith_train_result result =
+        automatic ? train_stages(&m, pack, &r, &p, loss, &stored, out, resume, record)
+                  : train_model(&m, pack, &r, loss, &stored, out, resume, record, "distil");
     teachers_close(&stored);
+    pith_loss_free(loss);
     free(record);
     free(first);
-    close_model(&m);
     pith_pack_close(pack);
-    return end_run(&result, argv[0], r.loss, out);
+    const int status = end_run(&result, argv[0], r.loss, out);
+    if (automatic && !result.interrupted) chart(stdout, &m.config, &original);
+    close_model(&m);
+    return status;
 }

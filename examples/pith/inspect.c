@@ -32,13 +32,24 @@ static void print_layers(const clip_tower *t, const clip_tensor *list, int n, cl
     }
 }
 
+static clip_config open_config(const char *name)
+{
+    clip_config c;
+    struct stat info;
+    if (stat(name, &info) == 0) clip_config_read(&c, name);
+    else clip_config_named(&c, name);
+    return c;
+}
+
 int command_inspect(int argc, char **argv)
 {
     double tokens = 10;
     bool names = false;
+    const char *of = NULL;
     const option options[] = {
         { "--tokens", NUMBER, &tokens,
           "tokens a caption that the cost is counted for, start and end included" },
+        { "--of", PATH, &of, "the model that it was cut out of: shows what each layer kept of it" },
         { "--names", FLAG, &names,
           "every parameter by its name, with its shape: what --freeze takes" },
         END_OF_OPTIONS,
@@ -50,10 +61,7 @@ int command_inspect(int argc, char **argv)
                   "by the usual full-length count.\n"
                   "MODEL: a directory, or a name of pith help's table.",
                   1, 1, argc, argv);
-    clip_config c;
-    struct stat info;
-    if (stat(argv[1], &info) == 0) clip_config_read(&c, argv[1]);
-    else clip_config_named(&c, argv[1]);
+    const clip_config c = open_config(argv[1]);
     if (tokens < 2 || tokens > c.context)
         pith_raise("--tokens is %g, expected 2 to the context, %d", tokens, c.context);
     clip_tensor *list;
@@ -72,6 +80,10 @@ int command_inspect(int argc, char **argv)
            4e-6 * cost.parameters);
     printf("GFLOP a pair: %.4f as done here with %g tokens a caption, %.4f by the usual count\n",
            cost.flops_pair / 1e9, tokens, cost.usual_flops_pair / 1e9);
+    if (of) {
+        const clip_config larger = open_config(of);
+        chart(stdout, &c, &larger);
+    }
     for (int k = 0; k < n && names; k++) {
         printf("%s", list[k].name);
         for (int d = 0; d < list[k].ndim; d++) printf(d ? " x %d" : " %d", list[k].dim[d]);

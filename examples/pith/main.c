@@ -14,6 +14,7 @@ static const struct {
     { "demo", command_demo, "train, distil and look at a small CLIP on real pictures, in minutes" },
     { "train", command_train, "train a CLIP from scratch or from a checkpoint" },
     { "distil", command_distil, "train a small CLIP to imitate a large one" },
+    { "prune", command_prune, "make a model smaller by masks that learn what to keep" },
     { "eval", command_eval, "measure retrieval and zero-shot classification" },
     { "search", command_search, "find pictures by words, or words by a picture" },
     { "embed", command_embed, "embeddings of pictures and texts into a file" },

@@ -259,6 +259,17 @@ const char *parse_run(const option *options, const char *usage, const char *abou
     return data;
 }
 
+void write_record(const char *out, const char *record)
+{
+    char path[4096];
+    json_t *file = json_pack("{s:o}", "options", json_loads(record, 0, NULL));
+    char *text = json_dumps(file, JSON_INDENT(2));
+    snprintf(path, sizeof path, "%s/run.json", out);
+    pith_write_text(path, text);
+    free(text);
+    json_decref(file);
+}
+
 static char begun[4096]; /* the run's directory */
 int run_taken;
 
@@ -270,6 +281,11 @@ static void tidy(void)
     struct stat info;
     snprintf(path, sizeof path, "%s/loss", begun);
     pith_remove_all(path);
+    snprintf(path, sizeof path, "%s/stage-1-masks", begun);
+    if (is_directory(path) && !pith_checkpoint_exists(path) && rmdir(path) == 0) {
+        snprintf(path, sizeof path, "%s/run.json", begun);
+        unlink(path);
+    }
     snprintf(path, sizeof path, "%s/metrics.jsonl", begun);
     if (lstat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) unlink(path);
     rmdir(begun); /* if it is empty */

@@ -12,16 +12,22 @@ typedef struct {
     const pith_pack *pack;
     const pith_loss_spec *loss;
     const stored_teachers *teachers;
-    bool averaged; /* are the averaged weights the ones that are measured and exported? */
+    bool averaged;      /* are the averaged weights the ones that are measured and exported? */
+    const phase *phase; /* NULL: the training is one piece */
     int batch, samples;
 } task;
+
+static bool is_masked(const task *t) { return t->phase && t->phase->original; }
 
 static pith_node *build_loss(void *context, pith_graph *g, int tokens)
 {
     const task *t = context;
-    clip_inputs in = clip_inputs_new(g, &t->m->config, t->batch, tokens);
+    clip_config c = t->m->config;
+    clip_masks masks[2];
+    if (is_masked(t)) clip_mask_towers(g, &c, masks);
+    clip_inputs in = clip_inputs_new(g, &c, t->batch, tokens);
     in.samples = t->samples;
-    pith_batch b = clip_batch(g, &t->m->config, &in);
+    pith_batch b = clip_batch(g, &c, &in);
     for (int k = 0; t->teachers && k < t->teachers->n; k++) {
         char image[32], text[32];
         const int width = t->teachers->at[k].width;
@@ -32,7 +38,9 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
         teacher->text = pith_input(g, text, PITH_F32, t->batch, width);
         teacher->scale = pith_const(g, t->teachers->at[k].scale);
     }
-    return pith_loss_build(t->loss, &b);
+    pith_node *loss = pith_loss_build(t->loss, &b);
+    if (!loss || !is_masked(t)) return loss;
+    return pith_add(loss, clip_sparsity_loss(g, &c, t->phase->original, &t->phase->sparsity));
 }
 
 /* Fetches a teacher's rows for a batch; called only if the loss reads them. */
@@ -50,12 +58,12 @@ static const void *fetch(void *context, const char *name, const pith_host_batch 
 }
 
 /* The model that is measured and exported: the trained one, or a copy with the averages in place of
- * the weights. */
+ * the weights, or without what its masks leave out. */
 static model evaluated_model(const task *t)
 {
     model m = *t->m;
-    if (!t->averaged) return m;
-    m.store = clip_own(&m.config, m.store, true);
+    if (is_masked(t)) clip_fuse(&t->m->config, t->m->store, &m.config, m.store = pith_store_new());
+    else if (t->averaged) m.store = clip_own(&m.config, m.store, true);
     return m;
 }
 
@@ -276,6 +284,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                .loss = loss,
                .teachers = teachers,
                .averaged = r->ema > 0,
+               .phase = r->phase,
                .batch = (int)r->batch,
                .samples = dataset->count };
     if (!split_size(pack, pith_pack_split(pack, "valid")))
@@ -312,6 +321,9 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .evaluate_every = r->evaluate_every,
         .save_every = r->save_every,
         .keep = 2,
+        .stage = r->phase ? r->phase->stage : 0,
+        .before = r->phase ? r->phase->before : 0,
+        .whole = r->phase ? r->phase->whole : 0,
         .seed = (uint64_t)common_seed,
         /* if the run was killed before its first checkpoint there is nothing to resume: it begins
            again */
@@ -325,7 +337,6 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
     const pith_task work = { &t, build_loss, fetch, evaluate, export_model };
     pith_train_result result;
     pith_train(&work, m->store, &data, &o, &result);
-    pith_loss_free(loss);
     pith_dataset_close(dataset);
     return result;
 }

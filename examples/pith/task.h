@@ -6,11 +6,21 @@
 
 /* ---- a recipe: how a model is trained, as the options say ------------------------------------ */
 
+/* One of several parts of a training, each with its own directory: see prune.c. */
+typedef struct {
+    int stage;             /* its number */
+    int64_t before, whole; /* the steps of the parts before it, and of all */
+    const clip_config
+        *original; /* NULL: no masks in this part; else what the model was cut out of */
+    clip_sparsity sparsity;
+} phase;
+
 typedef struct {
     const char *loss, *augment, *schedule, *freeze, *sasp_last;
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
     double lr, weight_decay, clip_norm, ema;
     bool sasp_inherit;
+    const phase *phase; /* NULL: the training is one piece */
 } recipe;
 #define RECIPE_DEFAULTS                                                                            \
     { .loss = "clip",                                                                              \
@@ -92,18 +102,46 @@ void make_sasp(model *m, const recipe *r);
 /* The loss of a recipe; files are compiled in `out`. To be called before long work, since it tells
  * mistakes. */
 pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers);
-/* Trains m by the loss, which it frees, and leaves the model and the record of the run in `out`.
+/* Trains m by the loss, and leaves the model and the record of the run in `out`.
  * teachers: NULL if there are none. */
 pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                               pith_loss_spec *loss, const stored_teachers *teachers,
                               const char *out, bool resume, const char *record, const char *title);
 
+/* ---- prune.c --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *option, *stages, *sparsity; /* option: the name of that of the stages */
+    double masked, mask_lr, multiplier_lr;
+    bool each_tower;
+} pruning;
+#define PRUNING_DEFAULTS(name) { .option = name, .sparsity = "hinge", .masked = 0.4 }
+#define PRUNING_OPTIONS(p)                                                                         \
+    { "--masked", NUMBER, &(p).masked,                                                             \
+      "the share of a stage's steps in which masks are trained" },                                 \
+        { "--mask-lr", NUMBER, &(p).mask_lr,                                                       \
+          "their learning rate; 0: 0.02, or what moves them far enough in few steps" },            \
+        { "--multiplier-lr", NUMBER, &(p).multiplier_lr,                                           \
+          "that of the multipliers of the constraint; 0: likewise" },                              \
+        { "--sparsity", TEXT, &(p).sparsity,                                                       \
+          "hinge: only what is kept too much is punished; signed: what is kept too little, too" }, \
+        { "--each-tower", FLAG, &(p).each_tower,                                                   \
+          "both towers keep that share, each; else both together" }
+/* Tells mistakes in these options. */
+void check_pruning(const pruning *p, const recipe *r);
+/* Makes m smaller, stage by stage, as train_model trains it. */
+pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r, const pruning *p,
+                               pith_loss_spec *loss, const stored_teachers *teachers,
+                               const char *out, bool resume, const char *record);
+
 /* ---- distil.c, eval.c ------------------------------------------------------------------------ */
 
 /* A student by its directory, name or sizes. A new one has the tokenizer of its teacher, whose
- * directory is `directory`. inherit_from fills m with the first part of the weights of the model in
- * `from`; replaced: see clip_inherit. */
+ * directory is `directory`. open_towers opens the model "A", or, "A,B", the image tower of A with
+ * the text tower of B. inherit_from fills m with the first part of the weights of such a model;
+ * replaced: see clip_inherit. */
 model start_student(const char *name, const char *directory);
+model open_towers(const char *from);
 void inherit_from(model *m, const char *from, bool replaced);
 struct json_t *retrieval_json(const pith_retrieval *r);
 
@@ -116,6 +154,8 @@ char *options_as_json(const char *command, const char *data, const option *optio
  * the run, and *out is the run. */
 const char *parse_run(const option *options, const char *usage, const char *about, const char **out,
                       const char **resume, int argc, char **argv);
+/* Writes the record of a run that has several parts, before the first of them. */
+void write_record(const char *out, const char *record);
 /* Opens DATA as pictures of size x size. What is not packed is packed into the run's directory, and
  * a resumed run opens that. */
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);

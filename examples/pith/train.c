@@ -30,6 +30,7 @@ int command_train(int argc, char **argv)
     char *record = options_as_json(argv[0], data, options);
     const pith_train_result result = train_model(&m, pack, &r, loss, NULL, out, resume, record,
                                                  "train");
+    pith_loss_free(loss);
     free(record);
     close_model(&m);
     pith_pack_close(pack);

@@ -1,0 +1,49 @@
+/* chart.c: what each layer kept of another model, as bars in the terminal. */
+#include "command.h"
+
+enum { WIDTH = 24 };
+
+static void bar(FILE *f, int kept, int of)
+{
+    const int filled = of ? (int)((2.0 * WIDTH * kept / of + 1) / 2) : 0;
+    char text[64];
+    snprintf(text, sizeof text, "%d of %d", kept, of);
+    fprintf(f, "%.*s%.*s %-14s", filled, "########################", WIDTH - filled,
+            "........................", text);
+}
+
+static void tower(FILE *f, const char *name, const clip_tower *t, const clip_tower *of)
+{
+    fprintf(f, "%s tower: kept %.3f of its blocks\n    channels  ", name,
+            clip_prunable(t) / clip_prunable(of));
+    bar(f, t->width, of->width);
+    fprintf(f, "\n    layer     heads %*s FFN units\n", WIDTH + 9, "");
+    for (int i = 0; i < t->layers; i++) {
+        fprintf(f, "    %-9d ", i);
+        bar(f, t->heads[i], of->heads[i]);
+        fputc(' ', f);
+        bar(f, t->ffn[i], of->ffn[i]);
+        fputc('\n', f);
+    }
+}
+
+void chart(FILE *f, const clip_config *c, const clip_config *of)
+{
+    const clip_tower *towers[2][2] = { { &c->vision, &of->vision }, { &c->text, &of->text } };
+    for (int k = 0; k < 2; k++) {
+        const clip_tower *t = towers[k][0], *o = towers[k][1];
+        bool fits = t->layers == o->layers && t->width <= o->width;
+        for (int i = 0; fits && i < t->layers; i++)
+            fits = t->heads[i] <= o->heads[i] && t->ffn[i] <= o->ffn[i];
+        if (!fits)
+            pith_raise("the %s tower, of %d layers of width %d, is no part of one of %d layers of "
+                       "width %d",
+                       k ? "text" : "image", t->layers, t->width, o->layers, o->width);
+    }
+    const double kept = clip_prunable(&c->vision) + clip_prunable(&c->text),
+                 all = clip_prunable(&of->vision) + clip_prunable(&of->text);
+    fprintf(f, "kept %.3f: %.0f of the %.0f parameters of all blocks; in all %.0f of %.0f\n",
+            kept / all, kept, all, clip_count(c, 2).parameters, clip_count(of, 2).parameters);
+    tower(f, "image", towers[0][0], towers[0][1]);
+    tower(f, "text", towers[1][0], towers[1][1]);
+}

@@ -1,0 +1,265 @@
+/* prune.c: pith prune, and pith distil --inherit auto: TinyCLIP's progressive pruning. A model is
+ * made smaller in stages. Each has two parts: in the first, masks over the whole model learn with
+ * the weights what can be left out, while the learning rate rises; then what they left out is cut
+ * away, and the smaller model is trained on while the rate falls. The teacher stays the same.
+ *
+ * Each part is a training with a directory of its own: RUN/stage-1-masks, RUN/stage-1, ...; that of
+ * the last part is RUN. So a run goes on in the part in which it was interrupted. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "task.h"
+
+/* Of a whole stage: what share of the original is kept at its end. */
+typedef struct {
+    double keep;
+    int64_t steps, masked; /* masked: in so many of them masks are trained */
+    double rate;
+} stage;
+enum { MOST_STAGES = 16 };
+
+/* TinyCLIP's rate of masks and of multipliers, for its thousands of steps. In fewer they must be
+ * higher: masks that begin at one end of their logits' range arrive at the other only if rate times
+ * steps is well above it, three times; and multipliers rise by 60 in its first stage. */
+static const double usual_rate = 0.02, least_way = 28, usual_way = 40, usual_rise = 60;
+
+static void read_stage(const char *word, const pruning *p, const recipe *r, double before, stage *s)
+{
+    char *end;
+    s->keep = strtod(word, &end);
+    s->steps = r->steps;
+    if (*end == ':') s->steps = strtoll(end + 1, &end, 10);
+    if (end == word || *end || !(s->keep > 0 && s->keep < 1) || s->steps < 2 ||
+        s->steps > 1000000000)
+        pith_raise("--%s: expected shares above 0 and below 1, each perhaps with its steps, as in "
+                   "0.75,0.5:400, found \"%s\"",
+                   p->option, word);
+    if (s->keep >= before)
+        pith_raise("--%s: %g comes after %g: expected shares that fall", p->option, s->keep,
+                   before);
+    if (s->keep < CLIP_LEAST_KEPT)
+        pith_raise(
+            "--%s: masks cannot keep as little as %g: their logits are bounded, and at least "
+            "%.4f is expected to stay",
+            p->option, s->keep, CLIP_LEAST_KEPT);
+    s->masked = llround(p->masked * (double)s->steps);
+    if (s->masked < 1 || s->masked >= s->steps)
+        pith_raise("--masked: a share %g of %lld steps is %lld, expected at least one step with "
+                   "masks and one without",
+                   p->masked, (long long)s->steps, (long long)s->masked);
+    s->rate = p->mask_lr > 0 ? p->mask_lr : fmax(usual_rate, usual_way / (double)s->masked);
+    if (s->rate * (double)s->masked < least_way * (1 - 1e-9))
+        pith_raise("--mask-lr: %g in %lld steps moves a logit by at most %.3g, expected %g: masks "
+                   "would not arrive at their target",
+                   s->rate, (long long)s->masked, s->rate * (double)s->masked, least_way);
+}
+
+static int read_stages(const pruning *p, const recipe *r, stage *stages)
+{
+    char *copy = strdup(p->stages), *rest = copy;
+    int n = 0;
+    for (char *word; (word = strsep(&rest, ",")); n++) {
+        if (n == MOST_STAGES) pith_raise("--%s: more than %d stages", p->option, MOST_STAGES);
+        read_stage(word, p, r, n ? stages[n - 1].keep : 1, &stages[n]);
+    }
+    free(copy);
+    if (strcmp(p->sparsity, "hinge") && strcmp(p->sparsity, "signed"))
+        pith_raise("--sparsity: expected hinge or signed, found \"%s\"", p->sparsity);
+    return n;
+}
+
+void check_pruning(const pruning *p, const recipe *r)
+{
+    stage stages[MOST_STAGES];
+    read_stages(p, r, stages);
+    if (r->sasp_last)
+        pith_raise("--sasp-last: blocks without a skip cannot be pruned: expected the one or the "
+                   "other");
+}
+
+/* ---- the parts of a run ---- */
+
+typedef struct {
+    const pith_pack *pack;
+    const pruning *p;
+    const recipe *r;
+    pith_loss_spec *loss;
+    const stored_teachers *teachers;
+    const char *out, *record;
+    bool resume;
+    clip_config original;
+    int stages;
+    int64_t before, whole; /* steps made in earlier parts, and those of all */
+    pith_train_result total;
+} job;
+
+static double share_of(const clip_config *c, const clip_config *original)
+{
+    return (clip_prunable(&c->vision) + clip_prunable(&c->text)) /
+           (clip_prunable(&original->vision) + clip_prunable(&original->text));
+}
+
+/* The same model with a store of its weights alone: optimizers begin anew. */
+static void take_weights(model *m, bool averaged)
+{
+    pith_store *own = clip_own(&m->config, m->store, averaged);
+    pith_store_free(m->store);
+    m->store = own;
+}
+
+/* Cuts away what the masks leave out. */
+static void fuse(model *m)
+{
+    clip_config smaller;
+    pith_store *s = pith_store_new();
+    clip_fuse(&m->config, m->store, &smaller, s);
+    pith_store_free(m->store);
+    m->store = s;
+    m->config = smaller;
+}
+
+static bool train_part(job *j, model *m, recipe *r, const char *directory, const char *title)
+{
+    make_directories(directory);
+    const bool last = !strcmp(directory, j->out);
+    const int taken = run_taken;
+    if (!last) run_taken = 0;
+    const pith_train_result result = train_model(m, j->pack, r, j->loss, j->teachers, directory,
+                                                 j->resume, j->record, title);
+    run_taken = taken;
+    j->before += r->steps;
+    j->total.steps += result.steps;
+    j->total.skipped += result.skipped;
+    j->total.seconds += result.seconds;
+    j->total.waited += result.waited;
+    j->total.loss = result.loss;
+    j->total.interrupted = result.interrupted;
+    if (!result.interrupted) check_learned(&result, directory);
+    return !result.interrupted;
+}
+
+static bool train_masks(job *j, model *m, const stage *s, int k, double start)
+{
+    recipe own = *j->r;
+    char directory[4096], title[64];
+    const phase now = {
+        .stage = 2 * k + 1,
+        .before = j->before,
+        .whole = j->whole,
+        .original = &j->original,
+        .sparsity = { .keep = s->keep,
+                      .start = start,
+                      .ramp = (double)s->masked / 3,
+                      .first = (int)j->before,
+                      .mask_rate = s->rate,
+                      .multiplier_rate = j->p->multiplier_lr > 0
+                                             ? j->p->multiplier_lr
+                                             : fmax(usual_rate, usual_rise / (double)s->masked),
+                      .is_signed = !strcmp(j->p->sparsity, "signed"),
+                      .each_tower = j->p->each_tower },
+    };
+    own.phase = &now;
+    own.steps = own.warmup = s->masked;
+    own.ema = 0;
+    snprintf(directory, sizeof directory, "%s/stage-%d-masks", j->out, k + 1);
+    snprintf(title, sizeof title, "stage %d of %d, masks", k + 1, j->stages);
+    fprintf(
+        stderr,
+        "stage %d of %d: to keep %g; %lld of %lld steps with masks, their rate %.4g times their "
+        "steps is %.3g\n",
+        k + 1, j->stages, s->keep, (long long)s->masked, (long long)s->steps, s->rate,
+        s->rate * (double)s->masked);
+    if (!train_part(j, m, &own, directory, title)) return false;
+    fuse(m);
+    fprintf(stderr, "stage %d of %d: kept %.4f, %.0f parameters\n", k + 1, j->stages,
+            share_of(&m->config, &j->original), clip_count(&m->config, 2).parameters);
+    return true;
+}
+
+static bool train_smaller(job *j, model *m, const stage *s, int k)
+{
+    recipe own = *j->r;
+    char directory[4096], title[64];
+    const phase now = { .stage = 2 * k + 2, .before = j->before, .whole = j->whole };
+    own.phase = &now;
+    own.steps = s->steps - s->masked;
+    own.warmup = 0;
+    if (k + 1 == j->stages) snprintf(directory, sizeof directory, "%s", j->out);
+    else snprintf(directory, sizeof directory, "%s/stage-%d", j->out, k + 1);
+    snprintf(title, sizeof title, "stage %d of %d", k + 1, j->stages);
+    if (!train_part(j, m, &own, directory, title)) return false;
+    if (k + 1 < j->stages) take_weights(m, own.ema > 0);
+    return true;
+}
+
+pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r, const pruning *p,
+                               pith_loss_spec *loss, const stored_teachers *teachers,
+                               const char *out, bool resume, const char *record)
+{
+    stage stages[MOST_STAGES];
+    job j = { .pack = pack,
+              .p = p,
+              .r = r,
+              .loss = loss,
+              .teachers = teachers,
+              .out = out,
+              .record = record,
+              .resume = resume,
+              .original = m->config,
+              .stages = read_stages(p, r, stages) };
+    clip_can_be_pruned(&m->config);
+    if (!resume) write_record(out, record);
+    for (int k = 0; k < j.stages; k++) j.whole += stages[k].steps;
+    for (int k = 0; k < j.stages; k++)
+        if (!train_masks(&j, m, &stages[k], k, k ? share_of(&m->config, &j.original) : 1) ||
+            !train_smaller(&j, m, &stages[k], k))
+            break;
+    return j.total;
+}
+
+/* ---- the command ---- */
+
+int command_prune(int argc, char **argv)
+{
+    recipe r = RECIPE_DEFAULTS;
+    pruning p = PRUNING_DEFAULTS("keep");
+    const char *name = NULL, *out = NULL, *resume = NULL;
+    r.loss = "affinity";
+    const option options[] = {
+        { "--model", PATH, &name, "the model's directory; it is the teacher, too" },
+        { "--keep", TEXT, &p.stages,
+          "the share of its blocks' parameters to keep, or stages: 0.75,0.5 or 0.75:300,0.5:400 "
+          "with the steps of each" },
+        { "--out", PATH, &out, "the run's directory, which becomes the smaller model" },
+        { "--resume", PATH, &resume,
+          "go on with the run in this directory; if its loss is a file, give --loss again" },
+        PRUNING_OPTIONS(p),
+        RECIPE_OPTIONS(r),
+        END_OF_OPTIONS
+    };
+    const char *data = parse_run(
+        options, "DATA --model M --keep 0.5 --out RUN | --resume RUN",
+        "Makes a model smaller: masks over its channels, heads and FFN units learn what can be\n"
+        "left out, and the rest goes on imitating the whole model. --steps is for a stage.",
+        &out, &resume, argc, argv);
+    need_option("--model", name);
+    need_option("--keep", p.stages);
+    check_pruning(&p, &r);
+    model m = open_model_with_tokenizer(name);
+    clip_can_be_pruned(&m.config);
+    const clip_config original = m.config;
+    pith_pack *pack = open_run_data(data, m.config.image_size, out, resume);
+    pith_loss_spec *loss = open_loss(&r, out, true);
+    char *record = options_as_json(argv[0], data, options);
+    stored_teachers stored = teachers_open(name, pack, &r, out);
+    const pith_train_result result = train_stages(&m, pack, &r, &p, loss, &stored, out, resume,
+                                                  record);
+    teachers_close(&stored);
+    pith_loss_free(loss);
+    free(record);
+    pith_pack_close(pack);
+    const int status = end_run(&result, argv[0], r.loss, out);
+    if (!result.interrupted) chart(stdout, &m.config, &original);
+    close_model(&m);
+    return status;
+}

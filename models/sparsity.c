@@ -1,0 +1,102 @@
+/* sparsity.c: how many of the parameters trained masks are expected to keep, and the constraint
+ * that brings that share to a target (TinyCLIP, after CoFi). q: the chance that a mask's entry is
+ * not 0; sums go over hidden channels c, and over heads and FFN units of all layers.
+ *
+ *     R = (4 d + 4 d / h) sum_c q sum_heads q  +  2 sum_c q sum_ffn q
+ *     P = what blocks hold, biases included, norms not: of equal layers L (12 h^2 + 9 h)
+ *     p = 1 - R / P;   q* rises from `start` to `target` in `ramp` steps
+ *     loss = l1 x + l2 x^2,   x = max(q* - p, 0), or, signed, q* - p
+ *
+ * h is the width and d the head width of the model that is pruned. l1 and l2 are trained by ascent,
+ * as Lagrange's multipliers are. One constraint holds for both towers together, or one for each. */
+#include <stdio.h>
+#include "parts.h"
+
+/* Nearer to the wanted share than this, masks move more slowly in proportion, down to that part of
+ * their rate. Not TinyCLIP's: in the hundreds of steps that a small model is given, rates are so
+ * high that masks would run past the target, and with the hinge nothing brings them back. */
+static const double NEAR = 0.03, SLOWEST = 0.1;
+
+double clip_prunable(const clip_tower *t)
+{
+    double sum = 0;
+    for (int i = 0; i < t->layers; i++) {
+        const double D = t->width, inner = (double)t->heads[i] * t->head_width, F = t->ffn[i];
+        if (inner > 0) sum += 4 * inner * D + 3 * inner + D;
+        if (F > 0) sum += 2 * D * F + F + D;
+    }
+    return sum;
+}
+
+/* The expected number of entries that are not 0, of the masks of n layers together; 0: no masks. */
+static pith_node *expected(pith_graph *g, const clip_mask *masks, int n)
+{
+    pith_node *sum = pith_const(g, 0);
+    for (int k = 0; k < n; k++)
+        if (masks[k].logits)
+            sum = pith_add(sum, pith_sum(clip_mask_expected(masks[k].logits), PITH_ALL));
+    return sum;
+}
+
+static pith_node *expected_parameters(pith_graph *g, const clip_tower *t, int original_width)
+{
+    const clip_masks *m = t->masks;
+    const double d = t->head_width;
+    pith_node *heads = pith_mul_scalar(expected(g, m->heads, t->layers),
+                                       4 * d + 4 * d / original_width),
+              *ffn = pith_mul_scalar(expected(g, m->ffn, t->layers), 2);
+    return pith_mul(expected(g, &m->hidden, 1), pith_add(heads, ffn));
+}
+
+/* Sets the learning rate of a tower's logits. */
+static void set_rate(const clip_tower *t, pith_node *rate)
+{
+    const clip_masks *m = t->masks;
+    pith_own_lr(m->hidden.logits, rate);
+    for (int i = 0; i < t->layers; i++) {
+        if (m->heads[i].logits) pith_own_lr(m->heads[i].logits, rate);
+        if (m->ffn[i].logits) pith_own_lr(m->ffn[i].logits, rate);
+    }
+}
+
+/* The constraint that what n towers keep of `size` parameters be what it should be at this step. */
+static pith_node *constraint(const char *name, int n, const clip_tower *const *towers,
+                             pith_node *parameters, double size, const clip_sparsity *o)
+{
+    char watched[64];
+    pith_graph *g = parameters->graph;
+    pith_scope(g, "mask.%s", name);
+    pith_node *l1 = pith_param(g, "l1", PITH_CONSTANT, 10),
+              *l2 = pith_param(g, "l2", PITH_CONSTANT, 10), *const multipliers[] = { l1, l2 };
+    pith_unscope(g);
+    for (int k = 0; k < 2; k++)
+        pith_own_lr(pith_lr_scale(pith_no_weight_decay(multipliers[k]), -1),
+                    pith_const(g, o->multiplier_rate));
+    pith_node *kept = pith_mul_scalar(parameters, 1 / size), *one = pith_const(g, 1);
+    pith_node *step = pith_cast(pith_add_scalar(pith_step(g), -(double)o->first), PITH_F32);
+    pith_node *risen = pith_minimum(pith_mul_scalar(step, 1 / o->ramp), one);
+    pith_node *wanted = pith_add_scalar(pith_mul_scalar(risen, o->keep - o->start), o->start);
+    pith_node *x = pith_sub(kept, wanted);
+    pith_node *near = pith_maximum(pith_mul_scalar(pith_abs(x), 1 / NEAR), pith_const(g, SLOWEST));
+    for (int k = 0; k < n; k++)
+        set_rate(towers[k], pith_mul_scalar(pith_minimum(near, one), o->mask_rate));
+    if (!o->is_signed) x = pith_relu(x);
+    snprintf(watched, sizeof watched, "kept.%s", name);
+    pith_watch(kept, watched);
+    snprintf(watched, sizeof watched, "wanted.%s", name);
+    pith_watch(wanted, watched);
+    return pith_add(pith_mul(l1, x), pith_mul(l2, pith_square(x)));
+}
+
+pith_node *clip_sparsity_loss(pith_graph *g, const clip_config *c, const clip_config *original,
+                              const clip_sparsity *o)
+{
+    const clip_tower *const towers[] = { &c->vision, &c->text };
+    pith_node *image = expected_parameters(g, &c->vision, original->vision.width),
+              *text = expected_parameters(g, &c->text, original->text.width);
+    const double size[] = { clip_prunable(&original->vision), clip_prunable(&original->text) };
+    if (!o->each_tower)
+        return constraint("both", 2, towers, pith_add(image, text), size[0] + size[1], o);
+    return pith_add(constraint("image", 1, towers, image, size[0], o),
+                    constraint("text", 1, towers + 1, text, size[1], o));
+}
