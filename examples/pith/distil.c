@@ -60,6 +60,7 @@ int command_distil(int argc, char **argv)
     make_sasp(&m, &r);
     if (m.config.image_size > size) size = m.config.image_size;
     pith_pack *pack = open_run_data(data, size, out, resume);
+    check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, true);
     if (!manual && strcmp(how, "none"))
         pith_raise("--inherit: expected manual or none, found \"%s\"", how);
