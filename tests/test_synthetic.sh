@@ -35,6 +35,43 @@ for how in replace replace=1 add; do
 done
 grep -q '"loss.synthetic":[0-9.]*e-1' sadd/metrics.jsonl || bad "add has no loss of synthetic captions"
 
+# Pairs with 0, 1, 2 and 3 synthetic captions, so that a teacher's rows have gaps.
+mkdir varied
+cp "$root"/tests/pictures/*g varied
+k=0
+for file in $(ls varied) $(ls varied) $(ls varied) $(ls varied); do
+    words=$(for c in $(seq $((k % 4))); do printf '\tsynthetic %d of %d' $c $k; done)
+    printf '%s\town %d\ttrain\t%s\n' $file $k "$words" >>varied/captions.tsv
+    k=$((k + 1))
+done
+says 0 "$k pairs packed" "$pith" data pack varied varied.pack --size 16
+for how in replace=1 add; do
+    says 0 "24 steps" "$pith" distil varied.pack $still --batch 4 --loss feature --synthetic $how --out "v$how"
+    awk -F'[:,]' '/"norm"/ { n++; if ($4 > 1e-9) wrong = 1 } END { exit wrong || n != 24 }' <"v$how/metrics.jsonl" ||
+        { bad "$how: the teacher's rows are of other captions:"; cut -c1-60 "v$how/metrics.jsonl"; }
+done
+
+# What the second loss sees belongs together: rows, raw rows, features, and which captions are equal.
+cat >together.c <<'END'
+#include <loss.h>
+pith_node *loss(const pith_batch *b)
+{
+    pith_scope_root(b->graph);
+    pith_node *w = pith_param(b->graph, "text_projection", PITH_CONSTANT, 0, 32, 32);
+    pith_unscope(b->graph);
+    pith_node *projected = pith_sub(pith_matmul(b->text_features, w), b->text_raw);
+    pith_node *unit = pith_sub(pith_normalize(b->text_raw), b->text);
+    pith_node *equal = pith_equal(pith_reshape(b->caption_id, -1, 1), b->caption_id);
+    pith_node *far = pith_sub(pith_const(b->graph, 1), pith_matmul_nt(b->text, b->text));
+    return pith_add(pith_mean(pith_square(projected), PITH_ALL),
+                    pith_add(pith_mean(pith_square(unit), PITH_ALL),
+                             pith_mean(pith_square(pith_mul(equal, far)), PITH_ALL)));
+}
+END
+says 0 "10 steps" "$pith" train shapes.pack $run --lr 1e-9 --batch 256 --steps 10 --loss together.c --synthetic add --out together
+awk -F'[:,]' '/"norm"/ { n++; if ($4 > 1e-9) wrong = 1 } END { exit wrong || n != 10 }' <together/metrics.jsonl ||
+    { bad "the second loss's rows do not belong together:"; cut -c1-100 together/metrics.jsonl; }
+
 student="16/8:w16l2h1+w16l2h1c20v640:e32"
 goes_on() { # name command arguments...: a run that is killed and goes on comes to the same bits
     run=$1 command=$2; shift 2
@@ -49,6 +86,10 @@ again=""
 goes_on replaced distil --teacher t --student "$student" --synthetic replace=0.7 --loss "feature+affinity" --views 2
 goes_on added distil --teacher t --student "$student" --synthetic add=0.5 --loss "affinity+relational+0.1*pair"
 says 1 "replaced was begun with --synthetic \"replace=0.7\", found \"add\"" "$pith" distil --resume replaced --synthetic add; one_line
+# of what both losses watch, the log has the first's: the terms of the own captions
+sed -n 's/^{"step":1,//p' added/metrics.jsonl | tr ',:' '  ' | awk '{ for (i = 1; i < NF; i += 2) v[$i] = $(i + 1)
+    d = v["\"loss\""] - v["\"affinity\""] - v["\"relational\""] - 0.1 * v["\"pair\""] - 0.5 * v["\"loss.synthetic\""]; exit !(d * d < 1e-8) }' ||
+    { bad "the terms in the log do not add up:"; head -1 added/metrics.jsonl; }
 again="--loss bank.c+0.5*both.c"
 cp "$root/tests/bank.c" .
 cat >both.c <<'END'

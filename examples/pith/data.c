@@ -166,10 +166,12 @@ int command_data(int argc, char **argv)
         "metadata.jsonl or NAME.txt beside NAME.png or NAME.jpg) or a "
         "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
         "memory. stats: what a packed file holds. check: whether it is what was written.\n"
-        "captions.tsv has a pair a line and the columns file, caption and, if wanted, split (a word: train, "
-        "valid, ...)\nand label (-1 to 999999), with tabs between them; all further columns are synthetic "
-        "captions, written by a\nmachine, for pith train --synthetic. captions.jsonl has an object a "
-        "line with the same names; \"synthetic\" is a list.",
+        "captions.tsv has a pair a line and the columns file, caption and, if "
+        "wanted, split (a word: train, valid, ...)\n"
+        "and label (-1 to 999999), with tabs between them; all further columns "
+        "are synthetic captions, written by a\n"
+        "machine, for pith train --synthetic. captions.jsonl has an object a line "
+        "with the same names; \"synthetic\" is a list.",
         2, 3, argc, argv);
     const char *what = argv[1];
     check_given(what);
