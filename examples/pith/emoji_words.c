@@ -1,11 +1,11 @@
 /* emoji_words.c: synthetic captions for the emoji data set: what a machine without eyes can say of
  * a picture by its place in Unicode's list, the parts of its name, and EmojiOne's keywords:
  *
- *     a picture of woman astronaut with dark skin
+ *     showing woman astronaut with dark skin
  *     person role: woman astronaut with dark skin
  *     woman astronaut with dark skin, from people and body
- *     an emoji for human, rocket and space, with dark skin
  *     a woman, astronaut with dark skin
+ *     about arrest and enforcement, with dark skin              (police officer: dark skin tone)
  *
  * Captions of every split must stay unseen as far as they are, so none of these is the name of any
  * emoji, whatever its case and punctuation. */
@@ -18,7 +18,9 @@
 #include <string.h>
 
 #define KEYWORDS "usr/share/rubygems-integration/all/gems/gemojione-*/config/index.json"
-enum { KEPT = 3 }; /* keywords of an emoji: the first, since the later ones are farther fetched */
+/* Keywords of an emoji: the first, since the later ones are farther fetched, and since few tokens
+ * of a caption are read. */
+enum { KEPT = 2 };
 
 typedef struct {
     char key[160], text[128];
@@ -56,7 +58,7 @@ static bool is_good(const char *word)
     return strlen(word) > 2 && !strchr(word, '&');
 }
 
-/* "human, rocket and space" */
+/* "rocket and space" */
 static void join(char *to, size_t room, const json_t *list)
 {
     const char *word[KEPT];
@@ -176,10 +178,10 @@ int emoji_words_of(const emoji_words *w, const emoji *e, char text[MOST_WORDS][W
     say_detail(also, base, colon ? colon + 2 : "", true);
     say_topic(topic, e->topic);
     say_topic(kind, e->kind);
-    n = say(w, text, n, "a picture of %s%s", base, whole);
+    n = say(w, text, n, "showing %s%s", base, whole);
     n = say(w, text, n, "%s: %s%s", kind, base, whole);
     n = say(w, text, n, "%s%s, from %s", base, whole, topic);
-    if (about) n = say(w, text, n, "an emoji for %s%s", about, also);
+    if (about) n = say(w, text, n, "about %s%s", about, also);
     for (int k = 0; k < 3; k++) {
         const size_t size = strlen(who[k]);
         if (strncmp(base, who[k], size)) continue;

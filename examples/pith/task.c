@@ -75,6 +75,7 @@ static const void *fetch(void *context, const char *name, const pith_host_batch 
               *synthetic = t->teachers->at[k].synthetic;
     if (!strcmp(what, "image")) return pith_embeddings_gather(stored, b, image, NULL, NULL), image;
     if (!strcmp(what, "text")) return pith_embeddings_gather(stored, b, NULL, text, NULL), text;
+    if (t->synthetic != PITH_ADD || strcmp(what, "synthetic_text")) return NULL;
     return pith_embeddings_gather(stored, b, NULL, NULL, synthetic), synthetic;
 }
 
@@ -307,7 +308,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                .averaged = r->ema > 0,
                .batch = (int)r->batch,
                .samples = dataset->count };
-    double number;
+    double number; /* the weight of what is added, or the share that is replaced */
     t.synthetic = parse_synthetic(r->synthetic, &number);
     t.weight = number;
     if (!split_size(pack, pith_pack_split(pack, "valid")))
