@@ -47,6 +47,7 @@ pith_batch pith_batch_new(pith_graph *g)
         .text_features = absent(g, "text features"),
         .synthetic_text = absent(g, "synthetic text rows"),
         .synthetic_text_raw = absent(g, "raw synthetic text rows"),
+        .synthetic_text_features = absent(g, "synthetic text features"),
         .scale = absent(g, "scale"),
         .caption_id = absent(g, "numbers of the captions"),
         .label = absent(g, "labels"),

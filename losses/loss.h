@@ -29,7 +29,8 @@ typedef struct pith_batch {
     pith_node *image, *text;                   /* (B, D) unit rows */
     pith_node *image_raw, *text_raw;           /* before normalising */
     pith_node *image_features, *text_features; /* (B, width of the tower), before the projection */
-    pith_node *synthetic_text, *synthetic_text_raw; /* (B, D) of captions written by a machine */
+    /* of a second caption of each pair, written by a machine: --synthetic add */
+    pith_node *synthetic_text, *synthetic_text_raw, *synthetic_text_features;
     pith_node *scale; /* a scalar: what cosines are multiplied by (exp has been taken already) */
     int n_teachers;
     pith_teacher teachers[PITH_MOST_TEACHERS];
@@ -43,7 +44,7 @@ typedef struct pith_batch {
     const char *options; /* "key=value,key=value" of --loss name:key=value, or NULL */
     /* For pith_second_view alone: the function that makes the view (NULL: there is none), what it
      * makes it from, which must live until the losses are built, and where the view is kept so that
-     * several terms share it (or NULL). */
+     * several terms and losses share it (or NULL). */
     pith_view (*make_view)(const struct pith_batch *b);
     const void *model, *inputs;
     pith_view *second;

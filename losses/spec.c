@@ -318,9 +318,9 @@ static pith_node *scheduled(const term *t, const pith_batch *b, pith_node *y)
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b)
 {
     pith_node *sum = NULL;
-    pith_view second = { 0 }; /* shared by all terms */
+    pith_view view = { 0 }, *second = b->second ? b->second : &view; /* shared by all terms */
     for (int k = 0; k < s->n; k++) {
-        pith_node *y = build_term(&s->terms[k], b, &second);
+        pith_node *y = build_term(&s->terms[k], b, second);
         if (!y) return NULL;
         if (s->n > 1) pith_watch(y, s->terms[k].name);
         y = scheduled(&s->terms[k], b, y);

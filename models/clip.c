@@ -3,23 +3,37 @@
 #include <stdlib.h>
 #include "parts.h"
 
-clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int tokens)
+static clip_inputs make_inputs(pith_graph *g, const clip_config *c, int pairs, int captions,
+                               int tokens)
 {
     const int size = c->image_size;
     return (clip_inputs){
         .pairs = pairs,
+        .captions = captions,
         .tokens = tokens,
         .pixels = pith_input(g, "pixels", PITH_F32, pairs, 3, size, size),
         .ids = pith_input(g, "ids", PITH_I32, tokens),
         .positions = pith_input(g, "positions", PITH_I32, tokens),
-        .offsets = pith_input(g, "offsets", PITH_I32, pairs + 1),
-        .last = pith_input(g, "last", PITH_I32, pairs),
+        .offsets = pith_input(g, "offsets", PITH_I32, captions + 1),
+        .last = pith_input(g, "last", PITH_I32, captions),
         .caption_id = pith_input(g, "caption_id", PITH_I32, pairs),
         .label = pith_input(g, "label", PITH_I32, pairs),
         .index = pith_input(g, "index", PITH_I32, pairs),
         .progress = pith_input(g, "progress", PITH_F32),
         .epoch = pith_input(g, "epoch", PITH_I32),
     };
+}
+
+clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int tokens)
+{
+    return make_inputs(g, c, pairs, pairs, tokens);
+}
+
+clip_inputs clip_inputs_with_synthetic(pith_graph *g, const clip_config *c, int pairs, int tokens)
+{
+    clip_inputs in = make_inputs(g, c, pairs, 2 * pairs, tokens);
+    in.synthetic_caption_id = pith_input(g, "synthetic_caption_id", PITH_I32, pairs);
+    return in;
 }
 
 pith_node *clip_logit_scale(pith_graph *g)
@@ -41,6 +55,17 @@ static pith_view make_view(const pith_batch *b)
     return v;
 }
 
+/* All captions went through the tower in one pass; the second half of its rows is synthetic. */
+static void split_texts(pith_batch *b, int pairs)
+{
+    pith_node *features = b->text_features, *raw = b->text_raw;
+    b->text_features = pith_slice(features, 0, 0, pairs);
+    b->text_raw = pith_slice(raw, 0, 0, pairs);
+    b->synthetic_text_features = pith_slice(features, 0, pairs, 2 * pairs);
+    b->synthetic_text_raw = pith_slice(raw, 0, pairs, 2 * pairs);
+    b->synthetic_text = pith_normalize(b->synthetic_text_raw);
+}
+
 pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in)
 {
     pith_batch b = pith_batch_new(g);
@@ -49,6 +74,7 @@ pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in
     b.text_features = PITH_CALL(g, clip_text_features, (g, c, in));
     b.text_raw = PITH_CALL(g, clip_project_text, (g, c, b.text_features));
     b.scale = pith_exp(clip_logit_scale(g));
+    if (in->captions > in->pairs) split_texts(&b, in->pairs);
     b.image = pith_normalize(b.image_raw);
     b.text = pith_normalize(b.text_raw);
     b.caption_id = in->caption_id;

@@ -39,17 +39,21 @@ typedef struct {
  */
 typedef struct {
     int pairs, tokens;
+    int captions;      /* T: how many there are, B, or 2 B with a synthetic one for each pair */
     int samples;       /* how many samples the training data have; 0 unless the caller sets it */
     pith_node *pixels; /* (B, 3, size, size), normalised */
     pith_node *ids, *positions; /* (N) i32 */
-    pith_node *offsets;         /* (B+1) i32 */
-    pith_node *last;            /* (B) i32: the token that ends each caption, end-of-text */
+    pith_node *offsets;         /* (T+1) i32 */
+    pith_node *last;            /* (T) i32: the token that ends each caption, end-of-text */
     pith_node *caption_id, *label, *index; /* (B) i32 */
+    pith_node *synthetic_caption_id;       /* (B) i32; NULL without synthetic captions */
     pith_node *progress;                   /* scalar */
     pith_node *epoch;                      /* i32 scalar */
 } clip_inputs;
 /* Makes all inputs; each has the name of its field. */
 clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int tokens);
+/* For batches that have a synthetic caption for each pair, after the pairs' own captions. */
+clip_inputs clip_inputs_with_synthetic(pith_graph *g, const clip_config *c, int pairs, int tokens);
 
 /* Embeddings (B, embed) before normalising. */
 pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels);

@@ -291,12 +291,13 @@ static void a_second_view_is_made_when_asked_for(void **state)
     pith_plan_free(p);
 }
 
-/* Through --loss's words: terms share one second pass. */
+/* Through --loss's words: terms share one second pass, and so do two losses of one batch. */
 static void terms_share_it(void **state)
 {
     world *w = *state;
     model m = begin(w->g);
-    const pith_batch b = clip_batch(w->g, &m.config, &m.in);
+    pith_batch b = clip_batch(w->g, &m.config, &m.in);
+    pith_view kept = { 0 };
     const char *text = "#include <loss.h>\n"
                        "pith_node *loss(const pith_batch *b)\n"
                        "{ return pith_dot(b->image, pith_second_view(b).image); }\n";
@@ -307,6 +308,10 @@ static void terms_share_it(void **state)
     if (!loss) fail_msg("%s", pith_error());
     assert_non_null(pith_loss_build(loss, &b));
     assert_int_equal(named(w->g, "second_pixels"), 1);
+    b.second = &kept;
+    assert_non_null(pith_loss_build(loss, &b));
+    assert_non_null(pith_loss_build(loss, &b));
+    assert_int_equal(named(w->g, "second_pixels"), 2);
     pith_loss_free(loss);
 }
 

@@ -241,34 +241,36 @@ static void embeddings(void **state)
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, 2),
                  *others = pith_pack_dataset(other, PITH_TRAIN, 2);
     pith_embeddings_key key = {
-        .dataset = dataset, .teacher = 0xabc, .views = 2, .batch = 3, .width = 3
+        .dataset = dataset, .teacher = 0xabc, .views = 2, .captions = 2, .batch = 3, .width = 3
     };
     char path[256];
     strcpy(path, path_of("rows.safetensors"));
-    teacher t = { 0, 4 }; /* 8 pairs: 3 batches of each view, 3 of captions */
+    teacher t = { 0, 4 }; /* 8 pairs: 3 batches of each view, 3 of each captions */
     assert_false(pith_embeddings_write(path, &key, embed, &t));
     said("the teacher fell ill");
     assert_null(pith_embeddings_open(path, &key));
     said("rows.safetensors: No such file");
     t = (teacher){ 0, -1 };
     assert_true(pith_embeddings_write(path, &key, embed, &t));
-    assert_int_equal(t.calls, 5);
+    assert_int_equal(t.calls, 8);
     there("rows.safetensors.part", false);
     pith_embeddings *e = pith_embeddings_open(path, &key);
     if (!e) fail_msg("%s", pith_error());
     int index[4] = { 7, 0, 4, 3 };
-    real image[12], text[12];
-    const pith_host_batch b = { .pairs = 4, .index = index, .view = 1 };
-    pith_embeddings_gather(e, &b, image, text);
-    for (int k = 0; k < 4; k++) {
+    int drawn[8] = { 0, 1, 1, 0, 1, 1, 0, 1 }; /* of each pair's first and second caption */
+    real image[12], text[12], synthetic[12];
+    const pith_host_batch b = { .rows = 4, .pairs = 4, .index = index, .view = 1, .drawn = drawn };
+    pith_embeddings_gather(e, &b, image, text, synthetic);
+    for (int k = 0; k < 4; k++) { /* the fake teacher's captions are its views -1 and -2 */
         assert_true(image[3 * k + 2] == (real)(100 + index[k] + 0.5));
-        assert_true(text[3 * k + 1] == (real)(-100 + index[k] + 0.25));
+        assert_true(text[3 * k + 1] == (real)(-100 * (1 + drawn[k]) + index[k] + 0.25));
+        assert_true(synthetic[3 * k] == (real)(-100 * (1 + drawn[4 + k]) + index[k]));
     }
     pith_embeddings_close(e);
     pith_store *s = pith_store_new();
     assert_true(pith_store_load(s, path)); /* a file like any other */
     assert_int_equal(pith_store_find(s, "image")->dim[0], 16);
-    assert_int_equal(pith_store_find(s, "text")->dim[0], 8);
+    assert_int_equal(pith_store_find(s, "text")->dim[0], 16);
     pith_store_free(s);
     pith_embeddings_key wrong = key;
     wrong.teacher = 0xdef;
@@ -282,7 +284,13 @@ static void embeddings(void **state)
     wrong = key;
     wrong.views = 1;
     assert_null(pith_embeddings_open(path, &wrong));
-    said("made with 2 views of the split \"train\", expected 1 of \"train\" in rows of 3");
+    said("made with 2 views and 2 captions of the split \"train\", expected 1 and 2 of");
+    wrong = key;
+    wrong.captions = 1;
+    assert_null(pith_embeddings_open(path, &wrong));
+    said(
+        "made with 2 views and 2 captions of the split \"train\", expected 2 and 1 of \"train\" in "
+        "rows of 3");
     flip_byte(path, -9); /* the last row of the captions */
     assert_null(pith_embeddings_open(path, &key));
     said("rows.safetensors: is damaged: its rows are not those that were written");

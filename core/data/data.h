@@ -18,7 +18,11 @@ typedef struct {
     int count, size;       /* pairs; side of the square pictures in pixels */
     const uint8_t *pixels; /* (count, 3, size, size) */
     const char *const *caption;
-    const char *const *source; /* the file that the picture came from, or its name */
+    /* Captions written by a machine, beside those: pair i has synthetic[k] for synthetic_start[i]
+     * <= k < synthetic_start[i+1], which may be none. */
+    const char *const *synthetic;
+    const int *synthetic_start; /* (count+1) */
+    const char *const *source;  /* the file that the picture came from, or its name */
     const int *split; /* an index into split_name, which always begins train, valid, test */
     int splits;
     const char *const *split_name; /* "train", "valid", ... */
@@ -37,6 +41,8 @@ typedef struct pith_packer pith_packer;
 pith_packer *pith_packer_new(const char *path, int size);
 bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, const char *source,
                      const char *split, int label);
+/* One more synthetic caption of the pair that was added last. */
+bool pith_packer_add_synthetic(pith_packer *p, const char *caption);
 bool pith_packer_finish(pith_packer *p); /* makes the file whole; frees p */
 void pith_packer_drop(pith_packer *p);   /* frees p and leaves no file */
 
@@ -55,12 +61,13 @@ bool pith_captions_read(pith_captions *c, const char *data);
 void pith_captions_free(pith_captions *c);
 /* Packs `data` into the file `out`. data: a folder with captions.tsv, captions.jsonl,
  * metadata.jsonl or a NAME.txt beside each picture NAME.png or NAME.jpg, or a manifest (.tsv: file,
- * caption[, split[, label]]; .jsonl: objects with "file" or "file_name", "caption" or "text", and
- * perhaps "split", "label"). A split is a letter and at most 30 letters, digits, - and _; a label
- * is a whole number from -1 to 999,999. Transparent pictures are laid on white, and every picture
- * is fitted whole into a white square. Pairs that name no split go to "train", but for a share
- * `valid`, chosen by a hash of the caption, which goes to "valid". Pairs that cannot be used are
- * counted in *report; it is an error if none can be used. */
+ * caption[, split[, label[, synthetic caption ...]]]; .jsonl: objects with "file" or "file_name",
+ * "caption" or "text", and perhaps "split", "label", "synthetic": a list of texts). A split is a
+ * letter and at most 30 letters, digits, - and _; a label is a whole number from -1 to 999,999.
+ * Transparent pictures are laid on white, and every picture is fitted whole into a white square.
+ * Pairs that name no split go to "train", but for a share `valid`, chosen by a hash of the caption,
+ * which goes to "valid". Pairs that cannot be used are counted in *report; it is an error if none
+ * can be used. */
 bool pith_pack_folder(const char *data, const char *out, int size, double valid,
                       pith_pack_report *report);
 /* How many pairs were left out; `text` tells of each reason how many. */
@@ -70,7 +77,8 @@ int pith_pack_left_out(const pith_pack_report *report, char text[80]);
 pith_pack *pith_data_open(const char *data, const char *out, int size, double valid,
                           pith_pack_report *report);
 /* Packs a set of coloured shapes with captions, drawn by rule. Splits: train, valid, and
- * "combination", whose pairs of colour and shape occur in no other split. */
+ * "combination", whose pairs of colour and shape occur in no other split. Training pairs have three
+ * synthetic captions, in words that no pair's own caption uses. */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 
 /* ---- where samples come from ----------------------------------------------------------------- */
@@ -91,7 +99,7 @@ struct pith_dataset {
     const char *split; /* its name, for messages and records */
     uint64_t hash;     /* of the whole content: tells one set of data from another */
     void *context;     /* whatever the functions below need */
-    /* Sample i, with its caption number c = 0, 1, ... */
+    /* Sample i, with its caption number c: 0 its own, 1, 2, ... synthetic ones. */
     pith_record (*record)(const pith_dataset *s, int i, int c);
     /* Writes the picture of sample i, (3, size, size). `view` is the number of the epoch, or of the
      * fixed view, that the picture is for; a dataset with several pictures of a sample may choose
@@ -101,6 +109,8 @@ struct pith_dataset {
     void (*close)(pith_dataset *s); /* frees s */
 };
 void pith_dataset_close(pith_dataset *s); /* NULL is allowed */
+/* How many captions the sample with the most of them has; 1: none has a synthetic one. */
+int pith_dataset_captions(const pith_dataset *s);
 
 /* A split of a pack, with pictures of side `size`; if the pack has another size they are resized
  * here, once. The pack must outlive the dataset. */
@@ -108,22 +118,31 @@ pith_dataset *pith_pack_dataset(const pith_pack *pack, int split, int size);
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
-/* Host arrays of one batch of B pairs. The captions' tokens lie one after another. */
+/* Which captions a batch has: of each sample its own; or, with a given probability, one of its
+ * synthetic ones instead; or both, the own captions of all samples first. Which synthetic caption
+ * is random, each as likely as the others; a sample that has none keeps its own. */
+typedef enum { PITH_OWN_CAPTIONS, PITH_REPLACE, PITH_ADD } pith_synthetic;
+
+/* Host arrays of one batch of B pairs and T captions: T is 2 B with PITH_ADD, else B. The captions'
+ * tokens lie one after another. */
 typedef struct {
-    int rows, pairs; /* B; how many of them are real pairs: fewer than B if the batch is padded */
-    int tokens;      /* tokens of all captions with padding, one of pith_loader_sizes; ids after
-                        offsets[B] are padding */
-    int size;        /* side of the pictures */
+    int rows, captions; /* B, T */
+    int pairs;          /* how many rows are real pairs: fewer than B if the batch is padded */
+    int tokens;         /* tokens of all captions with padding, one of pith_loader_sizes; ids after
+                           offsets[T] are padding */
+    int size;           /* side of the pictures */
     /* (B, 3, size, size), normalised: the pictures, and the same pictures in a second random view.
      * NULL unless they are wanted: see pith_loader_want */
     pith_real *pixels, *second_pixels;
-    int *ids, *positions; /* (tokens) the captions; the place of each token in its caption */
-    int *offsets;         /* (B+1) caption k has the tokens offsets[k] .. offsets[k+1]-1 */
-    int *last;            /* (B) where each caption's end-of-text token is among the tokens */
-    int *caption_id;      /* (B) the first row with the same caption */
-    int *label;           /* (B) */
-    int *index;           /* (B) the sample's number in the dataset; -1 in rows of padding */
-    int64_t sample;       /* how many samples were drawn before this batch, over all epochs */
+    int *ids, *positions;      /* (tokens) the captions; the place of each token in its caption */
+    int *offsets;              /* (T+1) caption k has the tokens offsets[k] .. offsets[k+1]-1 */
+    int *last;                 /* (T) where each caption's end-of-text token is among the tokens */
+    int *drawn;                /* (T) each caption's number c among those of its sample */
+    int *caption_id;           /* (B) the first row with the same caption */
+    int *synthetic_caption_id; /* (B) the same of the second captions; NULL without PITH_ADD */
+    int *label;                /* (B) */
+    int *index;                /* (B) the sample's number in the dataset; -1 in rows of padding */
+    int64_t sample;            /* how many samples were drawn before this batch, over all epochs */
     int epoch;
     int view; /* epoch modulo the number of fixed views */
 } pith_host_batch;
@@ -134,6 +153,8 @@ typedef struct {
     int batch, context;
     double mean[3], std[3];
     pith_augment augment;
+    pith_synthetic synthetic;
+    double replace; /* the probability of PITH_REPLACE */
     int views; /* 0: new random views in every epoch; K: K fixed views of each sample in turn */
     uint64_t seed;
     /* true: samples in random order, epoch after epoch without end; those left over at the end of
@@ -163,7 +184,8 @@ void pith_loader_want(pith_loader *l, bool pixels, bool second_pixels);
 /* ---- feeding by name ------------------------------------------------------------------------- */
 
 /* The array of a batch for the input called `name`: "pixels", "second_pixels", "ids", "positions",
- * "offsets", "last", "caption_id", "label", "index", or "epoch" (a scalar). */
+ * "offsets", "last", "caption_id", "synthetic_caption_id", "label", "index", or "epoch" (a scalar).
+ */
 typedef struct {
     const void *data; /* NULL: the batch has no such array */
     pith_dtype dtype;

@@ -11,8 +11,9 @@ typedef struct {
 static pith_record record(const pith_dataset *s, int i, int c)
 {
     const pack_dataset *p = s->context;
-    const int place = p->place[i];
-    return (pith_record){ .caption = c == 0 ? p->pack->caption[place] : NULL,
+    const int place = p->place[i], *start = p->pack->synthetic_start + place;
+    const char *const *list = c ? p->pack->synthetic + start[0] + c - 1 : p->pack->caption + place;
+    return (pith_record){ .caption = c <= start[1] - start[0] ? *list : NULL,
                           .label = p->pack->label[place],
                           .place = place };
 }
@@ -80,6 +81,14 @@ pith_dataset *pith_pack_dataset(const pith_pack *pack, int split, int size)
     if (p) free(p->place), free(p->own);
     free(p);
     return pith_raise("no memory for the pictures of a split"), NULL;
+}
+
+int pith_dataset_captions(const pith_dataset *s)
+{
+    int most = 1;
+    for (int i = 0; i < s->count; i++)
+        while (s->record(s, i, most).caption) most++;
+    return most;
 }
 
 void pith_dataset_close(pith_dataset *s)

@@ -4,7 +4,7 @@
 
 pith_field pith_batch_field(const pith_host_batch *b, const char *name)
 {
-    const size_t rows = (size_t)b->rows, tokens = (size_t)b->tokens,
+    const size_t rows = (size_t)b->rows, tokens = (size_t)b->tokens, captions = (size_t)b->captions,
                  pictures = 3 * rows * (size_t)b->size * (size_t)b->size;
     const struct {
         const char *name;
@@ -14,9 +14,10 @@ pith_field pith_batch_field(const pith_host_batch *b, const char *name)
         { "second_pixels", { b->second_pixels, PITH_F32, pictures } },
         { "ids", { b->ids, PITH_I32, tokens } },
         { "positions", { b->positions, PITH_I32, tokens } },
-        { "offsets", { b->offsets, PITH_I32, rows + 1 } },
-        { "last", { b->last, PITH_I32, rows } },
+        { "offsets", { b->offsets, PITH_I32, captions + 1 } },
+        { "last", { b->last, PITH_I32, captions } },
         { "caption_id", { b->caption_id, PITH_I32, rows } },
+        { "synthetic_caption_id", { b->synthetic_caption_id, PITH_I32, rows } },
         { "label", { b->label, PITH_I32, rows } },
         { "index", { b->index, PITH_I32, rows } },
         { "epoch", { &b->epoch, PITH_I32, 1 } },

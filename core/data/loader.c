@@ -36,33 +36,68 @@ int pith_loader_sample(const pith_loader *l, int64_t number, int row, uint64_t k
     return (int)(at < l->count ? at : begin + row % rest);
 }
 
+int pith_loader_drawn(const pith_loader *l, int sample, int64_t epoch, bool second)
+{
+    const pith_loader_options *o = &l->o;
+    const int synthetic = l->first[sample + 1] - l->first[sample] - 1;
+    const int place = o->dataset->record(o->dataset, sample, 0).place;
+    uint32_t w[4];
+    if (!synthetic || (o->synthetic == PITH_ADD && !second)) return 0;
+    pith_philox(pith_hash("synthetic", o->seed), (uint64_t)place, (uint64_t)epoch, w);
+    if (o->synthetic == PITH_REPLACE && w[0] * 0x1p-32 >= o->replace) return 0;
+    return 1 + (int)((uint64_t)w[1] * (uint64_t)synthetic >> 32);
+}
+
 /* ---- making a batch ---- */
 
-static void set_caption_id(const pith_loader *l, pith_prepared_batch *p, int row, int sample)
+/* The first row whose caption is the same, among the first or the second captions, whose entries
+ * and numbers are given. */
+static void set_caption_id(const pith_loader *l, pith_prepared_batch *p, const int *entry, int *id,
+                           int row)
 {
     const unsigned mask = (unsigned)p->slots - 1;
-    unsigned at = (unsigned)l->caption[sample] * 2654435761u & mask;
+    unsigned at = (unsigned)l->text[entry[row]] * 2654435761u & mask;
     for (;; at = (at + 1) & mask) {
         const int other = p->first[at];
         if (other < 0) p->first[at] = row;
-        else if (l->caption[p->sample[other]] != l->caption[sample]) continue;
-        p->batch.caption_id[row] = p->first[at];
+        else if (l->text[entry[other]] != l->text[entry[row]]) continue;
+        id[row] = p->first[at];
         return;
+    }
+}
+
+/* Puts the tokens of a caption behind those before. */
+static void fill_caption(const pith_loader *l, pith_host_batch *b, int at, int entry)
+{
+    const int n = (int)(l->start[entry + 1] - l->start[entry]), from = b->offsets[at];
+    memcpy(b->ids + from, l->ids + l->start[entry], sizeof(int) * (size_t)n);
+    for (int k = 0; k < n; k++) b->positions[from + k] = k;
+    b->offsets[at + 1] = from + n;
+    b->last[at] = from + n - 1;
+}
+
+/* The first captions of all rows, or the second ones. */
+static void fill_captions(const pith_loader *l, pith_prepared_batch *p, bool second)
+{
+    pith_host_batch *b = &p->batch;
+    const int before = second ? b->rows : 0;
+    int *id = second ? b->synthetic_caption_id : b->caption_id;
+    memset(p->first, -1, sizeof(int) * (size_t)p->slots);
+    for (int row = 0; row < b->rows; row++) {
+        const int sample = p->sample[row], at = before + row;
+        b->drawn[at] = pith_loader_drawn(l, sample, b->epoch, second);
+        p->entry[at] = l->first[sample] + b->drawn[at];
+        fill_caption(l, b, at, p->entry[at]);
+        set_caption_id(l, p, p->entry + before, id, row);
     }
 }
 
 static void fill_row(const pith_loader *l, pith_prepared_batch *p, int row, int sample)
 {
     pith_host_batch *b = &p->batch;
-    const int n = (int)(l->start[sample + 1] - l->start[sample]), from = b->offsets[row];
-    memcpy(b->ids + from, l->ids + l->start[sample], sizeof(int) * (size_t)n);
-    for (int k = 0; k < n; k++) b->positions[from + k] = k;
-    b->offsets[row + 1] = from + n;
-    b->last[row] = from + n - 1;
     b->label[row] = l->o.dataset->record(l->o.dataset, sample, 0).label;
     b->index[row] = row < b->pairs ? sample : -1;
     p->sample[row] = sample;
-    set_caption_id(l, p, row, sample);
 }
 
 static pith_real *keep_memory(pith_real **memory, const pith_host_batch *b)
@@ -121,10 +156,11 @@ static void make_batch(const pith_loader *l, int64_t number, pith_prepared_batch
     b->sample = number * o->batch;
     b->offsets[0] = 0;
     *p->why = 0;
-    memset(p->first, -1, sizeof(int) * (size_t)p->slots);
     for (int row = 0; row < o->batch; row++)
         fill_row(l, p, row, pith_loader_sample(l, number, row, key));
-    const int used = b->offsets[o->batch];
+    fill_captions(l, p, false);
+    if (o->synthetic == PITH_ADD) fill_captions(l, p, true);
+    const int used = b->offsets[b->captions];
     b->tokens = size_of(l, used);
     memset(b->ids + used, 0, sizeof(int) * (size_t)(b->tokens - used));
     memset(b->positions + used, 0, sizeof(int) * (size_t)(b->tokens - used));
@@ -233,8 +269,9 @@ void pith_loader_free(pith_loader *l)
     }
     free(l->ring);
     free(l->threads);
+    free(l->first);
     free(l->ids);
-    free(l->caption);
+    free(l->text);
     free(l->start);
     free(l);
 }

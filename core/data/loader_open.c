@@ -4,9 +4,9 @@
 
 enum { AHEAD = 2 }; /* batches in the ring beyond one for each thread: one is ready, one in use */
 
-static int length(const pith_loader *l, int pair)
+static int length(const pith_loader *l, int entry)
 {
-    return (int)(l->start[pair + 1] - l->start[pair]);
+    return (int)(l->start[entry + 1] - l->start[entry]);
 }
 
 static bool no_memory(void) { return pith_raise("no memory for the loader"); }
@@ -22,6 +22,9 @@ static bool check(const pith_loader_options *o)
     if (o->threads < 0)
         return pith_raise("the number of threads of a loader is %d, expected at least 0",
                           o->threads);
+    if (!(o->replace >= 0 && o->replace <= 1))
+        return pith_raise("the probability that a loader replaces a caption is %g, expected 0 to 1",
+                          o->replace);
     for (int c = 0; c < 3; c++)
         if (!(o->std[c] > 0))
             return pith_raise(
@@ -34,33 +37,54 @@ static bool check(const pith_loader_options *o)
     return true;
 }
 
-static bool take_captions(pith_loader *l)
+/* Makes room for one more entry, and for the tokens that it may have. */
+static bool grow(pith_loader *l, int n, int *room, int64_t *tokens)
 {
     const int context = l->o.context;
-    pith_table captions = { 0 };
-    int64_t room = 0;
-    l->start = malloc(sizeof(int64_t) * ((size_t)l->count + 1));
-    l->caption = malloc(sizeof(int) * (size_t)l->count);
-    bool good = (l->start && l->caption) || no_memory();
-    if (good) l->start[0] = 0;
-    for (int i = 0; good && i < l->count; i++) {
-        const char *text = l->o.dataset->record(l->o.dataset, i, 0).caption;
-        if (!text)
-            good = pith_raise("sample %d of the split \"%s\" has no caption", i,
-                              l->o.dataset->split);
-        if (good && l->start[i] + context > room) {
-            room = 2 * (l->start[i] + context);
-            int *wider = realloc(l->ids, sizeof(int) * (size_t)room);
-            if (!wider) good = no_memory();
-            else l->ids = wider;
-        }
-        const int n = good ? pith_encode(l->o.tokenizer, text, context, l->ids + l->start[i]) : 0;
-        if (good && (l->caption[i] = pith_table_add(&captions, text, strlen(text))) < 0)
-            good = no_memory();
-        l->start[i + 1] = l->start[i] + n;
-        good = good && n > 0;
+    if (n == INT32_MAX / 4) return pith_raise("a loader takes at most %d captions", n);
+    if (n == *room) {
+        *room += *room / 2 + l->count;
+        int64_t *start = realloc(l->start, sizeof *start * ((size_t)*room + 1));
+        if (start) l->start = start;
+        int *text = realloc(l->text, sizeof *text * (size_t)*room);
+        if (text) l->text = text;
+        if (!start || !text) return no_memory();
     }
-    pith_table_free(&captions);
+    if (!n) l->start[0] = 0;
+    if (l->start[n] + context > *tokens) {
+        *tokens = 2 * (l->start[n] + context);
+        int *wider = realloc(l->ids, sizeof *wider * (size_t)*tokens);
+        if (!wider) return no_memory();
+        l->ids = wider;
+    }
+    return true;
+}
+
+/* Encodes all captions that may be drawn. */
+static bool take_captions(pith_loader *l)
+{
+    const pith_dataset *s = l->o.dataset;
+    pith_table texts = { 0 };
+    int room = 0, n = 0;
+    int64_t tokens = 0;
+    l->first = calloc((size_t)l->count + 1, sizeof *l->first);
+    bool good = l->first || no_memory();
+    for (int i = 0; good && i < l->count; i++) {
+        const char *text = s->record(s, i, 0).caption;
+        if (!text) good = pith_raise("sample %d of the split \"%s\" has no caption", i, s->split);
+        for (int c = 1; good && text; c++) {
+            good = grow(l, n, &room, &tokens);
+            const int size =
+                good ? pith_encode(l->o.tokenizer, text, l->o.context, l->ids + l->start[n]) : 0;
+            if (good && (l->text[n] = pith_table_add(&texts, text, strlen(text))) < 0)
+                good = no_memory();
+            if (good) l->start[n + 1] = l->start[n] + size, n++;
+            good = good && size > 0;
+            text = l->o.synthetic ? s->record(s, i, c).caption : NULL;
+        }
+        l->first[i + 1] = n;
+    }
+    pith_table_free(&texts);
     return good;
 }
 
@@ -70,9 +94,25 @@ int64_t pith_loader_count(const pith_loader *l, int64_t number)
 {
     const uint64_t key = pith_hash("order", l->o.seed);
     int64_t sum = 0;
-    for (int row = 0; row < l->o.batch; row++)
-        sum += length(l, pith_loader_sample(l, number, row, key));
+    for (int row = 0; row < l->o.batch; row++) {
+        const int sample = pith_loader_sample(l, number, row, key), own = l->first[sample];
+        const int64_t epoch = number / l->per_epoch;
+        sum += length(l, own + pith_loader_drawn(l, sample, epoch, false));
+        if (l->o.synthetic == PITH_ADD)
+            sum += length(l, own + pith_loader_drawn(l, sample, epoch, true));
+    }
     return sum;
+}
+
+/* The most tokens that a sample can have in a batch. */
+static int most_of(const pith_loader *l, int sample)
+{
+    const int own = l->first[sample], end = l->first[sample + 1];
+    int most = 0;
+    const bool both = l->o.synthetic == PITH_ADD;
+    for (int k = both && end > own + 1 ? own + 1 : own; k < end; k++)
+        most = length(l, k) > most ? length(l, k) : most;
+    return most + (both ? length(l, own) : 0);
 }
 
 /* The largest number of tokens that a batch can have: that of the longest captions in one batch. */
@@ -84,11 +124,11 @@ static int64_t most_tokens(const pith_loader *l)
             most = pith_loader_count(l, k) > most ? pith_loader_count(l, k) : most;
         return most;
     }
-    int64_t *with = calloc((size_t)l->o.context + 1, sizeof *with),
-            left = l->o.batch; /* with[n]: captions of length n */
+    int64_t *with = calloc(2 * (size_t)l->o.context + 1, sizeof *with),
+            left = l->o.batch; /* with[n]: samples that have up to n tokens */
     if (!with) return -1;
-    for (int i = 0; i < l->count; i++) with[length(l, i)]++;
-    for (int n = l->o.context; n > 0; n--) {
+    for (int i = 0; i < l->count; i++) with[most_of(l, i)]++;
+    for (int n = 2 * l->o.context; n > 0; n--) {
         const int64_t taken = with[n] < left ? with[n] : left;
         most += taken * n;
         left -= taken;
@@ -121,27 +161,33 @@ static bool choose_sizes(pith_loader *l)
 
 static bool make_ring_entry(const pith_loader *l, pith_prepared_batch *p)
 {
+    const bool both = l->o.synthetic == PITH_ADD;
     const size_t batch = (size_t)l->o.batch, tokens = (size_t)l->sizes[l->n_sizes - 1];
+    const size_t captions = both ? 2 * batch : batch;
     const int size = l->o.dataset->size;
     pith_host_batch *b = &p->batch;
     p->number = -1;
     p->slots = 4;
     while (p->slots < 2 * l->o.batch) p->slots *= 2;
-    const size_t integers = 2 * tokens + 6 * batch + 1 + (size_t)p->slots;
+    const size_t integers = 2 * tokens + 5 * captions + 1 + 3 * batch + (size_t)p->slots;
     b->ids = malloc(sizeof(int) * integers); /* one block of memory for all arrays of integers */
     p->picture = malloc(3 * (size_t)size * (size_t)size);
     p->work = malloc(sizeof(float) * pith_augment_room(size));
     if (!b->ids || !p->picture || !p->work) return no_memory();
     b->rows = l->o.batch;
+    b->captions = (int)captions;
     b->size = size;
     b->positions = b->ids + tokens;
     b->offsets = b->positions + tokens;
-    b->last = b->offsets + batch + 1;
-    b->caption_id = b->last + batch;
-    b->label = b->caption_id + batch;
+    b->last = b->offsets + captions + 1;
+    b->drawn = b->last + captions;
+    b->caption_id = b->drawn + captions;
+    b->synthetic_caption_id = both ? b->caption_id + batch : NULL;
+    b->label = b->caption_id + captions;
     b->index = b->label + batch;
     p->sample = b->index + batch;
-    p->first = p->sample + batch;
+    p->entry = p->sample + batch;
+    p->first = p->entry + captions;
     return true;
 }
 

@@ -9,6 +9,7 @@
 
 typedef struct {
     char *file, *path, *caption, *split;
+    char **synthetic; /* NULL, or ended by NULL */
     int label;
     char *why; /* its line is wrong, so it is left out; NULL: it is right */
 } entry;
@@ -25,7 +26,7 @@ static bool add(list *l, const char *folder, const char *file, char *caption, ch
 {
     const bool rooted = file[0] == '/' || !*folder;
     const size_t size = strlen(folder) + strlen(file) + 2;
-    entry e = { strdup(file), malloc(size), caption, split, label, NULL };
+    entry e = { strdup(file), malloc(size), caption, split, NULL, label, NULL };
     if (l->count == l->room) {
         entry *wider = realloc(l->at, sizeof *wider * (2 * (size_t)l->room + 64));
         if (wider) l->at = wider, l->room = 2 * l->room + 64;
@@ -39,11 +40,18 @@ static bool add(list *l, const char *folder, const char *file, char *caption, ch
     return true;
 }
 
+static void free_texts(char **texts)
+{
+    for (char **text = texts; text && *text; text++) free(*text);
+    free(texts);
+}
+
 static void free_list(list *l)
 {
     for (int i = 0; i < l->count; i++) {
         free(l->at[i].file), free(l->at[i].path), free(l->at[i].caption), free(l->at[i].split);
         free(l->at[i].why);
+        free_texts(l->at[i].synthetic);
     }
     free(l->at);
 }
@@ -62,17 +70,39 @@ static bool is_split(const char *text)
            !(size && strchr("0123456789-_", *text)); /* a label without a split before it */
 }
 
+static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n")] == 0; }
+
 static bool is_label(int64_t label) { return label >= -1 && label <= PITH_MOST_LABEL; }
 
 /* Adds the pair of a line. If the line is wrong, `why` is not "": the pair will be left out, and
- * the report says why. */
+ * the report says why. synthetic: the list's to free from now on. */
 static bool add_line(list *l, const char *folder, const char *file, const char *caption,
-                     const char *split, int64_t label, const char *why)
+                     const char *split, char **synthetic, int64_t label, const char *why)
 {
-    if (!add(l, folder, file, strdup(caption ? caption : ""),
-             split && *split ? strdup(split) : NULL, (int)label))
-        return false;
-    return !*why || (l->at[l->count - 1].why = strdup(why)) || pith_raise("%s: no memory", folder);
+    const bool good = add(l, folder, file, strdup(caption ? caption : ""),
+                          split && *split ? strdup(split) : NULL, (int)label);
+    if (good) l->at[l->count - 1].synthetic = synthetic;
+    else free_texts(synthetic);
+    return good && (!*why || (l->at[l->count - 1].why = strdup(why)) ||
+                    pith_raise("%s: no memory", folder));
+}
+
+/* The columns that are left, without empty ones, which a table may have at the ends of its lines.
+ */
+static char **read_synthetic(char *rest, int number, char why[200])
+{
+    size_t n = 1;
+    for (const char *c = rest; c && *c; c++) n += *c == '\t';
+    char **texts = rest ? calloc(n + 1, sizeof *texts) : NULL;
+    bool good = texts || !rest;
+    n = 0;
+    for (char *text; good && (text = strsep(&rest, "\t"));) {
+        if (*text && is_blank(text))
+            snprintf(why, 200, "line %d: a synthetic caption is blank", number);
+        good = !*text || (texts[n++] = strdup(text));
+    }
+    if (!good) snprintf(why, 200, "line %d: no memory", number);
+    return texts;
 }
 
 static bool read_tsv_line(list *l, const char *folder, int number, char *line)
@@ -84,17 +114,31 @@ static bool read_tsv_line(list *l, const char *folder, int number, char *line)
     const long value = label && *label ? strtol(label, &end, 10) : -1;
     if (number == 1 && caption && !strcmp(file, "file") && !strcmp(caption, "caption"))
         return true; /* a line of headings */
-    if (rest)
-        snprintf(why, sizeof why, "line %d has more than the columns file, caption, split, label",
-                 number);
-    else if (!is_split(split))
+    char **synthetic = read_synthetic(rest, number, why);
+    if (!is_split(split))
         snprintf(why, sizeof why,
                  "line %d: \"%.60s\" is no split, a word: is there a tab in its caption?", number,
                  split);
     else if ((end && *end) || !is_label(value))
         snprintf(why, sizeof why, "line %d: \"%.60s\" is no label, expected -1 to %d", number,
                  label, PITH_MOST_LABEL);
-    return add_line(l, folder, file, caption, split, value, why);
+    return add_line(l, folder, file, caption, split, synthetic, value, why);
+}
+
+/* A list of texts, or nothing. */
+static char **read_json_synthetic(const json_t *array, int number, char why[200])
+{
+    char **texts = array ? calloc(json_array_size(array) + 1, sizeof *texts) : NULL;
+    bool good = !array || json_is_array(array);
+    for (size_t k = 0; texts && k < json_array_size(array); k++) {
+        const char *text = json_string_value(json_array_get(array, k));
+        good = good && text && !is_blank(text) && (texts[k] = strdup(text));
+        if (!good) break;
+    }
+    if (!good)
+        snprintf(why, 200,
+                 "line %d: expected a list of texts, none of them blank, as \"synthetic\"", number);
+    return texts;
 }
 
 static bool read_json_line(list *l, const char *folder, int number, const char *line)
@@ -109,6 +153,7 @@ static bool read_json_line(list *l, const char *folder, int number, const char *
     if (!file) file = json_string_value(json_object_get(o, "file_name"));
     if (!caption) caption = json_string_value(json_object_get(o, "text"));
     const json_int_t value = label ? json_integer_value(label) : -1;
+    char **synthetic = read_json_synthetic(json_object_get(o, "synthetic"), number, why);
     if (!o) snprintf(why, sizeof why, "line %d is not JSON: %.160s", number, error.text);
     else if (!file)
         snprintf(why, sizeof why, "line %d: expected an object with \"file\" and \"caption\"",
@@ -118,7 +163,7 @@ static bool read_json_line(list *l, const char *folder, int number, const char *
     else if ((label && !json_is_integer(label)) || !is_label(value))
         snprintf(why, sizeof why, "line %d: expected a label from -1 to %d", number,
                  PITH_MOST_LABEL);
-    const bool good = add_line(l, folder, file ? file : "", caption, split, value, why);
+    const bool good = add_line(l, folder, file ? file : "", caption, split, synthetic, value, why);
     json_decref(o);
     return good;
 }
@@ -273,8 +318,6 @@ static bool fit(const pith_picture *p, int size, uint8_t *out)
     return good;
 }
 
-static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n")] == 0; }
-
 static void make_pair(const void *context, int i, pith_pair *s)
 {
     const list *l = context;
@@ -283,6 +326,7 @@ static void make_pair(const void *context, int i, pith_pair *s)
     s->caption = e->caption;
     s->source = e->file;
     s->label = e->label;
+    s->synthetic = (const char *const *)e->synthetic;
     s->split = e->split;
     if (!s->split)
         s->split = pith_uniform_at(pith_hash(e->caption, 0), 0, 0) < l->valid ? "valid" : "train";

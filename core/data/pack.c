@@ -5,8 +5,8 @@
 typedef struct {
     pith_pack pack; /* what the caller sees */
     pith_file *file;
-    const char **caption, **source, **names;
-    int *split, *label;
+    const char **caption, **source, **synthetic, **names;
+    int *split, *label, *synthetic_start;
     char *name_text;
 } opened_pack;
 
@@ -49,7 +49,9 @@ static const char **read_texts(const opened_pack *s, const char *path, const cha
     return out;
 }
 
-static int *read_numbers(const opened_pack *s, const char *path, const char *name, int n, int below)
+/* below: numbers of so many `what`; 0: any numbers */
+static int *read_numbers(const opened_pack *s, const char *path, const char *name, int n, int below,
+                         const char *what)
 {
     const pith_entry *p = find(s, path, name, "I32", 1);
     if (!p) return NULL;
@@ -62,8 +64,8 @@ static int *read_numbers(const opened_pack *s, const char *path, const char *nam
     memcpy(out, p->data, p->bytes);
     for (int i = 0; below && i < n; i++)
         if (out[i] < 0 || out[i] >= below) {
-            pith_raise("%s: %s: entry %d is %d, but there are %d splits", path, name, i, out[i],
-                       below);
+            pith_raise("%s: %s: entry %d is %d, but there are %d %s", path, name, i, out[i], below,
+                       what);
             free(out);
             return NULL;
         }
@@ -82,6 +84,37 @@ static bool read_names(opened_pack *s, const char *path, const char *text)
     for (int k = 0; k < n; k++) s->names[k] = strsep(&at, "\n");
     s->pack.splits = n;
     return true;
+}
+
+/* Synthetic captions stand in the order of their pairs. A set may have none. */
+static bool read_synthetic(opened_pack *s, const char *path)
+{
+    pith_pack *p = &s->pack;
+    if (!(s->synthetic_start = calloc((size_t)p->count + 1, sizeof *s->synthetic_start)))
+        return pith_raise("%s: no memory", path);
+    p->synthetic_start = s->synthetic_start;
+    if (!pith_file_find(s->file, "synthetic")) return true;
+    const pith_entry *e = find(s, path, "synthetic_pair", "I32", 1);
+    if (!e) return false;
+    if (e->dim[0] > INT32_MAX - 1)
+        return pith_raise("%s: synthetic_pair has %lld entries, more than %d", path,
+                          (long long)e->dim[0], INT32_MAX - 1);
+    const int n = (int)e->dim[0];
+    if (!(s->synthetic = read_texts(s, path, "synthetic", "synthetic_offsets", n))) return false;
+    int *pair = read_numbers(s, path, "synthetic_pair", n, p->count, "pairs");
+    bool good = pair != NULL;
+    for (int k = 0; good && k < n; k++) {
+        s->synthetic_start[pair[k] + 1] = k + 1;
+        good = !k || pair[k] >= pair[k - 1] ||
+               pith_raise("%s: synthetic_pair: entry %d is %d, after %d", path, k, pair[k],
+                          pair[k - 1]);
+    }
+    for (int i = 0; i < p->count; i++) /* a pair without any begins where the one before ends */
+        if (s->synthetic_start[i + 1] < s->synthetic_start[i])
+            s->synthetic_start[i + 1] = s->synthetic_start[i];
+    p->synthetic = s->synthetic;
+    free(pair);
+    return good;
 }
 
 static bool read_parts(opened_pack *s, const char *path)
@@ -104,8 +137,9 @@ static bool read_parts(opened_pack *s, const char *path)
     p->pixels = pixels->data;
     if (!(s->caption = read_texts(s, path, "captions", "caption_offsets", p->count))) return false;
     if (!(s->source = read_texts(s, path, "sources", "source_offsets", p->count))) return false;
-    if (!(s->split = read_numbers(s, path, "split", p->count, p->splits))) return false;
-    if (!(s->label = read_numbers(s, path, "label", p->count, 0))) return false;
+    if (!(s->split = read_numbers(s, path, "split", p->count, p->splits, "splits"))) return false;
+    if (!(s->label = read_numbers(s, path, "label", p->count, 0, ""))) return false;
+    if (!read_synthetic(s, path)) return false;
     for (int i = 0; i < p->count; i++)
         if (s->label[i] < -1 || s->label[i] > PITH_MOST_LABEL)
             return pith_raise("%s: the label of pair %d is %d, expected -1 to %d", path, i,
@@ -138,14 +172,23 @@ uint64_t pith_hash_pair(uint64_t h, const uint8_t *planes, size_t bytes, const c
     return pith_hash_bytes(h, &label, sizeof label);
 }
 
+uint64_t pith_hash_synthetic(uint64_t h, const char *caption)
+{
+    h = pith_hash_bytes(h, "synthetic", sizeof "synthetic");
+    return pith_hash_bytes(h, caption, strlen(caption) + 1);
+}
+
 bool pith_pack_check(const pith_pack *p, const char *path)
 {
     const size_t picture = 3 * (size_t)p->size * (size_t)p->size;
     uint64_t hash = PITH_HASH;
     char found[17], written[17];
-    for (int i = 0; i < p->count; i++)
+    for (int i = 0; i < p->count; i++) {
         hash = pith_hash_pair(hash, p->pixels + (size_t)i * picture, picture, p->caption[i],
                               p->source[i], p->split_name[p->split[i]], p->label[i]);
+        for (int k = p->synthetic_start[i]; k < p->synthetic_start[i + 1]; k++)
+            hash = pith_hash_synthetic(hash, p->synthetic[k]);
+    }
     return hash == p->hash ||
            pith_raise("%s: is damaged: its content has the hash %s, it was written with %s", path,
                       pith_hash_text(hash, found), pith_hash_text(p->hash, written));
@@ -160,6 +203,8 @@ void pith_pack_close(pith_pack *p)
     free(s->source);
     free(s->split);
     free(s->label);
+    free(s->synthetic);
+    free(s->synthetic_start);
     free(s->names);
     free(s->name_text);
     free(s);

@@ -16,6 +16,7 @@ struct pith_packer {
     uint8_t *planes;          /* one picture, channel by channel */
     buffer captions, sources; /* each text closed by a zero byte */
     buffer caption_offsets, source_offsets, split, label;
+    buffer synthetic, synthetic_offsets, synthetic_pair;
     pith_table splits;
     uint64_t hash;
 };
@@ -42,8 +43,10 @@ void pith_packer_drop(pith_packer *p)
 {
     if (!p) return;
     if (p->file) pith_end_file(p->file, p->path, false);
-    buffer *all[] = { &p->captions,       &p->sources, &p->caption_offsets,
-                      &p->source_offsets, &p->split,   &p->label };
+    buffer *all[] = {
+        &p->captions, &p->sources,   &p->caption_offsets,   &p->source_offsets, &p->split,
+        &p->label,    &p->synthetic, &p->synthetic_offsets, &p->synthetic_pair,
+    };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]->bytes);
     pith_table_free(&p->splits);
     free(p->planes);
@@ -65,7 +68,8 @@ pith_packer *pith_packer_new(const char *path, int size)
         p->path = strdup(path);
         p->planes = malloc(3 * (size_t)size * (size_t)size);
         good = p->path && p->planes && append(&p->caption_offsets, &zero, sizeof zero) &&
-               append(&p->source_offsets, &zero, sizeof zero);
+               append(&p->source_offsets, &zero, sizeof zero) &&
+               append(&p->synthetic_offsets, &zero, sizeof zero);
     }
     for (int k = 0; good && k < 3; k++)
         good = pith_table_add(&p->splits, names[k], strlen(names[k]) + 1) == k;
@@ -109,12 +113,24 @@ bool pith_packer_add(pith_packer *p, const uint8_t *rgb, const char *caption, co
     return true;
 }
 
+bool pith_packer_add_synthetic(pith_packer *p, const char *caption)
+{
+    const int pair = p->count - 1;
+    if (pair < 0) return pith_raise("%s: a synthetic caption comes after its pair", p->path);
+    if (p->synthetic_pair.used / sizeof pair == INT32_MAX - 1)
+        return pith_raise("%s: a set holds at most %d synthetic captions", p->path, INT32_MAX - 1);
+    p->hash = pith_hash_synthetic(p->hash, caption);
+    return (append_text(&p->synthetic, &p->synthetic_offsets, caption) &&
+            append(&p->synthetic_pair, &pair, sizeof pair)) ||
+           pith_raise("%s: no memory", p->path);
+}
+
 /* ---- the end ---- */
 
 static char *make_header(const pith_packer *p, size_t *size)
 {
     char hash[17], side[16];
-    const int64_t n = p->count;
+    const int64_t n = p->count, synthetic = (int64_t)(p->synthetic_pair.used / sizeof(int));
     const pith_entry entries[] = {
         { .name = "pixels", .type = "U8", .ndim = 4, .dim = { n, 3, p->size, p->size } },
         { .name = "captions", .type = "U8", .ndim = 1, .dim = { (int64_t)p->captions.used } },
@@ -123,7 +139,11 @@ static char *make_header(const pith_packer *p, size_t *size)
         { .name = "split", .type = "I32", .ndim = 1, .dim = { n } },
         { .name = "label", .type = "I32", .ndim = 1, .dim = { n } },
         { .name = "sources", .type = "U8", .ndim = 1, .dim = { (int64_t)p->sources.used } },
+        { .name = "synthetic_offsets", .type = "I64", .ndim = 1, .dim = { synthetic + 1 } },
+        { .name = "synthetic_pair", .type = "I32", .ndim = 1, .dim = { synthetic } },
+        { .name = "synthetic", .type = "U8", .ndim = 1, .dim = { (int64_t)p->synthetic.used } },
     };
+    const int count = (int)(sizeof entries / sizeof *entries) - (synthetic ? 0 : 3);
     buffer names = { 0 };
     bool good = true;
     for (int k = 0; good && k < p->splits.count; k++) {
@@ -135,22 +155,27 @@ static char *make_header(const pith_packer *p, size_t *size)
     pith_hash_text(p->hash, hash);
     const char *meta[] = { "kind", "pith-pack", "splits", names.bytes, "size",
                            side,   "hash",      hash,     NULL };
-    char *head = good ? pith_file_head(sizeof entries / sizeof *entries, entries, meta, false, size)
-                      : NULL;
+    char *head = good ? pith_file_head(count, entries, meta, false, size) : NULL;
     free(names.bytes);
     return head;
 }
 
-/* Writes all that comes after the pixels, and the header. Zeros are added to the captions so that
+/* Writes all that comes after the pixels, and the header. Zeros are added to texts so that
  * the integers after them begin at a multiple of eight bytes. */
 static bool write_rest(pith_packer *p)
 {
     const size_t pixels = 3 * (size_t)p->count * (size_t)p->size * (size_t)p->size;
     if (!append(&p->captions, "\0\0\0\0\0\0\0", (8 - (pixels + p->captions.used) % 8) % 8))
         return false;
-    const buffer *parts[] = { &p->captions, &p->caption_offsets, &p->source_offsets,
-                              &p->split,    &p->label,           &p->sources };
-    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+    if (p->synthetic_pair.used &&
+        !append(&p->sources, "\0\0\0\0\0\0\0", (8 - p->sources.used % 8) % 8))
+        return false;
+    const buffer *parts[] = {
+        &p->captions, &p->caption_offsets,   &p->source_offsets, &p->split,    &p->label,
+        &p->sources,  &p->synthetic_offsets, &p->synthetic_pair, &p->synthetic
+    };
+    const size_t count = sizeof parts / sizeof *parts - (p->synthetic_pair.used ? 0 : 3);
+    for (size_t k = 0; k < count; k++)
         if (fwrite(parts[k]->bytes, 1, parts[k]->used, p->file) != parts[k]->used) return false;
     size_t size = HEADER;
     char *head = make_header(p, &size);
@@ -194,6 +219,8 @@ static bool add_block(pith_packer *p, const pith_pair *pairs, int n, pith_pack_r
         const pith_pair *s = &pairs[k];
         if (s->state == PITH_GOOD) {
             good = pith_packer_add(p, s->rgb, s->caption, s->source, s->split, s->label);
+            for (const char *const *c = s->synthetic; good && c && *c; c++)
+                good = pith_packer_add_synthetic(p, *c);
             report->read++;
             continue;
         }

@@ -95,7 +95,7 @@ static object make_object(source *s, int shape, int colour, double x, double y, 
 static const char *article(const char *word) { return strchr("aeiou", word[0]) ? "an" : "a"; }
 
 /* Draws "a large red circle on white", anywhere in the picture. */
-static void one(source *s, scene *e, char *text, size_t room)
+static void one(source *s, scene *e, pith_pair *p)
 {
     static const char *const sizes[2] = { "small", "large" };
     const int shape = below(s, SHAPES), colour = below(s, COLOURS), large = below(s, 2);
@@ -103,12 +103,16 @@ static void one(source *s, scene *e, char *text, size_t room)
     const double x = between(s, radius, 1 - radius), y = between(s, radius, 1 - radius);
     e->ground = below(s, 3);
     e->object[e->count++] = make_object(s, shape, colour, x, y, radius);
-    snprintf(text, room, "a %s %s %s on %s", sizes[large], colour_name[colour], shape_name[shape],
-             ground_name[e->ground]);
+    const char *size = sizes[large], *hue = colour_name[colour], *form = shape_name[shape],
+               *ground = ground_name[e->ground];
+    snprintf(p->text, sizeof p->text, "a %s %s %s on %s", size, hue, form, ground);
+    snprintf(p->words[0], sizeof *p->words, "a picture of a %s, %s and %s", form, size, hue);
+    snprintf(p->words[1], sizeof *p->words, "one %s in %s, the ground is %s", form, hue, ground);
+    snprintf(p->words[2], sizeof *p->words, "%s: %s, %s %s", ground, size, hue, form);
 }
 
 /* Draws "three green stars": equal shapes in a row, which is tilted a little. */
-static void some(source *s, scene *e, char *text, size_t room)
+static void some(source *s, scene *e, pith_pair *p)
 {
     static const char *const numbers[4] = { "", "", "two", "three" };
     const int shape = below(s, SHAPES), colour = below(s, COLOURS), count = 2 + below(s, 2);
@@ -121,14 +125,20 @@ static void some(source *s, scene *e, char *text, size_t room)
         e->object[e->count++] = make_object(s, shape, colour, upright ? across : along,
                                             upright ? along : across, radius);
     }
-    snprintf(text, room, "%s %s %s%s", numbers[count], colour_name[colour], shape_name[shape],
-             shape == 5 ? "es" : "s");
+    const char *number = numbers[count], *hue = colour_name[colour], *form = shape_name[shape],
+               *end = shape == 5 ? "es" : "s";
+    snprintf(p->text, sizeof p->text, "%s %s %s%s", number, hue, form, end);
+    snprintf(p->words[0], sizeof *p->words, "a picture of %s %s%s in %s", number, form, end, hue);
+    snprintf(p->words[1], sizeof *p->words, "a row of %s%s, %s of them, all %s", form, end, number,
+             hue);
+    snprintf(p->words[2], sizeof *p->words, "%d times the same %s %s", count, hue, form);
 }
 
 /* Draws "a blue star left of a green square". */
-static void two(source *s, scene *e, char *text, size_t room)
+static void two(source *s, scene *e, pith_pair *p)
 {
-    static const char *const relations[2] = { "left of", "above" };
+    static const char *const relations[2] = { "left of", "above" }, *const turned[2] = { "right of",
+                                                                                         "below" };
     const int way = below(s, 2), shape = below(s, SHAPES), colour = below(s, COLOURS);
     const int other = (shape + 1 + below(s, SHAPES - 1)) % SHAPES,
               hue = (colour + 1 + below(s, COLOURS - 1)) % COLOURS;
@@ -139,18 +149,24 @@ static void two(source *s, scene *e, char *text, size_t room)
         e->object[e->count++] = make_object(s, k ? other : shape, k ? hue : colour,
                                             way ? across : along, way ? along : across, radius);
     }
-    snprintf(text, room, "%s %s %s %s %s %s %s", article(colour_name[colour]), colour_name[colour],
-             shape_name[shape], relations[way], article(colour_name[hue]), colour_name[hue],
-             shape_name[other]);
+    const char *a = colour_name[colour], *b = colour_name[hue], *first = shape_name[shape],
+               *second = shape_name[other];
+    snprintf(p->text, sizeof p->text, "%s %s %s %s %s %s %s", article(a), a, first, relations[way],
+             article(b), b, second);
+    snprintf(p->words[0], sizeof *p->words, "%s %s %s %s %s %s %s", article(b), b, second,
+             turned[way], article(a), a, first);
+    snprintf(p->words[1], sizeof *p->words, "a picture of two things: %s %s and %s %s", a, first, b,
+             second);
+    snprintf(p->words[2], sizeof *p->words, "the %s is %s, the %s is %s", first, a, second, b);
 }
 
-static void make_scene(source *s, scene *e, char *text, size_t room)
+static void make_scene(source *s, scene *e, pith_pair *p)
 {
     const double kind = next(s);
     *e = (scene){ 0 };
-    if (kind < 0.5) one(s, e, text, room);
-    else if (kind < 0.7) some(s, e, text, room);
-    else two(s, e, text, room);
+    if (kind < 0.5) one(s, e, p);
+    else if (kind < 0.7) some(s, e, p);
+    else two(s, e, p);
 }
 
 static void make_pair(const void *context, int i, pith_pair *s)
@@ -162,7 +178,7 @@ static void make_pair(const void *context, int i, pith_pair *s)
     scene e;
     bool found;
     do { /* draws until the scene belongs to the split: one in six is held out */
-        make_scene(&random, &e, s->text, sizeof s->text);
+        make_scene(&random, &e, s);
         found = false;
         for (int k = 0; k < e.count; k++)
             found = found || is_held_out(e.object[k].shape, e.object[k].colour);
@@ -173,6 +189,9 @@ static void make_pair(const void *context, int i, pith_pair *s)
     s->caption = s->text;
     s->source = s->name;
     s->split = held ? "combination" : share < 0.2 ? "valid" : "train";
+    for (int k = 0; k < 3; k++) s->list[k] = s->words[k];
+    s->list[3] = NULL;
+    if (!strcmp(s->split, "train")) s->synthetic = s->list;
     s->label = e.object[0].shape * COLOURS + e.object[0].colour;
     if (e.count == 2 && e.object[0].shape != e.object[1].shape) s->label = -1;
     if (!picture) {

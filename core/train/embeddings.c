@@ -14,29 +14,41 @@
 
 struct pith_embeddings {
     pith_file *file;
-    const float *image, *text; /* (views * n, width), (n, width) */
-    int n, width, views;
+    const float *image, *text; /* (views * n, width), (captions * n, width) */
+    int n, width, views, captions;
 };
 
 /* What stands before the rows; the caller frees it. */
 static char *make_header(const pith_embeddings_key *key, size_t *size)
 {
-    char data[17], teacher[17], views[16], batch[16];
+    char data[17], teacher[17], views[16], batch[16], captions[16];
     const int64_t n = key->dataset->count;
     const pith_entry entries[] = {
         { .name = "image", .type = "F32", .ndim = 2, .dim = { key->views * n, key->width } },
-        { .name = "text", .type = "F32", .ndim = 2, .dim = { n, key->width } },
+        { .name = "text", .type = "F32", .ndim = 2, .dim = { key->captions * n, key->width } },
         { .name = "hash", .type = "U8", .ndim = 1, .dim = { 8 } },
     };
-    const char *meta[] = { "kind",    "pith-embeddings", "data",
-                           data,      "split",           key->dataset->split,
-                           "teacher", teacher,           "views",
-                           views,     "batch",           batch,
+    /* files of one caption do not say so */
+    const char *meta[] = { "kind",
+                           "pith-embeddings",
+                           "data",
+                           data,
+                           "split",
+                           key->dataset->split,
+                           "teacher",
+                           teacher,
+                           "views",
+                           views,
+                           "batch",
+                           batch,
+                           key->captions > 1 ? "captions" : NULL,
+                           captions,
                            NULL };
     pith_hash_text(key->dataset->hash, data);
     pith_hash_text(key->teacher, teacher);
     snprintf(views, sizeof views, "%d", key->views);
     snprintf(batch, sizeof batch, "%d", key->batch);
+    snprintf(captions, sizeof captions, "%d", key->captions);
     *size = 0;
     char *head = pith_file_head(sizeof entries / sizeof *entries, entries, meta, false, size);
     if (!head) pith_raise("no memory for a header of stored embeddings");
@@ -53,6 +65,11 @@ typedef struct {
     float *out;
 } writer;
 
+static int64_t batches_of(const writer *w)
+{
+    return ((int64_t)w->key->views + w->key->captions) * w->batches;
+}
+
 /* The bytes of the rows of batches 0 .. j-1. The batches of all views come first, then those of the
  * captions. */
 static size_t bytes_before(const writer *w, int64_t j)
@@ -67,7 +84,8 @@ static bool write_batch(writer *w, int64_t j, pith_embed_batch *embed, void *con
     const int view = (int)(j / w->batches), first = (int)(j % w->batches) * key->batch;
     const int count = w->n - first < key->batch ? w->n - first : key->batch;
     const size_t size = (size_t)count * (size_t)key->width;
-    if (!embed(context, view == key->views ? -1 : view, first, count, w->rows)) return false;
+    const int which = view < key->views ? view : key->views - view - 1;
+    if (!embed(context, which, first, count, w->rows)) return false;
     for (size_t i = 0; i < size; i++) w->out[i] = (float)w->rows[i];
     errno = 0;
     return (fwrite(w->out, sizeof *w->out, size, w->file) == size && fflush(w->file) == 0 &&
@@ -87,7 +105,7 @@ static int64_t open_part(writer *w, const char *part)
     const bool busy = w->file && flock(fileno(w->file), LOCK_EX | LOCK_NB);
     bool good = w->file && !busy && fstat(fileno(w->file), &info) == 0;
     if (good && fread(found, 1, size, w->file) == size && memcmp(found, header, size) == 0) {
-        const int64_t all = (w->key->views + 1) * (int64_t)w->batches;
+        const int64_t all = batches_of(w);
         while (done < all && size + bytes_before(w, done + 1) <= (size_t)info.st_size) done++;
         good = ftruncate(fileno(w->file), (off_t)(size + bytes_before(w, done))) == 0;
     } else if (good)
@@ -130,7 +148,7 @@ static bool write_hash(const writer *w, const char *part)
 
 static bool write_all(writer *w, const char *part, pith_embed_batch *embed, void *context)
 {
-    const int64_t all = (w->key->views + 1) * (int64_t)w->batches, done = open_part(w, part);
+    const int64_t all = batches_of(w), done = open_part(w, part);
     bool good = done >= 0;
     for (int64_t j = done; good && j < all; j++) good = write_batch(w, j, embed, context);
     good = good && write_hash(w, part);
@@ -180,6 +198,7 @@ static bool check(const char *path, const pith_file *f, const pith_embeddings_ke
     char data[17], teacher[17];
     const char *split = key->dataset->split;
     const int n = key->dataset->count;
+    const char *captions = pith_file_meta(f, "captions");
     pith_hash_text(key->dataset->hash, data);
     pith_hash_text(key->teacher, teacher);
     if (strcmp(text_of(f, "kind"), "pith-embeddings"))
@@ -194,12 +213,15 @@ static bool check(const char *path, const pith_file *f, const pith_embeddings_ke
     if (!hash || strcmp(hash->type, "U8") || hash->bytes != 8)
         return pith_raise("%s: holds no hash of its rows; remove it, and they are computed anew",
                           path);
-    if (!(atoi(text_of(f, "views")) == key->views && !strcmp(text_of(f, "split"), split) &&
+    if (!captions) captions = "1";
+    if (!(atoi(text_of(f, "views")) == key->views && atoi(captions) == key->captions &&
+          !strcmp(text_of(f, "split"), split) &&
           is_rows(pith_file_find(f, "image"), (int64_t)key->views * n, key->width) &&
-          is_rows(pith_file_find(f, "text"), n, key->width)))
-        return pith_raise(
-            "%s: made with %s views of the split \"%s\", expected %d of \"%s\" in rows of %d", path,
-            text_of(f, "views"), text_of(f, "split"), key->views, split, key->width);
+          is_rows(pith_file_find(f, "text"), (int64_t)key->captions * n, key->width)))
+        return pith_raise("%s: made with %s views and %s captions of the split \"%s\", expected %d "
+                          "and %d of \"%s\" in rows of %d",
+                          path, text_of(f, "views"), captions, text_of(f, "split"), key->views,
+                          key->captions, split, key->width);
     const uint64_t found = hash_of_rows(f);
     return memcmp(hash->data, &found, 8) == 0 ||
            pith_raise("%s: is damaged: its rows are not those that were written; remove it, and "
@@ -216,6 +238,7 @@ pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_ke
                             .n = key->dataset->count,
                             .width = key->width,
                             .views = key->views,
+                            .captions = key->captions,
                             .image = (const float *)(const void *)pith_file_find(f, "image")->data,
                             .text = (const float *)(const void *)pith_file_find(f, "text")->data };
     return e;
@@ -228,8 +251,21 @@ void pith_embeddings_close(pith_embeddings *e)
     free(e);
 }
 
+/* The row of caption number c of a sample comes after those of all samples' captions before. */
+static void gather_texts(const pith_embeddings *e, const pith_host_batch *b, const int *drawn,
+                         pith_real *out)
+{
+    const size_t width = (size_t)e->width;
+    for (int k = 0; out && k < b->pairs; k++) {
+        assert(drawn[k] >= 0 && drawn[k] < e->captions);
+        const size_t row = (size_t)drawn[k] * (size_t)e->n + (size_t)b->index[k];
+        for (size_t i = 0; i < width; i++)
+            out[(size_t)k * width + i] = (pith_real)e->text[row * width + i];
+    }
+}
+
 void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, pith_real *image,
-                            pith_real *text)
+                            pith_real *text, pith_real *synthetic)
 {
     const size_t width = (size_t)e->width, view = (size_t)(b->view % e->views) * (size_t)e->n;
     for (int k = 0; k < b->pairs; k++) {
@@ -237,7 +273,7 @@ void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, 
         const size_t row = (size_t)b->index[k], to = (size_t)k * width;
         for (size_t i = 0; image && i < width; i++)
             image[to + i] = (pith_real)e->image[(view + row) * width + i];
-        for (size_t i = 0; text && i < width; i++)
-            text[to + i] = (pith_real)e->text[row * width + i];
     }
+    gather_texts(e, b, b->drawn, text);
+    gather_texts(e, b, b->drawn + b->rows, synthetic);
 }

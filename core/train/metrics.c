@@ -65,8 +65,9 @@ bool pith_metrics_write(pith_metrics *m, int64_t step, int n, const pith_metric 
 {
     json_t *line = json_object();
     json_object_set_new(line, "step", json_integer(step));
-    for (int k = 0; k < n; k++)
-        json_object_set_new(line, values[k].name, pith_number(values[k].value));
+    for (int k = 0; k < n; k++) /* of two values of one name, as of a loss built twice, the first */
+        if (!json_object_get(line, values[k].name))
+            json_object_set_new(line, values[k].name, pith_number(values[k].value));
     const bool good = json_dumpf(line, m->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
                       fputc('\n', m->file) != EOF;
     json_decref(line);

@@ -138,16 +138,18 @@ typedef struct {
     const pith_dataset *dataset;
     uint64_t teacher; /* a number of this teacher alone, as pith_hash_file of its weights */
     int views;        /* how many fixed views of each picture; 1: the picture as it is */
+    int captions;     /* how many captions of each sample, its own and synthetic ones */
     int batch, width;
 } pith_embeddings_key;
 /* Fills rows (count, width) for samples first .. first+count-1 of the dataset: pictures in view 0,
- * 1, ..., or captions for view -1. */
+ * 1, ..., or captions number 0, 1, ... for view -1, -2, ...; zeros for a caption that is not there.
+ */
 typedef bool pith_embed_batch(void *context, int view, int first, int count, pith_real *rows);
 
-/* Writes one safetensors file with image (views * N, width) and text (N, width), f32, in the order
- * of the dataset, and a hash of both. `embed` is called for `batch` samples at a time, the last
- * time for the rest. If an earlier call was interrupted, this one goes on from there; a finished
- * file is left alone. */
+/* Writes one safetensors file with image (views * N, width) and text (captions * N, width), f32, in
+ * the order of the dataset, and a hash of both. `embed` is called for `batch` samples at a time,
+ * the last time for the rest. If an earlier call was interrupted, this one goes on from there; a
+ * finished file is left alone. */
 bool pith_embeddings_write(const char *path, const pith_embeddings_key *key,
                            pith_embed_batch *embed, void *context);
 
@@ -156,8 +158,9 @@ typedef struct pith_embeddings pith_embeddings; /* mapped into memory */
  * that do not have their hash any more. key->batch does not matter. */
 pith_embeddings *pith_embeddings_open(const char *path, const pith_embeddings_key *key);
 void pith_embeddings_close(pith_embeddings *e);
-/* Copies the rows of a batch's pairs, pictures in the batch's view, into image and text (B, width);
- * either may be NULL. */
+/* Copies the rows of a batch's pairs, pictures in the batch's view and the captions that were
+ * drawn, into image, text and, of the second captions of PITH_ADD, synthetic, each (B, width); any
+ * may be NULL. */
 void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, pith_real *image,
-                            pith_real *text);
+                            pith_real *text, pith_real *synthetic);
 #endif

@@ -48,6 +48,7 @@ static pith_batch make_batch(pith_graph *g, check_leaves *l, int teachers)
     b.image_features = rows(g, l, WIDE, "image features");
     b.text_features = rows(g, l, WIDE, "text features");
     b.synthetic_text = pith_normalize(b.synthetic_text_raw = rows(g, l, D, "synthetic text"));
+    b.synthetic_text_features = rows(g, l, WIDE, "synthetic text features");
     for (int k = 0; k < teachers; k++) {
         const int width = D + 2 * k;
         pith_teacher *teacher = pith_add_teacher(&b, width);

@@ -26,6 +26,21 @@ static void print_packed(const pith_pack_report *r)
     putchar('\n');
 }
 
+/* Nothing, if there are none. */
+static void print_synthetic(const pith_pack *p)
+{
+    int have = 0, least = 0, most = 0;
+    for (int i = 0; i < p->count; i++) {
+        const int n = p->synthetic_start[i + 1] - p->synthetic_start[i];
+        if (!n) continue;
+        if (!have++ || n < least) least = n;
+        if (n > most) most = n;
+    }
+    if (have)
+        printf("synthetic captions: %d of %d pairs, %d to %d each\n", p->synthetic_start[p->count],
+               have, least, most);
+}
+
 static void fetch_emoji(const char *folder)
 {
     if (strchr(folder, '\''))
@@ -51,6 +66,9 @@ static void fetch(const char *what, const char *folder)
         pith_emoji_pack(debs, pack, (int)size, &report);
         print_packed(&report);
     } else pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
+    pith_pack *p = pith_pack_open(pack);
+    print_synthetic(p);
+    pith_pack_close(p);
     printf("%s\n", pack);
 }
 
@@ -117,6 +135,7 @@ static void stats(const char *path)
     print_splits(p);
     if (labels >= 0) printf("labels: 0 to %d\n", labels);
     print_captions(p);
+    print_synthetic(p);
     print_colours(p);
     pith_pack_close(p);
 }
@@ -149,7 +168,10 @@ int command_data(int argc, char **argv)
         "memory. stats: what a packed file holds. check: whether it is what was written.\n"
         "captions.tsv has a pair a line and the columns file, caption and, if "
         "wanted, split (a word: train, valid, ...)\n"
-        "and label (-1 to 999999), with tabs between them.",
+        "and label (-1 to 999999), with tabs between them; all further columns "
+        "are synthetic captions, written by a\n"
+        "machine, for pith train --synthetic. captions.jsonl has an object a line "
+        "with the same names; \"synthetic\" is a list.",
         2, 3, argc, argv);
     const char *what = argv[1];
     check_given(what);
@@ -159,6 +181,7 @@ int command_data(int argc, char **argv)
         pith_pack *p = pith_pack_open(argv[2]);
         pith_pack_check(p, argv[2]);
         printf("%s: %d pairs, as they were written\n", argv[2], p->count);
+        print_synthetic(p);
         pith_pack_close(p);
     } else if (!strcmp(what, "pack") && arguments == 3) {
         pith_pack_report report = { .list = left_out ? stdout : NULL };
@@ -167,6 +190,7 @@ int command_data(int argc, char **argv)
         print_packed(&report);
         pith_pack *p = pith_pack_open(argv[3]);
         print_splits(p);
+        print_synthetic(p);
         pith_pack_close(p);
     } else if (strcmp(what, "fetch") && strcmp(what, "pack") && strcmp(what, "stats") &&
                strcmp(what, "check"))

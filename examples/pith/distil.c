@@ -129,6 +129,7 @@ int command_distil(int argc, char **argv)
     if (automatic) clip_can_be_pruned(&m.config);
     const clip_config original = m.config;
     pith_pack *pack = open_run_data(data, size, out, resume);
+    check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, true);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
     char *record = options_as_json(argv[0], data, options);

@@ -11,8 +11,9 @@
  *     artist        EmojiOne's picture of every caption trained on; its others are left out
  *     valid         4 % of the emoji with skin tones, for a look during training
  *     train         the rest; all but "artist" are Noto's
- * Sizes with Debian 12's packages: 352, 180, 1,538, 87, 3,036. */
-#include "emoji.h"
+ * Sizes with Debian 12's packages: 352, 180, 1,538, 87, 3,036. Pictures of "train" have 11,406
+ * synthetic captions, too: see emoji_words.c. */
+#include "emoji_parts.h"
 #include <ctype.h>
 #include <ft2build.h>
 #include FT_FREETYPE_H
@@ -29,25 +30,13 @@
 #define PNGS "usr/share/rubygems-integration/all/gems/gemojione-*/assets/png/*.png"
 
 typedef struct {
-    uint32_t code[16];
-    int codes, group;
-    bool toned, person;
-    char caption[256], key[160]; /* key: the same for both artists, "1F469-1F680" */
-    const char *split;
-} emoji;
-
-typedef struct {
-    emoji *all;
-    int count;
-} emoji_list;
-
-typedef struct {
     char key[160];
     const char *path;
 } drawing;
 
 typedef struct {
     pith_packer *packer;
+    emoji_words *words;
     int size;
     uint8_t *square,
         *fitted; /* memory for a picture on its square, and for that resized to (size, size, 3) */
@@ -68,13 +57,19 @@ static const char *split_of(const emoji *e)
     return !e->person && d < 120 ? "unseen" : "train";
 }
 
-/* Adds a code point to a key, but for the joiner (200D) and the request for colour (FE0F), which
- * only one of the artists writes. */
-static void add_to_key(char *key, size_t room, uint32_t code)
+/* All but the joiner (200D) and the request for colour (FE0F), which only one of the artists
+ * writes. */
+void add_to_key(char *key, size_t room, uint32_t code)
 {
     if (code == 0x200D || code == 0xFE0F) return;
     const size_t used = strlen(key);
     snprintf(key + used, room - used, used ? "-%04X" : "%04X", (unsigned)code);
+}
+
+void read_key(char *key, size_t room, const char *text)
+{
+    for (char *end; isxdigit((unsigned char)*text); text = *end == '-' ? end + 1 : end)
+        add_to_key(key, room, (uint32_t)strtoul(text, &end, 16));
 }
 
 /* Turns curly quotes, of three bytes each, into ' and ", which people write. */
@@ -111,20 +106,23 @@ static bool parse_line(char *line, emoji *e)
 
 static bool read_list(const char *debs, emoji_list *list)
 {
-    char path[4096], line[256], group[256] = "", previous[256] = "";
+    char path[4096], line[256], group[48] = "", kind[48] = "", previous[48] = "";
     snprintf(path, sizeof path, "%s/%s", debs, LIST);
     FILE *f = fopen(path, "r");
     if (!f) return pith_raise("%s: no such file: examples/pith/fetch-emoji.sh fetches it", path);
     int room = 0, groups = 0;
     while (fgets(line, sizeof line, f)) {
         emoji e = { 0 };
-        sscanf(line, "# group: %255[^\r\n]", group);
+        sscanf(line, "# group: %47[^\r\n]", group);
+        sscanf(line, "# subgroup: %47[^\r\n]", kind);
         if (!parse_line(line, &e)) continue;
         if (strcmp(group, previous)) { /* a new group, which has at least this emoji */
             strcpy(previous, group);
             groups++;
         }
         e.group = groups - 1;
+        strcpy(e.topic, group);
+        strcpy(e.kind, kind);
         e.person = !strcmp(group, "People & Body");
         e.split = split_of(&e);
         if (list->count == room) {
@@ -138,6 +136,15 @@ static bool read_list(const char *debs, emoji_list *list)
 }
 
 /* ---- into the pack --------------------------------------------------------------------------- */
+
+static bool add_words(job *j, const emoji *e)
+{
+    char text[MOST_WORDS][WORDS_ROOM];
+    bool good = true;
+    const int n = emoji_words_of(j->words, e, text);
+    for (int k = 0; good && k < n; k++) good = pith_packer_add_synthetic(j->packer, text[k]);
+    return good;
+}
 
 /* Lays the picture on white, in the middle of a square, and packs it. */
 static bool add(job *j, const pith_picture *p, const emoji *e, const char *source,
@@ -157,7 +164,8 @@ static bool add(job *j, const pith_picture *p, const emoji *e, const char *sourc
         }
     j->report->read++;
     return pith_resize(j->square, side, side, j->fitted, j->size, j->size) &&
-           pith_packer_add(j->packer, j->fitted, e->caption, source, split, e->group);
+           pith_packer_add(j->packer, j->fitted, e->caption, source, split, e->group) &&
+           (strcmp(split, "train") || add_words(j, e));
 }
 
 static void skip(job *j, int *counter, const char *what)
@@ -263,11 +271,7 @@ static bool add_emojione(job *j, const char *debs, const emoji_list *list)
     drawing *drawings = calloc(found.gl_pathc, sizeof *drawings);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         drawings[i].path = found.gl_pathv[i];
-        for (const char *p = strrchr(found.gl_pathv[i], '/') + 1; isxdigit((unsigned char)*p);) {
-            char *end;
-            add_to_key(drawings[i].key, sizeof drawings[i].key, (uint32_t)strtoul(p, &end, 16));
-            p = *end == '-' ? end + 1 : end;
-        }
+        read_key(drawings[i].key, sizeof drawings[i].key, strrchr(found.gl_pathv[i], '/') + 1);
     }
     qsort(drawings, found.gl_pathc, sizeof *drawings, by_key);
     bool good = true;
@@ -297,13 +301,15 @@ bool pith_emoji_pack(const char *debs, const char *out, int size, pith_pack_repo
     *report = (pith_pack_report){ 0 };
     emoji_list list = { 0 };
     job j = { .size = size, .report = report };
-    bool good = read_list(debs, &list) && (j.packer = pith_packer_new(out, size));
+    bool good = read_list(debs, &list) && (j.words = emoji_words_open(debs, &list)) &&
+                (j.packer = pith_packer_new(out, size));
     if (good) {
         j.fitted = malloc(3 * (size_t)size * (size_t)size);
         good = open_font_and_add(&j, debs, &list) && add_emojione(&j, debs, &list);
         good = pith_packer_finish(j.packer) && good;
         if (!good) remove(out); /* no file is better than a part of the set */
     }
+    emoji_words_free(j.words);
     free(j.fitted);
     free(j.square);
     free(list.all);

@@ -184,6 +184,7 @@ static pith_host_batch random_batch(const drawing *d, pith_real *floats, size_t 
 {
     const int B = d->in.pairs, N = d->in.tokens, T = (int)tokens;
     pith_host_batch b = { .rows = B,
+                          .captions = B,
                           .pairs = B,
                           .tokens = N,
                           .size = d->c.image_size,

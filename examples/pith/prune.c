@@ -249,6 +249,7 @@ int command_prune(int argc, char **argv)
     clip_can_be_pruned(&m.config);
     const clip_config original = m.config;
     pith_pack *pack = open_run_data(data, m.config.image_size, out, resume);
+    check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, true);
     char *record = options_as_json(argv[0], data, options);
     stored_teachers stored = teachers_open(name, pack, &r, out);

@@ -47,6 +47,7 @@ static pith_host_batch pack_rows(const pith_tensor *ids, const int *values, int 
     const size_t n = (size_t)B * (size_t)T;
     int *memory = room(sizeof *memory * (2 * n + 5 * (size_t)B + 1));
     pith_host_batch b = { .rows = B,
+                          .captions = B,
                           .pairs = B,
                           .size = size,
                           .pixels = pixels,

@@ -12,6 +12,8 @@ typedef struct {
     const pith_pack *pack;
     const pith_loss_spec *loss;
     const stored_teachers *teachers;
+    pith_synthetic synthetic;
+    double weight;      /* of the synthetic captions' loss, which is added with PITH_ADD */
     bool averaged;      /* are the averaged weights the ones that are measured and exported? */
     const phase *phase; /* NULL: the training is one piece */
     int batch, samples;
@@ -19,26 +21,52 @@ typedef struct {
 
 static bool is_masked(const task *t) { return t->phase && t->phase->original; }
 
+static pith_node *teacher_rows(pith_graph *g, int k, const char *what, int batch, int width)
+{
+    char name[40];
+    snprintf(name, sizeof name, "teachers.%d.%s", k, what);
+    return pith_input(g, name, PITH_F32, batch, width);
+}
+
+/* The loss of the synthetic captions: the same loss, of a batch in which they are the captions. Its
+ * parameters are the same, for their names are. */
+static pith_node *build_synthetic(const task *t, pith_batch b, const clip_inputs *in)
+{
+    b.text = b.synthetic_text;
+    b.text_raw = b.synthetic_text_raw;
+    b.text_features = b.synthetic_text_features;
+    b.caption_id = in->synthetic_caption_id;
+    for (int k = 0; k < b.n_teachers; k++) b.teachers[k].text = b.teachers[k].synthetic_text;
+    pith_node *loss = pith_loss_build(t->loss, &b);
+    return loss ? pith_watch(loss, "loss.synthetic") : NULL;
+}
+
 static pith_node *build_loss(void *context, pith_graph *g, int tokens)
 {
     const task *t = context;
+    const bool add = t->synthetic == PITH_ADD;
     clip_config c = t->m->config;
     clip_masks masks[2];
     if (is_masked(t)) clip_mask_towers(g, &c, masks);
-    clip_inputs in = clip_inputs_new(g, &c, t->batch, tokens);
+    clip_inputs in = add ? clip_inputs_with_synthetic(g, &c, t->batch, tokens)
+                         : clip_inputs_new(g, &c, t->batch, tokens);
     in.samples = t->samples;
     pith_batch b = clip_batch(g, &c, &in);
     for (int k = 0; t->teachers && k < t->teachers->n; k++) {
-        char image[32], text[32];
         const int width = t->teachers->at[k].width;
         pith_teacher *teacher = pith_add_teacher(&b, width);
-        snprintf(image, sizeof image, "teachers.%d.image", k);
-        snprintf(text, sizeof text, "teachers.%d.text", k);
-        teacher->image = pith_input(g, image, PITH_F32, t->batch, width);
-        teacher->text = pith_input(g, text, PITH_F32, t->batch, width);
+        teacher->image = teacher_rows(g, k, "image", t->batch, width);
+        teacher->text = teacher_rows(g, k, "text", t->batch, width);
+        if (add) teacher->synthetic_text = teacher_rows(g, k, "synthetic_text", t->batch, width);
         teacher->scale = pith_const(g, t->teachers->at[k].scale);
     }
+    pith_view second = { 0 }; /* of both losses, for the pictures are the same */
+    b.second = &second;
     pith_node *loss = pith_loss_build(t->loss, &b);
+    if (loss && add) {
+        pith_node *synthetic = build_synthetic(t, b, &in);
+        loss = synthetic ? pith_add(loss, pith_mul_scalar(synthetic, t->weight)) : NULL;
+    }
     if (!loss || !is_masked(t)) return loss;
     return pith_add(loss, clip_sparsity_loss(g, &c, t->phase->original, &t->phase->sparsity));
 }
@@ -48,13 +76,16 @@ static const void *fetch(void *context, const char *name, const pith_host_batch 
 {
     const task *t = context;
     int k;
-    char what[8];
-    if (!t->teachers || sscanf(name, "teachers.%d.%7s", &k, what) != 2 || k >= t->teachers->n)
+    char what[16];
+    if (!t->teachers || sscanf(name, "teachers.%d.%15s", &k, what) != 2 || k >= t->teachers->n)
         return NULL;
-    const bool image = !strcmp(what, "image");
-    pith_real *rows = image ? t->teachers->at[k].image : t->teachers->at[k].text;
-    pith_embeddings_gather(t->teachers->at[k].rows, b, image ? rows : NULL, image ? NULL : rows);
-    return rows;
+    const pith_embeddings *stored = t->teachers->at[k].rows;
+    pith_real *image = t->teachers->at[k].image, *text = t->teachers->at[k].text,
+              *synthetic = t->teachers->at[k].synthetic;
+    if (!strcmp(what, "image")) return pith_embeddings_gather(stored, b, image, NULL, NULL), image;
+    if (!strcmp(what, "text")) return pith_embeddings_gather(stored, b, NULL, text, NULL), text;
+    if (t->synthetic != PITH_ADD || strcmp(what, "synthetic_text")) return NULL;
+    return pith_embeddings_gather(stored, b, NULL, NULL, synthetic), synthetic;
 }
 
 /* The model that is measured and exported: the trained one, or a copy with the averages in place of
@@ -287,6 +318,9 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                .phase = r->phase,
                .batch = (int)r->batch,
                .samples = dataset->count };
+    double number; /* the weight of what is added, or the share that is replaced */
+    t.synthetic = parse_synthetic(r->synthetic, &number);
+    t.weight = number;
     if (!split_size(pack, pith_pack_split(pack, "valid")))
         fprintf(stderr,
                 "no pair is in the split \"valid\", so none is measured, and there will be no "
@@ -300,6 +334,8 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .batch = (int)r->batch,
         .context = m->config.context,
         .augment = parse_augment(r->augment),
+        .synthetic = t.synthetic,
+        .replace = t.synthetic == PITH_REPLACE ? number : 0,
         .views = (int)r->views,
         .seed = (uint64_t)common_seed,
         .threads = common_threads > 4 ? (int)common_threads / 4 : 1,

@@ -16,7 +16,7 @@ typedef struct {
 } phase;
 
 typedef struct {
-    const char *loss, *augment, *schedule, *freeze, *sasp_last;
+    const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic;
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
     double lr, weight_decay, clip_norm, ema;
     bool sasp_inherit;
@@ -49,6 +49,9 @@ typedef struct {
           "decay of averaged weights, which are then measured and exported; 0: no average" },      \
         { "--augment", TEXT, &(r).augment,                                                         \
           "none, crop, light, strong, and changes: strong,rotate=30,flip=0.5" },                   \
+        { "--synthetic", TEXT, &(r).synthetic,                                                     \
+          "captions written by a machine: replace, a caption in two becomes one of them, or "      \
+          "replace=SHARE; add, the loss of one for each picture is added, or add=WEIGHT" },        \
         { "--freeze", TEXT, &(r).freeze, "leave parameters as they are: 'visual.*,logit_scale'" }, \
         { "--sasp-last", TEXT, &(r).sasp_last,                                                     \
           "how many of the last blocks of both towers become SAS-P, or half; where weights are "   \
@@ -58,6 +61,14 @@ typedef struct {
         { "--evaluate-every", INTEGER, &(r).evaluate_every,                                        \
           "after so many steps; 0: only at the end" },                                             \
         { "--save-every", INTEGER, &(r).save_every, "after so many steps; 0: only at the end" }
+
+/* ---- synthetic.c ----------------------------------------------------------------------------- */
+
+/* What --synthetic says, NULL: nothing. *number: the share of captions that are replaced, or the
+ * weight of the loss that is added. */
+pith_synthetic parse_synthetic(const char *text, double *number);
+/* Is that possible with these data, which the message calls `data`? Else an error. */
+void check_synthetic(const recipe *r, const pith_pack *pack, const char *data);
 
 /* ---- encode.c -------------------------------------------------------------------------------- */
 
@@ -77,7 +88,7 @@ typedef struct {
         int width;
         double scale;
         pith_embeddings *rows;
-        pith_real *image, *text; /* of a batch of at most `batch` pairs */
+        pith_real *image, *text, *synthetic; /* of a batch of at most `batch` pairs */
     } at[PITH_MOST_TEACHERS];
 } stored_teachers;
 stored_teachers teachers_open(const char *directories, const pith_pack *pack, const recipe *r,

@@ -28,17 +28,30 @@ static void make_teacher_view(void *context, int k, pith_real *pixels)
                       a->work, pixels);
 }
 
+/* Caption number c of each sample; where there is none, zeros. */
+static void embed_captions(const teacher_context *a, int c, int first, int count, pith_real *rows)
+{
+    const pith_dataset *s = a->pictures;
+    const clip_config *config = &a->m->config;
+    const size_t width = (size_t)config->embed;
+    const char **texts = room(sizeof *texts * (size_t)count);
+    int n = 0;
+    for (int k = 0; k < count; k++)
+        if ((texts[n] = s->record(s, first + k, c).caption)) n++;
+    if (n) encode_texts(config, a->m->store, a->m->tokenizer, n, texts, rows);
+    for (int k = count - 1; k >= 0; k--) { /* each goes up to its sample's place, the last first */
+        const bool there = s->record(s, first + k, c).caption;
+        if (there)
+            memmove(rows + width * (size_t)k, rows + width * (size_t)--n, width * sizeof *rows);
+        else memset(rows + width * (size_t)k, 0, width * sizeof *rows);
+    }
+    free(texts);
+}
+
 static bool embed(void *context, int view, int first, int count, pith_real *rows)
 {
     teacher_context *a = context;
-    const pith_dataset *s = a->pictures;
-    if (view < 0) {
-        const char **texts = room(sizeof *texts * (size_t)count);
-        for (int k = 0; k < count; k++) texts[k] = s->record(s, first + k, 0).caption;
-        encode_texts(&a->m->config, a->m->store, a->m->tokenizer, count, texts, rows);
-        free(texts);
-        return true;
-    }
+    if (view < 0) return embed_captions(a, -1 - view, first, count, rows), true;
     a->first = first, a->view = view;
     encode_views(&a->m->config, a->m->store, count, make_teacher_view, a, rows);
     return true;
@@ -57,13 +70,16 @@ static int split_names(const char *directories, char **copy, const char *name[PI
     return n;
 }
 
-/* A teacher's rows depend on its weights, and on the views if it sees several. */
-static uint64_t hash_of(const char *directory, const recipe *r, const pith_augment *augment)
+/* A teacher's rows depend on its weights, on the views if it sees several, and on how many captions
+ * it reads. */
+static uint64_t hash_of(const char *directory, const recipe *r, const pith_augment *augment,
+                        int captions)
 {
     char path[4200];
     uint64_t hash;
     snprintf(path, sizeof path, "%s/open_clip_model.safetensors", directory);
     pith_hash_file(path, &hash);
+    if (captions > 1) hash = pith_hash_bytes(hash, &captions, sizeof captions);
     if (!r->views) return hash;
     hash = pith_hash_bytes(hash, augment, sizeof *augment);
     return pith_hash_bytes(hash, &common_seed, sizeof common_seed);
@@ -75,14 +91,16 @@ static pith_embeddings *open_rows(model *m, const char *directory, const pith_pa
     char path[4200], hash[17];
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     const pith_augment augment = r->views ? parse_augment(r->augment) : (pith_augment){ 0 };
+    const int captions = r->synthetic ? pith_dataset_captions(dataset) : 1;
     teacher_context a = { .m = m,
                           .pictures = dataset,
                           .augment = augment,
                           .picture = room(3 * (size_t)dataset->size * (size_t)dataset->size),
                           .work = room(sizeof(float) * pith_augment_room(dataset->size)) };
     pith_embeddings_key key = { .dataset = dataset,
-                                .teacher = hash_of(directory, r, &augment),
+                                .teacher = hash_of(directory, r, &augment, captions),
                                 .views = r->views ? (int)r->views : 1,
+                                .captions = captions,
                                 .batch = 1024,
                                 .width = m->config.embed };
     snprintf(path, sizeof path, "%s/teacher-%s.safetensors", out,
@@ -107,7 +125,7 @@ stored_teachers teachers_open(const char *directories, const pith_pack *pack, co
         t.at[k].width = m.config.embed;
         t.at[k].scale = model_scale(&m);
         t.at[k].rows = open_rows(&m, name[k], pack, r, out);
-        t.at[k].image = room(bytes), t.at[k].text = room(bytes);
+        t.at[k].image = room(bytes), t.at[k].text = room(bytes), t.at[k].synthetic = room(bytes);
         close_model(&m);
     }
     free(copy);
@@ -118,7 +136,7 @@ void teachers_close(stored_teachers *t)
 {
     for (int k = 0; k < t->n; k++) {
         pith_embeddings_close(t->at[k].rows);
-        free(t->at[k].image), free(t->at[k].text);
+        free(t->at[k].image), free(t->at[k].text), free(t->at[k].synthetic);
     }
 }
 

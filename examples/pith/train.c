@@ -24,6 +24,7 @@ int command_train(int argc, char **argv)
                   &out, &resume, argc, argv);
     need_option("--model", name);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
+    check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, false);
     model m = start_model(name, tokenizer, pack);
     make_sasp(&m, &r);
