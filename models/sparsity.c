@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include "parts.h"
 
-/* Nearer to the wanted share than this, masks move more slowly in proportion, down to that part of
+/* Nearer to the wanted share than this, and beyond it, masks move more slowly, down to that part of
  * their rate. Not TinyCLIP's: in the hundreds of steps that a small model is given, rates are so
- * high that masks would run past the target, and with the hinge nothing brings them back. */
-static const double NEAR = 0.03, SLOWEST = 0.1;
+ * high that masks would run past the target, and with the hinge little brings them back. */
+static const double NEAR = 0.03, SLOWEST = 0.05;
 
 double clip_prunable(const clip_tower *t)
 {
@@ -77,7 +77,8 @@ static pith_node *constraint(const char *name, int n, const clip_tower *const *t
     pith_node *risen = pith_minimum(pith_mul_scalar(step, 1 / o->ramp), one);
     pith_node *wanted = pith_add_scalar(pith_mul_scalar(risen, o->keep - o->start), o->start);
     pith_node *x = pith_sub(kept, wanted);
-    pith_node *near = pith_maximum(pith_mul_scalar(pith_abs(x), 1 / NEAR), pith_const(g, SLOWEST));
+    pith_node *distance = o->is_signed ? pith_abs(x) : x;
+    pith_node *near = pith_maximum(pith_mul_scalar(distance, 1 / NEAR), pith_const(g, SLOWEST));
     for (int k = 0; k < n; k++)
         set_rate(towers[k], pith_mul_scalar(pith_minimum(near, one), o->mask_rate));
     if (!o->is_signed) x = pith_relu(x);

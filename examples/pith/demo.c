@@ -1,6 +1,7 @@
-/* demo.c: pith demo: trains a small CLIP from nothing and shows what it can do. There are three
+/* demo.c: pith demo: trains a small CLIP from nothing and shows what it can do. There are four
  * trainings: a teacher; a student of less than half its size, which inherits weights from it and
- * imitates it; and the same student from scratch, for as many steps. */
+ * imitates it; the same student from scratch, for as many steps; and, for as many again, one of
+ * about that size for which masks learn what to keep of the teacher. */
 #include <ftw.h>
 #include <math.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ static recipe learning = { .loss = "affinity+2*interactive",
                            .lr = 2e-3,
                            .weight_decay = 0.1,
                            .clip_norm = 1 };
+static pruning pruned = PRUNING_DEFAULTS("keep");
 static const char *teacher_name = "demo-teacher", *student_name = "demo-student";
 static bool shapes;
 static int64_t seeds = 1;
@@ -46,6 +48,8 @@ static const option options[] = {
     { "--student-weight-decay", NUMBER, &learning.weight_decay, "its weight decay" },
     { "--student-augment", TEXT, &learning.augment, "its augmentation" },
     { "--student-loss", TEXT, &learning.loss, "its loss when it is distilled" },
+    { "--keep", TEXT, &pruned.stages,
+      "what share of the teacher's blocks masks keep, for a student of their own" },
     { "--batch", INTEGER, &teaching.batch, "pairs a step, for all" },
     END_OF_OPTIONS
 };
@@ -66,6 +70,17 @@ static void remove_run(const char *path)
     if (access(record, F_OK) == 0) nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static void finish(const demo *d, contestant *c, pith_train_result result, double start)
+{
+    if (result.interrupted) {
+        printf("the next pith demo %s begins anew\n", d->out);
+        exit(130);
+    }
+    check_learned(&result, c->path);
+    c->steps = result.steps;
+    c->seconds = pith_seconds() - start;
+}
+
 static void train(demo *d, contestant *c, const recipe *r, const stored_teachers *teachers,
                   double start)
 {
@@ -74,17 +89,11 @@ static void train(demo *d, contestant *c, const recipe *r, const stored_teachers
     own.evaluate_every = (own.steps + 3) / 4;
     make_directories(c->path);
     pith_loss_spec *loss = open_loss(&own, c->path, teachers != NULL);
-    const pith_train_result result = train_model(&c->m, d->pack, &own, loss, teachers, c->path,
-                                                 false, record, c->title);
+    finish(d, c,
+           train_model(&c->m, d->pack, &own, loss, teachers, c->path, false, record, c->title),
+           start);
     pith_loss_free(loss);
     free(record);
-    if (result.interrupted) {
-        printf("the next pith demo %s begins anew\n", d->out);
-        exit(130);
-    }
-    check_learned(&result, c->path);
-    c->steps = result.steps;
-    c->seconds = pith_seconds() - start;
 }
 
 static void train_teacher(demo *d)
@@ -96,6 +105,25 @@ static void train_teacher(demo *d)
     demo_phase(d, "train the teacher", start);
 }
 
+/* The student that masks make out of the teacher, in one stage of as many steps. */
+static void prune(demo *d, const stored_teachers *teachers)
+{
+    contestant *teacher = &d->model[TEACHER], *c = &d->model[PRUNED];
+    const double start = pith_seconds();
+    char *record = options_as_json("demo", d->out, options);
+    recipe own = learning;
+    own.evaluate_every = (own.steps + 3) / 4;
+    c->m = open_model_with_tokenizer(teacher->path);
+    make_directories(c->path);
+    pith_loss_spec *loss = open_loss(&own, c->path, true);
+    finish(d, c,
+           train_stages(&c->m, d->pack, &own, &pruned, loss, teachers, c->path, false, record),
+           start);
+    pith_loss_free(loss);
+    free(record);
+    demo_phase(d, "prune the teacher", start);
+}
+
 static void train_students(demo *d)
 {
     contestant *teacher = &d->model[TEACHER], *c = &d->model[STUDENT];
@@ -105,8 +133,9 @@ static void train_students(demo *d)
     make_directories(c->path);
     stored_teachers stored = teachers_open(teacher->path, d->pack, &learning, c->path);
     train(d, c, &learning, &stored, start);
-    teachers_close(&stored);
     demo_phase(d, "distil the student", start);
+    prune(d, &stored);
+    teachers_close(&stored);
     start = pith_seconds();
     recipe from_scratch = learning;
     from_scratch.loss = "clip";
@@ -145,13 +174,14 @@ static void measure(demo *d)
     demo_phase(d, "measure", start);
 }
 
-/* Trains and measures all three models, in folders inside `folder`. */
+/* Trains and measures all models, in folders inside `folder`. */
 static void experiment(demo *d, const char *folder)
 {
     static const char *const name[MODELS][3] = {
         { "teacher", "teacher", "teacher" },
         { "student, distilled", "student", "student" },
         { "student, from scratch", "scratch", "scratch" },
+        { "kept by masks", "pruned", "pruned" },
     };
     make_directories(folder);
     for (int k = 0; k < MODELS; k++) {
@@ -226,6 +256,7 @@ static void check_recipes(void)
     named_config(student_name);
     parse_augment(teaching.augment);
     parse_augment(learning.augment);
+    check_pruning(&pruned, &learning);
     pith_loss_free(pith_loss_parse(learning.loss, scratch_directory()));
 }
 
@@ -235,13 +266,15 @@ int command_demo(int argc, char **argv)
     const int arguments = parse_options(
         options, "[RUN] [--shapes] [--seeds N]",
         "Trains a teacher on emoji, distils it into a student of less than half its size that\n"
-        "inherits from it, trains the same student from scratch, measures all three, and shows\n"
-        "what came out in RUN/index.html and RUN/summary.json. RUN: runs/demo.",
+        "inherits from it, trains the same student from scratch, and one for which masks learn\n"
+        "what to keep of the teacher; measures all four, and shows what came out in\n"
+        "RUN/index.html and RUN/summary.json. RUN: runs/demo.",
         0, 1, argc, argv);
     d->out = arguments ? argv[1] : "runs/demo";
     d->shapes = shapes;
     d->side = 64;
     learning.batch = teaching.batch;
+    if (!pruned.stages) pruned.stages = "0.38";
     check_recipes();
     demo_data(d);
     if (seeds > 1) {
@@ -254,6 +287,8 @@ int command_demo(int argc, char **argv)
         demo_phase(d, "pictures and page", start);
         printf("\n");
         demo_table(d);
+        printf("\nWhat the masks kept of the teacher\n");
+        chart(stdout, &d->model[PRUNED].m.config, &d->model[TEACHER].m.config);
         demo_summary(d);
         printf("\nLook at %s/index.html, and try:\n", d->out);
         printf("    build/pith search %s/student %s/pictures \"%s\"\n", d->out, d->out,

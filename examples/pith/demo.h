@@ -4,7 +4,7 @@
 #include "report.h"
 #include "task.h"
 
-enum { TEACHER, STUDENT, SCRATCH, MODELS };
+enum { TEACHER, STUDENT, SCRATCH, PRUNED, MODELS };
 
 typedef struct {
     const char *name, *directory,

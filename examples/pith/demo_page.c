@@ -176,6 +176,21 @@ static void fill_figures(const demo *d, report *r, char metrics[MODELS][4200])
     memcpy(r->phase, d->phase, sizeof d->phase);
 }
 
+static report_tower kept(const char *name, const clip_tower *t, const clip_tower *of)
+{
+    return (report_tower){ name,     t->layers, t->width, of->width,
+                           t->heads, of->heads, t->ffn,   of->ffn };
+}
+
+static void fill_kept(const demo *d, report *r)
+{
+    const clip_config *c = &d->model[PRUNED].m.config, *of = &d->model[TEACHER].m.config;
+    r->kept_text = "Masks over the whole teacher were trained with its weights, under a constraint "
+                   "on how much may stay; then what they left out was cut away.";
+    r->kept[0] = kept("image tower", &c->vision, &of->vision);
+    r->kept[1] = kept("text tower", &c->text, &of->text);
+}
+
 void demo_page(const demo *d)
 {
     static const char *const emoji[] = {
@@ -199,7 +214,8 @@ void demo_page(const demo *d)
             "A teacher learned from pictures and their names which belong together. A student of "
             "less than half its size began with a part of the teacher's weights and imitated how "
             "the teacher compares pictures with words; the same student was also trained from "
-            "scratch, for as many steps. All are measured on pictures they never saw: how often is "
+            "scratch, for as many steps; and, in as many, masks learned what to keep of the "
+            "teacher. All are measured on pictures they never saw: how often is "
             "the right one the first, or among the first five or ten? The gallery and the map are "
             "the distilled student's.",
         .attributions = d->shapes ? rule : emoji,
@@ -217,6 +233,7 @@ void demo_page(const demo *d)
         .map_cosine = map_cosine,
     };
     fill_figures(d, &r, metrics);
+    fill_kept(d, &r);
     snprintf(path, sizeof path, "%s/index.html", d->out);
     pith_report_write(&r, path);
 }

@@ -171,8 +171,10 @@ static bool train_masks(job *j, model *m, const stage *s, int k, double start)
         s->rate * (double)s->masked);
     if (!train_part(j, m, &own, directory, title)) return false;
     fuse(m);
-    fprintf(stderr, "stage %d of %d: kept %.4f, %.0f parameters\n", k + 1, j->stages,
-            share_of(&m->config, &j->original), clip_count(&m->config, 2).parameters);
+    const double kept = share_of(&m->config, &j->original);
+    fprintf(stderr, "stage %d of %d: kept %.4f, %.0f parameters%s\n", k + 1, j->stages, kept,
+            clip_count(&m->config, 2).parameters,
+            fabs(kept - s->keep) > 0.05 ? "; to come nearer, give it more steps with masks" : "");
     return true;
 }
 

@@ -69,6 +69,17 @@ static const char style[] = ":root { color-scheme: light dark; --page: #fbfaf8; 
                             "flex: 1; min-width: 0; overflow-wrap: anywhere; }\n"
                             ".own { margin: .5rem 0 0; } li.right .name { font-weight: 600; } li "
                             ".soft { font-variant-numeric: tabular-nums; }\n"
+                            ".kept { display: grid; grid-template-columns: max-content 1fr "
+                            "max-content max-content max-content; gap: .3rem .7rem;\n"
+                            "  align-items: center; font-size: .85rem; font-variant-numeric: "
+                            "tabular-nums; }\n"
+                            ".bar { height: .7rem; background: var(--line); border-radius: 3px; "
+                            "overflow: hidden; }\n"
+                            ".bar span { display: block; height: 100%; background: var(--heat); } "
+                            ".heads { display: flex; gap: 3px; }\n"
+                            ".heads span { width: .7rem; height: .7rem; border-radius: 2px; "
+                            "background: var(--line); }\n"
+                            ".heads .on { background: var(--heat); }\n"
                             "footer { margin-top: 3rem; border-top: 1px solid var(--line); "
                             "padding-top: 1rem; }\n"
                             "@media (max-width: 520px) { main { padding: 1.5rem .9rem 2rem; } h1 { "
@@ -178,6 +189,7 @@ static bool page(FILE *f, const report *r)
     fputs("</p>\n", f);
     table(f, r);
     const bool good = report_curves(f, r);
+    report_kept(f, r);
     report_gallery(f, r);
     report_map(f, r);
     phases(f, r);

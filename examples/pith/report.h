@@ -41,6 +41,14 @@ typedef struct {
     report_hit nearest[REPORT_NEAREST];
 } report_query;
 
+/* A tower that was cut out of a larger one. The numbers of each layer are arrays of the caller's.
+ */
+typedef struct {
+    const char *name;
+    int layers, width, width_of;
+    const int *heads, *heads_of, *ffn, *ffn_of;
+} report_tower;
+
 typedef struct {
     const char *title, *explanation; /* one paragraph in plain words */
     /* sources and licences of the pictures, a sentence each; ends with NULL */
@@ -50,6 +58,8 @@ typedef struct {
     report_model model[REPORT_MOST];
     report_split split[REPORT_MOST];
     report_phase phase[REPORT_MOST];
+    const char *kept_text; /* about them, a sentence or two */
+    report_tower kept[2];
     int text_queries, picture_queries;
     /* captions and the pictures nearest to them; hits use pixels, caption, right */
     const report_query *text_query;
