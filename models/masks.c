@@ -69,14 +69,14 @@ pith_node *clip_masked(pith_node *x, pith_node *mask) { return mask ? pith_mul(x
 
 pith_node *clip_masked_norm(pith_node *x, pith_node *gain, pith_node *bias, pith_node *hidden)
 {
-    const int D = x->dim[x->ndim - 1];
-    pith_node *one = pith_const(x->graph, 1), *zero = pith_const(x->graph, 0);
-    pith_node *alive = pith_less(zero, hidden);
-    pith_node *count = pith_maximum(pith_sum(alive, PITH_ALL), one);
-    /* Dead channels, which are 0, are filled with the mean of the others: so the mean of all is
-       theirs. The variance, of which D / count is missing now, is made up for by a factor. */
-    pith_node *factor = pith_sqrt(pith_div(pith_const(x->graph, D), count));
-    pith_node *mean = pith_reshape(pith_div(pith_sum(x, -1), count), -1, 1);
-    x = pith_mul(pith_add(x, pith_mul(mean, pith_sub(one, alive))), factor);
+    const int D = x->dim[1];
+    pith_graph *g = x->graph;
+    pith_node *alive = pith_less(pith_const(g, 0), hidden);
+    pith_node *count = pith_maximum(pith_sum(alive, PITH_ALL), pith_const(g, 1));
+    /* Dead channels are filled with the mean of the others: so the mean of all is theirs. The
+       variance, of which D / count is missing then, is made up for by a factor. */
+    pith_node *factor = pith_sqrt(pith_div(pith_const(g, D), count));
+    pith_node *mean = pith_matmul(x, pith_reshape(pith_div(alive, count), D, 1)); /* (N, 1) */
+    x = pith_mul(pith_where(alive, x, mean), factor);
     return pith_layer_norm(x, pith_mul(gain, pith_div(alive, factor)), pith_mul(bias, alive));
 }

@@ -1,6 +1,6 @@
-/* test_golden_losses.c: losses with several teachers, and blocks without a skip, against PyTorch in
- * float64 (tests/golden/make_losses.py): values and gradients. The double build within 1e-9; the
- * float build within 1e-5, its gradients within 1e-4. */
+/* test_golden_losses.c: losses with several teachers, blocks without a skip, and masked ones,
+ * against PyTorch in float64 (tests/golden/make_losses.py): values and gradients. The double build
+ * within 1e-9; the float build within 1e-5, its gradients within 1e-4. */
 #include "tests.h"
 #include "losses/losses.h"
 #include "models/parts.h"
@@ -109,8 +109,50 @@ static void blocks(void **state)
     }
 }
 
+/* Here masks multiply weights; there they multiply what flows. */
+static void masked_blocks(void **state)
+{
+    (void)state;
+    enum { D = 12, H = 3, F = 20, PICTURES = 2, ROWS = 10 };
+    static const int bounds[] = { 0, 5, 10 }, first[] = { 0, 5 };
+    pith_store *golden = load("tests/golden/masks.safetensors");
+    pith_graph *g = pith_graph_new(golden, 1);
+    clip_masks m = { .hidden.z = pith_param(g, "z.hidden", PITH_CONSTANT, 0, D) };
+    for (int i = 0; i < 2; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "z.heads.%d", i);
+        m.heads[i].z = pith_param(g, name, PITH_CONSTANT, 0, H);
+        snprintf(name, sizeof name, "z.ffn.%d", i);
+        m.ffn[i].z = pith_param(g, name, PITH_CONSTANT, 0, F);
+    }
+    const clip_tower t = {
+        .width = D, .layers = 2, .head_width = 4, .heads = { H, H }, .ffn = { F, F }, .masks = &m
+    };
+    pith_node **params, *out[32];
+    out[0] = clip_blocks(g, &t, false, constant(g, golden, "x"),
+                         pith_const_array(g, PITH_I32, bounds, PICTURES + 1),
+                         pith_const_array(g, PITH_I32, first, PICTURES), false,
+                         (clip_initial){ 0 });
+    const int n = pith_params(g, &params);
+    assert_int_equal(n, 5 + 2 * 12);
+    pith_node *y = pith_dot(out[0], constant(g, golden, "cotangent"));
+    assert_true(pith_grad(y, n, params, out + 1));
+    pith_plan *p = pith_plan_new(g, n + 1, out, NULL);
+    if (!p || !pith_run(p)) fail_msg("%s", pith_error());
+    equal("masked", "y", golden, value_of(p, out[0]), 1e-5);
+    for (int i = 0; i < n; i++) {
+        char part[64];
+        snprintf(part, sizeof part, "grad.%s", params[i]->name);
+        equal("masked", part, golden, value_of(p, out[1 + i]), 1e-4);
+    }
+    pith_plan_free(p);
+    pith_graph_free(g);
+    pith_store_free(golden);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(losses), cmocka_unit_test(blocks) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(losses), cmocka_unit_test(blocks),
+                                        cmocka_unit_test(masked_blocks) };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

@@ -133,5 +133,54 @@ def blocks():
     return out
 
 
-for name, tensors in (('losses', losses()), ('blocks', blocks())):
+# ---- masks -------------------------------------------------------------------------------------------
+
+def norm_of_kept(x, weight, bias, hidden):
+    """Mean and variance of the channels whose mask is not 0; 0 in the others."""
+    kept = hidden != 0
+    y = torch.zeros_like(x)
+    y[:, kept] = F.layer_norm(x[:, kept], (int(kept.sum()),), weight[kept], bias[kept])
+    return y
+
+
+def masked_block(x, p, z, layer):
+    """A pre-norm block as TinyCLIP masks it: what heads, units and branches put out is multiplied, not weights."""
+    T, d = len(x), WIDTH // HEADS
+    name = f'transformer.resblocks.{layer}.'
+    n = norm_of_kept(x, p[name + 'ln_1.weight'], p[name + 'ln_1.bias'], z['hidden'])
+    q, k, v = F.linear(n, p[name + 'attn.in_proj_weight'], p[name + 'attn.in_proj_bias']).view(T, 3, HEADS, d).permute(1, 2, 0, 3)
+    heads = (q @ k.transpose(1, 2) / d ** 0.5).softmax(2) @ v * z[f'heads.{layer}'].view(HEADS, 1, 1)
+    y = F.linear(heads.permute(1, 0, 2).reshape(T, WIDTH), p[name + 'attn.out_proj.weight'], p[name + 'attn.out_proj.bias'])
+    x = x + y * z['hidden']
+    n = norm_of_kept(x, p[name + 'ln_2.weight'], p[name + 'ln_2.bias'], z['hidden'])
+    units = F.gelu(F.linear(n, p[name + 'mlp.c_fc.weight'], p[name + 'mlp.c_fc.bias'])) * z[f'ffn.{layer}']
+    return x + F.linear(units, p[name + 'mlp.c_proj.weight'], p[name + 'mlp.c_proj.bias']) * z['hidden']
+
+
+def masks():
+    shapes = {'ln_1.weight': (WIDTH,), 'ln_1.bias': (WIDTH,), 'ln_2.weight': (WIDTH,), 'ln_2.bias': (WIDTH,),
+              'attn.in_proj_weight': (3 * WIDTH, WIDTH), 'attn.in_proj_bias': (3 * WIDTH,), 'attn.out_proj.weight': (WIDTH, WIDTH),
+              'attn.out_proj.bias': (WIDTH,), 'mlp.c_fc.weight': (FFN, WIDTH), 'mlp.c_fc.bias': (FFN,),
+              'mlp.c_proj.weight': (WIDTH, FFN), 'mlp.c_proj.bias': (WIDTH,)}
+    p = {f'transformer.resblocks.{i}.{name}': (0.4 * random(*shape)).requires_grad_() for i in range(2) for name, shape in shapes.items()}
+    z = {'hidden': random(WIDTH)}
+    z.update({f'{what}.{i}': random(n) for i in range(2) for what, n in (('heads', HEADS), ('ffn', FFN))})
+    z = {name: (1.2 * t.sigmoid() - 0.3).clamp(0, 1).requires_grad_() for name, t in z.items()}
+    x = random(PICTURES * TOKENS, WIDTH) * (z['hidden'] != 0).detach()
+    cotangent = random(PICTURES, WIDTH)
+    rows = []
+    for picture in x.split(TOKENS):
+        for layer in range(2):
+            picture = masked_block(picture, p, z, layer)
+        rows.append(picture[0])
+    y = torch.stack(rows)
+    everything = {**p, **{'z.' + name: t for name, t in z.items()}}
+    gradients = torch.autograd.grad((y * cotangent).sum(), list(everything.values()))
+    out = dict(everything, x=x, cotangent=cotangent)
+    out['masked.y'] = y
+    out.update({f'masked.grad.{k}': g for k, g in zip(everything, gradients)})
+    return out
+
+
+for name, tensors in (('losses', losses()), ('blocks', blocks()), ('masks', masks())):
     save_file({k: t.detach().contiguous() for k, t in tensors.items()}, HERE / f'{name}.safetensors')
