@@ -168,6 +168,38 @@ static void adamw_by_hand(void **state)
     pith_plan_free(p);
 }
 
+/* A multiple of the common rate, a rate of one's own, and ascent with either, by both optimizers.
+ */
+static void rates_by_param(void **state)
+{
+    world *w = *state;
+    node *params[8], *d[8], *loss = pith_const(w->g, 0);
+    for (int k = 0; k < 8; k++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", k);
+        params[k] = pith_param(w->g, name, PITH_CONSTANT, 1, 1, 1);
+        if (k & 1) pith_lr_scale(params[k], k & 4 ? -0.5 : 0.5);
+        else if (k & 4) pith_lr_scale(params[k], -1);
+        if (k & 2) pith_own_lr(params[k], pith_mul_scalar(pith_const(w->g, 0.02), 3));
+        loss = pith_add(loss, pith_sum(params[k], PITH_ALL)); /* a gradient of 1 */
+    }
+    pith_grad(loss, 8, params, d);
+    const pith_adamw_options o = { 0.9, 0.98, 0, 0.1 };
+    node *adamw = pith_adamw(4, params, d, pith_const(w->g, 0.01), o, NULL),
+         *sgd = pith_sgd(4, params + 4, d + 4, pith_const(w->g, 0.01), 0, 0.1, NULL);
+    pith_plan *p = pith_plan_new(w->g, 2, (node *[]){ adamw, sgd }, NULL);
+    assert_true(pith_run(p));
+    for (int k = 0; k < 8; k++) {
+        const double rate = (k & 2 ? 0.06 : 0.01) * (k & 1 ? 0.5 : 1), sign = k & 4 ? -1 : 1;
+        const double want = k < 4 ? 1 - rate * 0.1 - rate : 1 - sign * rate * (1 + sign * 0.1);
+        const double found = (double)*(real *)elements(pith_tensor_of(params[k]));
+        if (fabs(found - want) > 1e-6) fail_msg("param %d is %.9g, expected %.9g", k, found, want);
+    }
+    pith_plan_free(p);
+    assert_true(pith_own_lr(params[0], params[1]) != params[0]);
+    said("pith_own_lr: no scalar rate");
+}
+
 static void guard_keeps_everything(void **state)
 {
     world *w = *state;
@@ -271,6 +303,7 @@ int main(void)
         WITH_WORLD(assigns_keep_order),
         WITH_WORLD(assigns_from_an_own_row),
         WITH_WORLD(adamw_by_hand),
+        WITH_WORLD(rates_by_param),
         WITH_WORLD(guard_keeps_everything),
         WITH_WORLD(reached_params),
         WITH_WORLD(formulas),

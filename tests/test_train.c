@@ -12,8 +12,8 @@ static const char *self;
 /* ---- a run of the colours ---- */
 
 typedef struct {
-    int stop_at, bad_from, bad_noted, steps;
-    bool resume;
+    int stop_at, bad_from, bad_noted, steps, before, whole;
+    bool resume, still; /* still: a learning rate of 0 */
     FILE *log;
     uint64_t seed;
     const char *pack;
@@ -50,7 +50,9 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
         .directory = directory,
         .steps = h.steps ? h.steps : STEPS,
         .warmup = 5,
-        .lr = 0.01,
+        .lr = h.still ? 0 : 0.01,
+        .before = h.before,
+        .whole = h.whole,
         .weight_decay = 0.1,
         .beta1 = 0.9,
         .beta2 = 0.98,
@@ -247,6 +249,23 @@ static void survives_kills(void **state)
     }
 }
 
+/* A later stage goes on with the batches, random numbers and progress of the ones before: where
+ * nothing is learned, its losses are those of one long run. */
+static void stages_go_on(void **state)
+{
+    (void)state;
+    scene w;
+    pith_train_result whole, part, first;
+    how h = plain;
+    h.still = true, h.steps = 8;
+    assert_true(train("still", h, &w, &whole));
+    h.steps = 3;
+    assert_true(train("still-first", h, &w, &first));
+    h.before = 5, h.whole = 8;
+    assert_true(train("still-part", h, &w, &part));
+    assert_true(part.loss == whole.loss && first.loss != whole.loss);
+}
+
 static void skips_what_is_not_finite(void **state)
 {
     (void)state;
@@ -336,6 +355,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(learns),
         cmocka_unit_test(goes_on),
         cmocka_unit_test(survives_kills),
+        cmocka_unit_test(stages_go_on),
         cmocka_unit_test(skips_what_is_not_finite),
         cmocka_unit_test(refuses_another_run),
     };
