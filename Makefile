@@ -65,7 +65,7 @@ $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libpith.a
 # Memory that runs out when the test says so.
 $(BUILD)/test_memory: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc aligned_alloc)
 
-$(BUILD)/pith-bench: $(BUILD)/bench/bench.o $(BUILD)/libpith.a
+$(BUILD)/pith-bench: $(BUILD)/bench/bench.o $(BUILD)/bench/models.o $(BUILD)/libpith.a
 	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
 
 tests: $(TESTS:tests/%.c=$(BUILD)/%)

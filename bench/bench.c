@@ -3,6 +3,7 @@
  *
  *     bench CONFIG full|real STEPS     one measurement, whose peak memory is the process's;
  *                                      full: captions as long as the context, real: 5 to 15 tokens
+ *     bench models MODEL STUDENT       what masks, stored rows and SAS-P cost or save (models.c)
  *     bench plan                       building, differentiating and planning a 12-layer CLIP,
  *                                      and large graphs of every family of tests/scale.h
  *
@@ -14,8 +15,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include "bench.h"
 #include "losses/losses.h"
-#include "models/models.h"
 #include "train/optim.h"
 #include "tests/scale.h"
 
@@ -44,7 +45,7 @@ static clip_config config_of(const workload *w)
     return c;
 }
 
-static int below(int n) /* a number in [0, n) */
+int below(int n)
 {
     static uint64_t state = 88172645463325252u;
     state ^= state << 13;
@@ -53,23 +54,27 @@ static int below(int n) /* a number in [0, n) */
     return (int)(state % (uint64_t)n);
 }
 
+pith_real nearly_normal(void)
+{
+    int sum = 0;
+    for (int k = 0; k < 12; k++) sum += below(1 << 16);
+    return (pith_real)sum / 65536 - 6;
+}
+
 /* ---- one step -------------------------------------------------------------------------------- */
 
-typedef struct {
-    pith_graph *graph;
-    pith_plan *plan;
-    pith_node *loss;
-    clip_inputs in;
-} step;
+pith_node *plain_loss(pith_graph *g, const clip_config *c, const clip_inputs *in)
+{
+    const pith_batch batch = clip_batch(g, c, in);
+    return clip_loss(&batch);
+}
 
-/* A training step, with AdamW as PyTorch's defaults have it. */
-static step step_new(pith_store *store, const clip_config *c, int pairs, int tokens)
+step step_new(pith_store *store, const clip_config *c, int pairs, int tokens, step_loss *loss)
 {
     step s = { .graph = pith_graph_new(store, 0) };
     pith_set_training(s.graph, true);
     s.in = clip_inputs_new(s.graph, c, pairs, tokens);
-    const pith_batch batch = clip_batch(s.graph, c, &s.in);
-    s.loss = clip_loss(&batch);
+    s.loss = loss(s.graph, c, &s.in);
     pith_node **params;
     const int n = pith_params(s.graph, &params);
     pith_node **gradients = malloc((size_t)n * sizeof *gradients);
@@ -81,40 +86,38 @@ static step step_new(pith_store *store, const clip_config *c, int pairs, int tok
     return s;
 }
 
-static void step_free(step *s)
+void step_free(step *s)
 {
     pith_plan_free(s->plan);
     pith_graph_free(s->graph);
 }
 
-/* Feeds random pictures and captions. A caption is random ids and then the largest id, as in
- * peer.py. What is fed is never freed: the process makes one measurement. */
-static void feed(const step *s, const workload *w, const int *lengths)
+void feed_pictures(pith_plan *p, const clip_config *c, const clip_inputs *in)
 {
-    const int B = w->pairs, N = s->in.tokens;
-    const size_t pixels = 3 * (size_t)B * (size_t)w->image_size * (size_t)w->image_size;
+    const size_t pixels = 3 * (size_t)in->pairs * (size_t)c->image_size * (size_t)c->image_size;
     pith_real *image = malloc(pixels * sizeof *image);
-    for (size_t i = 0; i < pixels; i++) { /* nearly normal: mean 0, standard deviation 1 */
-        int sum = 0;
-        for (int k = 0; k < 12; k++) sum += below(1 << 16);
-        image[i] = (pith_real)sum / 65536 - 6;
-    }
+    for (size_t i = 0; i < pixels; i++) image[i] = nearly_normal();
+    pith_feed(p, in->pixels, image);
+}
+
+void feed_captions(pith_plan *p, const clip_config *c, const clip_inputs *in, const int *lengths)
+{
+    const int B = in->pairs, N = in->tokens;
     int *ids = calloc((size_t)N, sizeof *ids), *positions = calloc((size_t)N, sizeof *positions);
     int *offsets = calloc((size_t)B + 1, sizeof *offsets), *last = calloc((size_t)B, sizeof *last);
     for (int b = 0; b < B; b++) {
         for (int t = 0; t < lengths[b]; t++) {
-            ids[offsets[b] + t] = 1 + below(w->vocabulary - 2);
+            ids[offsets[b] + t] = 1 + below(c->vocabulary - 2);
             positions[offsets[b] + t] = t;
         }
         offsets[b + 1] = offsets[b] + lengths[b];
         last[b] = offsets[b + 1] - 1;
-        ids[last[b]] = w->vocabulary - 1;
+        ids[last[b]] = c->vocabulary - 1;
     }
-    pith_feed(s->plan, s->in.pixels, image);
-    pith_feed(s->plan, s->in.ids, ids);
-    pith_feed(s->plan, s->in.positions, positions);
-    pith_feed(s->plan, s->in.offsets, offsets);
-    pith_feed(s->plan, s->in.last, last);
+    pith_feed(p, in->ids, ids);
+    pith_feed(p, in->positions, positions);
+    pith_feed(p, in->offsets, offsets);
+    pith_feed(p, in->last, last);
 }
 
 static int ascending(const void *a, const void *b)
@@ -129,8 +132,9 @@ static void measure(const workload *w, bool real, int steps)
     int *lengths = malloc((size_t)w->pairs * sizeof *lengths), tokens = 0;
     for (int b = 0; b < w->pairs; b++) tokens += lengths[b] = real ? 5 + below(11) : w->context;
     pith_store *store = pith_store_new();
-    step s = step_new(store, &c, w->pairs, tokens);
-    feed(&s, w, lengths);
+    step s = step_new(store, &c, w->pairs, tokens, plain_loss);
+    feed_pictures(s.plan, &c, &s.in);
+    feed_captions(s.plan, &c, &s.in, lengths);
     double *times = malloc((size_t)steps * sizeof *times);
     for (int i = -2; i < steps; i++) {
         const double start = pith_seconds();
@@ -167,7 +171,7 @@ static void measure_planning(void)
     pith_plan_stats statistics = { 0 };
     for (int i = -1; i < 5; i++) {
         const double start = pith_seconds();
-        step s = step_new(store, &c, w->pairs, w->pairs * w->context);
+        step s = step_new(store, &c, w->pairs, w->pairs * w->context, plain_loss);
         if (i >= 0) times[i] = 1e3 * (pith_seconds() - start);
         nodes = pith_graph_size(s.graph);
         statistics = pith_plan_statistics(s.plan);
@@ -203,9 +207,13 @@ static void measure_growth(void)
 int main(int count, char **arguments)
 {
     if (count == 2 && !strcmp(arguments[1], "plan")) return measure_planning(), measure_growth(), 0;
+    if (count == 4 && !strcmp(arguments[1], "models"))
+        return measure_models(arguments[2], arguments[3]), 0;
     for (int i = 0; i < WORKLOADS && count == 4; i++)
         if (!strcmp(arguments[1], workloads[i].name) && atoi(arguments[3]) > 0)
             return measure(&workloads[i], !strcmp(arguments[2], "real"), atoi(arguments[3])), 0;
-    fprintf(stderr, "usage: bench plan | bench demo|demo192|tiny8m|vitb32 full|real STEPS\n");
+    fprintf(stderr,
+            "usage: bench plan | bench models MODEL STUDENT | bench demo|demo192|tiny8m|vitb32 "
+            "full|real STEPS\n");
     return 1;
 }

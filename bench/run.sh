@@ -48,3 +48,5 @@ awk -F '\t' '
                    ratio(least, f[1], f[2]), ratio(median, f[1], f[2])
         } }' "$results"
 "$bench" plan
+echo "timing masks, teachers and blocks without a skip" >&2
+"$bench" models demo-teacher demo-student

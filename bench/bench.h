@@ -1,0 +1,29 @@
+/* bench.h: what the pages of the benchmark share: a training step, and random batches for it. */
+#ifndef PITH_BENCH_H
+#define PITH_BENCH_H
+#include "models/models.h"
+
+typedef struct {
+    pith_graph *graph;
+    pith_plan *plan;
+    pith_node *loss;
+    clip_inputs in;
+} step;
+
+/* The loss of a batch, as a node. */
+typedef pith_node *step_loss(pith_graph *g, const clip_config *c, const clip_inputs *in);
+pith_node *plain_loss(pith_graph *g, const clip_config *c, const clip_inputs *in); /* InfoNCE */
+/* A training step, with AdamW as PyTorch's defaults have it. */
+step step_new(pith_store *store, const clip_config *c, int pairs, int tokens, step_loss *loss);
+void step_free(step *s);
+
+int below(int n);              /* a random number in [0, n) */
+pith_real nearly_normal(void); /* mean 0, standard deviation 1 */
+/* Feed random pictures, and captions of the given lengths: random ids and then the largest id, as
+ * in peer.py. What is fed is never freed. */
+void feed_pictures(pith_plan *p, const clip_config *c, const clip_inputs *in);
+void feed_captions(pith_plan *p, const clip_config *c, const clip_inputs *in, const int *lengths);
+
+/* models.c */
+void measure_models(const char *model, const char *student);
+#endif
