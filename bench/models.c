@@ -1,7 +1,8 @@
 /* models.c: what masks cost, what a teacher's stored rows cost, and what blocks without a skip and
- * pruning save. What is compared runs in turn in one process, A, B, A, B, ..., so that whatever
- * else the machine does meets both: of each the least time counts, and beside it the median of the
- * ratios of all rounds. Weights and batches are random: only times are of interest. */
+ * pruning save. What is compared runs in turn in one process, A, A, B, B, A, A, ..., so that
+ * whatever else the machine does meets both: of each the least time counts, and beside it the
+ * median of the ratios of all rounds. Weights and batches are random: only times are of interest.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

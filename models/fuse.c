@@ -162,6 +162,7 @@ static bool cut_tensor(const clip_tensor *large, const clip_tensor *small, pith_
 {
     const char *letters = axes_of(large);
     axis axes[4];
+    if (!letters) return pith_raise("cannot prune: fuse.c has no rule for %s", large->name);
     for (int k = 0; k < large->ndim; k++)
         axes[k] = axis_of(letters[k], large->dim[k], d, large->layer, head_width);
     pith_tensor *out = pith_store_add(to, small->name, PITH_WEIGHT, PITH_F32, small->ndim,
@@ -219,9 +220,9 @@ static bool cut_tensors(const clip_config *c, const clip_config *out, pith_store
     bool good = n > 0 && m > 0;
     for (int k = 0, i = 0; good && k < m; k++, i++) {
         while (i < n && strcmp(large[i].name, small[k].name)) i++; /* the order is the same */
-        const bool text = large[i].part == CLIP_TEXT;
-        good = cut_tensor(&large[i], &small[k], s, &d[text],
-                          text ? c->text.head_width : c->vision.head_width, to);
+        const bool text = i < n && large[i].part == CLIP_TEXT;
+        good = i < n && cut_tensor(&large[i], &small[k], s, &d[text],
+                                   text ? c->text.head_width : c->vision.head_width, to);
     }
     free(large);
     free(small);

@@ -137,7 +137,9 @@ typedef struct clip_masks {
     clip_mask hidden, heads[CLIP_MAX_LAYERS], ffn[CLIP_MAX_LAYERS];
 } clip_masks;
 /* Puts masks over both towers of a config, for models made from it in this graph: random samples
- * in training, anew in every step, and else the values that clip_fuse takes. */
+ * in training, anew in every step, and else the values that clip_fuse takes, as the
+ * store has them when the graph is made. The config points to `masks`: they must live as long as it
+ * is used. */
 void clip_mask_towers(pith_graph *g, clip_config *c, clip_masks masks[2]);
 /* The least share that masks can be expected to keep, for their logits are bounded. */
 #define CLIP_LEAST_KEPT 0.0023

@@ -4,8 +4,9 @@
  *
  *     R = (4 d + 4 d / h) sum_c q sum_heads q  +  2 sum_c q sum_ffn q
  *     P = what blocks hold, biases included, norms not: of equal layers L (12 h^2 + 9 h)
- *     p = 1 - R / P;   q* rises from `start` to `target` in `ramp` steps
- *     loss = l1 x + l2 x^2,   x = max(q* - p, 0), or, signed, q* - p
+ *     loss = l1 x + l2 x^2,   x = max(R / P - w, 0), or, signed, R / P - w
+ *
+ * w, the wanted share, falls from `start` to `keep` in `ramp` steps; 1 - R / P is the sparsity.
  *
  * h is the width and d the head width of the model that is pruned. l1 and l2 are trained by ascent,
  * as Lagrange's multipliers are. One constraint holds for both towers together, or one for each. */
@@ -98,6 +99,7 @@ pith_node *clip_sparsity_loss(pith_graph *g, const clip_config *c, const clip_co
     const double size[] = { clip_prunable(&original->vision), clip_prunable(&original->text) };
     if (!o->each_tower)
         return constraint("both", 2, towers, pith_add(image, text), size[0] + size[1], o);
-    return pith_add(constraint("image", 1, towers, image, size[0], o),
-                    constraint("text", 1, towers + 1, text, size[1], o));
+    pith_node *on_image = constraint("image", 1, towers, image, size[0], o),
+              *on_text = constraint("text", 1, towers + 1, text, size[1], o);
+    return pith_add(on_image, on_text);
 }

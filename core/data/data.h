@@ -78,7 +78,7 @@ pith_pack *pith_data_open(const char *data, const char *out, int size, double va
                           pith_pack_report *report);
 /* Packs a set of coloured shapes with captions, drawn by rule. Splits: train, valid, and
  * "combination", whose pairs of colour and shape occur in no other split. Training pairs have three
- * synthetic captions, in words that no pair's own caption uses. */
+ * synthetic captions, worded as no pair's own caption is. */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 
 /* ---- where samples come from ----------------------------------------------------------------- */

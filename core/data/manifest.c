@@ -129,7 +129,7 @@ static bool read_tsv_line(list *l, const char *folder, int number, char *line)
 static char **read_json_synthetic(const json_t *array, int number, char why[200])
 {
     char **texts = array ? calloc(json_array_size(array) + 1, sizeof *texts) : NULL;
-    bool good = !array || json_is_array(array);
+    bool good = !array || (json_is_array(array) && texts);
     for (size_t k = 0; texts && k < json_array_size(array); k++) {
         const char *text = json_string_value(json_array_get(array, k));
         good = good && text && !is_blank(text) && (texts[k] = strdup(text));

@@ -1,11 +1,12 @@
 /* chart.c: what each layer kept of another model, as bars in the terminal. */
+#include <math.h>
 #include "command.h"
 
 enum { WIDTH = 24 };
 
 static void bar(FILE *f, int kept, int of)
 {
-    const int filled = of ? (int)((2.0 * WIDTH * kept / of + 1) / 2) : 0;
+    const int filled = of ? (int)lround((double)WIDTH * kept / of) : 0;
     char text[64];
     snprintf(text, sizeof text, "%d of %d", kept, of);
     fprintf(f, "%.*s%.*s %-14s", filled, "########################", WIDTH - filled,
@@ -32,13 +33,16 @@ void chart(FILE *f, const clip_config *c, const clip_config *of)
     const clip_tower *towers[2][2] = { { &c->vision, &of->vision }, { &c->text, &of->text } };
     for (int k = 0; k < 2; k++) {
         const clip_tower *t = towers[k][0], *o = towers[k][1];
-        bool fits = t->layers == o->layers && t->width <= o->width;
-        for (int i = 0; fits && i < t->layers; i++)
-            fits = t->heads[i] <= o->heads[i] && t->ffn[i] <= o->ffn[i];
-        if (!fits)
+        const char *name = k ? "text" : "image";
+        if (t->layers != o->layers || t->width > o->width)
             pith_raise("the %s tower, of %d layers of width %d, is no part of one of %d layers of "
                        "width %d",
-                       k ? "text" : "image", t->layers, t->width, o->layers, o->width);
+                       name, t->layers, t->width, o->layers, o->width);
+        for (int i = 0; i < t->layers; i++)
+            if (t->heads[i] > o->heads[i] || t->ffn[i] > o->ffn[i])
+                pith_raise("layer %d of the %s tower, of %d heads and %d FFN units, is no part of "
+                           "one of %d and %d",
+                           i, name, t->heads[i], t->ffn[i], o->heads[i], o->ffn[i]);
     }
     const double kept = clip_prunable(&c->vision) + clip_prunable(&c->text),
                  all = clip_prunable(&of->vision) + clip_prunable(&of->text);

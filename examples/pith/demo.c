@@ -28,7 +28,7 @@ static recipe learning = { .loss = "affinity+2*interactive",
                            .lr = 2e-3,
                            .weight_decay = 0.1,
                            .clip_norm = 1 };
-static pruning pruned = PRUNING_DEFAULTS("keep");
+static pruning pruned = { PRUNING_DEFAULTS("keep"), .stages = "0.38" };
 static const char *teacher_name = "demo-teacher", *student_name = "demo-student";
 static bool shapes;
 static int64_t seeds = 1;
@@ -274,7 +274,6 @@ int command_demo(int argc, char **argv)
     d->shapes = shapes;
     d->side = 64;
     learning.batch = teaching.batch;
-    if (!pruned.stages) pruned.stages = "0.38";
     check_recipes();
     demo_data(d);
     if (seeds > 1) {

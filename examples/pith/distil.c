@@ -76,7 +76,7 @@ void inherit_from(model *m, const char *from, bool replaced)
 int command_distil(int argc, char **argv)
 {
     recipe r = RECIPE_DEFAULTS;
-    pruning p = PRUNING_DEFAULTS("stages");
+    pruning p = { PRUNING_DEFAULTS("stages") };
     r.loss = "affinity";
     const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL,
                *resume = NULL;
@@ -120,7 +120,14 @@ int command_distil(int argc, char **argv)
             pith_raise("--student: with --inherit auto the student is what masks keep of the "
                        "teacher, or of --inherit-from");
     } else if (!r.sasp_last) need_option("--student", name);
-    if (!automatic && p.stages) pith_raise("--stages: expected --inherit auto beside it");
+    const char *const idle[] = { "--stages",        "--masked",   "--mask-lr",
+                                 "--multiplier-lr", "--sparsity", "--each-tower" };
+    for (size_t k = 0; !automatic && k < sizeof idle / sizeof *idle; k++)
+        if (was_given(idle[k])) pith_raise("%s: expected --inherit auto beside it", idle[k]);
+    if (from && !automatic && !(name && manual))
+        pith_raise("--inherit-from: nothing is inherited here: expected --student and --inherit "
+                   "manual, or --inherit auto, beside it");
+    check_synthetic_text(&r);
     char *first;
     int size = teachers_size(directory, &first);
     model m = name ? start_student(name, first) : open_towers(automatic && from ? from : first);

@@ -9,6 +9,7 @@
  *
  * Captions of every split must stay unseen as far as they are, so none of these is the name of any
  * emoji, whatever its case and punctuation. */
+#include "command.h"
 #include "emoji_parts.h"
 #include <ctype.h>
 #include <glob.h>
@@ -86,7 +87,7 @@ static bool read_keywords(emoji_words *w, const char *debs)
     const char *name;
     const bool good = json_is_object(all) || pith_raise("%s: not EmojiOne's list of keywords: %s",
                                                         found.gl_pathv[0], all ? "" : error.text);
-    w->keywords = calloc(json_object_size(all) + 1, sizeof *w->keywords);
+    w->keywords = room(sizeof *w->keywords * (json_object_size(all) + 1));
     json_object_foreach(all, name, one)
     {
         const char *unicode = json_string_value(json_object_get(one, "unicode"));
@@ -194,8 +195,8 @@ int emoji_words_of(const emoji_words *w, const emoji *e, char text[MOST_WORDS][W
 
 emoji_words *emoji_words_open(const char *debs, const emoji_list *list)
 {
-    emoji_words *w = calloc(1, sizeof *w);
-    w->names = malloc(sizeof *w->names * (size_t)list->count);
+    emoji_words *w = room(sizeof *w);
+    w->names = room(sizeof *w->names * (size_t)list->count);
     for (; w->n_names < list->count; w->n_names++)
         bare_words(w->names[w->n_names], list->all[w->n_names].caption);
     qsort(w->names, (size_t)w->n_names, sizeof *w->names, by_text);

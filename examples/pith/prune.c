@@ -18,9 +18,10 @@ typedef struct {
 } stage;
 enum { MOST_STAGES = 16 };
 
-/* TinyCLIP's rate of masks and of multipliers, for its thousands of steps. In fewer they must be
- * higher: masks that begin at one end of their logits' range arrive at the other only if rate times
- * steps is well above it, three times; and multipliers rise by 60 in its first stage. */
+/* TinyCLIP's learning rate of masks and of multipliers is for thousands of steps; in fewer it must
+ * be higher. A logit begins at one end of its range, 9.2, and must be able to cross it three times
+ * to arrive at the other (least_way: rate times steps); half as much again by default, since masks
+ * are slowed near their target. Multipliers rise by 60, as in the first of TinyCLIP's stages. */
 static const double usual_rate = 0.02, least_way = 28, usual_way = 40, usual_rise = 60;
 
 static void read_stage(const char *word, const pruning *p, const recipe *r, double before, stage *s)
@@ -29,7 +30,7 @@ static void read_stage(const char *word, const pruning *p, const recipe *r, doub
     s->keep = strtod(word, &end);
     s->steps = r->steps;
     if (*end == ':') s->steps = strtoll(end + 1, &end, 10);
-    if (end == word || *end || !(s->keep > 0 && s->keep < 1) || s->steps < 2 ||
+    if (end == word || *end || !(s->keep > 0 && s->keep < 1) || s->steps < 1 ||
         s->steps > 1000000000)
         pith_raise("--%s: expected shares above 0 and below 1, each perhaps with its steps, as in "
                    "0.75,0.5:400, found \"%s\"",
@@ -57,12 +58,15 @@ static void read_stage(const char *word, const pruning *p, const recipe *r, doub
 static int read_stages(const pruning *p, const recipe *r, stage *stages)
 {
     char *copy = strdup(p->stages), *rest = copy;
+    int64_t all = 0;
     int n = 0;
     for (char *word; (word = strsep(&rest, ",")); n++) {
         if (n == MOST_STAGES) pith_raise("--%s: more than %d stages", p->option, MOST_STAGES);
         read_stage(word, p, r, n ? stages[n - 1].keep : 1, &stages[n]);
     }
     free(copy);
+    for (int k = 0; k < n; k++) all += stages[k].steps;
+    if (all > INT32_MAX) pith_raise("--%s: all stages together have too many steps", p->option);
     if (strcmp(p->sparsity, "hinge") && strcmp(p->sparsity, "signed"))
         pith_raise("--sparsity: expected hinge or signed, found \"%s\"", p->sparsity);
     return n;
@@ -72,6 +76,9 @@ void check_pruning(const pruning *p, const recipe *r)
 {
     stage stages[MOST_STAGES];
     read_stages(p, r, stages);
+    if (was_given("--warmup"))
+        pith_raise("--warmup: where masks are trained the learning rate rises in all steps with "
+                   "masks, and then falls");
     if (r->sasp_last)
         pith_raise("--sasp-last: blocks without a skip cannot be pruned: expected the one or the "
                    "other");
@@ -87,6 +94,7 @@ typedef struct {
     const stored_teachers *teachers;
     const char *out, *record;
     bool resume;
+    char *part_record; /* of all parts but the last */
     clip_config original;
     int stages;
     int64_t before, whole; /* steps made in earlier parts, and those of all */
@@ -125,7 +133,8 @@ static bool train_part(job *j, model *m, recipe *r, const char *directory, const
     const int taken = run_taken;
     if (!last) run_taken = 0;
     const pith_train_result result = train_model(m, j->pack, r, j->loss, j->teachers, directory,
-                                                 j->resume, j->record, title);
+                                                 j->resume, last ? j->record : j->part_record,
+                                                 title);
     run_taken = taken;
     j->before += r->steps;
     j->total.steps += result.steps;
@@ -163,12 +172,11 @@ static bool train_masks(job *j, model *m, const stage *s, int k, double start)
     own.ema = 0;
     snprintf(directory, sizeof directory, "%s/stage-%d-masks", j->out, k + 1);
     snprintf(title, sizeof title, "stage %d of %d, masks", k + 1, j->stages);
-    fprintf(
-        stderr,
-        "stage %d of %d: to keep %g; %lld of %lld steps with masks, their rate %.4g times their "
-        "steps is %.3g\n",
-        k + 1, j->stages, s->keep, (long long)s->masked, (long long)s->steps, s->rate,
-        s->rate * (double)s->masked);
+    fprintf(stderr,
+            "stage %d of %d: to keep %g; masks in %lld of %lld steps; a logit can move by %.3g "
+            "(rate %.4g times these steps; its range is 9.2)\n",
+            k + 1, j->stages, s->keep, (long long)s->masked, (long long)s->steps,
+            s->rate * (double)s->masked, s->rate);
     if (!train_part(j, m, &own, directory, title)) return false;
     fuse(m);
     const double kept = share_of(&m->config, &j->original);
@@ -206,6 +214,7 @@ pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r,
               .teachers = teachers,
               .out = out,
               .record = record,
+              .part_record = record_of_part(record, out),
               .resume = resume,
               .original = m->config,
               .stages = read_stages(p, r, stages) };
@@ -216,6 +225,7 @@ pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r,
         if (!train_masks(&j, m, &stages[k], k, k ? share_of(&m->config, &j.original) : 1) ||
             !train_smaller(&j, m, &stages[k], k))
             break;
+    free(j.part_record);
     return j.total;
 }
 
@@ -224,7 +234,7 @@ pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r,
 int command_prune(int argc, char **argv)
 {
     recipe r = RECIPE_DEFAULTS;
-    pruning p = PRUNING_DEFAULTS("keep");
+    pruning p = { PRUNING_DEFAULTS("keep") };
     const char *name = NULL, *out = NULL, *resume = NULL;
     r.loss = "affinity";
     const option options[] = {
@@ -247,6 +257,7 @@ int command_prune(int argc, char **argv)
     need_option("--model", name);
     need_option("--keep", p.stages);
     check_pruning(&p, &r);
+    check_synthetic_text(&r);
     model m = open_model_with_tokenizer(name);
     clip_can_be_pruned(&m.config);
     const clip_config original = m.config;

@@ -194,7 +194,9 @@ static const char *read_record(const char *run, const char *command, const optio
     if (!file) pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
     free(text);
     const json_t *o = json_object_get(file, "options");
-    const char *begun = json_string_value(json_object_get(o, "command"));
+    const char *begun = json_string_value(json_object_get(o, "command")),
+               *whole = json_string_value(json_object_get(o, "part_of"));
+    if (whole) pith_raise("%s is a part of a run: go on with --resume %s", run, plain(whole));
     if (!begun || strcmp(begun, command))
         pith_raise("%s was begun by pith %s, not by pith %s", run, begun ? begun : "?", command);
     check_loss_named(run, path, o, json_string_value(json_object_get(given, "--loss")));
@@ -270,6 +272,15 @@ void write_record(const char *out, const char *record)
     json_decref(file);
 }
 
+char *record_of_part(const char *record, const char *out)
+{
+    json_t *o = json_loads(record, 0, NULL);
+    json_object_set_new(o, "part_of", json_string(out));
+    char *text = json_dumps(o, JSON_INDENT(2));
+    json_decref(o);
+    return text;
+}
+
 static char begun[4096]; /* the run's directory */
 int run_taken;
 
@@ -300,6 +311,11 @@ pith_pack *open_run_data(const char *data, int size, const char *out, bool resum
     atexit(tidy);
     snprintf(path, sizeof path, "%s/data.pack", out);
     if (resume) return pith_pack_open(access(path, F_OK) ? data : path);
+    char part[4200];
+    snprintf(part, sizeof part, "%s/stage-1-masks", out);
+    if (pith_checkpoint_exists(part))
+        pith_raise("%s holds a run already: go on with --resume %s, or choose another directory",
+                   out, out);
     pith_pack *p = open_data(data, size, 0.05, path);
     pith_pack_check(p, data); /* once, when a run begins */
     return p;

@@ -24,7 +24,7 @@ static void tower(FILE *f, const report_tower *t)
     bar(f, t->width, t->width_of);
     fputs("<span></span><span></span>\n", f);
     for (int i = 0; i < t->layers; i++) {
-        fprintf(f, "<span>layer %d</span>", i + 1);
+        fprintf(f, "<span>layer %d</span>", i);
         bar(f, t->ffn[i], t->ffn_of[i]);
         squares(f, t->heads[i], t->heads_of[i]);
         fputc('\n', f);

@@ -21,6 +21,12 @@ pith_synthetic parse_synthetic(const char *text, double *number)
     return replace ? PITH_REPLACE : PITH_ADD;
 }
 
+void check_synthetic_text(const recipe *r)
+{
+    double number;
+    parse_synthetic(r->synthetic, &number);
+}
+
 void check_synthetic(const recipe *r, const pith_pack *pack, const char *data)
 {
     double number;

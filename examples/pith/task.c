@@ -220,7 +220,8 @@ static pith_schedule parse_schedule(const char *name)
     return strcmp(name, "cosine") ? PITH_CONSTANT_LR : PITH_COSINE;
 }
 
-static void freeze(model *m, const char *patterns)
+/* must_fit: not where masks may have cut away what a pattern names. */
+static void freeze(model *m, const char *patterns, bool must_fit)
 {
     clip_tensor *list;
     const int n = clip_tensors(&m->config, &list);
@@ -229,7 +230,7 @@ static void freeze(model *m, const char *patterns)
         int fits = 0;
         if (!*pattern) continue;
         for (int k = 0; k < n; k++) fits += fnmatch(pattern, list[k].name, 0) == 0;
-        if (!fits && strncmp(pattern, "loss.", 5))
+        if (!fits && must_fit && strncmp(pattern, "loss.", 5))
             pith_raise(
                 "--freeze: no parameter is called \"%s\": pith inspect MODEL --names lists them",
                 pattern);
@@ -326,7 +327,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
                 "no pair is in the split \"valid\", so none is measured, and there will be no "
                 "%s/best\n",
                 out);
-    if (r->freeze) freeze(m, r->freeze);
+    if (r->freeze) freeze(m, r->freeze, !r->phase || !r->phase->before);
     if (r->sasp_last && pith_store_count(m->store)) clip_freeze_skips(&m->config, m->store);
     pith_loader_options data = {
         .dataset = dataset,

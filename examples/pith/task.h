@@ -68,6 +68,7 @@ typedef struct {
  * weight of the loss that is added. */
 pith_synthetic parse_synthetic(const char *text, double *number);
 /* Is that possible with these data, which the message calls `data`? Else an error. */
+void check_synthetic_text(const recipe *r); /* before data are packed */
 void check_synthetic(const recipe *r, const pith_pack *pack, const char *data);
 
 /* ---- encode.c -------------------------------------------------------------------------------- */
@@ -126,7 +127,7 @@ typedef struct {
     double masked, mask_lr, multiplier_lr;
     bool each_tower;
 } pruning;
-#define PRUNING_DEFAULTS(name) { .option = name, .sparsity = "hinge", .masked = 0.4 }
+#define PRUNING_DEFAULTS(name) .option = name, .sparsity = "hinge", .masked = 0.4
 #define PRUNING_OPTIONS(p)                                                                         \
     { "--masked", NUMBER, &(p).masked,                                                             \
       "the share of a stage's steps in which masks are trained" },                                 \
@@ -167,6 +168,8 @@ const char *parse_run(const option *options, const char *usage, const char *abou
                       const char **resume, int argc, char **argv);
 /* Writes the record of a run that has several parts, before the first of them. */
 void write_record(const char *out, const char *record);
+/* The record of a part of such a run, which is in `out`; the caller frees it. */
+char *record_of_part(const char *record, const char *out);
 /* Opens DATA as pictures of size x size. What is not packed is packed into the run's directory, and
  * a resumed run opens that. */
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume);

@@ -23,6 +23,7 @@ int command_train(int argc, char **argv)
                   "\"valid\" lies in RUN/best, the last in RUN.",
                   &out, &resume, argc, argv);
     need_option("--model", name);
+    check_synthetic_text(&r);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, false);
