@@ -91,8 +91,8 @@ int command_distil(int argc, char **argv)
           "manual: begin with the first part of a larger model's weights; auto: with all of them, "
           "and masks learn what to keep, see --stages; or none" },
         { "--inherit-from", PATH, &from,
-          "the directory of that model, if it is not the teacher; A,B: the image tower of A, the text "
-          "tower of B" },
+          "the directory of that model, if it is not the teacher; or A,B: the image tower of A "
+          "and the text tower of B" },
         { "--stages", TEXT, &p.stages,
           "with --inherit auto: what share to keep, stage by stage, as in 0.75,0.5,0.25 or, with "
           "the steps of each, 0.75:300,0.5:400" },
