@@ -320,13 +320,11 @@ typedef struct {
     size_t moved;                           /* bytes read and written a run */
     double gemm_flops;                      /* multiply-adds count two */
 } pith_plan_stats;
-/* Makes three more plans to compare with. */
-pith_plan_stats pith_plan_statistics(const pith_plan *p);
+pith_plan_stats pith_plan_statistics(const pith_plan *p); /* makes three more plans to compare */
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-/* as a formula, `depth` ops deep, at most 1,000 */
-void pith_print(FILE *f, const pith_node *n, int depth);
+void pith_print(FILE *f, const pith_node *n, int depth); /* a formula, at most 1,000 ops deep */
 /* Graphviz; what n depends on, or everything */
 void pith_print_dot(FILE *f, const pith_graph *g, const pith_node *n);
 /* a table of steps: op, shape, bytes, place in the arena */

@@ -9,7 +9,9 @@
  * w, the wanted share, falls from `start` to `keep` in `ramp` steps; 1 - R / P is the sparsity.
  *
  * h is the width and d the head width of the model that is pruned. l1 and l2 are trained by ascent,
- * as Lagrange's multipliers are. One constraint holds for both towers together, or one for each. */
+ * as Lagrange's multipliers are, from 10; in the signed form l1 begins at 0, for in few steps what
+ * it rises by while masks lag behind is not undone. One constraint holds for both towers together,
+ * or one for each. */
 #include <stdio.h>
 #include "parts.h"
 
@@ -67,7 +69,7 @@ static pith_node *constraint(const char *name, int n, const clip_tower *const *t
     char watched[64];
     pith_graph *g = parameters->graph;
     pith_scope(g, "mask.%s", name);
-    pith_node *l1 = pith_param(g, "l1", PITH_CONSTANT, 10),
+    pith_node *l1 = pith_param(g, "l1", PITH_CONSTANT, o->is_signed ? 0 : 10),
               *l2 = pith_param(g, "l2", PITH_CONSTANT, 10), *const multipliers[] = { l1, l2 };
     pith_unscope(g);
     for (int k = 0; k < 2; k++)

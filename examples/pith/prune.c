@@ -182,7 +182,7 @@ static bool train_masks(job *j, model *m, const stage *s, int k, double start)
     const double kept = share_of(&m->config, &j->original);
     fprintf(stderr, "stage %d of %d: kept %.4f, %.0f parameters%s\n", k + 1, j->stages, kept,
             clip_count(&m->config, 2).parameters,
-            fabs(kept - s->keep) > 0.05 ? "; to come nearer, give it more steps with masks" : "");
+            fabs(kept - s->keep) > 0.015 ? "; to come nearer, give it more steps with masks" : "");
     return true;
 }
 
