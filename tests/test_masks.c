@@ -296,7 +296,12 @@ static double met(bool is_signed, double keep)
 static void the_target_is_reached(void **state)
 {
     (void)state;
-    for (int k = 0; k < 4; k++) {
+#ifdef PITH_SLOW
+    enum { CASES = 1 }; /* two minutes less */
+#else
+    enum { CASES = 4 };
+#endif
+    for (int k = 0; k < CASES; k++) {
         const double keep = k % 2 ? 0.25 : 0.5, found = met(k / 2, keep);
         print_message("%s, %.2f: %.4f\n", k / 2 ? "signed" : "hinge", keep, found);
         if (k < 2 && found > keep) fail_msg("kept %.4f, more than %.2f", found, keep);
