@@ -23,6 +23,7 @@ LIBRARY := $(wildcard core/*.c core/base/*.c core/look/*.c core/files/*.c core/t
 PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(wildcard examples/*.c)
 TESTS := $(wildcard tests/test_*.c)
+BENCH := $(wildcard bench/*.c)
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 
 comma := ,
@@ -65,7 +66,7 @@ $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libpith.a
 # Memory that runs out when the test says so.
 $(BUILD)/test_memory: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc aligned_alloc)
 
-$(BUILD)/pith-bench: $(BUILD)/bench/bench.o $(BUILD)/bench/models.o $(BUILD)/libpith.a
+$(BUILD)/pith-bench: $(BENCH:%.c=$(BUILD)/%.o) $(BUILD)/libpith.a
 	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
 
 tests: $(TESTS:tests/%.c=$(BUILD)/%)

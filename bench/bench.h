@@ -24,6 +24,8 @@ pith_real nearly_normal(void); /* mean 0, standard deviation 1 */
 void feed_pictures(pith_plan *p, const clip_config *c, const clip_inputs *in);
 void feed_captions(pith_plan *p, const clip_config *c, const clip_inputs *in, const int *lengths);
 
+int ascending(const void *a, const void *b); /* of double, for qsort */
+
 /* models.c */
 void measure_models(const char *model, const char *student);
 #endif

@@ -11,12 +11,6 @@
 
 enum { PAIRS = 128, ROUNDS = 12 };
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Seconds of the fastest of some runs one after another. */
 static double turn(pith_plan *p, int runs)
 {

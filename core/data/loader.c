@@ -40,9 +40,9 @@ int pith_loader_drawn(const pith_loader *l, int sample, int64_t epoch, bool seco
 {
     const pith_loader_options *o = &l->o;
     const int synthetic = l->first[sample + 1] - l->first[sample] - 1;
-    const int place = o->dataset->record(o->dataset, sample, 0).place;
     uint32_t w[4];
     if (!synthetic || (o->synthetic == PITH_ADD && !second)) return 0;
+    const int place = o->dataset->record(o->dataset, sample, 0).place;
     pith_philox(pith_hash("synthetic", o->seed), (uint64_t)place, (uint64_t)epoch, w);
     if (o->synthetic == PITH_REPLACE && w[0] * 0x1p-32 >= o->replace) return 0;
     return 1 + (int)((uint64_t)w[1] * (uint64_t)synthetic >> 32);

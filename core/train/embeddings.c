@@ -251,29 +251,24 @@ void pith_embeddings_close(pith_embeddings *e)
     free(e);
 }
 
-/* The row of caption number c of a sample comes after those of all samples' captions before. */
-static void gather_texts(const pith_embeddings *e, const pith_host_batch *b, const int *drawn,
-                         pith_real *out)
+/* Copies the row of each pair's sample out of `entries` blocks of rows, each of all samples: of the
+ * batch's view, or, where each has its own, of block own[k]. */
+static void gather(const pith_embeddings *e, const float *rows, int entries,
+                   const pith_host_batch *b, const int *own, pith_real *out)
 {
     const size_t width = (size_t)e->width;
     for (int k = 0; out && k < b->pairs; k++) {
-        assert(drawn[k] >= 0 && drawn[k] < e->captions);
-        const size_t row = (size_t)drawn[k] * (size_t)e->n + (size_t)b->index[k];
-        for (size_t i = 0; i < width; i++)
-            out[(size_t)k * width + i] = (pith_real)e->text[row * width + i];
+        const int entry = own ? own[k] : b->view % entries;
+        assert(b->index[k] >= 0 && b->index[k] < e->n && entry >= 0 && entry < entries);
+        const float *row = rows + ((size_t)entry * (size_t)e->n + (size_t)b->index[k]) * width;
+        for (size_t i = 0; i < width; i++) out[(size_t)k * width + i] = (pith_real)row[i];
     }
 }
 
 void pith_embeddings_gather(const pith_embeddings *e, const pith_host_batch *b, pith_real *image,
                             pith_real *text, pith_real *synthetic)
 {
-    const size_t width = (size_t)e->width, view = (size_t)(b->view % e->views) * (size_t)e->n;
-    for (int k = 0; k < b->pairs; k++) {
-        assert(b->index[k] >= 0 && b->index[k] < e->n);
-        const size_t row = (size_t)b->index[k], to = (size_t)k * width;
-        for (size_t i = 0; image && i < width; i++)
-            image[to + i] = (pith_real)e->image[(view + row) * width + i];
-    }
-    gather_texts(e, b, b->drawn, text);
-    gather_texts(e, b, b->drawn + b->rows, synthetic);
+    gather(e, e->image, e->views, b, NULL, image);
+    gather(e, e->text, e->captions, b, b->drawn, text);
+    gather(e, e->text, e->captions, b, b->drawn + b->rows, synthetic);
 }

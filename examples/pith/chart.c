@@ -28,6 +28,11 @@ static void tower(FILE *f, const char *name, const clip_tower *t, const clip_tow
     }
 }
 
+double prunable(const clip_config *c)
+{
+    return clip_prunable(&c->vision) + clip_prunable(&c->text);
+}
+
 void chart(FILE *f, const clip_config *c, const clip_config *of)
 {
     const clip_tower *towers[2][2] = { { &c->vision, &of->vision }, { &c->text, &of->text } };
@@ -44,8 +49,7 @@ void chart(FILE *f, const clip_config *c, const clip_config *of)
                            "one of %d and %d",
                            i, name, t->heads[i], t->ffn[i], o->heads[i], o->ffn[i]);
     }
-    const double kept = clip_prunable(&c->vision) + clip_prunable(&c->text),
-                 all = clip_prunable(&of->vision) + clip_prunable(&of->text);
+    const double kept = prunable(c), all = prunable(of);
     fprintf(f, "kept %.3f: %.0f of the %.0f parameters of all blocks; in all %.0f of %.0f\n",
             kept / all, kept, all, clip_count(c, 2).parameters, clip_count(of, 2).parameters);
     tower(f, "image", towers[0][0], towers[0][1]);

@@ -121,6 +121,8 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
 
 /* ---- chart.c --------------------------------------------------------------------------------- */
 
+/* The parameters that pruning counts, of both towers: see clip_prunable. */
+double prunable(const clip_config *c);
 /* What each layer of a model kept of the one that it was cut out of; an error if it was not. */
 void chart(FILE *f, const clip_config *c, const clip_config *of);
 

@@ -70,8 +70,25 @@ static void remove_run(const char *path)
     if (access(record, F_OK) == 0) nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static void finish(const demo *d, contestant *c, pith_train_result result, double start)
+/* p: how the model is pruned; NULL: it is not. */
+static void train(demo *d, contestant *c, const recipe *r, const pruning *p,
+                  const stored_teachers *teachers, double start)
 {
+    recipe own = *r;
+    char *record = options_as_json("demo", d->out, options);
+    own.evaluate_every = (own.steps + 3) / 4;
+    make_directories(c->path);
+    pith_loss_spec *loss = open_loss(&own, c->path, teachers != NULL);
+    const training all = { .pack = d->pack,
+                           .recipe = &own,
+                           .loss = loss,
+                           .teachers = teachers,
+                           .out = c->path,
+                           .record = record };
+    const pith_train_result result = p ? train_stages(&c->m, &all, p)
+                                       : train_model(&c->m, &all, c->title);
+    pith_loss_free(loss);
+    free(record);
     if (result.interrupted) {
         printf("the next pith demo %s begins anew\n", d->out);
         exit(130);
@@ -81,46 +98,22 @@ static void finish(const demo *d, contestant *c, pith_train_result result, doubl
     c->seconds = pith_seconds() - start;
 }
 
-static void train(demo *d, contestant *c, const recipe *r, const stored_teachers *teachers,
-                  double start)
-{
-    char *record = options_as_json("demo", d->out, options);
-    recipe own = *r;
-    own.evaluate_every = (own.steps + 3) / 4;
-    make_directories(c->path);
-    pith_loss_spec *loss = open_loss(&own, c->path, teachers != NULL);
-    finish(d, c,
-           train_model(&c->m, d->pack, &own, loss, teachers, c->path, false, record, c->title),
-           start);
-    pith_loss_free(loss);
-    free(record);
-}
-
 static void train_teacher(demo *d)
 {
     contestant *c = &d->model[TEACHER];
     const double start = pith_seconds();
     c->m = start_model(teacher_name, NULL, d->pack);
-    train(d, c, &teaching, NULL, start);
+    train(d, c, &teaching, NULL, NULL, start);
     demo_phase(d, "train the teacher", start);
 }
 
 /* The student that masks make out of the teacher, in one stage of as many steps. */
 static void prune(demo *d, const stored_teachers *teachers)
 {
-    contestant *teacher = &d->model[TEACHER], *c = &d->model[PRUNED];
+    contestant *c = &d->model[PRUNED];
     const double start = pith_seconds();
-    char *record = options_as_json("demo", d->out, options);
-    recipe own = learning;
-    own.evaluate_every = (own.steps + 3) / 4;
-    c->m = open_model_with_tokenizer(teacher->path);
-    make_directories(c->path);
-    pith_loss_spec *loss = open_loss(&own, c->path, true);
-    finish(d, c,
-           train_stages(&c->m, d->pack, &own, &pruned, loss, teachers, c->path, false, record),
-           start);
-    pith_loss_free(loss);
-    free(record);
+    c->m = open_model_with_tokenizer(d->model[TEACHER].path);
+    train(d, c, &learning, &pruned, teachers, start);
     demo_phase(d, "prune the teacher", start);
 }
 
@@ -132,7 +125,7 @@ static void train_students(demo *d)
     inherit_from(&c->m, teacher->path, false);
     make_directories(c->path);
     stored_teachers stored = teachers_open(teacher->path, d->pack, &learning, c->path);
-    train(d, c, &learning, &stored, start);
+    train(d, c, &learning, NULL, &stored, start);
     demo_phase(d, "distil the student", start);
     prune(d, &stored);
     teachers_close(&stored);
@@ -141,7 +134,7 @@ static void train_students(demo *d)
     from_scratch.loss = "clip";
     c = &d->model[SCRATCH];
     c->m = start_student(student_name, teacher->path);
-    train(d, c, &from_scratch, NULL, start);
+    train(d, c, &from_scratch, NULL, NULL, start);
     demo_phase(d, "the same from scratch", start);
 }
 

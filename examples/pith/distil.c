@@ -73,6 +73,21 @@ void inherit_from(model *m, const char *from, bool replaced)
     close_model(&larger);
 }
 
+int imitate(model *m, training *u, const char *teachers, const pruning *p, const char *command)
+{
+    const clip_config original = m->config;
+    stored_teachers stored = teachers_open(teachers, u->pack, u->recipe, u->out);
+    u->teachers = &stored;
+    const pith_train_result result = p ? train_stages(m, u, p) : train_model(m, u, "distil");
+    teachers_close(&stored);
+    pith_loss_free(u->loss);
+    pith_pack_close(u->pack);
+    const int status = end_run(&result, command, u->recipe->loss, u->out);
+    if (p && !result.interrupted) chart(stdout, &m->config, &original);
+    close_model(m);
+    return status;
+}
+
 int command_distil(int argc, char **argv)
 {
     recipe r = RECIPE_DEFAULTS;
@@ -127,30 +142,27 @@ int command_distil(int argc, char **argv)
     if (from && !automatic && !(name && manual))
         pith_raise("--inherit-from: nothing is inherited here: expected --student and --inherit "
                    "manual, or --inherit auto, beside it");
-    check_synthetic_text(&r);
+    parse_synthetic(r.synthetic, NULL);
     char *first;
     int size = teachers_size(directory, &first);
     model m = name ? start_student(name, first) : open_towers(automatic && from ? from : first);
     make_sasp(&m, &r);
     if (m.config.image_size > size) size = m.config.image_size;
     if (automatic) clip_can_be_pruned(&m.config);
-    const clip_config original = m.config;
     pith_pack *pack = open_run_data(data, size, out, resume);
     check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, true);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
     char *record = options_as_json(argv[0], data, options);
-    stored_teachers stored = teachers_open(directory, pack, &r, out);
-    const pith_train_result result =
-        automatic ? train_stages(&m, pack, &r, &p, loss, &stored, out, resume, record)
-                  : train_model(&m, pack, &r, loss, &stored, out, resume, record, "distil");
-    teachers_close(&stored);
-    pith_loss_free(loss);
+    training all = { .pack = pack,
+                     .recipe = &r,
+                     .loss = loss,
+                     .out = out,
+                     .record = record,
+                     .taken = run_taken,
+                     .resume = resume };
+    const int status = imitate(&m, &all, directory, automatic ? &p : NULL, argv[0]);
     free(record);
     free(first);
-    pith_pack_close(pack);
-    const int status = end_run(&result, argv[0], r.loss, out);
-    if (automatic && !result.interrupted) chart(stdout, &m.config, &original);
-    close_model(&m);
     return status;
 }

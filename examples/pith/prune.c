@@ -55,18 +55,19 @@ static void read_stage(const char *word, const pruning *p, const recipe *r, doub
                    s->rate, (long long)s->masked, s->rate * (double)s->masked, least_way);
 }
 
-static int read_stages(const pruning *p, const recipe *r, stage *stages)
+/* Returns how many there are; *whole: the steps of all. */
+static int read_stages(const pruning *p, const recipe *r, stage *stages, int64_t *whole)
 {
     char *copy = strdup(p->stages), *rest = copy;
-    int64_t all = 0;
     int n = 0;
+    *whole = 0;
     for (char *word; (word = strsep(&rest, ",")); n++) {
         if (n == MOST_STAGES) pith_raise("--%s: more than %d stages", p->option, MOST_STAGES);
         read_stage(word, p, r, n ? stages[n - 1].keep : 1, &stages[n]);
+        *whole += stages[n].steps;
     }
     free(copy);
-    for (int k = 0; k < n; k++) all += stages[k].steps;
-    if (all > INT32_MAX) pith_raise("--%s: all stages together have too many steps", p->option);
+    if (*whole > INT32_MAX) pith_raise("--%s: all stages together have too many steps", p->option);
     if (strcmp(p->sparsity, "hinge") && strcmp(p->sparsity, "signed"))
         pith_raise("--sparsity: expected hinge or signed, found \"%s\"", p->sparsity);
     return n;
@@ -75,7 +76,8 @@ static int read_stages(const pruning *p, const recipe *r, stage *stages)
 void check_pruning(const pruning *p, const recipe *r)
 {
     stage stages[MOST_STAGES];
-    read_stages(p, r, stages);
+    int64_t whole;
+    read_stages(p, r, stages, &whole);
     if (was_given("--warmup"))
         pith_raise("--warmup: where masks are trained the learning rate rises in all steps with "
                    "masks, and then falls");
@@ -87,13 +89,8 @@ void check_pruning(const pruning *p, const recipe *r)
 /* ---- the parts of a run ---- */
 
 typedef struct {
-    const pith_pack *pack;
+    const training *all;
     const pruning *p;
-    const recipe *r;
-    pith_loss_spec *loss;
-    const stored_teachers *teachers;
-    const char *out, *record;
-    bool resume;
     char *part_record; /* of all parts but the last */
     clip_config original;
     int stages;
@@ -103,8 +100,7 @@ typedef struct {
 
 static double share_of(const clip_config *c, const clip_config *original)
 {
-    return (clip_prunable(&c->vision) + clip_prunable(&c->text)) /
-           (clip_prunable(&original->vision) + clip_prunable(&original->text));
+    return prunable(c) / prunable(original);
 }
 
 /* The same model with a store of its weights alone: optimizers begin anew. */
@@ -126,16 +122,22 @@ static void fuse(model *m)
     m->config = smaller;
 }
 
-static bool train_part(job *j, model *m, recipe *r, const char *directory, const char *title)
+/* name: that of the part's directory; NULL: it is the last, whose directory is the run's. */
+static bool train_part(job *j, model *m, const recipe *r, const phase *now, const char *name,
+                       const char *title)
 {
-    make_directories(directory);
-    const bool last = !strcmp(directory, j->out);
-    const int taken = run_taken;
-    if (!last) run_taken = 0;
-    const pith_train_result result = train_model(m, j->pack, r, j->loss, j->teachers, directory,
-                                                 j->resume, last ? j->record : j->part_record,
-                                                 title);
-    run_taken = taken;
+    char directory[4096];
+    training part = *j->all;
+    part.recipe = r;
+    part.phase = now;
+    if (name) {
+        snprintf(directory, sizeof directory, "%s/%s", j->all->out, name);
+        make_directories(directory);
+        part.out = directory;
+        part.record = j->part_record;
+        part.taken = 0;
+    }
+    const pith_train_result result = train_model(m, &part, title);
     j->before += r->steps;
     j->total.steps += result.steps;
     j->total.skipped += result.skipped;
@@ -143,14 +145,14 @@ static bool train_part(job *j, model *m, recipe *r, const char *directory, const
     j->total.waited += result.waited;
     j->total.loss = result.loss;
     j->total.interrupted = result.interrupted;
-    if (!result.interrupted) check_learned(&result, directory);
+    if (!result.interrupted) check_learned(&result, part.out);
     return !result.interrupted;
 }
 
 static bool train_masks(job *j, model *m, const stage *s, int k, double start)
 {
-    recipe own = *j->r;
-    char directory[4096], title[64];
+    recipe own = *j->all->recipe;
+    char name[32], title[64];
     const phase now = {
         .stage = 2 * k + 1,
         .before = j->before,
@@ -167,17 +169,16 @@ static bool train_masks(job *j, model *m, const stage *s, int k, double start)
                       .is_signed = !strcmp(j->p->sparsity, "signed"),
                       .each_tower = j->p->each_tower },
     };
-    own.phase = &now;
     own.steps = own.warmup = s->masked;
     own.ema = 0;
-    snprintf(directory, sizeof directory, "%s/stage-%d-masks", j->out, k + 1);
+    snprintf(name, sizeof name, "stage-%d-masks", k + 1);
     snprintf(title, sizeof title, "stage %d of %d, masks", k + 1, j->stages);
     fprintf(stderr,
             "stage %d of %d: to keep %g; masks in %lld of %lld steps; a logit can move by %.3g "
             "(rate %.4g times these steps; its range is 9.2)\n",
             k + 1, j->stages, s->keep, (long long)s->masked, (long long)s->steps,
             s->rate * (double)s->masked, s->rate);
-    if (!train_part(j, m, &own, directory, title)) return false;
+    if (!train_part(j, m, &own, &now, name, title)) return false;
     fuse(m);
     const double kept = share_of(&m->config, &j->original);
     fprintf(stderr, "stage %d of %d: kept %.4f, %.0f parameters%s\n", k + 1, j->stages, kept,
@@ -188,39 +189,28 @@ static bool train_masks(job *j, model *m, const stage *s, int k, double start)
 
 static bool train_smaller(job *j, model *m, const stage *s, int k)
 {
-    recipe own = *j->r;
-    char directory[4096], title[64];
+    recipe own = *j->all->recipe;
+    char name[32], title[64];
     const phase now = { .stage = 2 * k + 2, .before = j->before, .whole = j->whole };
-    own.phase = &now;
     own.steps = s->steps - s->masked;
     own.warmup = 0;
-    if (k + 1 == j->stages) snprintf(directory, sizeof directory, "%s", j->out);
-    else snprintf(directory, sizeof directory, "%s/stage-%d", j->out, k + 1);
+    const bool last = k + 1 == j->stages;
+    snprintf(name, sizeof name, "stage-%d", k + 1);
     snprintf(title, sizeof title, "stage %d of %d", k + 1, j->stages);
-    if (!train_part(j, m, &own, directory, title)) return false;
-    if (k + 1 < j->stages) take_weights(m, own.ema > 0);
+    if (!train_part(j, m, &own, &now, last ? NULL : name, title)) return false;
+    if (!last) take_weights(m, own.ema > 0);
     return true;
 }
 
-pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r, const pruning *p,
-                               pith_loss_spec *loss, const stored_teachers *teachers,
-                               const char *out, bool resume, const char *record)
+pith_train_result train_stages(model *m, const training *u, const pruning *p)
 {
     stage stages[MOST_STAGES];
-    job j = { .pack = pack,
-              .p = p,
-              .r = r,
-              .loss = loss,
-              .teachers = teachers,
-              .out = out,
-              .record = record,
-              .part_record = record_of_part(record, out),
-              .resume = resume,
-              .original = m->config,
-              .stages = read_stages(p, r, stages) };
+    job j = {
+        .all = u, .p = p, .part_record = record_of_part(u->record, u->out), .original = m->config
+    };
+    j.stages = read_stages(p, u->recipe, stages, &j.whole);
     clip_can_be_pruned(&m->config);
-    if (!resume) write_record(out, record);
-    for (int k = 0; k < j.stages; k++) j.whole += stages[k].steps;
+    if (!u->resume) write_record(u->out, u->record);
     for (int k = 0; k < j.stages; k++)
         if (!train_masks(&j, m, &stages[k], k, k ? share_of(&m->config, &j.original) : 1) ||
             !train_smaller(&j, m, &stages[k], k))
@@ -257,23 +247,21 @@ int command_prune(int argc, char **argv)
     need_option("--model", name);
     need_option("--keep", p.stages);
     check_pruning(&p, &r);
-    check_synthetic_text(&r);
+    parse_synthetic(r.synthetic, NULL);
     model m = open_model_with_tokenizer(name);
     clip_can_be_pruned(&m.config);
-    const clip_config original = m.config;
     pith_pack *pack = open_run_data(data, m.config.image_size, out, resume);
     check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, true);
     char *record = options_as_json(argv[0], data, options);
-    stored_teachers stored = teachers_open(name, pack, &r, out);
-    const pith_train_result result = train_stages(&m, pack, &r, &p, loss, &stored, out, resume,
-                                                  record);
-    teachers_close(&stored);
-    pith_loss_free(loss);
+    training all = { .pack = pack,
+                     .recipe = &r,
+                     .loss = loss,
+                     .out = out,
+                     .record = record,
+                     .taken = run_taken,
+                     .resume = resume };
+    const int status = imitate(&m, &all, name, &p, argv[0]);
     free(record);
-    pith_pack_close(pack);
-    const int status = end_run(&result, argv[0], r.loss, out);
-    if (!result.interrupted) chart(stdout, &m.config, &original);
-    close_model(&m);
     return status;
 }

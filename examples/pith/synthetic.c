@@ -6,31 +6,26 @@
 
 pith_synthetic parse_synthetic(const char *text, double *number)
 {
-    *number = 0;
-    if (!text) return PITH_OWN_CAPTIONS;
-    const bool replace = !strncmp(text, "replace", 7), add = !strncmp(text, "add", 3);
-    const char *rest = text + (replace ? 7 : add ? 3 : 0);
-    char *end = (char *)(uintptr_t)rest;
-    *number = replace ? 0.5 : 1;
-    if (*rest == '=') *number = strtod(rest + 1, &end);
-    if (!(replace || add) || *end || end == rest + 1 || !isfinite(*number) || *number <= 0 ||
-        (replace && *number > 1))
-        pith_raise("--synthetic: expected replace or replace=SHARE, above 0 to 1, add or "
-                   "add=WEIGHT, above 0, found \"%s\"",
-                   text);
-    return replace ? PITH_REPLACE : PITH_ADD;
-}
-
-void check_synthetic_text(const recipe *r)
-{
-    double number;
-    parse_synthetic(r->synthetic, &number);
+    const bool replace = text && !strncmp(text, "replace", 7),
+               add = text && !strncmp(text, "add", 3);
+    double x = replace ? 0.5 : add ? 1 : 0;
+    if (text) {
+        const char *rest = text + (replace ? 7 : add ? 3 : 0), *equals = *rest == '=' ? rest : NULL;
+        char *end = NULL;
+        if (equals) x = strtod(equals + 1, &end);
+        const bool whole = equals ? end != equals + 1 && !*end : !*rest;
+        if (!(replace || add) || !whole || !isfinite(x) || x <= 0 || (replace && x > 1))
+            pith_raise("--synthetic: expected replace or replace=SHARE, above 0 to 1, add or "
+                       "add=WEIGHT, above 0, found \"%s\"",
+                       text);
+    }
+    if (number) *number = x;
+    return replace ? PITH_REPLACE : add ? PITH_ADD : PITH_OWN_CAPTIONS;
 }
 
 void check_synthetic(const recipe *r, const pith_pack *pack, const char *data)
 {
-    double number;
-    if (parse_synthetic(r->synthetic, &number) == PITH_OWN_CAPTIONS) return;
+    if (parse_synthetic(r->synthetic, NULL) == PITH_OWN_CAPTIONS) return;
     for (int i = 0; i < pack->count; i++)
         if (pack->split[i] == PITH_TRAIN && pack->synthetic_start[i] < pack->synthetic_start[i + 1])
             return;

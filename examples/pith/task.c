@@ -13,13 +13,13 @@ typedef struct {
     const pith_loss_spec *loss;
     const stored_teachers *teachers;
     pith_synthetic synthetic;
-    double weight;      /* of the synthetic captions' loss, which is added with PITH_ADD */
-    bool averaged;      /* are the averaged weights the ones that are measured and exported? */
-    const phase *phase; /* NULL: the training is one piece */
+    double weight; /* of the synthetic captions' loss, which is added with PITH_ADD */
+    bool averaged; /* are the averaged weights the ones that are measured and exported? */
+    const phase *phase;
     int batch, samples;
 } task;
 
-static bool is_masked(const task *t) { return t->phase && t->phase->original; }
+static bool is_masked(const task *t) { return t->phase->original; }
 
 static pith_node *teacher_rows(pith_graph *g, int k, const char *what, int batch, int width)
 {
@@ -306,28 +306,28 @@ pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers)
     return loss;
 }
 
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
-                              pith_loss_spec *loss, const stored_teachers *teachers,
-                              const char *out, bool resume, const char *record, const char *title)
+pith_train_result train_model(model *m, const training *u, const char *title)
 {
-    pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
+    static const phase whole = { .stage = 0 };
+    const recipe *r = u->recipe;
+    pith_dataset *dataset = pith_pack_dataset(u->pack, PITH_TRAIN, m->config.image_size);
     task t = { .m = m,
-               .pack = pack,
-               .loss = loss,
-               .teachers = teachers,
+               .pack = u->pack,
+               .loss = u->loss,
+               .teachers = u->teachers,
                .averaged = r->ema > 0,
-               .phase = r->phase,
+               .phase = u->phase ? u->phase : &whole,
                .batch = (int)r->batch,
                .samples = dataset->count };
     double number; /* the weight of what is added, or the share that is replaced */
     t.synthetic = parse_synthetic(r->synthetic, &number);
     t.weight = number;
-    if (!split_size(pack, pith_pack_split(pack, "valid")))
+    if (!split_size(u->pack, pith_pack_split(u->pack, "valid")))
         fprintf(stderr,
                 "no pair is in the split \"valid\", so none is measured, and there will be no "
                 "%s/best\n",
-                out);
-    if (r->freeze) freeze(m, r->freeze, !r->phase || !r->phase->before);
+                u->out);
+    if (r->freeze) freeze(m, r->freeze, !t.phase->before);
     if (r->sasp_last && pith_store_count(m->store)) clip_freeze_skips(&m->config, m->store);
     pith_loader_options data = {
         .dataset = dataset,
@@ -344,7 +344,7 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
     memcpy(data.mean, m->config.mean, sizeof data.mean);
     memcpy(data.std, m->config.std, sizeof data.std);
     const pith_train_options o = {
-        .directory = out,
+        .directory = u->out,
         .steps = r->steps,
         .warmup = r->warmup,
         .lr = r->lr,
@@ -358,15 +358,15 @@ pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
         .evaluate_every = r->evaluate_every,
         .save_every = r->save_every,
         .keep = 2,
-        .stage = r->phase ? r->phase->stage : 0,
-        .before = r->phase ? r->phase->before : 0,
-        .whole = r->phase ? r->phase->whole : 0,
+        .stage = t.phase->stage,
+        .before = t.phase->before,
+        .whole = t.phase->whole,
         .seed = (uint64_t)common_seed,
         /* if the run was killed before its first checkpoint there is nothing to resume: it begins
            again */
-        .taken = run_taken,
-        .resume = resume && pith_checkpoint_exists(out),
-        .record = record,
+        .taken = u->taken,
+        .resume = u->resume && pith_checkpoint_exists(u->out),
+        .record = u->record,
         .log = stderr,
         .plan = common_plan,
         .title = title,

@@ -20,7 +20,6 @@ typedef struct {
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
     double lr, weight_decay, clip_norm, ema;
     bool sasp_inherit;
-    const phase *phase; /* NULL: the training is one piece */
 } recipe;
 #define RECIPE_DEFAULTS                                                                            \
     { .loss = "clip",                                                                              \
@@ -65,10 +64,9 @@ typedef struct {
 /* ---- synthetic.c ----------------------------------------------------------------------------- */
 
 /* What --synthetic says, NULL: nothing. *number: the share of captions that are replaced, or the
- * weight of the loss that is added. */
+ * weight of the loss that is added; may be NULL. */
 pith_synthetic parse_synthetic(const char *text, double *number);
 /* Is that possible with these data, which the message calls `data`? Else an error. */
-void check_synthetic_text(const recipe *r); /* before data are packed */
 void check_synthetic(const recipe *r, const pith_pack *pack, const char *data);
 
 /* ---- encode.c -------------------------------------------------------------------------------- */
@@ -114,11 +112,19 @@ void make_sasp(model *m, const recipe *r);
 /* The loss of a recipe; files are compiled in `out`. To be called before long work, since it tells
  * mistakes. */
 pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers);
-/* Trains m by the loss, and leaves the model and the record of the run in `out`.
- * teachers: NULL if there are none. */
-pith_train_result train_model(model *m, const pith_pack *pack, const recipe *r,
-                              pith_loss_spec *loss, const stored_teachers *teachers,
-                              const char *out, bool resume, const char *record, const char *title);
+/* A run, or one of its parts. */
+typedef struct {
+    pith_pack *pack;
+    const recipe *recipe;
+    pith_loss_spec *loss;
+    const stored_teachers *teachers; /* NULL: there are none */
+    const char *out, *record;        /* its directory; its options as JSON */
+    int taken;                       /* see pith_train_options */
+    bool resume;
+    const phase *phase; /* NULL: the training is one piece */
+} training;
+/* Trains m, and leaves the model and the record of the run in its directory. */
+pith_train_result train_model(model *m, const training *u, const char *title);
 
 /* ---- prune.c --------------------------------------------------------------------------------- */
 
@@ -142,9 +148,7 @@ typedef struct {
 /* Tells mistakes in these options. */
 void check_pruning(const pruning *p, const recipe *r);
 /* Makes m smaller, stage by stage, as train_model trains it. */
-pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r, const pruning *p,
-                               pith_loss_spec *loss, const stored_teachers *teachers,
-                               const char *out, bool resume, const char *record);
+pith_train_result train_stages(model *m, const training *u, const pruning *p);
 
 /* ---- distil.c, eval.c ------------------------------------------------------------------------ */
 
@@ -155,6 +159,9 @@ pith_train_result train_stages(model *m, const pith_pack *pack, const recipe *r,
 model start_student(const char *name, const char *directory);
 model open_towers(const char *from);
 void inherit_from(model *m, const char *from, bool replaced);
+/* Trains m by the rows of `teachers`, "A" or "A,B", in stages if p is not NULL, ends the run,
+ * closes the model, the data and the loss, and returns the program's exit status. */
+int imitate(model *m, training *u, const char *teachers, const pruning *p, const char *command);
 struct json_t *retrieval_json(const pith_retrieval *r);
 
 /* ---- record.c: a run's options, kept in its run.json ----------------------------------------- */

@@ -23,15 +23,21 @@ int command_train(int argc, char **argv)
                   "\"valid\" lies in RUN/best, the last in RUN.",
                   &out, &resume, argc, argv);
     need_option("--model", name);
-    check_synthetic_text(&r);
+    parse_synthetic(r.synthetic, NULL);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, out, false);
     model m = start_model(name, tokenizer, pack);
     make_sasp(&m, &r);
     char *record = options_as_json(argv[0], data, options);
-    const pith_train_result result = train_model(&m, pack, &r, loss, NULL, out, resume, record,
-                                                 "train");
+    const training all = { .pack = pack,
+                           .recipe = &r,
+                           .loss = loss,
+                           .out = out,
+                           .record = record,
+                           .taken = run_taken,
+                           .resume = resume };
+    const pith_train_result result = train_model(&m, &all, "train");
     pith_loss_free(loss);
     free(record);
     close_model(&m);
