@@ -55,6 +55,7 @@ static void bad_names_are_refused(void **state)
           "give the heads (h) of the image tower, since 64 does not divide its width 96" },
         { "30/8:w128l4h4+w128l3h4:e128", "image size 30 is not a multiple of patch size 8" },
         { "32/8:w128l99h4+w128l3h4:e128", "image tower's layers is 99, expected 1 to 64" },
+        { "32/8:w128l4h4s4+w128l532h4s2:e128", "text tower's layers is 532, expected 1 to 64" },
         { "32/8:w128l4h4+w128l3h4:e128:gelu", "expected the end or \":quick_gelu\" at \":gelu\"" },
         { "16/8:w999999932l2h2+w32l2h2:e8", "expected a whole number from 1 to 1000000 at" },
         { "32/8:w128l4h4+w128l3h4:e0", "expected a whole number from 1 to 1000000 at \"0\"" },

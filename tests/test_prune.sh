@@ -51,6 +51,13 @@ cp whole/run.json before.json
 says 1 "whole holds a run already: go on with --resume whole" "$pith" distil shapes.pack $stages --steps 310 --out whole; one_line
 same before.json whole/run.json
 says 1 "whole/stage-1 is a part of a run: go on with --resume whole" "$pith" distil --resume whole/stage-1; one_line
+says 1 "--steps: a run in stages keeps what it was begun with" "$pith" distil --resume whole --steps 310; one_line
+
+# A link in the place of a part is not followed.
+mkdir linked victim; ln -s ../victim linked/stage-1-masks
+says 0 "kept 0" "$pith" prune shapes.pack --model a --keep 0.5 --steps 20 --batch 32 --out linked
+[ -z "$(ls victim)" ] || { bad "a link at stage-1-masks was followed:"; ls victim; }
+
 mkdir early; "$pith" prune shapes.pack --model a --keep 0.5 --steps 3000 --batch 32 --save-every 5 --out early/run >out 2>&1 & pid=$!
 while [ ! -e early/run/stage-1-masks/step-5 ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
 kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null
@@ -70,6 +77,13 @@ student="16/8:w16l2h1+w16l2h1c12v640:e32"
 says 0 "3 steps" "$pith" distil shapes.pack --teacher a --student "$student" --inherit-from b,a --steps 3 --batch 32 --out towers
 says 0 "kept" "$pith" distil shapes.pack --teacher a --inherit auto --inherit-from b,a --stages 0.5 --steps 20 --batch 32 --out auto_towers
 grep -q "of 48 " out || { bad "the image tower is not that of b:"; cat out; }
+
+# A new student has the context of the model that it inherits from; one that has weights keeps them.
+says 0 "20 steps" "$pith" train shapes.pack --model 16/8:w32l2h2+w32l2h2c20v640:e32 --steps 20 --batch 32 --out longer
+says 0 "3 steps" "$pith" distil shapes.pack --teacher a --student "$student" --inherit-from longer --steps 3 --batch 32 --out context
+grep -q '"context_length": 20' context/open_clip_config.json || bad "the context is not that of the model that was inherited from"
+says 0 "3 steps" "$pith" distil shapes.pack --teacher a --student longer --lr 0 --weight-decay 0 --steps 3 --batch 32 --out kept
+same longer/open_clip_model.safetensors kept/open_clip_model.safetensors
 
 # Mistakes.
 wrong() { says 1 "$@" --batch 32 --out wrong; one_line; [ ! -e wrong ] || { bad "a refused run left its directory:"; ls wrong; rm -rf wrong; }; }
@@ -95,5 +109,12 @@ says 0 "3 steps" "$pith" distil shapes.pack --teacher a --sasp-last 1 --steps 3 
 wrong "block 1 of the image tower has no skip" "$pith" prune shapes.pack --model shaped --keep 0.5
 wrong "blocks without a skip cannot be pruned" "$pith" prune shapes.pack --model a --keep 0.5 --sasp-last 1
 wrong "axis 0 of the student's visual.class_embedding is 48, of the teacher's visual.class_embedding only 32" "$pith" distil shapes.pack --teacher a --student "16/8:w48l2h3+w16l2h1c12v640:e32" --steps 2
+wrong "--inherit-from is empty" "$pith" distil shapes.pack --teacher a --student "$student" --inherit-from a,
+wrong "--inherit-from is empty" "$pith" distil shapes.pack --teacher a --inherit auto --stages 0.5 --inherit-from ,b
+wrong "--mask-lr: expected a number from 0 to 100" "$pith" prune shapes.pack --model a --keep 0.5 --mask-lr 1e9
+wrong "add=WEIGHT, above 0 to 1000, found" "$pith" prune shapes.pack --model a --keep 0.5 --synthetic add=1e300
+says 1 "--freeze: no parameter" "$pith" prune shapes.pack --model a --keep 0.5 --freeze 'mask.*' --out early/name; one_line
+says 1 "depends on no param that is trained" "$pith" prune shapes.pack --model a --keep 0.5 --freeze '*' --out early/all
+[ ! -e early/name ] && [ "$(ls early/all)" = "$(basename early/all/teacher-*)" ] || { bad "a run that did not begin left:"; ls early/*; }
 [ $failed = 0 ] && echo "test_prune: all as it should be"
 exit $failed

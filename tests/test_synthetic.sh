@@ -108,7 +108,7 @@ run="--model 16/8:w32l2h2+w32l2h2c20v640:e32 --batch 32"
 says 1 "both.c:4: mul: input 1 is the synthetic text rows, which this run does not have" "$pith" train shapes.pack $run --loss both.c --out wrong
 
 for how in replaced replace= replace=0 replace=1.5 replace=nan add=0 add=-1 add=1x adds both ""; do
-    says 1 "--synthetic: expected replace or replace=SHARE, above 0 to 1, add or add=WEIGHT, above 0, found \"$how\"" \
+    says 1 "--synthetic: expected replace or replace=SHARE, above 0 to 1, add or add=WEIGHT, above 0 to 1000, found \"$how\"" \
         "$pith" train shapes.pack $run --steps 2 --synthetic "$how" --out wrong; one_line
 done
 mkdir photos

@@ -33,11 +33,10 @@ double prunable(const clip_config *c)
     return clip_prunable(&c->vision) + clip_prunable(&c->text);
 }
 
-void chart(FILE *f, const clip_config *c, const clip_config *of)
+void check_part_of(const clip_config *c, const clip_config *of)
 {
-    const clip_tower *towers[2][2] = { { &c->vision, &of->vision }, { &c->text, &of->text } };
     for (int k = 0; k < 2; k++) {
-        const clip_tower *t = towers[k][0], *o = towers[k][1];
+        const clip_tower *t = k ? &c->text : &c->vision, *o = k ? &of->text : &of->vision;
         const char *name = k ? "text" : "image";
         if (t->layers != o->layers || t->width > o->width)
             pith_raise("the %s tower, of %d layers of width %d, is no part of one of %d layers of "
@@ -49,9 +48,13 @@ void chart(FILE *f, const clip_config *c, const clip_config *of)
                            "one of %d and %d",
                            i, name, t->heads[i], t->ffn[i], o->heads[i], o->ffn[i]);
     }
+}
+
+void chart(FILE *f, const clip_config *c, const clip_config *of)
+{
     const double kept = prunable(c), all = prunable(of);
     fprintf(f, "kept %.3f: %.0f of the %.0f parameters of all blocks; in all %.0f of %.0f\n",
             kept / all, kept, all, clip_count(c, 2).parameters, clip_count(of, 2).parameters);
-    tower(f, "image", towers[0][0], towers[0][1]);
-    tower(f, "text", towers[1][0], towers[1][1]);
+    tower(f, "image", &c->vision, &of->vision);
+    tower(f, "text", &c->text, &of->text);
 }

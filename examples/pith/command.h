@@ -123,7 +123,9 @@ pith_real *class_rows(const clip_config *c, pith_store *s, const pith_tokenizer 
 
 /* The parameters that pruning counts, of both towers: see clip_prunable. */
 double prunable(const clip_config *c);
-/* What each layer of a model kept of the one that it was cut out of; an error if it was not. */
+/* An error if a model cannot have been cut out of another. */
+void check_part_of(const clip_config *c, const clip_config *of);
+/* What each layer of a model kept of the one that it was cut out of. */
 void chart(FILE *f, const clip_config *c, const clip_config *of);
 
 /* ---- common.c -------------------------------------------------------------------------------- */

@@ -78,7 +78,7 @@ static void train(demo *d, contestant *c, const recipe *r, const pruning *p,
     char *record = options_as_json("demo", d->out, options);
     own.evaluate_every = (own.steps + 3) / 4;
     make_directories(c->path);
-    pith_loss_spec *loss = open_loss(&own, c->path, teachers != NULL);
+    pith_loss_spec *loss = open_loss(&own, teachers != NULL);
     const training all = { .pack = d->pack,
                            .recipe = &own,
                            .loss = loss,
@@ -249,7 +249,7 @@ static void check_recipes(void)
     named_config(student_name);
     parse_augment(teaching.augment);
     parse_augment(learning.augment);
-    check_pruning(&pruned, &learning);
+    check_pruning(&pruned, &learning, false);
     pith_loss_free(pith_loss_parse(learning.loss, scratch_directory()));
 }
 

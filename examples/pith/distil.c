@@ -4,15 +4,17 @@
 #include <string.h>
 #include "task.h"
 
-model start_student(const char *name, const char *directory)
+model start_student(const char *name, const char *from)
 {
-    clip_config teacher;
+    clip_config larger;
     char path[4096];
-    snprintf(path, sizeof path, "%s/vocab.txt.gz", directory);
-    const bool begun = is_directory(name);
+    if (is_directory(name)) return open_model_with_tokenizer(name);
+    const char *text = strrchr(from, ',') ? strrchr(from, ',') + 1 : from;
+    need_option("--inherit-from", text);
+    clip_config_read(&larger, text);
+    snprintf(path, sizeof path, "%s/vocab.txt.gz", text);
     model m = start_model(name, path, NULL);
-    clip_config_read(&teacher, directory);
-    if (!begun) m.config.context = teacher.context;
+    m.config.context = larger.context;
     return m;
 }
 
@@ -33,6 +35,8 @@ model open_towers(const char *from)
 {
     char *copy = strdup(from), *comma = strchr(copy, ',');
     if (comma) *comma = 0;
+    need_option("--inherit-from", copy);
+    if (comma) need_option("--inherit-from", comma + 1);
     model a = open_model_with_tokenizer(copy);
     if (comma) {
         model b = open_model_with_tokenizer(comma + 1);
@@ -76,6 +80,7 @@ void inherit_from(model *m, const char *from, bool replaced)
 int imitate(model *m, training *u, const char *teachers, const pruning *p, const char *command)
 {
     const clip_config original = m->config;
+    check_freeze(u->recipe, &m->config);
     stored_teachers stored = teachers_open(teachers, u->pack, u->recipe, u->out);
     u->teachers = &stored;
     const pith_train_result result = p ? train_stages(m, u, p) : train_model(m, u, "distil");
@@ -93,7 +98,7 @@ int command_distil(int argc, char **argv)
     recipe r = RECIPE_DEFAULTS;
     pruning p = { PRUNING_DEFAULTS("stages") };
     r.loss = "affinity";
-    const char *directory = NULL, *name = NULL, *how = "manual", *from = NULL, *out = NULL,
+    const char *directory = NULL, *name = NULL, *how = NULL, *from = NULL, *out = NULL,
                *resume = NULL;
     const option options[] = {
         { "--teacher", PATH, &directory, "the teacher's model directory, or several: A,B" },
@@ -104,7 +109,8 @@ int command_distil(int argc, char **argv)
           "go on with the run in this directory; if its loss is a file, give --loss again" },
         { "--inherit", TEXT, &how,
           "manual: begin with the first part of a larger model's weights; auto: with all of them, "
-          "and masks learn what to keep, see --stages; or none" },
+          "and masks learn what to keep, see --stages; or none, as a student that is a directory, "
+          "with weights of its own, does unless told otherwise" },
         { "--inherit-from", PATH, &from,
           "the directory of that model, if it is not the teacher; or A,B: the image tower of A "
           "and the text tower of B" },
@@ -121,16 +127,17 @@ int command_distil(int argc, char **argv)
     const char *data = parse_run(
         options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
         "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are\n"
-        "computed once and kept in RUN/teacher-HASH.safetensors. A new student has the first\n"
-        "teacher's tokenizer, and inherits from that one.",
+        "computed once and kept in RUN/teacher-HASH.safetensors. A new student inherits from the\n"
+        "first teacher, or from what --inherit-from names, and has its tokenizer and context.",
         &out, &resume, argc, argv);
+    if (!how) how = name && !from && is_directory(name) ? "none" : "manual";
     const bool manual = !strcmp(how, "manual"), automatic = !strcmp(how, "auto");
     if (!manual && !automatic && strcmp(how, "none"))
         pith_raise("--inherit: expected manual, auto or none, found \"%s\"", how);
     need_option("--teacher", directory);
     if (automatic) {
         need_option("--stages", p.stages);
-        check_pruning(&p, &r);
+        check_pruning(&p, &r, resume);
         if (name)
             pith_raise("--student: with --inherit auto the student is what masks keep of the "
                        "teacher, or of --inherit-from");
@@ -145,13 +152,14 @@ int command_distil(int argc, char **argv)
     parse_synthetic(r.synthetic, NULL);
     char *first;
     int size = teachers_size(directory, &first);
-    model m = name ? start_student(name, first) : open_towers(automatic && from ? from : first);
+    model m = name ? start_student(name, from ? from : first)
+                   : open_towers(automatic && from ? from : first);
     make_sasp(&m, &r);
     if (m.config.image_size > size) size = m.config.image_size;
     if (automatic) clip_can_be_pruned(&m.config);
     pith_pack *pack = open_run_data(data, size, out, resume);
     check_synthetic(&r, pack, data);
-    pith_loss_spec *loss = open_loss(&r, out, true);
+    pith_loss_spec *loss = open_loss(&r, true);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
     char *record = options_as_json(argv[0], data, options);
     training all = { .pack = pack,

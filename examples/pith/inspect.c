@@ -61,7 +61,8 @@ int command_inspect(int argc, char **argv)
                   "by the usual full-length count.\n"
                   "MODEL: a directory, or a name of pith help's table.",
                   1, 1, argc, argv);
-    const clip_config c = open_config(argv[1]);
+    const clip_config c = open_config(argv[1]), larger = of ? open_config(of) : c;
+    if (of) check_part_of(&c, &larger);
     if (tokens < 2 || tokens > c.context)
         pith_raise("--tokens is %g, expected 2 to the context, %d", tokens, c.context);
     clip_tensor *list;
@@ -80,10 +81,7 @@ int command_inspect(int argc, char **argv)
            4e-6 * cost.parameters);
     printf("GFLOP a pair: %.4f as done here with %g tokens a caption, %.4f by the usual count\n",
            cost.flops_pair / 1e9, tokens, cost.usual_flops_pair / 1e9);
-    if (of) {
-        const clip_config larger = open_config(of);
-        chart(stdout, &c, &larger);
-    }
+    if (of) chart(stdout, &c, &larger);
     for (int k = 0; k < n && names; k++) {
         printf("%s", list[k].name);
         for (int d = 0; d < list[k].ndim; d++) printf(d ? " x %d" : " %d", list[k].dim[d]);

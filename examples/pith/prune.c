@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "files/files.h"
 #include "task.h"
 
 /* Of a whole stage: what share of the original is kept at its end. */
@@ -73,11 +74,14 @@ static int read_stages(const pruning *p, const recipe *r, stage *stages, int64_t
     return n;
 }
 
-void check_pruning(const pruning *p, const recipe *r)
+void check_pruning(const pruning *p, const recipe *r, bool resumed)
 {
     stage stages[MOST_STAGES];
     int64_t whole;
     read_stages(p, r, stages, &whole);
+    if (resumed && was_given("--steps"))
+        pith_raise("--steps: a run in stages keeps what it was begun with, for each of its parts "
+                   "begins with what the one before it came to");
     if (was_given("--warmup"))
         pith_raise("--warmup: where masks are trained the learning rate rises in all steps with "
                    "masks, and then falls");
@@ -132,7 +136,8 @@ static bool train_part(job *j, model *m, const recipe *r, const phase *now, cons
     part.phase = now;
     if (name) {
         snprintf(directory, sizeof directory, "%s/%s", j->all->out, name);
-        make_directories(directory);
+        const int why = pith_make_own(directory);
+        if (why) pith_raise("%s: cannot be made: %s", directory, strerror(why));
         part.out = directory;
         part.record = j->part_record;
         part.taken = 0;
@@ -246,13 +251,13 @@ int command_prune(int argc, char **argv)
         &out, &resume, argc, argv);
     need_option("--model", name);
     need_option("--keep", p.stages);
-    check_pruning(&p, &r);
+    check_pruning(&p, &r, resume);
     parse_synthetic(r.synthetic, NULL);
     model m = open_model_with_tokenizer(name);
     clip_can_be_pruned(&m.config);
     pith_pack *pack = open_run_data(data, m.config.image_size, out, resume);
     check_synthetic(&r, pack, data);
-    pith_loss_spec *loss = open_loss(&r, out, true);
+    pith_loss_spec *loss = open_loss(&r, true);
     char *record = options_as_json(argv[0], data, options);
     training all = { .pack = pack,
                      .recipe = &r,

@@ -284,22 +284,27 @@ char *record_of_part(const char *record, const char *out)
 static char begun[4096]; /* the run's directory */
 int run_taken;
 
+/* Removes a directory if nothing is in it but metrics of no step. */
+static bool remove_empty(const char *directory)
+{
+    char path[4300];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", directory);
+    if (lstat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) unlink(path);
+    return rmdir(directory) == 0;
+}
+
 /* Called by exit, so also after an error: of a run that did not come to a step nothing stays but
- * what it packed. */
+ * what it packed, and teachers' rows. */
 static void tidy(void)
 {
     char path[4200];
-    struct stat info;
-    snprintf(path, sizeof path, "%s/loss", begun);
-    pith_remove_all(path);
     snprintf(path, sizeof path, "%s/stage-1-masks", begun);
-    if (is_directory(path) && !pith_checkpoint_exists(path) && rmdir(path) == 0) {
+    if (remove_empty(path)) {
         snprintf(path, sizeof path, "%s/run.json", begun);
         unlink(path);
     }
-    snprintf(path, sizeof path, "%s/metrics.jsonl", begun);
-    if (lstat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) unlink(path);
-    rmdir(begun); /* if it is empty */
+    remove_empty(begun);
 }
 
 pith_pack *open_run_data(const char *data, int size, const char *out, bool resume)

@@ -1,5 +1,4 @@
 /* synthetic.c: --synthetic: captions written by a machine, beside those that the data have. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "task.h"
@@ -14,9 +13,9 @@ pith_synthetic parse_synthetic(const char *text, double *number)
         char *end = NULL;
         if (equals) x = strtod(equals + 1, &end);
         const bool whole = equals ? end != equals + 1 && !*end : !*rest;
-        if (!(replace || add) || !whole || !isfinite(x) || x <= 0 || (replace && x > 1))
+        if (!(replace || add) || !whole || !(x > 0 && x <= (replace ? 1 : 1000)))
             pith_raise("--synthetic: expected replace or replace=SHARE, above 0 to 1, add or "
-                       "add=WEIGHT, above 0, found \"%s\"",
+                       "add=WEIGHT, above 0 to 1000, found \"%s\"",
                        text);
     }
     if (number) *number = x;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "scratch.h"
 #include "task.h"
 
 typedef struct {
@@ -220,24 +221,41 @@ static pith_schedule parse_schedule(const char *name)
     return strcmp(name, "cosine") ? PITH_CONSTANT_LR : PITH_COSINE;
 }
 
-/* must_fit: not where masks may have cut away what a pattern names. */
-static void freeze(model *m, const char *patterns, bool must_fit)
+static bool fits(const char *pattern, const clip_config *c)
 {
     clip_tensor *list;
-    const int n = clip_tensors(&m->config, &list);
-    char *copy = strdup(patterns), *rest = copy;
-    for (char *pattern; (pattern = strsep(&rest, ", "));) {
-        int fits = 0;
-        if (!*pattern) continue;
-        for (int k = 0; k < n; k++) fits += fnmatch(pattern, list[k].name, 0) == 0;
-        if (!fits && must_fit && strncmp(pattern, "loss.", 5))
+    const int n = clip_tensors(c, &list);
+    int k = 0;
+    while (k < n && fnmatch(pattern, list[k].name, 0)) k++;
+    free(list);
+    return k < n;
+}
+
+/* One pattern after another of the copy of --freeze in *rest; NULL after the last. */
+static const char *next_pattern(char **rest)
+{
+    char *pattern;
+    do pattern = strsep(rest, ", ");
+    while (pattern && !*pattern);
+    return pattern;
+}
+
+void check_freeze(const recipe *r, const clip_config *c)
+{
+    char *copy = strdup(r->freeze ? r->freeze : ""), *rest = copy;
+    for (const char *pattern; (pattern = next_pattern(&rest));)
+        if (strncmp(pattern, "loss.", 5) && !fits(pattern, c))
             pith_raise(
                 "--freeze: no parameter is called \"%s\": pith inspect MODEL --names lists them",
                 pattern);
-        pith_store_freeze(m->store, pattern);
-    }
     free(copy);
-    free(list);
+}
+
+static void freeze(const recipe *r, pith_store *s)
+{
+    char *copy = strdup(r->freeze ? r->freeze : ""), *rest = copy;
+    for (const char *pattern; (pattern = next_pattern(&rest));) pith_store_freeze(s, pattern);
+    free(copy);
 }
 
 /* ---- a run ---- */
@@ -294,13 +312,11 @@ void make_sasp(model *m, const recipe *r)
     m->config = c;
 }
 
-pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers)
+pith_loss_spec *open_loss(const recipe *r, bool teachers)
 {
-    char folder[4096];
-    snprintf(folder, sizeof folder, "%s/loss", out);
-    pith_remove_all(folder); /* what a killed run left */
-    pith_loss_spec *loss = pith_loss_parse(r->loss, folder);
-    rmdir(folder); /* what was compiled in it is loaded */
+    char *file = pith_loss_file(r->loss, 0);
+    pith_loss_spec *loss = pith_loss_parse(r->loss, file ? scratch_directory() : "");
+    free(file);
     if (pith_loss_wants_teacher(loss) && !teachers)
         pith_raise("the loss %s needs a teacher: use pith distil", r->loss);
     return loss;
@@ -327,7 +343,7 @@ pith_train_result train_model(model *m, const training *u, const char *title)
                 "no pair is in the split \"valid\", so none is measured, and there will be no "
                 "%s/best\n",
                 u->out);
-    if (r->freeze) freeze(m, r->freeze, !t.phase->before);
+    freeze(r, m->store);
     if (r->sasp_last && pith_store_count(m->store)) clip_freeze_skips(&m->config, m->store);
     pith_loader_options data = {
         .dataset = dataset,

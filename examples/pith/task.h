@@ -109,9 +109,11 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
 /* Makes the last blocks SAS-P, if --sasp-last says so, of a model with weights or without. */
 void make_sasp(model *m, const recipe *r);
 
-/* The loss of a recipe; files are compiled in `out`. To be called before long work, since it tells
- * mistakes. */
-pith_loss_spec *open_loss(const recipe *r, const char *out, bool teachers);
+/* Tells a name in --freeze that no parameter of a model has. */
+void check_freeze(const recipe *r, const clip_config *c);
+
+/* The loss of a recipe. To be called before long work, since it tells mistakes. */
+pith_loss_spec *open_loss(const recipe *r, bool teachers);
 /* A run, or one of its parts. */
 typedef struct {
     pith_pack *pack;
@@ -145,18 +147,18 @@ typedef struct {
           "hinge: only what is kept too much is punished; signed: what is kept too little, too" }, \
         { "--each-tower", FLAG, &(p).each_tower,                                                   \
           "both towers keep that share, each; else both together" }
-/* Tells mistakes in these options. */
-void check_pruning(const pruning *p, const recipe *r);
+/* Tells mistakes in these options, of a new run or a resumed one. */
+void check_pruning(const pruning *p, const recipe *r, bool resumed);
 /* Makes m smaller, stage by stage, as train_model trains it. */
 pith_train_result train_stages(model *m, const training *u, const pruning *p);
 
 /* ---- distil.c, eval.c ------------------------------------------------------------------------ */
 
-/* A student by its directory, name or sizes. A new one has the tokenizer of its teacher, whose
- * directory is `directory`. open_towers opens the model "A", or, "A,B", the image tower of A with
+/* A student by its directory, name or sizes. A new one has the tokenizer and the context of the
+ * model `from`, "A" or "A,B". open_towers opens the model "A", or, "A,B", the image tower of A with
  * the text tower of B. inherit_from fills m with the first part of the weights of such a model;
  * replaced: see clip_inherit. */
-model start_student(const char *name, const char *directory);
+model start_student(const char *name, const char *from);
 model open_towers(const char *from);
 void inherit_from(model *m, const char *from, bool replaced);
 /* Trains m by the rows of `teachers`, "A" or "A,B", in stages if p is not NULL, ends the run,

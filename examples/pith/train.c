@@ -26,9 +26,10 @@ int command_train(int argc, char **argv)
     parse_synthetic(r.synthetic, NULL);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     check_synthetic(&r, pack, data);
-    pith_loss_spec *loss = open_loss(&r, out, false);
+    pith_loss_spec *loss = open_loss(&r, false);
     model m = start_model(name, tokenizer, pack);
     make_sasp(&m, &r);
+    check_freeze(&r, &m.config);
     char *record = options_as_json(argv[0], data, options);
     const training all = { .pack = pack,
                            .recipe = &r,
