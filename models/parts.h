@@ -37,6 +37,9 @@ pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int layer, bool quick_ge
 pith_node *clip_mask_sample(pith_node *logits);
 pith_node *clip_mask_expected(pith_node *logits);
 bool clip_mask_decide(const pith_tensor *logits, int at_least, pith_real *z);
+/* kept.c: how many of its parameters a masked tower is expected to keep, a scalar; original_width:
+ * that of the model it is cut out of. */
+pith_node *clip_expected_parameters(pith_graph *g, const clip_tower *t, int original_width);
 /* masks.c: the mask (width) over a tower's hidden channels, NULL where there is none; x times a
  * mask, x itself if that is NULL; x (N, D), 0 where hidden (D) is, normalised over its other
  * channels. */
@@ -55,9 +58,6 @@ pith_node *clip_shaped_block(pith_graph *g, const clip_tower *t, int layer, bool
                              const clip_query_key *shared, pith_node *x, pith_node *offsets,
                              pith_node *rows, bool causal);
 
-/* Makes the last `count` blocks SAS-P. */
-void clip_make_sasp(clip_tower *t, int count, bool shared_query_key);
-
 /* The blocks of a tower. x (N, D): the tokens of S pictures or captions, one after another, bounded
  * by `offsets` (S+1). Returns (S, D): of each the one token that rows (S) i32 points to. With a
  * causal mask that must be its last token. */
@@ -67,6 +67,9 @@ pith_node *clip_blocks(pith_graph *g, const clip_tower *t, bool quick_gelu, pith
 /* The last block with attention, -1 if there is none. From its queries on, only the tokens that are
  * returned are computed. */
 int clip_pooled_block(const clip_tower *t);
+
+/* inherit.c: makes the last `count` blocks SAS-P. */
+void clip_make_sasp(clip_tower *t, int count, bool shared_query_key);
 
 /* Checks that the sizes are possible; an error begins with `where`. */
 bool clip_config_check(const clip_config *c, const char *where);

@@ -13,13 +13,6 @@
 
 static const clip_initial shaped_initial = { .c_fc = 0.02, .c_proj = 0.02, .zero_bias = true };
 
-void clip_make_sasp(clip_tower *t, int count, bool shared_query_key)
-{
-    for (int i = t->layers - count; i < t->layers && i < CLIP_MAX_LAYERS; i++)
-        t->block[i] = CLIP_SAS_P; /* too many layers: clip_config_check tells */
-    t->shared_query_key = shared_query_key;
-}
-
 clip_query_key clip_query_key_new(pith_graph *g, int width)
 {
     clip_query_key p;

@@ -1,17 +1,12 @@
-/* sparsity.c: how many of the parameters trained masks are expected to keep, and the constraint
- * that brings that share to a target (TinyCLIP, after CoFi). q: the chance that a mask's entry is
- * not 0; sums go over hidden channels c, and over heads and FFN units of all layers.
+/* sparsity.c: the constraint that brings the share of the parameters that trained masks are
+ * expected to keep, R / P (kept.c), to a target w (TinyCLIP, after CoFi):
  *
- *     R = (4 d + 4 d / h) sum_c q sum_heads q  +  2 sum_c q sum_ffn q
- *     P = what blocks hold, biases included, norms not: of equal layers L (12 h^2 + 9 h)
  *     loss = l1 x + l2 x^2,   x = max(R / P - w, 0), or, signed, R / P - w
  *
- * w, the wanted share, falls from `start` to `keep` in `ramp` steps; 1 - R / P is the sparsity.
- *
- * h is the width and d the head width of the model that is pruned. l1 and l2 are trained by ascent,
- * as Lagrange's multipliers are, from 10; in the signed form l1 begins at 0, for in few steps what
- * it rises by while masks lag behind is not undone. One constraint holds for both towers together,
- * or one for each. */
+ * w falls from `start` to `keep` in `ramp` steps; 1 - R / P is the sparsity. l1 and l2 are trained
+ * by ascent, as Lagrange's multipliers are, from 10; in the signed form l1 begins at 0, for in few
+ * steps what it rises by while masks lag behind is not undone. One constraint holds for both towers
+ * together, or one for each. */
 #include <stdio.h>
 #include "parts.h"
 
@@ -19,37 +14,6 @@
  * their rate. Not TinyCLIP's: in the hundreds of steps that a small model is given, rates are so
  * high that masks would run past the target, and with the hinge little brings them back. */
 static const double NEAR = 0.03, SLOWEST = 0.05;
-
-double clip_prunable(const clip_tower *t)
-{
-    double sum = 0;
-    for (int i = 0; i < t->layers; i++) {
-        const double D = t->width, inner = (double)t->heads[i] * t->head_width, F = t->ffn[i];
-        if (inner > 0) sum += 4 * inner * D + 3 * inner + D;
-        if (F > 0) sum += 2 * D * F + F + D;
-    }
-    return sum;
-}
-
-/* The expected number of entries that are not 0, of the masks of n layers together; 0: no masks. */
-static pith_node *expected(pith_graph *g, const clip_mask *masks, int n)
-{
-    pith_node *sum = pith_const(g, 0);
-    for (int k = 0; k < n; k++)
-        if (masks[k].logits)
-            sum = pith_add(sum, pith_sum(clip_mask_expected(masks[k].logits), PITH_ALL));
-    return sum;
-}
-
-static pith_node *expected_parameters(pith_graph *g, const clip_tower *t, int original_width)
-{
-    const clip_masks *m = t->masks;
-    const double d = t->head_width;
-    pith_node *heads = pith_mul_scalar(expected(g, m->heads, t->layers),
-                                       4 * d + 4 * d / original_width),
-              *ffn = pith_mul_scalar(expected(g, m->ffn, t->layers), 2);
-    return pith_mul(expected(g, &m->hidden, 1), pith_add(heads, ffn));
-}
 
 /* Sets the learning rate of a tower's logits. */
 static void set_rate(const clip_tower *t, pith_node *rate)
@@ -96,8 +60,8 @@ pith_node *clip_sparsity_loss(pith_graph *g, const clip_config *c, const clip_co
                               const clip_sparsity *o)
 {
     const clip_tower *const towers[] = { &c->vision, &c->text };
-    pith_node *image = expected_parameters(g, &c->vision, original->vision.width),
-              *text = expected_parameters(g, &c->text, original->text.width);
+    pith_node *image = clip_expected_parameters(g, &c->vision, original->vision.width),
+              *text = clip_expected_parameters(g, &c->text, original->text.width);
     const double size[] = { clip_prunable(&original->vision), clip_prunable(&original->text) };
     if (!o->each_tower)
         return constraint("both", 2, towers, pith_add(image, text), size[0] + size[1], o);

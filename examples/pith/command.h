@@ -73,6 +73,7 @@ typedef struct {
     pith_store *store;
     pith_tokenizer *tokenizer;
 } model;
+clip_config named_config(const char *name); /* of a directory, or of a name or sizes */
 model open_model(const char *directory);
 model open_model_with_tokenizer(const char *directory); /* an error if there is no tokenizer */
 void close_model(model *m);

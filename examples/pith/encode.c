@@ -14,6 +14,14 @@ static void vocabulary_path(char path[4096], const char *directory)
     snprintf(path, 4096, "%s/vocab.txt.gz", directory);
 }
 
+clip_config named_config(const char *name)
+{
+    clip_config c;
+    if (is_directory(name)) clip_config_read(&c, name);
+    else clip_config_named(&c, name);
+    return c;
+}
+
 model open_model(const char *directory)
 {
     model m = { .store = pith_store_new() };

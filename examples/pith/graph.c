@@ -39,7 +39,7 @@ typedef struct {
 static drawing build(const char *name)
 {
     drawing d = { .store = pith_store_new() };
-    if (access(name, F_OK) == 0) clip_load(&d.c, d.store, name);
+    if (is_directory(name)) clip_load(&d.c, d.store, name);
     else clip_config_named(&d.c, name);
     if (tokens > d.c.context)
         pith_raise("--tokens is %lld, the context of %s is %d", (long long)tokens, name,

@@ -1,7 +1,5 @@
 /* inspect.c: pith inspect: prints what a model is made of and what a pair costs to compute. */
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include "command.h"
 
 static double layer_parameters(const clip_tensor *list, int n, clip_part part, int layer)
@@ -32,15 +30,6 @@ static void print_layers(const clip_tower *t, const clip_tensor *list, int n, cl
     }
 }
 
-static clip_config open_config(const char *name)
-{
-    clip_config c;
-    struct stat info;
-    if (stat(name, &info) == 0) clip_config_read(&c, name);
-    else clip_config_named(&c, name);
-    return c;
-}
-
 int command_inspect(int argc, char **argv)
 {
     double tokens = 10;
@@ -61,7 +50,7 @@ int command_inspect(int argc, char **argv)
                   "by the usual full-length count.\n"
                   "MODEL: a directory, or a name of pith help's table.",
                   1, 1, argc, argv);
-    const clip_config c = open_config(argv[1]), larger = of ? open_config(of) : c;
+    const clip_config c = named_config(argv[1]), larger = of ? named_config(of) : c;
     if (of) check_part_of(&c, &larger);
     if (tokens < 2 || tokens > c.context)
         pith_raise("--tokens is %g, expected 2 to the context, %d", tokens, c.context);

@@ -260,14 +260,6 @@ static void freeze(const recipe *r, pith_store *s)
 
 /* ---- a run ---- */
 
-clip_config named_config(const char *name)
-{
-    clip_config c;
-    if (is_directory(name)) clip_config_read(&c, name);
-    else clip_config_named(&c, name);
-    return c;
-}
-
 model start_model(const char *name, const char *tokenizer, const pith_pack *pack)
 {
     if (is_directory(name) && tokenizer && pack)

@@ -101,7 +101,6 @@ int teachers_size(const char *directories, char **first);
 
 pith_augment parse_augment(const char *text);
 
-clip_config named_config(const char *name); /* what --model names, but only its sizes */
 /* The model that --model names: loaded, if it is a directory; else new, by a name or sizes. A new
  * model has the tokenizer in the file `tokenizer`; if that is NULL, one is learned from the
  * training captions. */
