@@ -26,8 +26,7 @@ extern "C" {
 #define pith_maximum(a, b) pith_maximum_(PITH_HERE, a, b)
 #define pith_less(a, b) pith_less_(PITH_HERE, a, b)                 /* 1 where a < b, else 0 */
 #define pith_equal(a, b) pith_equal_(PITH_HERE, a, b)               /* 1 where a == b, else 0 */
-/* a where c is not 0, else b; never multiplies */
-#define pith_where(c, a, b) pith_where_(PITH_HERE, c, a, b)
+#define pith_where(c, a, b) pith_where_(PITH_HERE, c, a, b)         /* c ? a : b; no products */
 #define pith_neg(a) pith_neg_(PITH_HERE, a)
 #define pith_abs(a) pith_abs_(PITH_HERE, a)
 #define pith_sign(a) pith_sign_(PITH_HERE, a)                       /* -1, 0 or 1 */
@@ -42,12 +41,10 @@ extern "C" {
 #define pith_tanh(a) pith_tanh_(PITH_HERE, a)
 #define pith_erf(a) pith_erf_(PITH_HERE, a)
 #define pith_sigmoid(a) pith_sigmoid_(PITH_HERE, a)
-/* log(1 + exp(a)), stable */
-#define pith_softplus(a) pith_softplus_(PITH_HERE, a)
+#define pith_softplus(a) pith_softplus_(PITH_HERE, a)               /* log(1 + exp(a)), stable */
 #define pith_relu(a) pith_relu_(PITH_HERE, a)
 #define pith_gelu(a) pith_gelu_(PITH_HERE, a)                       /* exact: a Phi(a) */
-/* OpenAI's: a sigmoid(1.702 a) */
-#define pith_quick_gelu(a) pith_quick_gelu_(PITH_HERE, a)
+#define pith_quick_gelu(a) pith_quick_gelu_(PITH_HERE, a) /* OpenAI's: a sigmoid(1.702 a) */
 #define pith_is_finite(a) pith_is_finite_(PITH_HERE, a)             /* 1 or 0 */
 #define PITH_UNARY(name) pith_node *pith_##name##_(const char *at, pith_node *a);
 #define PITH_BINARY(name) pith_node *pith_##name##_(const char *at, pith_node *a, pith_node *b);
@@ -77,23 +74,19 @@ pith_node *pith_cast_(const char *at, pith_node *a, pith_dtype dtype);
 #define pith_copy(a) pith_copy_(PITH_HERE, a)
 /* same memory; one dim may be -1 */
 #define pith_reshape(...) pith_reshape_(PITH_HERE, __VA_ARGS__, PITH_END)
-/* the value passes, no gradient does */
-#define pith_detach(a) pith_detach_(PITH_HERE, a)
+#define pith_detach(a) pith_detach_(PITH_HERE, a) /* the value passes, no gradient does */
 /* Elements start .. stop-1 along the axis; 0 <= start < stop <= its size. Any dtype. */
 #define pith_slice(a, axis, start, stop) pith_slice_(PITH_HERE, a, axis, start, stop)
 /* n >= 1 nodes, one behind the other along the axis: of one dtype, and equal dims but for it. */
 #define pith_concat(...) pith_concat_(PITH_HERE, __VA_ARGS__)
 /* axes in their new order */
 #define pith_permute(...) pith_permute_(PITH_HERE, __VA_ARGS__, PITH_END)
-/* the last two axes swapped */
-#define pith_transpose(a) pith_transpose_(PITH_HERE, a)
-pith_node *pith_copy_(const char *at, pith_node *a);
+#define pith_transpose(a) pith_transpose_(PITH_HERE, a)             /* the last two axes swapped */
+PITH_UNARY(copy) PITH_UNARY(detach) PITH_UNARY(transpose)
 pith_node *pith_reshape_(const char *at, pith_node *a, ...);
-pith_node *pith_detach_(const char *at, pith_node *a);
 pith_node *pith_slice_(const char *at, pith_node *a, int axis, int start, int stop);
 pith_node *pith_concat_(const char *at, int n, pith_node *const *list, int axis);
 pith_node *pith_permute_(const char *at, pith_node *a, ...);
-pith_node *pith_transpose_(const char *at, pith_node *a);
 
 /* Rows of table (V, ...) named by ids i32 of any shape: ids.dims + (...). Ids outside [0, V) give
  * zeros. */
@@ -122,12 +115,11 @@ pith_node *pith_normal_(const char *at, pith_graph *g, ...);
 #define pith_mean(a, ...) pith_mean_(PITH_HERE, a, __VA_ARGS__, PITH_END)
 /* NaN where a NaN is among them. The gradient goes to the first of equal entries. */
 #define pith_max(a, ...) pith_max_(PITH_HERE, a, __VA_ARGS__, PITH_END)
-/* sum of a b over everything: a scalar */
-#define pith_dot(a, b) pith_dot_(PITH_HERE, a, b)
+#define pith_dot(a, b) pith_dot_(PITH_HERE, a, b) /* sum of a b over everything: a scalar */
 pith_node *pith_sum_(const char *at, pith_node *a, ...);
 pith_node *pith_mean_(const char *at, pith_node *a, ...);
 pith_node *pith_max_(const char *at, pith_node *a, ...);
-pith_node *pith_dot_(const char *at, pith_node *a, pith_node *b);
+PITH_BINARY(dot)
 
 /* ---- products and fused ops ------------------------------------------------------------------ */
 
@@ -138,13 +130,10 @@ pith_node *pith_dot_(const char *at, pith_node *a, pith_node *b);
 #define pith_matmul_tn(a, b) pith_matmul_tn_(PITH_HERE, a, b)
 /* x (..., k) w (n, k) b (n) or NULL: x w^T + b */
 #define pith_linear(x, w, b) pith_linear_(PITH_HERE, x, w, b)
-pith_node *pith_matmul_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_matmul_nt_(const char *at, pith_node *a, pith_node *b);
-pith_node *pith_matmul_tn_(const char *at, pith_node *a, pith_node *b);
+PITH_BINARY(matmul) PITH_BINARY(matmul_nt) PITH_BINARY(matmul_tn)
 pith_node *pith_linear_(const char *at, pith_node *x, pith_node *w, pith_node *b);
 
-/* Over the last axis; a's shape. */
-#define pith_softmax(a) pith_softmax_(PITH_HERE, a)
+#define pith_softmax(a) pith_softmax_(PITH_HERE, a) /* Over the last axis; a's shape. */
 /* log(sum(exp(a))) over the last axis, which goes away: (..., n) -> (...). Does not overflow. */
 #define pith_log_sum_exp(a) pith_log_sum_exp_(PITH_HERE, a)
 /* x (..., n), gain (n), bias (n): rows of mean 0 and variance 1 (with 1e-5 added under the root),
@@ -153,10 +142,8 @@ pith_node *pith_linear_(const char *at, pith_node *x, pith_node *w, pith_node *b
 /* Each row, along the last axis, divided by its length; a's shape. A row of zeros stays zeros, and
  * its gradient is zeros. */
 #define pith_normalize(a) pith_normalize_(PITH_HERE, a)
-pith_node *pith_softmax_(const char *at, pith_node *a);
-pith_node *pith_log_sum_exp_(const char *at, pith_node *a);
+PITH_UNARY(softmax) PITH_UNARY(log_sum_exp) PITH_UNARY(normalize)
 pith_node *pith_layer_norm_(const char *at, pith_node *x, pith_node *gain, pith_node *bias);
-pith_node *pith_normalize_(const char *at, pith_node *a);
 
 /* Attention inside segments of packed tokens: segment s holds rows offsets[s] .. offsets[s+1]-1.
  * offsets (S+1) i32. qkv (N, 3, heads, width) -> (N, heads, width), scores divided by sqrt(width);
@@ -175,7 +162,7 @@ pith_node *pith_segments_(const char *at, pith_node *offsets, int n);
 /* x (N, ...): each row becomes the sum of its segment's rows up to and with it; offsets as in
  * pith_attention. */
 #define pith_running_sum(x, offsets) pith_running_sum_(PITH_HERE, x, offsets)
-pith_node *pith_running_sum_(const char *at, pith_node *x, pith_node *offsets);
+PITH_BINARY(running_sum)
 
 /* Cross-entropies a row, (B), not yet their mean: logits (B, C) against labels i32 (B), where
  * a label outside [0, C) gives 0, or against the softmax of target logits (B, C). Result 1:
@@ -183,8 +170,7 @@ pith_node *pith_running_sum_(const char *at, pith_node *x, pith_node *offsets);
 #define pith_cross_entropy(logits, labels) pith_cross_entropy_(PITH_HERE, logits, labels)
 #define pith_soft_cross_entropy(logits, targets) \
     pith_soft_cross_entropy_(PITH_HERE, logits, targets)
-pith_node *pith_cross_entropy_(const char *at, pith_node *logits, pith_node *labels);
-pith_node *pith_soft_cross_entropy_(const char *at, pith_node *logits, pith_node *targets);
+PITH_BINARY(cross_entropy) PITH_BINARY(soft_cross_entropy)
 
 /* Zeros a share p of a, and scales the rest by 1/(1-p); nothing outside training. */
 #define pith_dropout(a, p) pith_dropout_(PITH_HERE, a, p)
