@@ -17,13 +17,13 @@
 enum { MOST_SKIPPED = 100 }; /* steps in a row that were not finite */
 
 typedef struct {
-    int tokens;
+    int tokens, n_watched;
     pith_graph *graph;
     pith_plan *plan;
     pith_node *loss, *norm, *ok;
     pith_node **watched;
     const char *const *names;
-    int n_watched;
+    double gflop;      /* of a step's products, forward and backward */
     pith_metric *line; /* room for the metrics of one step */
 } program;
 
@@ -43,7 +43,7 @@ typedef struct {
     int step_number;
     int64_t step, saved, evaluated; /* steps done; after which step the last save, evaluation */
     int64_t skipped, in_a_row;
-    double loss, best, waited, waited_before, seconds_before, start;
+    double gflop, loss, best, waited, waited_before, seconds_before, start;
     pith_metrics metrics;
     pith_progress bar;
 } training;
@@ -128,7 +128,7 @@ static bool build_program(training *t, program *p, int tokens)
             return pith_raise("%s: a watched scalar cannot be called %s, which the log has itself",
                               p->watched[k]->at, p->names[k]);
     pith_node **outputs = malloc(sizeof *outputs * (size_t)(p->n_watched + 4));
-    p->line = malloc(sizeof *p->line * (size_t)(p->n_watched + 5));
+    p->line = malloc(sizeof *p->line * (size_t)(p->n_watched + 6));
     int n = 0;
     outputs[n++] = p->loss;
     outputs[n++] = p->norm;
@@ -141,6 +141,7 @@ static bool build_program(training *t, program *p, int tokens)
         return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it",
                           t->o->directory, pith_store_at(t->store, before)->name);
     if (!p->plan) return false;
+    p->gflop = pith_plan_statistics(p->plan).gemm_flops / 1e9;
     t->pixels |= pith_plan_input(p->plan, "pixels") != NULL;
     t->second_pixels |= pith_plan_input(p->plan, "second_pixels") != NULL;
     pith_loader_want(t->loader, t->pixels, t->second_pixels);
@@ -165,6 +166,7 @@ static bool write_step(training *t, program *p)
     p->line[n++] = (pith_metric){ "lr", (double)t->lr };
     for (int k = 0; k < p->n_watched; k++)
         p->line[n++] = (pith_metric){ p->names[k], pith_scalar(p->plan, p->watched[k]) };
+    p->line[n++] = (pith_metric){ "gflop", t->gflop };
     p->line[n++] = (pith_metric){ "skipped", (double)t->skipped };
     p->line[n++] = (pith_metric){ "seconds", t->seconds_before + pith_seconds() - t->start };
     return pith_metrics_write(&t->metrics, t->step, n, p->line);
@@ -186,6 +188,7 @@ static bool train_step(training *t)
     };
     if (!pith_feed_all(p->plan, b, loop_values, t->task) || !pith_run(p->plan)) return false;
     t->step++;
+    t->gflop += p->gflop;
     t->loss = pith_scalar(p->plan, p->loss);
     const bool ok = pith_scalar(p->plan, p->ok) != 0;
     t->in_a_row = ok ? 0 : t->in_a_row + 1;
@@ -239,9 +242,10 @@ static bool save(training *t)
     json_error_t error;
     json_t *options = json_loads(t->o->record ? t->o->record : "{}", 0, &error);
     json_t *state = identity(t);
-    json_t *rest = json_pack("{s:I, s:I, s:o, s:o, s:f, s:f, s:o}", "skipped",
+    json_t *rest = json_pack("{s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:o}", "skipped",
                              (json_int_t)t->skipped, "skipped_in_a_row", (json_int_t)t->in_a_row,
-                             "loss", pith_number(t->loss), "best", pith_number(t->best), "seconds",
+                             "gflop", t->gflop, "loss", pith_number(t->loss), "best",
+                             pith_number(t->best), "seconds",
                              t->seconds_before + pith_seconds() - t->start, "waited", t->waited,
                              "options", options);
     const bool good = json_object_update(state, rest) == 0
@@ -315,6 +319,7 @@ static bool resume(training *t)
     if (!pith_checkpoint_load(t->o->directory, t->store, &t->step, &state, t->o->log)) return false;
     t->resumed = true;
     t->saved = t->evaluated = t->step;
+    t->gflop = pith_number_of(state, "gflop", 0);
     t->loss = pith_number_of(state, "loss", (double)NAN);
     t->best = pith_number_of(state, "best", (double)-INFINITY);
     t->seconds_before = pith_number_of(state, "seconds", 0);
@@ -384,6 +389,7 @@ bool pith_train(const pith_task *task, pith_store *store, const pith_loader_opti
     if (!pith_metrics_close(&t.metrics)) good = false;
     *result = (pith_train_result){ .steps = t.step,
                                    .skipped = t.skipped,
+                                   .gflop = t.gflop,
                                    .loss = t.loss,
                                    .seconds = t.seconds_before + pith_seconds() - t.start,
                                    .waited = t.waited,

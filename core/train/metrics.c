@@ -26,7 +26,9 @@ int64_t pith_count_of(const json_t *state, const char *key)
 
 bool pith_is_metric(const char *name)
 {
-    static const char *const own[] = { "step", "loss", "norm", "lr", "skipped", "seconds" };
+    static const char *const own[] = {
+        "step", "loss", "norm", "lr", "gflop", "skipped", "seconds"
+    };
     for (size_t k = 0; k < sizeof own / sizeof *own; k++)
         if (!strcmp(name, own[k])) return true;
     return false;

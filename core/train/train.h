@@ -75,6 +75,7 @@ typedef struct {
     /* skipped: steps that changed nothing, since their gradient or an update was not finite */
     int64_t steps, skipped;
     double seconds, waited; /* together with the parts before each resumption */
+    double gflop; /* of the products of all steps, forward and backward, counted from the graphs */
     double loss, best; /* loss of the last step; best first metric, NAN without an evaluation */
     bool interrupted;
 } pith_train_result;
@@ -131,6 +132,23 @@ typedef struct {
  * whose label is outside [0, classes) is left out. */
 pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label,
                                       int classes, const pith_real *rows);
+
+/* ---- claims, judged by several seeds --------------------------------------------------------- */
+
+/* The mean of n differences, one a seed, and where the mean of all seeds lies, with 95 %
+ * confidence: Student's t. For one seed, anywhere. */
+typedef struct {
+    int n;
+    double mean, low, high;
+} pith_interval;
+pith_interval pith_t_interval(int n, const double *differences);
+/* "A is better than B", of A - B: held if the interval is wholly above 0; else, if it is wholly
+ * below the margin, it did not hold. "A is no worse than B": held if it is wholly above -margin;
+ * did not hold if it is wholly below that. In all other cases it cannot be told. censored: some
+ * differences are only known to be smaller than what was measured; then nothing is held. */
+typedef enum { PITH_BETTER, PITH_NO_WORSE } pith_claim_kind;
+typedef enum { PITH_HELD, PITH_DID_NOT_HOLD, PITH_CANNOT_BE_TOLD } pith_verdict;
+pith_verdict pith_judge(pith_claim_kind kind, double margin, bool censored, const pith_interval *i);
 
 /* ---- a teacher's embeddings, stored once and replayed ---------------------------------------- */
 

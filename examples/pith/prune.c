@@ -146,6 +146,7 @@ static bool train_part(job *j, model *m, const recipe *r, const phase *now, cons
     j->before += r->steps;
     j->total.steps += result.steps;
     j->total.skipped += result.skipped;
+    j->total.gflop += result.gflop;
     j->total.seconds += result.seconds;
     j->total.waited += result.waited;
     j->total.loss = result.loss;

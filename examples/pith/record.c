@@ -345,8 +345,9 @@ int end_run(const pith_train_result *r, const char *command, const char *loss, c
         free(file);
         return 130;
     }
-    printf("%s: %lld steps%s in %.1f s, %.1f s of them waiting for data; loss %.4f\n", out,
-           (long long)r->steps, skipped, r->seconds, r->waited, r->loss);
+    printf("%s: %lld steps%s in %.1f s, %.1f s of them waiting for data; products of %.4g GFLOP; "
+           "loss %.4f\n",
+           out, (long long)r->steps, skipped, r->seconds, r->waited, r->gflop, r->loss);
     check_learned(r, out);
     return 0;
 }
