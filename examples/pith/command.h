@@ -18,6 +18,7 @@ int command_train(int argc, char **argv);
 int command_distil(int argc, char **argv);
 int command_prune(int argc, char **argv);
 int command_eval(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_demo(int argc, char **argv);
 int command_embed(int argc, char **argv);
 int command_search(int argc, char **argv);

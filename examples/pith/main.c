@@ -16,6 +16,7 @@ static const struct {
     { "distil", command_distil, "train a small CLIP to imitate a large one" },
     { "prune", command_prune, "make a model smaller by masks that learn what to keep" },
     { "eval", command_eval, "measure retrieval and zero-shot classification" },
+    { "compare", command_compare, "run arms with several seeds, and judge claims about them" },
     { "search", command_search, "find pictures by words, or words by a picture" },
     { "embed", command_embed, "embeddings of pictures and texts into a file" },
     { "inspect", command_inspect, "layers, parameters and cost of a model" },

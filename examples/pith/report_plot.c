@@ -1,4 +1,4 @@
-/* report_plot.c: curves as SVG: axes, lines, a legend. */
+/* report_plot.c: curves as SVG: axes, lines, and a legend where lines do not end. */
 #include <math.h>
 #include "report_parts.h"
 
@@ -39,12 +39,11 @@ static void axes(FILE *f, const char *name_x, const char *name_y, double last, d
     fputs("</text>\n", f);
 }
 
-static void draw_line(FILE *f, const report_line *l, int number, int legend, double last,
-                      double top)
+/* y: the height of its name in the legend */
+static void draw_line(FILE *f, const report_line *l, int number, int y, double last, double top)
 {
     static const char *const dashes[] = { "none", "7 4", "2 3", "10 3 2 3" };
     const char *dash = dashes[(number + number / 4) % 4];
-    const int y = TOP + 14 + 20 * legend;
     fprintf(f,
             "<polyline fill=\"none\" stroke=\"var(--series%d)\" stroke-width=\"2\" "
             "stroke-dasharray=\"%s\" points=\"",
@@ -78,7 +77,15 @@ void report_plot(FILE *f, const char *x, const char *y, int lines, const report_
     report_text(f, x);
     fputs("\">\n", f);
     axes(f, x, y, last, top);
-    for (int m = 0, legend = 0; m < lines; m++)
-        if (line[m].n) draw_line(f, &line[m], m, legend++, last, top);
+    double ends = 0;
+    int drawn = 0, legend = TOP + 14;
+    for (int m = 0; m < lines; m++)
+        if (line[m].n) ends += line[m].y[line[m].n - 1] / top, drawn++;
+    if (ends > 0.5 * drawn) legend = HEIGHT - BOTTOM - 10 - 20 * (drawn - 1);
+    for (int m = 0; m < lines; m++) {
+        if (!line[m].n) continue;
+        draw_line(f, &line[m], m, legend, last, top);
+        legend += 20;
+    }
     fputs("</svg>\n", f);
 }

@@ -1,0 +1,183 @@
+/* compare_cell.c: runs one cell: a training by the program itself in a process of its own, which
+ * goes on where it was interrupted, then its evaluation. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "compare.h"
+
+/* ---- the arguments ---- */
+
+/* The directory of an arm's run; the arms that run once have no seed in its name. */
+static char *run_directory(const comparison *c, int arm, int64_t seed, const char *out)
+{
+    char *path;
+    const int size = arm < c->first
+                         ? asprintf(&path, "%s/%s", out, c->arm[arm].name)
+                         : asprintf(&path, "%s/%s-%lld", out, c->arm[arm].name, (long long)seed);
+    if (size < 0) pith_raise("no memory for a path");
+    return path;
+}
+
+/* What a name in braces stands for: {out}, {data}, {seed}, or the directory of an earlier arm's
+ * run. */
+static char *meaning(const comparison *c, int arm, int64_t seed, const char *out, const char *name,
+                     size_t size)
+{
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)seed);
+    if (!strncmp(name, "out", size) && size == 3) return run_directory(c, arm, seed, out);
+    if (!strncmp(name, "data", size) && size == 4) return strdup(c->data);
+    if (!strncmp(name, "seed", size) && size == 4) return strdup(number);
+    for (int k = 0; k < arm; k++)
+        if (strlen(c->arm[k].name) == size && !strncmp(c->arm[k].name, name, size))
+            return run_directory(c, k, seed, out);
+    pith_raise("%s: arm \"%s\": {%.*s} is neither out, data nor seed, nor an earlier arm", c->path,
+               c->arm[arm].name, (int)size, name);
+    return NULL;
+}
+
+static char *replaced(const comparison *c, int arm, int64_t seed, const char *out, const char *text)
+{
+    char *whole = NULL;
+    size_t room;
+    FILE *f = open_memstream(&whole, &room);
+    for (const char *open; f && (open = strchr(text, '{')) && strchr(open, '}');) {
+        const char *close = strchr(open, '}');
+        char *value = meaning(c, arm, seed, out, open + 1, (size_t)(close - open - 1));
+        fprintf(f, "%.*s%s", (int)(open - text), text, value);
+        free(value);
+        text = close + 1;
+    }
+    if (!f || fputs(text, f) < 0 || fclose(f)) pith_raise("no memory for arguments");
+    return whole;
+}
+
+typedef struct {
+    int n;
+    char *word[MOST_WORDS_OF_RUN + 8];
+    bool trains; /* it is train, distil or prune, and has a run to go on with */
+} command;
+
+static command command_of(const comparison *c, int arm, int64_t seed, const char *out)
+{
+    static char resume[] = "--resume", seeded[] = "--seed", into[] = "--out";
+    static char number[32];
+    command p = { .n = 1 };
+    char *rest = replaced(c, arm, seed, out, c->arm[arm].run), record[4200];
+    char *directory = run_directory(c, arm, seed, out);
+    static char name[] = "pith";
+    p.word[0] = name;
+    for (char *word; (word = strsep(&rest, " "));)
+        if (*word && p.n == MOST_WORDS_OF_RUN)
+            pith_raise("%s: arm \"%s\" has more than %d arguments", c->path, c->arm[arm].name,
+                       MOST_WORDS_OF_RUN);
+        else if (*word) p.word[p.n++] = word;
+    const char *first = p.n > 1 ? p.word[1] : "";
+    p.trains = !strcmp(first, "train") || !strcmp(first, "distil") || !strcmp(first, "prune");
+    if (!p.trains && arm >= c->first)
+        pith_raise("%s: arm \"%s\": expected train, distil or prune with its options, found \"%s\"",
+                   c->path, c->arm[arm].name, plain(first));
+    if (!p.trains) return p;
+    snprintf(record, sizeof record, "%s/run.json", directory);
+    if (access(record, F_OK) == 0) { /* of what is given anew only a loss may be */
+        char *loss = NULL;
+        for (int k = 2; k + 1 < p.n; k++)
+            if (!strcmp(p.word[k], "--loss")) loss = p.word[k + 1];
+        p.n = 2;
+        p.word[p.n++] = resume, p.word[p.n++] = directory;
+        static char loss_option[] = "--loss";
+        if (loss) p.word[p.n++] = loss_option, p.word[p.n++] = loss;
+        return p;
+    }
+    snprintf(number, sizeof number, "%lld", (long long)seed);
+    memmove(p.word + 3, p.word + 2, sizeof *p.word * (size_t)(p.n - 2));
+    p.word[2] = replaced(c, arm, seed, out, c->arm[arm].data);
+    p.n++;
+    p.word[p.n++] = seeded, p.word[p.n++] = number;
+    p.word[p.n++] = into, p.word[p.n++] = directory;
+    return p;
+}
+
+/* ---- a process ---- */
+
+static volatile sig_atomic_t child, stopped;
+static void hand_on(int number)
+{
+    stopped = 1;
+    if (child > 0) kill(child, number);
+}
+
+/* The last line of a log, for a message. */
+static void last_line(const char *path, char line[400])
+{
+    FILE *f = fopen(path, "r");
+    char next[400];
+    *line = 0;
+    while (f && fgets(next, sizeof next, f))
+        if (next[strspn(next, " \r\n")]) memcpy(line, next, sizeof next);
+    if (f) fclose(f);
+    line[strcspn(line, "\n")] = 0;
+}
+
+/* Runs the program with these arguments; what it says goes into a file. A signal goes on to it,
+ * which then saves what it has. Returns its largest memory in megabytes. */
+static double run_program(char *const *word, const char *log)
+{
+    struct rusage used;
+    int status = 0;
+    fflush(NULL);
+    signal(SIGINT, hand_on);
+    signal(SIGTERM, hand_on);
+    const pid_t pid = fork();
+    if (pid < 0) pith_raise("cannot start another process: %s", strerror(errno));
+    if (pid == 0) {
+        const int f = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        setpgid(0, 0); /* the terminal's Ctrl-C comes through this program, once */
+        if (f >= 0 && dup2(f, 1) >= 0 && dup2(f, 2) >= 0) execv("/proc/self/exe", word);
+        _exit(127);
+    }
+    child = pid;
+    while (wait4(pid, &status, 0, &used) < 0)
+        if (errno != EINTR) pith_raise("cannot wait for a process: %s", strerror(errno));
+    child = 0;
+    if (stopped) exit(130);
+    if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+        char line[400];
+        last_line(log, line);
+        pith_raise("pith %s failed; the last line of %s is: %s", word[1], log, plain(line));
+    }
+    return (double)used.ru_maxrss / 1024;
+}
+
+/* ---- a cell ---- */
+
+void check_arms(const comparison *c, const char *out)
+{
+    for (int arm = 0; arm < c->arms; arm++) command_of(c, arm, c->seed[0], out);
+}
+
+bool run_cell(const comparison *c, int arm, int64_t seed, const char *out, result *r)
+{
+    command p = command_of(c, arm, seed, out);
+    char *directory = run_directory(c, arm, seed, out), log[4200], figures[4200];
+    const bool once = arm < c->first;
+    snprintf(log, sizeof log, "%s.log", directory);
+    snprintf(figures, sizeof figures, "%s.json", directory);
+    if (!p.trains && access(directory, F_OK) == 0) return false;
+    const double megabytes = run_program(p.word, log);
+    if (once) return true;
+    static char pith[] = "pith", eval[] = "eval", json[] = "--json";
+    char *data = replaced(c, arm, seed, out, c->data);
+    char *const measured[] = { pith, eval, directory, data, json, figures, NULL };
+    run_program(measured, log);
+    *r = (result){ .arm = arm, .seed = seed, .megabytes = megabytes };
+    gather_result(r, directory, figures);
+    return true;
+}

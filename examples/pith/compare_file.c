@@ -1,0 +1,159 @@
+/* compare_file.c: reads what pith compare is asked: a JSON object with a question, data, seeds,
+ * arms and claims. A claim is fixed here, before anything is run. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "compare.h"
+
+/* Is every key of an object among `known`, separated by blanks? */
+static void check_keys(const char *path, const char *what, const json_t *o, const char *known)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(o)) pith_raise("%s: %s: expected a JSON object", path, what);
+    json_object_foreach((json_t *)o, key, value)
+    {
+        const size_t size = strlen(key);
+        bool found = false;
+        for (const char *at = known; !found && (at = strstr(at, key)); at += size)
+            found = (at == known || at[-1] == ' ') && (at[size] == ' ' || !at[size]);
+        if (!found || !size)
+            pith_raise("%s: %s: unknown key \"%s\", expected %s", path, what, plain(key), known);
+    }
+}
+
+/* A text without control characters, which a table could not hold; `otherwise` where it is missing.
+ */
+static const char *text_of(const char *path, const char *what, const json_t *o, const char *key,
+                           const char *otherwise)
+{
+    const json_t *x = json_object_get(o, key);
+    if (!x && otherwise) return otherwise;
+    const char *text = json_string_value(x);
+    if (!text || !*text) pith_raise("%s: %s: expected a text as \"%s\"", path, what, key);
+    for (const char *s = text; *s; s++)
+        if ((unsigned char)*s < ' ' || *s == 127)
+            pith_raise("%s: %s: a control character in \"%s\"", path, what, key);
+    return text;
+}
+
+static double number_of(const char *path, const char *what, const json_t *x, const char *key)
+{
+    if (!json_is_number(x)) pith_raise("%s: %s: expected a number as \"%s\"", path, what, key);
+    return json_number_value(x);
+}
+
+static void read_arm(comparison *c, const json_t *o)
+{
+    char what[80];
+    snprintf(what, sizeof what, "arm %d", c->arms);
+    if (c->arms == MOST_ARMS) pith_raise("%s: more than %d arms", c->path, MOST_ARMS);
+    check_keys(c->path, what, o, "name run data");
+    compared *a = &c->arm[c->arms];
+    a->name = text_of(c->path, what, o, "name", NULL);
+    a->run = text_of(c->path, what, o, "run", NULL);
+    a->data = text_of(c->path, what, o, "data", c->data);
+    const size_t letters = strspn(a->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                           "0123456789_+-");
+    if (a->name[letters] || letters > 60)
+        pith_raise("%s: %s: its name is \"%s\", expected at most 60 letters, digits, _, + and -",
+                   c->path, what, a->name);
+    for (int k = 0; k < c->arms; k++)
+        if (!strcmp(a->name, c->arm[k].name))
+            pith_raise("%s: two arms are called \"%s\"", c->path, a->name);
+    static const char *const ours[] = { "--out", "--seed", "--resume" };
+    for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
+        if (strstr(a->run, ours[k]) && !strstr(a->run, "{out}"))
+            pith_raise("%s: arm \"%s\": %s is set by pith compare", c->path, a->name, ours[k]);
+    c->arms++;
+}
+
+static int find_arm(const comparison *c, const char *what, const char *name)
+{
+    for (int k = c->first; k < c->arms; k++)
+        if (!strcmp(c->arm[k].name, name)) return k;
+    pith_raise("%s: %s: there is no arm \"%s\"", c->path, what, plain(name));
+    return -1;
+}
+
+static void read_claim(comparison *c, const json_t *o)
+{
+    char what[80];
+    const char *name;
+    json_t *weight;
+    snprintf(what, sizeof what, "claim %d", c->claims + 1);
+    if (c->claims == MOST_CLAIMS) pith_raise("%s: more than %d claims", c->path, MOST_CLAIMS);
+    check_keys(c->path, what, o, "claim kind contrast margin measure reaches");
+    claim *k = &c->claim[c->claims++];
+    k->text = text_of(c->path, what, o, "claim", NULL);
+    k->measure = text_of(c->path, what, o, "measure", c->measure);
+    k->margin = number_of(c->path, what, json_object_get(o, "margin"), "margin");
+    if (k->margin < 0)
+        pith_raise("%s: %s: its margin is %g, expected at least 0", c->path, what, k->margin);
+    const char *kind = text_of(c->path, what, o, "kind", NULL);
+    if (strcmp(kind, "better") && strcmp(kind, "no worse"))
+        pith_raise("%s: %s: expected \"better\" or \"no worse\" as \"kind\", found \"%s\"", c->path,
+                   what, kind);
+    k->kind = strcmp(kind, "better") ? PITH_NO_WORSE : PITH_BETTER;
+    const char *reached = text_of(c->path, what, o, "reaches", "");
+    k->reference = *reached ? find_arm(c, what, reached) : -1;
+    const json_t *contrast = json_object_get(o, "contrast");
+    if (!json_is_object(contrast) || !json_object_size(contrast))
+        pith_raise("%s: %s: expected weights of arms as \"contrast\", as in {\"a\": 1, \"b\": -1}",
+                   c->path, what);
+    double sum = 0;
+    json_object_foreach((json_t *)contrast, name, weight)
+    {
+        const int arm = find_arm(c, what, name);
+        sum += k->weight[arm] = number_of(c->path, what, weight, name);
+    }
+    if (fabs(sum) > 1e-9)
+        pith_raise("%s: %s: the weights of its contrast add up to %g, expected 0", c->path, what,
+                   sum);
+}
+
+static const json_t *list_of(const comparison *c, const json_t *root, const char *key,
+                             bool required)
+{
+    const json_t *list = json_object_get(root, key);
+    if ((list || required) && (!json_is_array(list) || !json_array_size(list)))
+        pith_raise("%s: expected a list that is not empty as \"%s\"", c->path, key);
+    return list;
+}
+
+static void read_seeds(comparison *c, const json_t *list)
+{
+    for (size_t k = 0; k < json_array_size(list); k++) {
+        const json_t *x = json_array_get(list, k);
+        if (!json_is_integer(x) || k == MOST_SEEDS)
+            pith_raise("%s: expected at most %d whole numbers as \"seeds\"", c->path, MOST_SEEDS);
+        c->seed[c->seeds++] = json_integer_value(x);
+        for (int i = 0; i + 1 < c->seeds; i++)
+            if (c->seed[i] == c->seed[c->seeds - 1])
+                pith_raise("%s: the seed %lld stands there twice", c->path, (long long)c->seed[i]);
+    }
+}
+
+comparison read_comparison(const char *path)
+{
+    json_error_t error;
+    comparison c = { .path = path };
+    char *text = pith_read_text(path);
+    const json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (!root) pith_raise("%s:%d: not JSON: %s", path, error.line, plain(error.text));
+    free(text);
+    check_keys(path, "the comparison", root, "question data measure seeds before arms claims");
+    c.question = text_of(path, "the comparison", root, "question", NULL);
+    c.measure = text_of(path, "the comparison", root, "measure", NULL);
+    c.data = text_of(path, "the comparison", root, "data", NULL);
+    read_seeds(&c, list_of(&c, root, "seeds", true));
+    const json_t *before = list_of(&c, root, "before", false),
+                 *arms = list_of(&c, root, "arms", true),
+                 *claims = list_of(&c, root, "claims", false);
+    for (size_t k = 0; k < json_array_size(before); k++) read_arm(&c, json_array_get(before, k));
+    c.first = c.arms;
+    for (size_t k = 0; k < json_array_size(arms); k++) read_arm(&c, json_array_get(arms, k));
+    for (size_t k = 0; k < json_array_size(claims); k++) read_claim(&c, json_array_get(claims, k));
+    return c;
+}

@@ -1,0 +1,118 @@
+/* compare_gather.c: what came of a cell: its measures, its curve, and what it cost, from the files
+ * of its run and its evaluation. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include "compare.h"
+#include "files/files.h"
+
+static json_t *read_json(const char *path)
+{
+    json_error_t error;
+    char *text = pith_read_text(path);
+    json_t *o = json_loads(text, 0, &error);
+    if (!o) pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
+    free(text);
+    return o;
+}
+
+static double of(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+/* All measures of all splits, means of both directions, with chance and the largest class. */
+static char *measures_of(const char *path)
+{
+    static const char *const both[] = { "mrr", "r1", "r5", "r10", "chance_r1" };
+    static const char *const classes[] = { "top1", "chance_top1", "majority" };
+    json_t *root = read_json(path), *split;
+    const char *name;
+    char *text = NULL;
+    size_t room;
+    FILE *f = open_memstream(&text, &room);
+    if (!f) pith_raise("no memory for measures");
+    json_object_foreach(root, name, split)
+    {
+        const json_t *r = json_object_get(split, "retrieval"),
+                     *zero_shot = json_object_get(split, "zero_shot"),
+                     *to_image = json_object_get(r, "text_to_image"),
+                     *to_text = json_object_get(r, "image_to_text");
+        for (size_t k = 0; r && k < sizeof both / sizeof *both; k++)
+            fprintf(f, "%s%s.%s=%.6g", ftell(f) ? " " : "", name, both[k],
+                    (of(to_image, both[k]) + of(to_text, both[k])) / 2);
+        for (size_t k = 0; zero_shot && k < sizeof classes / sizeof *classes; k++)
+            fprintf(f, " %s.zero_shot_%s=%.6g", name, classes[k], of(zero_shot, classes[k]));
+    }
+    fclose(f);
+    json_decref(root);
+    return text;
+}
+
+/* Appends a part's evaluations to the curve; r counts pairs, GFLOP and seconds of all parts so far.
+ */
+static void add_part(FILE *f, result *r, const char *directory, double batch)
+{
+    char path[4400];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", directory);
+    FILE *lines = pith_open_regular(path);
+    if (!lines) pith_raise("%s: %s", path, pith_file_error(errno));
+    char *line = NULL;
+    size_t room = 0;
+    double seen = 0, gflop = 0, seconds = 0;
+    while (getline(&line, &room, lines) > 0) {
+        json_t *o = json_loads(line, 0, NULL);
+        const json_t *value = json_object_get(o, "valid.r1");
+        seen = of(o, "step") * batch;
+        if (json_object_get(o, "gflop")) gflop = of(o, "gflop"), seconds = of(o, "seconds");
+        if (value)
+            fprintf(f, "%s%.0f:%.6g:%.6g", ftell(f) ? " " : "", r->pairs + seen, r->gflop + gflop,
+                    json_number_value(value));
+        json_decref(o);
+    }
+    free(line);
+    fclose(lines);
+    r->pairs += seen;
+    r->gflop += gflop;
+    r->seconds += seconds;
+}
+
+/* A run in stages has a directory for each part, of which the last is its own: see prune.c. */
+static char *curve_of(result *r, const char *directory, double batch)
+{
+    char *text = NULL, masks[4300], smaller[4300];
+    size_t room;
+    FILE *f = open_memstream(&text, &room);
+    if (!f) pith_raise("no memory for a curve");
+    for (int k = 1;; k++) {
+        snprintf(masks, sizeof masks, "%s/stage-%d-masks", directory, k);
+        snprintf(smaller, sizeof smaller, "%s/stage-%d", directory, k);
+        if (is_directory(masks)) add_part(f, r, masks, batch);
+        if (!is_directory(smaller)) break;
+        add_part(f, r, smaller, batch);
+    }
+    add_part(f, r, directory, batch);
+    fclose(f);
+    return text;
+}
+
+void gather_result(result *r, const char *directory, const char *figures)
+{
+    char path[4300], machine[200];
+    clip_config config;
+    snprintf(path, sizeof path, "%s/run.json", directory);
+    json_t *run = read_json(path);
+    const json_t *data = json_object_get(run, "data"), *on = json_object_get(run, "machine");
+    const char *hash = json_string_value(json_object_get(data, "hash")),
+               *processor = json_string_value(json_object_get(on, "processor"));
+    snprintf(machine, sizeof machine, "%s, %.0f threads", processor ? processor : "unknown",
+             of(on, "threads"));
+    r->data = strdup(hash ? hash : "unknown");
+    r->machine = strdup(machine);
+    r->curve = curve_of(r, directory, of(data, "batch"));
+    r->measures = measures_of(figures);
+    clip_config_read(&config, directory);
+    r->parameters = clip_count(&config, 2).parameters;
+    json_decref(run);
+}

@@ -1,0 +1,135 @@
+/* compare_results.c: the table of finished cells. It holds all that the page needs, so that a page
+ * can be drawn where the runs themselves are gone; a row says what it was made with. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "compare.h"
+#include "files/files.h"
+
+enum { COLUMNS = 14 };
+static const char heading[] =
+    "question\tarm\tseed\trun\tdata\tversion\tmachine\tseconds\tmegabytes\t"
+    "parameters\tpairs\tgflop\tmeasures\tcurve";
+
+static void keep(results *all, const result *r)
+{
+    if (all->n == all->room) {
+        all->room = all->room ? 2 * all->room : 64;
+        all->at = realloc(all->at, sizeof *all->at * (size_t)all->room);
+        if (!all->at) pith_raise("no memory for results");
+    }
+    all->at[all->n++] = *r;
+}
+
+static double number(const char *path, int line, const char *text)
+{
+    char *end;
+    const double x = strtod(text, &end);
+    if (end == text || *end)
+        pith_raise("%s: line %d: expected a number, found \"%s\"", path, line, plain(text));
+    return x;
+}
+
+static int arm_called(const comparison *c, const char *name)
+{
+    int k = c->arms - 1;
+    while (k >= 0 && strcmp(c->arm[k].name, name)) k--;
+    return k;
+}
+
+/* A row of this comparison; others are passed over. */
+static void read_row(results *all, const comparison *c, const char *path, int line, char *text)
+{
+    char *column[COLUMNS], *rest = text;
+    int n = 0;
+    while (n < COLUMNS && rest) column[n++] = strsep(&rest, "\t");
+    if (n < COLUMNS || rest)
+        pith_raise("%s: line %d: expected %d columns with tabs between them", path, line, COLUMNS);
+    const int k = arm_called(c, column[1]);
+    if (strcmp(column[0], c->question) || k < 0) return;
+    if (strcmp(column[3], c->arm[k].run))
+        pith_raise("%s: line %d: the arm \"%s\" was run as \"%s\", and is now to be run as \"%s\": "
+                   "remove the line or name another table",
+                   path, line, c->arm[k].name, plain(column[3]), c->arm[k].run);
+    const result r = { .arm = k,
+                       .seed = (int64_t)number(path, line, column[2]),
+                       .data = strdup(column[4]),
+                       .machine = strdup(column[6]),
+                       .seconds = number(path, line, column[7]),
+                       .megabytes = number(path, line, column[8]),
+                       .parameters = number(path, line, column[9]),
+                       .pairs = number(path, line, column[10]),
+                       .gflop = number(path, line, column[11]),
+                       .measures = strdup(column[12]),
+                       .curve = strdup(column[13]) };
+    if (find_result(all, k, r.seed))
+        pith_raise("%s: line %d: a second row of arm \"%s\" with seed %lld", path, line,
+                   c->arm[k].name, (long long)r.seed);
+    keep(all, &r);
+}
+
+results read_results(const char *path, const comparison *c)
+{
+    results all = { 0 };
+    if (access(path, F_OK)) return all;
+    FILE *f = pith_open_regular(path);
+    if (!f) pith_raise("%s: %s", path, pith_file_error(errno));
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t size;
+    for (int line = 1; (size = getline(&text, &room, f)) > 0; line++) {
+        if (text[size - 1] == '\n') text[size - 1] = 0;
+        if (line > 1) read_row(&all, c, path, line, text);
+        else if (strcmp(text, heading))
+            pith_raise("%s: line 1: expected the heading of a table of "
+                       "results",
+                       path);
+    }
+    free(text);
+    fclose(f);
+    return all;
+}
+
+const result *find_result(const results *all, int arm, int64_t seed)
+{
+    for (int k = 0; k < all->n; k++)
+        if (all->at[k].arm == arm && all->at[k].seed == seed) return &all->at[k];
+    return NULL;
+}
+
+double measure_of(const result *r, const char *name)
+{
+    const size_t size = strlen(name);
+    for (const char *at = r->measures; (at = strstr(at, name)); at += size)
+        if ((at == r->measures || at[-1] == ' ') && at[size] == '=') return atof(at + size + 1);
+    return (double)NAN;
+}
+
+/* The program's version and, where it lies in a git checkout, what of it. */
+static const char *version(void)
+{
+    static char text[96];
+    char commit[64] = "";
+    FILE *f = popen("git -C '" PITH_ROOT "' describe --always --dirty 2>/dev/null", "r");
+    if (f && fgets(commit, sizeof commit, f)) commit[strcspn(commit, "\n")] = 0;
+    if (f) pclose(f);
+    snprintf(text, sizeof text, "%s%s%s", VERSION, *commit ? " " : "", commit);
+    return text;
+}
+
+void add_result(const char *path, const comparison *c, results *all, const result *r)
+{
+    const bool begun = access(path, F_OK) == 0;
+    FILE *f = fopen(path, "a");
+    if (!f) pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    if (!begun) fprintf(f, "%s\n", heading);
+    fprintf(f, "%s\t%s\t%lld\t%s\t%s\t%s\t%s\t%.1f\t%.0f\t%.0f\t%.0f\t%.6g\t%s\t%s\n", c->question,
+            c->arm[r->arm].name, (long long)r->seed, c->arm[r->arm].run, r->data, version(),
+            r->machine, r->seconds, r->megabytes, r->parameters, r->pairs, r->gflop, r->measures,
+            r->curve);
+    if (fflush(f) || fsync(fileno(f)) || fclose(f))
+        pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    keep(all, r);
+}

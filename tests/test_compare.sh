@@ -1,0 +1,72 @@
+#!/bin/sh
+# pith compare: cells run once each, with seeds, before and after kill -9; claims judged; a page and a table; mistakes.
+set -u
+cd "$(dirname "$0")/.."
+. tests/says.sh
+
+"$pith" data fetch shapes . --count 400 --size 16 >out 2>&1 || { bad "no shapes"; cat out; }
+small="16/8:w16l1h1+w16l1h1c12v640:e16"
+fast="--batch 32 --lr 5e-3 --warmup 2 --evaluate-every 10 --save-every 10"
+write() { # seeds measure claims: a comparison of four arms
+    cat >c.json <<END
+{ "question": "Do more steps help?", "data": "shapes.pack", "measure": "$2", "seeds": [$1],
+  "before": [{ "name": "teacher", "run": "train --model 16/8:w32l2h2+w32l2h2c12v640:e16 --steps 40 $fast" }],
+  "arms": [{ "name": "short", "run": "train --model $small --steps 10 $fast" },
+           { "name": "long", "run": "train --model $small --steps 100 $fast" },
+           { "name": "student", "run": "distil --teacher {teacher} --student $small --steps 20 $fast" },
+           { "name": "pruned", "run": "prune --model {teacher} --keep 0.7,0.5 --steps 20 $fast --warmup 0" }],
+  "claims": [$3] }
+END
+    sed -i 's/ --warmup 2 --evaluate-every 10 --save-every 10 --warmup 0/ --evaluate-every 10 --save-every 10/' c.json
+}
+longer='{ "claim": "longer is better", "kind": "better", "contrast": { "long": 1, "short": -1 }, "margin": 0.01 }'
+never='{ "claim": "short is as soon", "kind": "better", "contrast": { "short": 1, "long": -1 }, "margin": 0.01, "reaches": "long" }'
+same='{ "claim": "short is no worse", "kind": "no worse", "contrast": { "short": 1, "long": -1 }, "margin": 0.01 }'
+
+write "0, 1, 2" combination.mrr "$longer, $never, $same"
+says 0 "longer is better: held" "$pith" compare c.json --out whole
+grep -q "short is as soon: did not hold\|short is as soon: cannot be told" out || { bad "an arm that never arrived is said to be sooner:"; cat out; }
+grep -q "short is no worse: did not hold" out || { bad "the third claim:"; cat out; }
+[ "$(wc -l <whole/results.tsv)" = 13 ] || bad "expected a heading and 12 rows"
+grep -q "longer is better: held" whole/index.html || bad "the page has no verdict"
+# A student's pairs are those of its steps; those of a run in stages, of all its parts.
+awk -F'\t' '$2 == "student" && $11 != 640 || $2 == "pruned" && $11 != 1280 || $2 == "short" && $11 != 320' whole/results.tsv | grep . && bad "pairs seen"
+awk -F'\t' 'NR > 1 && !($12 > 0 && $9 > 1 && $10 > 100)' whole/results.tsv | grep . && bad "GFLOP, memory and parameters"
+cp whole/results.tsv before.tsv
+says 0 "12 cells, 0 of them to be run" "$pith" compare c.json --out whole
+same before.tsv whole/results.tsv
+
+# Killed in a cell, it goes on: the same measures.
+"$pith" compare c.json --out cut >out 2>&1 & pid=$!
+while [ ! -e cut/long-1/step-10 ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -9 $pid; wait $pid 2>/dev/null
+[ "$(wc -l <cut/results.tsv)" -lt 13 ] || bad "it was over before it was killed"
+sleep 1 # the run itself gets a signal and saves what it has
+says 0 "longer is better: held" "$pith" compare c.json --out cut
+for t in whole cut; do cut -f 1-5,10-14 $t/results.tsv | sort >$t.rows; done
+same whole.rows cut.rows
+"$pith" compare c.json --out stopped >out 2>&1 & pid=$!
+while [ ! -e stopped/long-0/step-10 ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -INT $pid; wait $pid; [ $? = 130 ] || bad "Ctrl-C: expected status 130"
+
+# One seed tells nothing; a second one is added to what is there.
+write "0" combination.mrr "$longer"
+says 0 "longer is better: cannot be told by 1 seed" "$pith" compare c.json --out whole
+
+# Mistakes.
+wrong() { text=$1; says 1 "$text" "$pith" compare c.json --out wrong; one_line; [ ! -e wrong ] || { bad "a refused comparison left its directory"; rm -rf wrong; }; }
+sed 's/"claim":/"claims":/' c.json >d.json; mv d.json c.json; wrong 'claim 1: unknown key "claims", expected claim kind contrast margin measure reaches'
+write 0 combination.mrr "$longer"; sed -i 's/"name": "long"/"name": "short"/' c.json; wrong 'two arms are called "short"'
+write 0 combination.mrr "${longer%%\"contrast*}\"contrast\": { \"long\": 1, \"sort\": -1 }, \"margin\": 0 }"; wrong 'claim 1: there is no arm "sort"'
+write 0 combination.mrr "${longer%%\"contrast*}\"contrast\": { \"long\": 1, \"short\": 1 }, \"margin\": 0 }"; wrong 'the weights of its contrast add up to 2, expected 0'
+write "0, 0" combination.mrr "$longer"; wrong 'the seed 0 stands there twice'
+write 0 combination.mrr "$longer"; sed -i '/"short"/s/train --model/eval --model/' c.json; wrong 'expected train, distil or prune with its options, found "eval"'
+write 0 combination.mrr "$longer"; sed -i 's/--steps 100/--steps 100 --out x/' c.json; wrong 'arm "long": --out is set by pith compare'
+write 0 combination.mrr "$longer"; sed -i 's/{teacher}/{teaser}/' c.json; wrong 'arm "student": {teaser} is neither out, data nor seed, nor an earlier arm'
+echo '{ "question": 1 ' >c.json; wrong 'c.json:2: not JSON'
+write 0 composition.mrr "$longer"; says 1 'has no measure "composition.mrr"; it has valid.mrr=' "$pith" compare c.json --out whole; one_line
+write 0 combination.mrr "$longer"; sed -i 's/--steps 100/--steps 90/' c.json; says 1 'whole/results.tsv: line 3: the arm "long" was run as "' "$pith" compare c.json --out whole; one_line
+write 0 combination.mrr "$longer"; "$pith" data fetch shapes . --count 500 --size 16 >/dev/null; says 1 'was made from data with the hash' "$pith" compare c.json --out whole
+write 0 combination.mrr "$longer"; sed -i 's/--steps 10 /--steps 10 --loss nosuch /' c.json; says 1 'pith train failed; the last line of other/short-0.log is: there is no loss "nosuch"' "$pith" compare c.json --out other
+[ $failed = 0 ] && echo "test_compare: all as it should be"
+exit $failed
