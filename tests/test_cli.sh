@@ -59,6 +59,9 @@ says 0 "12 steps" "$pith" distil shapes.pack --teacher whole --student $small --
 says 1 "cannot inherit" "$pith" distil shapes.pack --teacher whole --student 16/4:w16l1h1+w16l1h1:e32 --out x --batch 32; one_line
 says 0 "combination" "$pith" eval small shapes.pack --json e.json
 grep -q '"chance_r1"' e.json || bad "e.json has no figures"
+says 0 "linear probe" "$pith" eval small shapes.pack --probe --shots 3 --json e.json
+grep -q '"probe"' e.json || bad "no probe in the figures"
+says 1 "--shots: expected --probe beside it" "$pith" eval small shapes.pack --shots 3; one_line
 says 1 "no split" "$pith" eval small shapes.pack --split no; one_line
 says 1 "--freeze: no parameter" "$pith" train shapes.pack $run --freeze 'vizual.*' --out f; one_line
 says 0 "3 steps" "$pith" train shapes.pack --model whole --steps 3 --batch 32 --freeze 'visual.*' --ema 0.9 --out frozen

@@ -36,6 +36,8 @@ cp whole/results.tsv before.tsv
 says 0 "12 cells, 0 of them to be run" "$pith" compare c.json --out whole
 same before.tsv whole/results.tsv
 
+grep -q "combination.probe_top1=.*combination.probe_majority=" whole/results.tsv || bad "no linear probe in the table"
+
 # Killed in a cell, it goes on: the same measures.
 "$pith" compare c.json --out cut >out 2>&1 & pid=$!
 while [ ! -e cut/long-1/step-10 ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done

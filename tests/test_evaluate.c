@@ -100,8 +100,47 @@ static void zero_shot(void **state)
     near(z.majority, 18 / 50.0);
 }
 
+/* A probe's weights are where the gradient of the ridge's objective is zero. */
+static void probe_is_ridge_regression(void **state)
+{
+    (void)state;
+    enum { CLASSES = 3, BROAD = WIDE + 1 };
+    static real x[ROWS * WIDE], white[ROWS][BROAD];
+    int label[ROWS];
+    draw(x, ROWS * WIDE, 5);
+    for (int i = 0; i < ROWS; i++) label[i] = i % CLASSES;
+    for (int i = 0; i < ROWS; i++) x[i * WIDE + label[i]] += 3; /* something to find */
+    for (int d = 0; d < WIDE; d++) {
+        double mean = 0, squares = 0;
+        for (int i = 0; i < ROWS; i++) mean += (double)x[i * WIDE + d] / ROWS;
+        for (int i = 0; i < ROWS; i++)
+            squares += ((double)x[i * WIDE + d] - mean) * ((double)x[i * WIDE + d] - mean);
+        for (int i = 0; i < ROWS; i++)
+            white[i][d] = (real)(((double)x[i * WIDE + d] - mean) / (sqrt(squares / ROWS) + 1e-5));
+    }
+    for (int i = 0; i < ROWS; i++) white[i][WIDE] = 100;
+    pith_probe p = pith_probe_fit(ROWS, WIDE, x, label, CLASSES);
+    for (int k = 0; k < CLASSES; k++)
+        for (int d = 0; d < BROAD; d++) {
+            const double weight = (double)p.rows[k * BROAD + d];
+            double gradient = 1024 * weight, size = fabs(gradient);
+            for (int i = 0; i < ROWS; i++) {
+                double y = label[i] == k ? -1 : 1;
+                for (int c = 0; c < BROAD; c++)
+                    y += (double)p.rows[k * BROAD + c] * (double)white[i][c];
+                gradient += y * (double)white[i][d];
+                size += fabs(y * (double)white[i][d]);
+            }
+            assert_true(fabs(gradient) < (sizeof(real) == 8 ? 1e-10 : 2e-5) * size);
+        }
+    const pith_zero_shot z = pith_probe_measure(&p, ROWS, x, label);
+    assert_true(z.top1 > 0.8 && z.pictures == ROWS && z.classes == CLASSES);
+    pith_probe_free(&p);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(retrieval), cmocka_unit_test(zero_shot) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(retrieval), cmocka_unit_test(zero_shot),
+                                        cmocka_unit_test(probe_is_ridge_regression) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

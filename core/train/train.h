@@ -133,6 +133,18 @@ typedef struct {
 pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label,
                                       int classes, const pith_real *rows);
 
+/* A linear classifier on frozen features, by ridge regression (probe.c). x (n, width), labels in
+ * [0, classes). To be freed, also after an error, of which it is then empty. */
+typedef struct {
+    int width, classes;
+    pith_real *mean, *deviation; /* (width) of the features that it was fitted to */
+    pith_real *rows;             /* (classes, width + 1) */
+} pith_probe;
+pith_probe pith_probe_fit(int n, int width, const pith_real *x, const int *label, int classes);
+/* The same figures as of zero-shot classification. */
+pith_zero_shot pith_probe_measure(const pith_probe *p, int n, const pith_real *x, const int *label);
+void pith_probe_free(pith_probe *p);
+
 /* ---- claims, judged by several seeds --------------------------------------------------------- */
 
 /* The mean of n differences, one a seed, and where the mean of all seeds lies, with 95 %

@@ -158,6 +158,20 @@ static double run_program(char *const *word, const char *log)
 
 /* ---- a cell ---- */
 
+/* Has the training split labels of at least two classes? */
+static bool has_classes(const char *data)
+{
+    pith_pack *p = pith_pack_open(data);
+    int least = PITH_MOST_LABEL, most = -1;
+    for (int i = 0; i < p->count; i++) {
+        if (p->split[i] != PITH_TRAIN || p->label[i] < 0) continue;
+        if (p->label[i] < least) least = p->label[i];
+        if (p->label[i] > most) most = p->label[i];
+    }
+    pith_pack_close(p);
+    return least < most;
+}
+
 void check_arms(const comparison *c, const char *out)
 {
     for (int arm = 0; arm < c->arms; arm++) command_of(c, arm, c->seed[0], out);
@@ -173,9 +187,11 @@ bool run_cell(const comparison *c, int arm, int64_t seed, const char *out, resul
     if (!p.trains && access(directory, F_OK) == 0) return false;
     const double megabytes = run_program(p.word, log);
     if (once) return true;
-    static char pith[] = "pith", eval[] = "eval", json[] = "--json";
+    static char pith[] = "pith", eval[] = "eval", json[] = "--json", probe[] = "--probe";
     char *data = replaced(c, arm, seed, out, c->data);
-    char *const measured[] = { pith, eval, directory, data, json, figures, NULL };
+    char *const measured[] = {
+        pith, eval, directory, data, json, figures, has_classes(data) ? probe : NULL, NULL
+    };
     run_program(measured, log);
     *r = (result){ .arm = arm, .seed = seed, .megabytes = megabytes };
     gather_result(r, directory, figures);

@@ -27,6 +27,7 @@ static char *measures_of(const char *path)
 {
     static const char *const both[] = { "mrr", "r1", "r5", "r10", "chance_r1" };
     static const char *const classes[] = { "top1", "chance_top1", "majority" };
+    static const char *const kinds[] = { "zero_shot", "probe" };
     json_t *root = read_json(path), *split;
     const char *name;
     char *text = NULL;
@@ -36,14 +37,17 @@ static char *measures_of(const char *path)
     json_object_foreach(root, name, split)
     {
         const json_t *r = json_object_get(split, "retrieval"),
-                     *zero_shot = json_object_get(split, "zero_shot"),
                      *to_image = json_object_get(r, "text_to_image"),
                      *to_text = json_object_get(r, "image_to_text");
         for (size_t k = 0; r && k < sizeof both / sizeof *both; k++)
             fprintf(f, "%s%s.%s=%.6g", ftell(f) ? " " : "", name, both[k],
                     (of(to_image, both[k]) + of(to_text, both[k])) / 2);
-        for (size_t k = 0; zero_shot && k < sizeof classes / sizeof *classes; k++)
-            fprintf(f, " %s.zero_shot_%s=%.6g", name, classes[k], of(zero_shot, classes[k]));
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds * 3; k++) {
+            const json_t *o = json_object_get(split, kinds[k / 3]);
+            if (o)
+                fprintf(f, " %s.%s_%s=%.6g", name, kinds[k / 3], classes[k % 3],
+                        of(o, classes[k % 3]));
+        }
     }
     fclose(f);
     json_decref(root);

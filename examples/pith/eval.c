@@ -39,8 +39,24 @@ typedef struct {
     json_t *json;
     bool retrieval, zero_shot;
     pith_real *rows;
-    int classes;
+    int classes, probes; /* probes: 0, 1, or, of few pictures a class, 3 */
+    pith_probe probe[3];
 } evaluation;
+
+static void print_classified(const char *name, const char *what, const pith_zero_shot *z)
+{
+    printf("  %-14s %-17s top-1 %.1f %% (chance %.1f, largest class %.1f), top-5 %.1f %% "
+           "(chance %.1f); %d pictures of %d classes\n",
+           name, what, 100 * z->top1, 100 * z->chance1, 100 * z->majority, 100 * z->top5,
+           100 * z->chance5, z->pictures, z->classes);
+}
+
+static json_t *classified_json(const pith_zero_shot *z)
+{
+    return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "pictures", z->pictures, "classes",
+                     z->classes, "top1", z->top1, "top5", z->top5, "chance_top1", z->chance1,
+                     "chance_top5", z->chance5, "majority", z->majority);
+}
 
 static void measure(evaluation *j, int split)
 {
@@ -55,15 +71,19 @@ static void measure(evaluation *j, int split)
     if (j->zero_shot && j->classes > 1) {
         const pith_zero_shot z = pith_measure_zero_shot(p.n, p.width, p.image, p.label, j->classes,
                                                         j->rows);
-        printf("  %-14s zero-shot         top-1 %.1f %% (chance %.1f, largest class %.1f), "
-               "top-5 %.1f %% (chance %.1f); %d pictures of %d classes\n",
-               j->retrieval ? "" : name, 100 * z.top1, 100 * z.chance1, 100 * z.majority,
-               100 * z.top5, 100 * z.chance5, z.pictures, z.classes);
-        json_object_set_new(o, "zero_shot",
-                            json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "pictures", z.pictures,
-                                      "classes", z.classes, "top1", z.top1, "top5", z.top5,
-                                      "chance_top1", z.chance1, "chance_top5", z.chance5,
-                                      "majority", z.majority));
+        print_classified(j->retrieval ? "" : name, "zero-shot", &z);
+        json_object_set_new(o, "zero_shot", classified_json(&z));
+    }
+    if (j->probes) {
+        pith_zero_shot z = { 0 };
+        for (int k = 0; k < j->probes; k++) {
+            const pith_zero_shot one = pith_probe_measure(&j->probe[k], p.n, p.image, p.label);
+            const double top1 = z.top1 + one.top1 / j->probes, top5 = z.top5 + one.top5 / j->probes;
+            z = one;
+            z.top1 = top1, z.top5 = top5;
+        }
+        print_classified(j->retrieval || j->zero_shot ? "" : name, "linear probe", &z);
+        json_object_set_new(o, "probe", classified_json(&z));
     }
     json_object_set_new(j->json, name, o);
     pairs_free(&p);
@@ -77,14 +97,71 @@ static void find_classes(evaluation *j, bool required)
         pith_raise("zero-shot needs labels of at least two classes, and the data have none");
 }
 
+typedef struct {
+    uint32_t order;
+    int label, place;
+} drawn;
+
+static int by_order(const void *a, const void *b)
+{
+    const drawn *x = a, *y = b;
+    return x->order != y->order ? (x->order < y->order ? -1 : 1) : x->place - y->place;
+}
+
+/* Fits a probe to the labelled pictures of the training split, or to `shots` of each class, drawn
+ * by a seed; 0: all. */
+static pith_probe fit_probe(const evaluation *j, const pairs *p, int64_t shots, uint64_t seed)
+{
+    const size_t width = (size_t)p->width;
+    drawn *order = room(sizeof *order * (size_t)p->n);
+    int *taken = room(sizeof *taken * (size_t)j->classes),
+        *label = room(sizeof *label * (size_t)p->n);
+    pith_real *x = room(sizeof *x * width * (size_t)p->n);
+    int n = 0;
+    for (int i = 0; i < p->n; i++) {
+        const uint64_t at[2] = { seed, (uint64_t)i },
+                       hash = pith_hash_bytes(PITH_HASH, at, sizeof at);
+        order[i] = (drawn){ shots ? (uint32_t)(hash >> 32) : 0, p->label[i], i };
+    }
+    qsort(order, (size_t)p->n, sizeof *order, by_order);
+    for (int i = 0; i < p->n; i++) {
+        const drawn *d = &order[i];
+        if (d->label < 0 || (shots && taken[d->label]++ >= shots)) continue;
+        memcpy(x + (size_t)n * width, p->image + (size_t)d->place * width, sizeof *x * width);
+        label[n++] = d->label;
+    }
+    if (!n) pith_raise("a linear probe needs labelled pictures in the split \"train\"");
+    const pith_probe probe = pith_probe_fit(n, p->width, x, label, j->classes);
+    free(order), free(taken), free(label), free(x);
+    return probe;
+}
+
+static void fit_probes(evaluation *j, int64_t shots)
+{
+    for (int i = 0; i < j->pack->count; i++)
+        if (j->pack->label[i] >= j->classes) j->classes = j->pack->label[i] + 1;
+    if (j->classes < 2)
+        pith_raise("a linear probe needs labels of at least two classes, and the data have none");
+    pairs p = encode_split(&j->m.config, j->m.store, j->m.tokenizer, j->pack, PITH_TRAIN);
+    j->probes = shots ? 3 : 1;
+    for (int k = 0; k < j->probes; k++) j->probe[k] = fit_probe(j, &p, shots, (uint64_t)k);
+    pairs_free(&p);
+}
+
 int command_eval(int argc, char **argv)
 {
     const char *kind = NULL, *split = NULL, *file = NULL;
+    bool probe = false;
+    int64_t shots = 0;
     const option options[] = {
         { "--task", TEXT, &kind,
           "retrieval or zero-shot; by default both, if the data have labels" },
         { "--split", TEXT, &split,
           "a split of the data, or all; by default each split but \"train\"" },
+        { "--probe", FLAG, &probe,
+          "also a linear probe: ridge regression on the pictures of the split \"train\"" },
+        { "--shots", INTEGER, &shots,
+          "of the probe: so many pictures a class, the mean of three draws; 0: all" },
         { "--json", TEXT, &file, "write the figures into this file" },
         END_OF_OPTIONS
     };
@@ -107,6 +184,8 @@ int command_eval(int argc, char **argv)
     j.retrieval = !kind || !strcmp(kind, "retrieval");
     j.zero_shot = !kind || !strcmp(kind, "zero-shot");
     find_classes(&j, kind && j.zero_shot);
+    if (was_given("--shots") && !probe) pith_raise("--shots: expected --probe beside it");
+    if (probe) fit_probes(&j, shots);
     if (j.retrieval)
         printf("  %-14s %-16s  %-12s  %-12s  %-12s  %s\n", "split", "R@k in % (chance)", "R@1",
                "R@5", "R@10", "MRR");
@@ -121,6 +200,7 @@ int command_eval(int argc, char **argv)
         free(text);
     }
     json_decref(j.json);
+    for (int k = 0; k < j.probes; k++) pith_probe_free(&j.probe[k]);
     free(j.rows);
     pith_pack_close(pack);
     close_model(&j.m);
