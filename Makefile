@@ -28,7 +28,7 @@ OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 
 comma := ,
 .SECONDARY:
-.PHONY: all deps test tests demo bench fuzz libs clean
+.PHONY: all deps test tests demo bench evidence fuzz libs clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
 
 # A user's own loss or op finds every public function in the program, so the library goes in whole.
@@ -94,6 +94,11 @@ libs:
 bench: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) build/float/pith-bench
 	@bench/run.sh
+
+# A comparison of the papers' first claims on the demo's data; cells that stand in the table are not run again.
+evidence: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) build/pith
+	@build/pith compare bench/evidence.json --out runs/evidence --results bench/evidence.tsv
 
 clean:
 	rm -rf build

@@ -24,6 +24,9 @@ static char *run_directory(const comparison *c, int arm, int64_t seed, const cha
     return path;
 }
 
+static char *replaced(const comparison *c, int arm, int64_t seed, const char *out,
+                      const char *text);
+
 /* What a name in braces stands for: {out}, {data}, {seed}, or the directory of an earlier arm's
  * run. */
 static char *meaning(const comparison *c, int arm, int64_t seed, const char *out, const char *name,
@@ -32,7 +35,7 @@ static char *meaning(const comparison *c, int arm, int64_t seed, const char *out
     char number[32];
     snprintf(number, sizeof number, "%lld", (long long)seed);
     if (!strncmp(name, "out", size) && size == 3) return run_directory(c, arm, seed, out);
-    if (!strncmp(name, "data", size) && size == 4) return strdup(c->data);
+    if (!strncmp(name, "data", size) && size == 4) return replaced(c, arm, seed, out, c->data);
     if (!strncmp(name, "seed", size) && size == 4) return strdup(number);
     for (int k = 0; k < arm; k++)
         if (strlen(c->arm[k].name) == size && !strncmp(c->arm[k].name, name, size))
