@@ -132,6 +132,9 @@ PITH_BINARY(dot)
 #define pith_linear(x, w, b) pith_linear_(PITH_HERE, x, w, b)
 PITH_BINARY(matmul) PITH_BINARY(matmul_nt) PITH_BINARY(matmul_tn)
 pith_node *pith_linear_(const char *at, pith_node *x, pith_node *w, pith_node *b);
+/* x (B, H, W, C), zeros around it, w (O, kh, kw, C) -> (B, H', W', O), every stride-th place */
+#define pith_convolution(x, w, stride, padding) pith_convolution_(PITH_HERE, x, w, stride, padding)
+pith_node *pith_convolution_(const char *at, pith_node *x, pith_node *w, int stride, int padding);
 
 #define pith_softmax(a) pith_softmax_(PITH_HERE, a) /* Over the last axis; a's shape. */
 /* log(sum(exp(a))) over the last axis, which goes away: (..., n) -> (...). Does not overflow. */
@@ -139,11 +142,15 @@ pith_node *pith_linear_(const char *at, pith_node *x, pith_node *w, pith_node *b
 /* x (..., n), gain (n), bias (n): rows of mean 0 and variance 1 (with 1e-5 added under the root),
  * times gain, plus bias; x's shape. Results 1 and 2: mean and 1/std of each row, (...). */
 #define pith_layer_norm(x, gain, bias) pith_layer_norm_(PITH_HERE, x, gain, bias)
+/* The same with each column, normalised over all rows of x (..., n). Results 1 and 2: mean and
+ * variance (squares over the number of rows) of each column, (n). */
+#define pith_batch_norm(x, gain, bias) pith_batch_norm_(PITH_HERE, x, gain, bias)
 /* Each row, along the last axis, divided by its length; a's shape. A row of zeros stays zeros, and
  * its gradient is zeros. */
 #define pith_normalize(a) pith_normalize_(PITH_HERE, a)
 PITH_UNARY(softmax) PITH_UNARY(log_sum_exp) PITH_UNARY(normalize)
 pith_node *pith_layer_norm_(const char *at, pith_node *x, pith_node *gain, pith_node *bias);
+pith_node *pith_batch_norm_(const char *at, pith_node *x, pith_node *gain, pith_node *bias);
 
 /* Attention inside segments of packed tokens: segment s holds rows offsets[s] .. offsets[s+1]-1.
  * offsets (S+1) i32. qkv (N, 3, heads, width) -> (N, heads, width), scores divided by sqrt(width);

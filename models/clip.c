@@ -107,12 +107,18 @@ static double blocks_madds(const clip_tower *t, double n, bool pool)
     return sum;
 }
 
+static double picture_madds(const clip_config *c, bool pool)
+{
+    if (clip_is_resnet(c)) return clip_resnet_madds(c);
+    const double patches = (double)(c->image_size / c->patch) * (c->image_size / c->patch);
+    return patches * 3 * c->patch * c->patch * c->vision.width +
+           blocks_madds(&c->vision, patches + 1, pool) + (double)c->vision.width * c->embed;
+}
+
 static double pair_flops(const clip_config *c, double tokens, bool pool)
 {
-    const double patches = (double)(c->image_size / c->patch) * (c->image_size / c->patch);
-    return 2 * (patches * 3 * c->patch * c->patch * c->vision.width +
-                blocks_madds(&c->vision, patches + 1, pool) + blocks_madds(&c->text, tokens, pool) +
-                (double)(c->vision.width + c->text.width) * c->embed);
+    return 2 * (picture_madds(c, pool) + blocks_madds(&c->text, tokens, pool) +
+                (double)c->text.width * c->embed);
 }
 
 clip_cost clip_count(const clip_config *c, double tokens_a_caption)
@@ -124,6 +130,7 @@ clip_cost clip_count(const clip_config *c, double tokens_a_caption)
     for (int k = 0; k < n; k++) {
         double size = 1;
         for (int d = 0; d < list[k].ndim; d++) size *= list[k].dim[d];
+        if (list[k].kind == PITH_STATE) continue;
         cost.parameters += size;
         if (list[k].part == CLIP_VISION) cost.vision_parameters += size;
         if (list[k].part == CLIP_TEXT) cost.text_parameters += size;

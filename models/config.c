@@ -1,8 +1,8 @@
-/* config.c: open_clip_config.json, read and written. Layout and defaults are OpenCLIP 3.3's
- * (CLIPVisionCfg, CLIPTextCfg). A key for something that pith does not have is accepted if it has
- * its default value; otherwise it is an error that names it. A model whose layers differ in size
- * has the further keys heads_per_layer, ffn_per_layer and head_width, which other readers refuse.
- */
+/* config.c: open_clip_config.json, read (written: config_write.c). Layout and defaults are
+ * OpenCLIP 3.3's (CLIPVisionCfg, CLIPTextCfg). A key for something that pith does not have is
+ * accepted if it has its default value; otherwise it is an error that names it. A model whose
+ * layers differ in size has the further keys heads_per_layer, ffn_per_layer and head_width, a
+ * ResNet whose stem is not the published one stem_stride: other readers refuse them. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -43,6 +43,7 @@ static const setting vision_keys[] = {
     TOWER_KEYS,
     { "image_size", NULL },
     { "patch_size", NULL },
+    { "stem_stride", NULL },
     { "patch_dropout", "0" },
     { "attentional_pool", "false" },
     { "attn_pooler_queries", "*" },
@@ -189,7 +190,7 @@ static bool read_layers(const section *s, const char *key, int layers, int *out)
     return true;
 }
 
-static const char *const block_names[] = { "pre_norm", "sas", "sas_p" };
+const char *const clip_block_names[3] = { "pre_norm", "sas", "sas_p" };
 
 static bool read_blocks(const section *s, clip_tower *t)
 {
@@ -203,7 +204,7 @@ static bool read_blocks(const section *s, clip_tower *t)
     for (int i = 0; good && i < t->layers; i++) {
         const char *name = json_string_value(json_array_get(list, (size_t)i));
         int k = 0;
-        while (name && k < 3 && strcmp(name, block_names[k])) k++;
+        while (name && k < 3 && strcmp(name, clip_block_names[k])) k++;
         good = name && k < 3;
         t->block[i] = (clip_block)k;
     }
@@ -216,8 +217,6 @@ static bool read_tower(const section *s, clip_tower *t, int heads)
 {
     const json_t *layers = json_object_get(s->object, "layers"),
                  *ratio = json_object_get(s->object, "mlp_ratio");
-    if (json_is_array(layers))
-        return refuse(s, "layers", layers, "a ResNet, which is not supported");
     if (!read_int(s, "layers", &t->layers) || !read_int(s, "width", &t->width)) return false;
     if (t->layers < 1 || t->layers > CLIP_MAX_LAYERS)
         return refuse(s, "layers", layers, "expected 1 to 64");
@@ -243,6 +242,36 @@ static bool read_tower(const section *s, clip_tower *t, int heads)
            read_layers(s, "ffn_per_layer", t->layers, t->ffn) && read_blocks(s, t);
 }
 
+/* A ResNet is told by its list of layers. */
+static bool read_resnet(const section *s, clip_config *c)
+{
+    double layers[4];
+    c->resnet.stem_stride = 4;
+    if (!read_numbers(s, "layers", 4, layers) ||
+        !read_int(s, "stem_stride", &c->resnet.stem_stride))
+        return false;
+    if (!c->resnet.stem_stride)
+        return refuse(s, "stem_stride", json_integer(0), "expected 4, 2 or 1");
+    clip_set_resnet(c);
+    for (int k = 0; k < 4; k++) {
+        c->resnet.layers[k] = layers[k] >= 0 && layers[k] <= 1 << 20 ? (int)layers[k] : -1;
+        if (c->resnet.layers[k] != layers[k])
+            return refuse(s, "layers", json_object_get(s->object, "layers"),
+                          "expected four whole numbers");
+    }
+    return read_int(s, "width", &c->vision.width) &&
+           read_int(s, "head_width", &c->vision.head_width);
+}
+
+static bool read_vision(const section *s, clip_config *c)
+{
+    if (!read_side(s, "image_size", &c->image_size)) return false;
+    if (json_is_array(json_object_get(s->object, "layers"))) return read_resnet(s, c);
+    const json_t *stem = json_object_get(s->object, "stem_stride");
+    if (stem) return refuse(s, "stem_stride", stem, "and the image tower is no ResNet");
+    return read_side(s, "patch_size", &c->patch) && read_tower(s, &c->vision, 0);
+}
+
 static bool read_config(clip_config *c, const char *path, json_t *root)
 {
     section file, model, vision, text, pixels;
@@ -259,9 +288,7 @@ static bool read_config(clip_config *c, const char *path, json_t *root)
     if (quick && !json_is_boolean(quick))
         return refuse(&model, "quick_gelu", quick, "expected true or false");
     x.quick_gelu = json_is_true(quick);
-    if (!read_int(&model, "embed_dim", &x.embed) ||
-        !read_side(&vision, "image_size", &x.image_size) ||
-        !read_side(&vision, "patch_size", &x.patch) || !read_tower(&vision, &x.vision, 0) ||
+    if (!read_int(&model, "embed_dim", &x.embed) || !read_vision(&vision, &x) ||
         !read_int(&text, "context_length", &x.context) ||
         !read_int(&text, "vocab_size", &x.vocabulary) || !read_int(&text, "heads", &heads))
         return false;
@@ -296,76 +323,6 @@ bool clip_config_read(clip_config *c, const char *directory)
     free(text);
     if (!root) return pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
     const bool good = read_config(c, path, root);
-    json_decref(root);
-    return good;
-}
-
-/* ---- writing ---- */
-
-static json_t *numbers(int n, const double *x)
-{
-    json_t *list = json_array();
-    for (int k = 0; k < n; k++) json_array_append_new(list, json_real(x[k]));
-    return list;
-}
-
-static json_t *sizes(int n, const int *x)
-{
-    json_t *list = json_array();
-    for (int k = 0; k < n; k++) json_array_append_new(list, json_integer(x[k]));
-    return list;
-}
-
-/* Every reader of OpenCLIP's configs knows layers that are all equal and whose heads together are
- * as wide as the tower. Only other models need the lists. */
-static json_t *tower(const clip_tower *t, bool vision)
-{
-    json_t *o = json_pack("{s:i, s:i}", "width", t->width, "layers", t->layers);
-    bool even = t->ffn[0] > 0, plain = true;
-    for (int i = 0; i < t->layers; i++) {
-        even &= t->heads[i] * t->head_width == t->width && t->ffn[i] == t->ffn[0];
-        plain &= t->block[i] == CLIP_PRE_NORM;
-    }
-    if (!plain) {
-        json_t *blocks = json_array();
-        for (int i = 0; i < t->layers; i++)
-            json_array_append_new(blocks, json_string(block_names[t->block[i]]));
-        json_object_set_new(o, "blocks_per_layer", blocks);
-        json_object_set_new(o, "shared_query_key", json_boolean(t->shared_query_key));
-    }
-    if (vision || !even) json_object_set_new(o, "head_width", json_integer(t->head_width));
-    if (even) { /* readers cut off the fraction of width * ratio, so half a unit is added where it
-                   is not whole */
-        if (!vision) json_object_set_new(o, "heads", json_integer(t->heads[0]));
-        const double exact = t->ffn[0] % t->width ? 0.5 : 0;
-        json_object_set_new(o, "mlp_ratio", json_real((t->ffn[0] + exact) / t->width));
-    } else {
-        json_object_set_new(o, "heads_per_layer", sizes(t->layers, t->heads));
-        json_object_set_new(o, "ffn_per_layer", sizes(t->layers, t->ffn));
-    }
-    return o;
-}
-
-static json_t *config_json(const clip_config *c)
-{
-    json_t *vision = tower(&c->vision, true), *text = tower(&c->text, false);
-    json_object_set_new(vision, "image_size", json_integer(c->image_size));
-    json_object_set_new(vision, "patch_size", json_integer(c->patch));
-    json_object_set_new(text, "context_length", json_integer(c->context));
-    json_object_set_new(text, "vocab_size", json_integer(c->vocabulary));
-    return json_pack("{s:{s:i, s:b, s:o, s:o}, s:{s:o, s:o}}", "model_cfg", "embed_dim", c->embed,
-                     "quick_gelu", (int)c->quick_gelu, "vision_cfg", vision, "text_cfg", text,
-                     "preprocess_cfg", "mean", numbers(3, c->mean), "std", numbers(3, c->std));
-}
-
-bool clip_config_write(const clip_config *c, const char *directory)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", directory, CLIP_CONFIG_FILE);
-    json_t *root = config_json(c);
-    char *text = root ? json_dumps(root, JSON_INDENT(4) | JSON_REAL_PRECISION(15)) : NULL;
-    const bool good = text ? pith_write_text(path, text) : pith_raise("%s: no memory", path);
-    free(text);
     json_decref(root);
     return good;
 }

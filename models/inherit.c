@@ -1,15 +1,39 @@
 /* inherit.c: TinyCLIP's manual weight inheritance (Wu et al., ICCV 2023). Every tensor of the
  * student is the first part of the teacher's, along every axis; weights are not chosen by
- * importance. Layer i of the student comes from layer i * floor(teacher depth / student depth). */
+ * importance. Layer i of the student comes from layer i * floor(teacher depth / student depth), in
+ * a ResNet of the same stage, running figures included. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "parts.h"
 
+/* A ResNet's sizes as --model has them. */
+static const char *resnet_text(const clip_config *c, char text[64])
+{
+    const int *l = c->resnet.layers;
+    if (!clip_is_resnet(c)) snprintf(text, 64, "a ViT");
+    else
+        snprintf(text, 64, "r%d:w%dl%d.%d.%d.%d", c->resnet.stem_stride, c->vision.width, l[0],
+                 l[1], l[2], l[3]);
+    return text;
+}
+
+/* A ResNet inherits from one of the same stem that is as deep in every stage, or deeper. */
+static bool comparable_resnets(const clip_config *s, const clip_config *t)
+{
+    char student[64], teacher[64];
+    bool good = s->resnet.stem_stride == t->resnet.stem_stride;
+    for (int k = 0; k < 4; k++) good &= s->resnet.layers[k] <= t->resnet.layers[k];
+    return good || pith_raise("cannot inherit: the student's image tower is %s, the teacher's %s: "
+                              "expected equal stems, and in no stage more blocks",
+                              resnet_text(s, student), resnet_text(t, teacher));
+}
+
 /* Can the student inherit? A part of the teacher's tensors is no use if it means something else
  * there: other patches, tokens, positions or heads. */
 static bool comparable(const clip_config *s, const clip_config *t)
 {
+    if (!comparable_resnets(s, t)) return false;
     const struct {
         const char *what;
         int student, teacher;
@@ -93,6 +117,21 @@ typedef struct {
     int third;
 } origin;
 
+/* Of a ResNet each stage has its own depths. Its first block, whose shortcut is a convolution,
+ * comes from a first one. */
+static origin origin_in_resnet(const clip_tensor *tensor, const clip_resnet *student,
+                               const clip_resnet *teacher)
+{
+    origin o = { .third = -1 };
+    int stage, block, used = 0;
+    snprintf(o.name, sizeof o.name, "%s", tensor->name);
+    if (sscanf(tensor->name, "visual.layer%d.%d%n", &stage, &block, &used) == 2)
+        snprintf(o.name, sizeof o.name, "visual.layer%d.%d%s", stage,
+                 block * (teacher->layers[stage - 1] / student->layers[stage - 1]),
+                 tensor->name + used);
+    return o;
+}
+
 static origin origin_of(const clip_tensor *tensor, const clip_tower *student,
                         const clip_tower *teacher)
 {
@@ -118,7 +157,9 @@ static origin origin_of(const clip_tensor *tensor, const clip_tower *student,
 static pith_tensor *target(const clip_tensor *tensor, pith_store *s)
 {
     pith_tensor *to = pith_store_find(s, tensor->name);
-    if (!to) to = pith_store_add(s, tensor->name, PITH_WEIGHT, PITH_F32, tensor->ndim, tensor->dim);
+    if (!to)
+        to = pith_store_add(s, tensor->name, tensor->kind, tensor->dtype, tensor->ndim,
+                            tensor->dim);
     if (to && (to->ndim != tensor->ndim ||
                memcmp(to->dim, tensor->dim, sizeof(int) * (size_t)tensor->ndim)))
         return pith_raise("cannot inherit: %s has another shape in the student's store",
@@ -130,7 +171,7 @@ static pith_tensor *target(const clip_tensor *tensor, pith_store *s)
 static bool inherit(const clip_tensor *tensor, const origin *o, pith_store *s, pith_store *t)
 {
     pith_tensor *from = pith_store_find(t, o->name);
-    if (!from || from->ndim != tensor->ndim)
+    if (!from || from->ndim != tensor->ndim || from->dtype != tensor->dtype)
         return pith_raise("cannot inherit: the teacher has no %s for the student's %s", o->name,
                           tensor->name);
     int to_dim[5], from_dim[5];
@@ -194,9 +235,14 @@ bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *
     clip_tensor *list;
     const int n = clip_tensors(student, &list);
     bool good = n > 0;
-    for (int k = 0; good && k < n; k++)
-        good = inherit_one(&list[k], tower_of(student, list[k].part),
-                           tower_of(teacher, list[k].part), s, t, replaced);
+    for (int k = 0; good && k < n; k++) {
+        if (clip_is_resnet(student) && list[k].part == CLIP_VISION) {
+            const origin o = origin_in_resnet(&list[k], &student->resnet, &teacher->resnet);
+            good = inherit(&list[k], &o, s, t);
+        } else
+            good = inherit_one(&list[k], tower_of(student, list[k].part),
+                               tower_of(teacher, list[k].part), s, t, replaced);
+    }
     free(list);
     return good;
 }
@@ -213,6 +259,8 @@ void clip_make_sasp(clip_tower *t, int count, bool shared_query_key)
 bool clip_with_sasp(const clip_config *c, int count, clip_config *out)
 {
     *out = *c;
+    if (clip_is_resnet(c))
+        return pith_raise("the image tower is a ResNet, whose blocks cannot be SAS-P");
     clip_tower *towers[] = { &out->vision, &out->text };
     for (int k = 0; k < 2; k++) {
         clip_tower *t = towers[k];

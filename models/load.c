@@ -106,8 +106,9 @@ static const char *shape_text(int ndim, const int *dim, char text[80])
 static bool check_tensor(const char *path, const clip_tensor *wanted, const pith_tensor *t)
 {
     char here[80], there[80];
-    if (t->dtype != PITH_F32)
-        return pith_raise("%s: tensor %s does not hold floating-point numbers", path, t->name);
+    if (t->dtype != wanted->dtype)
+        return pith_raise("%s: tensor %s holds %s, its config calls for %s", path, t->name,
+                          pith_dtype_name(t->dtype), pith_dtype_name(wanted->dtype));
     if (t->ndim != wanted->ndim || memcmp(t->dim, wanted->dim, sizeof(int) * (size_t)t->ndim))
         return pith_raise("%s: tensor %s has shape %s, its config calls for %s", path, t->name,
                           shape_text(t->ndim, t->dim, there),
@@ -140,13 +141,13 @@ static bool is_own_state(const pith_tensor *t)
     return t->kind == PITH_STATE;
 }
 
-static bool add_own(pith_store *out, pith_store *s, const char *name, bool averaged)
+static bool add_own(pith_store *out, pith_store *s, const char *name, pith_kind kind, bool averaged)
 {
     char average[1100];
     snprintf(average, sizeof average, "ema/%s", name);
     const pith_tensor *plain = pith_store_find(s, name),
                       *mean = averaged ? pith_store_find(s, average) : NULL;
-    pith_tensor *to = pith_store_add(out, name, plain->kind, plain->dtype, plain->ndim, plain->dim);
+    pith_tensor *to = pith_store_add(out, name, kind, plain->dtype, plain->ndim, plain->dim);
     return to && pith_tensor_copy(to, mean ? mean : plain);
 }
 
@@ -158,11 +159,12 @@ pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged)
     bool good = out != NULL;
     for (int k = 0; good && k < n; k++) /* in the order of the config */
         good = pith_store_find(s, list[k].name)
-                   ? add_own(out, s, list[k].name, averaged)
+                   ? add_own(out, s, list[k].name, list[k].kind, averaged)
                    : pith_raise("cannot save: the store has no %s", list[k].name);
     for (int k = 0; good && k < pith_store_count(s); k++) {
         const pith_tensor *t = pith_store_at(s, k);
-        if (is_own_state(t)) good = add_own(out, s, t->name, averaged);
+        if (is_own_state(t) && !pith_store_find(out, t->name))
+            good = add_own(out, s, t->name, PITH_STATE, averaged);
     }
     free(list);
     if (good || !out) return out;

@@ -39,6 +39,9 @@ static bool can_be_pruned(const clip_tower *t, const char *name)
 
 bool clip_can_be_pruned(const clip_config *c)
 {
+    if (clip_is_resnet(c))
+        return pith_raise("the image tower is a ResNet, which cannot be pruned: masks are for "
+                          "heads and MLPs");
     return can_be_pruned(&c->vision, "image") && can_be_pruned(&c->text, "text");
 }
 

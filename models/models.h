@@ -1,5 +1,5 @@
-/* models.h: functions that build the graph of a CLIP: an image tower (ViT), a text tower, both
- * together. Also models by name, model directories, and inheritance of weights.
+/* models.h: functions that build the graph of a CLIP: an image tower (a ViT or a ResNet), a text
+ * tower, both together. Also models by name, model directories, and inheritance of weights.
  *
  * Parameter names are OpenCLIP's. Heads, head width and FFN width of a layer are independent of the
  * tower's width D: in_proj (3 H d, D), out_proj (D, H d), c_fc (F, D), c_proj (D, F). A layer with
@@ -26,10 +26,20 @@ typedef struct {
     const struct clip_masks *masks; /* of the graph that is being made: see below; NULL: none */
 } clip_tower;
 
+/* Of an image tower that is CLIP's ModifiedResNet (resnet.c): blocks of each of the four stages,
+ * and by what the stem divides height and width: 4, as published, 2 or 1. All 0: it is a ViT. */
+typedef struct {
+    int layers[4], stem_stride;
+} clip_resnet;
+
 typedef struct {
     int embed; /* width of the space that both towers embed into */
     bool quick_gelu;
     clip_tower vision, text;
+    /* Of a ResNet `vision` has no layers, but the width of the first stage's 3 x 3 convolutions,
+       and the width of the heads of its pool; `patch` is what it divides height and width by, 8
+       times the stem's stride. */
+    clip_resnet resnet;
     int image_size, patch;
     int context, vocabulary;
     double mean[3], std[3];
@@ -55,6 +65,7 @@ clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int 
 /* For batches that have a synthetic caption for each pair, after the pairs' own captions. */
 clip_inputs clip_inputs_with_synthetic(pith_graph *g, const clip_config *c, int pairs, int tokens);
 
+bool clip_is_resnet(const clip_config *c); /* is the image tower one? */
 /* Embeddings (B, embed) before normalising. */
 pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels);
 pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in);
@@ -82,7 +93,9 @@ typedef enum { CLIP_VISION, CLIP_TEXT, CLIP_BOTH } clip_part;
 typedef struct {
     char name[64];
     clip_part part;
-    int layer; /* which block it belongs to, -1: none */
+    int layer;      /* which block it belongs to, of a ResNet which stage; -1: none */
+    pith_kind kind; /* a state: running figures of a batch norm */
+    pith_dtype dtype;
     int ndim, dim[4];
 } clip_tensor;
 int clip_tensors(const clip_config *c, clip_tensor **list);

@@ -1,11 +1,13 @@
 /* names.c: models by name, and the notation for sizes that a name stands for:
  *
  *     IMAGE/PATCH:VISION+TEXT:eEMBED[:quick_gelu]          32/8:w128l4h4+w128l3h4c16v2048:e128
+ *     IMAGE/rSTEM:VISION+TEXT:eEMBED[:quick_gelu]          32/r1:w16l1.1.1.1+w128l3h4c16v2048:e128
  *
  * A tower is written as letters with numbers: w width, l layers, h heads (if left out, width/64), f
  * FFN width (4 width), s how many of the last blocks are SAS-P with shared queries and keys (0), p
  * the same with queries and keys of each block's own; in the text tower also c context (77) and v
- * vocabulary (49408). */
+ * vocabulary (49408). An image tower that is a ResNet has r and its stem's stride in the place of a
+ * patch size, and only w, the width of its first stage, and l, the blocks of each stage. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,10 @@ static const struct {
     { "vit-b-32-quickgelu", "224/32:w768l12+w512l12:e512:quick_gelu", "the same as OpenAI's" },
     { "vit-b-16", "224/16:w768l12+w512l12:e512", "CLIP, smaller patches, exact GELU" },
     { "vit-b-16-quickgelu", "224/16:w768l12+w512l12:e512:quick_gelu", "the same as OpenAI's" },
+    { "rn50", "224/r4:w64l3.4.6.3+w512l12:e1024", "CLIP's ResNet-50, exact GELU" },
+    { "rn50-quickgelu", "224/r4:w64l3.4.6.3+w512l12:e1024:quick_gelu", "the same as OpenAI's" },
+    { "rn101", "224/r4:w64l3.4.23.3+w512l12:e512", "CLIP's ResNet-101, exact GELU" },
+    { "demo-resnet", "32/r1:w8l1.1.1.1+w128l3h4c16v2048:e128", "demo-teacher with a ResNet" },
     { "tinyclip-8m-16", "224/16:w256l10+w256l3:e512", "TinyCLIP (Wu et al., 2023) ViT-8M/16" },
     { "tinyclip-39m-16", "224/16:w512l12+w512l6:e512", "TinyCLIP ViT-39M/16 Text-19M" },
     { "tinyclip-40m-32", "224/32:w512l12+w512l6:e512", "TinyCLIP ViT-40M/32 Text-19M" },
@@ -51,6 +57,13 @@ clip_config clip_config_uniform(int image_size, int patch, int vision_width, int
     return c;
 }
 
+void clip_set_resnet(clip_config *c)
+{
+    c->vision = (clip_tower){ .width = 64, .head_width = 64 };
+    const int stride = c->resnet.stem_stride; /* one that is absurd is told of later */
+    c->patch = stride > 0 && stride < 1 << 20 ? 8 * stride : 8;
+}
+
 static bool check(const char *where, const char *what, int value, int low, int high)
 {
     return (value >= low && value <= high) ||
@@ -75,9 +88,29 @@ static bool check_tower(const char *where, const char *name, const clip_tower *t
     return good;
 }
 
+static bool check_resnet(const char *where, const clip_config *c)
+{
+    const int width = c->vision.width, d = c->vision.head_width;
+    static const char *const what[] = { "blocks of stage 1", "blocks of stage 2",
+                                        "blocks of stage 3", "blocks of stage 4" };
+    bool good = check(where, "image tower's width", width, 2, 1 << 12) &&
+                check(where, "width of the pool's heads", d, 1, 1 << 12) &&
+                check(where, "stem stride", c->resnet.stem_stride, 1, 4);
+    for (int s = 0; s < 4 && good; s++)
+        good = check(where, what[s], c->resnet.layers[s], 1, CLIP_MAX_LAYERS);
+    if (!good) return false;
+    if (c->resnet.stem_stride == 3)
+        return pith_raise("%s: stem stride is 3, expected 4, 2 or 1", where);
+    return (width % 2 == 0 && clip_resnet_channels(c) % d == 0) ||
+           pith_raise("%s: a ResNet of width %d has %d channels at last, which do not split into "
+                      "heads of %d, or an odd width",
+                      where, width, clip_resnet_channels(c), d);
+}
+
 bool clip_config_check(const clip_config *c, const char *where)
 {
-    if (!check_tower(where, "image tower's", &c->vision) ||
+    if (!(clip_is_resnet(c) ? check_resnet(where, c)
+                            : check_tower(where, "image tower's", &c->vision)) ||
         !check_tower(where, "text tower's", &c->text) ||
         !check(where, "embedding width", c->embed, 1, 1 << 16) ||
         !check(where, "image size", c->image_size, 1, 1 << 12) ||
@@ -86,8 +119,8 @@ bool clip_config_check(const clip_config *c, const char *where)
         !check(where, "vocabulary", c->vocabulary, 1, 1 << 24))
         return false;
     return c->image_size % c->patch == 0 ||
-           pith_raise("%s: image size %d is not a multiple of patch size %d", where, c->image_size,
-                      c->patch);
+           pith_raise("%s: image size %d is not a multiple of %s %d", where, c->image_size,
+                      clip_is_resnet(c) ? "what a ResNet divides it by," : "patch size", c->patch);
 }
 
 /* ---- the notation ---- */
@@ -155,15 +188,39 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
     return true;
 }
 
+/* w and a number, l and four with dots between them. */
+static bool resnet(reader *r, clip_config *c)
+{
+    bool width = false, layers = false;
+    while (*r->at == 'w' || *r->at == 'l')
+        if (*r->at++ == 'w') {
+            if (!number(r, &c->vision.width)) return false;
+            width = true;
+        } else {
+            for (int s = 0; s < 4; s++) {
+                if (s && !word(r, ".")) return expected(r, "\".\": a ResNet has four stages,");
+                if (!number(r, &c->resnet.layers[s])) return false;
+            }
+            layers = true;
+        }
+    return (width && layers) ||
+           expected(r, width ? "the blocks of a ResNet's stages, as in l3.4.6.3,"
+                             : "a width, as in w64,");
+}
+
 static bool parse(clip_config *c, const char *text)
 {
     reader r = { text, text };
     clip_config x = clip_config_uniform(1, 1, 1, 1, 1, 77, 49408, 1, 1, 1, 0);
     if (!number(&r, &x.image_size)) return false;
     if (!word(&r, "/")) return expected(&r, "\"/\" and the patch size");
-    if (!number(&r, &x.patch)) return false;
+    const bool is_resnet = word(&r, "r");
+    if (!number(&r, is_resnet ? &x.resnet.stem_stride : &x.patch)) return false;
     if (!word(&r, ":")) return expected(&r, "\":\" and the image tower");
-    if (!tower(&r, "wlhfsp", "image", &x.vision, NULL, NULL)) return false;
+    if (is_resnet) {
+        clip_set_resnet(&x);
+        if (!resnet(&r, &x)) return false;
+    } else if (!tower(&r, "wlhfsp", "image", &x.vision, NULL, NULL)) return false;
     if (!word(&r, "+")) return expected(&r, "\"+\" and the text tower");
     if (!tower(&r, "wlhfspcv", "text", &x.text, &x.context, &x.vocabulary)) return false;
     if (!word(&r, ":e")) return expected(&r, "\":e\" and the embedding width");
@@ -193,7 +250,7 @@ void clip_names(FILE *f)
     for (int k = 0; k < MODELS; k++) {
         clip_config c;
         if (!parse(&c, models[k].sizes)) return;
-        fprintf(f, "%-20s %7.2f M  %-40s %s\n", models[k].name,
+        fprintf(f, "%-20s %7.2f M  %-43s %s\n", models[k].name,
                 clip_count(&c, c.context).parameters / 1e6, models[k].sizes, models[k].note);
     }
 }

@@ -19,6 +19,24 @@ pith_node *clip_project_image(pith_graph *g, const clip_config *c, pith_node *fe
 pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_inputs *in);
 pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *features);
 
+/* resnet.c: the same of an image tower that is a ResNet; how many channels it has at last; the
+ * multiply-adds of a picture. */
+pith_node *clip_resnet_features(pith_graph *g, const clip_config *c, pith_node *pixels);
+pith_node *clip_resnet_project(pith_graph *g, const clip_config *c, pith_node *features);
+int clip_resnet_channels(const clip_config *c);
+double clip_resnet_madds(const clip_config *c);
+/* Calls `each` for all convolutions: their names and those of their norms, below "visual.", and the
+ * side of the square of their results. */
+typedef struct {
+    int stage, out, in, kernel, side; /* stage: -1 in the stem */
+    char name[56], norm[56];
+} clip_convolution;
+typedef void clip_visit(const clip_convolution *x, void *context);
+void clip_visit_convolutions(const clip_config *c, clip_visit *each, void *context);
+
+/* vit.c: (n) i32: 0, stride, 2 stride, ... */
+pith_node *clip_multiples(pith_graph *g, int n, int stride);
+
 /* Layer norm of x (..., width) with the params `name`.weight and `name`.bias. hidden: NULL, or a
  * mask (width) of x, whose other channels are normalised (masks.c). */
 pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, pith_node *hidden);
@@ -71,6 +89,9 @@ int clip_pooled_block(const clip_tower *t);
 /* inherit.c: makes the last `count` blocks SAS-P. */
 void clip_make_sasp(clip_tower *t, int count, bool shared_query_key);
 
+/* names.c: makes the image tower a ResNet of width 64, with the stem's stride that is set. */
+void clip_set_resnet(clip_config *c);
+extern const char *const clip_block_names[3]; /* in configs, by clip_block */
 /* Checks that the sizes are possible; an error begins with `where`. */
 bool clip_config_check(const clip_config *c, const char *where);
 #endif

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include "parts.h"
 
-/* (n) i32: 0, stride, 2 stride, ... */
-static pith_node *multiples(pith_graph *g, int n, int stride)
+pith_node *clip_multiples(pith_graph *g, int n, int stride)
 {
     int *x = malloc(sizeof *x * (size_t)(n > 0 ? n : 1));
     if (!x) return pith_raise("no memory for %d row numbers", n), NULL;
@@ -29,6 +28,7 @@ static pith_node *embed_patches(pith_graph *g, const clip_config *c, pith_node *
 
 pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *pixels)
 {
+    if (clip_is_resnet(c)) return clip_resnet_features(g, c, pixels);
     const int B = pixels->dim[0], D = c->vision.width, grid = c->image_size / c->patch,
               T = grid * grid + 1;
     const double deviation = 1 / sqrt(D);
@@ -41,8 +41,8 @@ pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *p
     pith_node *x = pith_add(pith_concat(2, parts, 1), positions); /* (B, T, D) */
     x = clip_masked(pith_reshape(x, B * T, D), hidden);
     x = clip_norm(g, "ln_pre", x, hidden);
-    x = clip_blocks(g, &c->vision, c->quick_gelu, x, multiples(g, B + 1, T), multiples(g, B, T),
-                    false, (clip_initial){ 0 });
+    x = clip_blocks(g, &c->vision, c->quick_gelu, x, clip_multiples(g, B + 1, T),
+                    clip_multiples(g, B, T), false, (clip_initial){ 0 });
     x = clip_norm(g, "ln_post", x, hidden); /* (B, D) */
     pith_unscope(g);
     return x;
@@ -50,6 +50,7 @@ pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *p
 
 pith_node *clip_project_image(pith_graph *g, const clip_config *c, pith_node *features)
 {
+    if (clip_is_resnet(c)) return clip_resnet_project(g, c, features);
     const int D = c->vision.width;
     pith_scope(g, "visual");
     pith_node *w = pith_param(g, "proj", PITH_NORMAL, 1 / sqrt(D), D, c->embed);

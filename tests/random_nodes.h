@@ -198,6 +198,26 @@ static void add_product(random_graph *r)
     keep(r, pith_mul_scalar(y, 1 / sqrt((double)(k > m ? k : m))));
 }
 
+/* Convolutions, and what they are used with: a norm over all rows. */
+static void add_pictures(random_graph *r)
+{
+    node *a = pick_axes(r, 2, 4), *centred;
+    const int columns = a->dim[a->ndim - 1];
+    if (draw(r, 2)) {
+        const int n = r->size[draw(r, 4)], dim[] = { -1, a->dim[a->ndim - 2], 1, columns };
+        const int kernel[] = { n, 1 + draw(r, 2), 1 + draw(r, 3), columns };
+        node *x = pith_reshape_dims(PITH_HERE, a, 4, dim), *w = new_leaf(r, 4, kernel);
+        keep(r, pith_mul_scalar(pith_convolution(x, w, 1 + draw(r, 2), 1), 0.5));
+        return;
+    }
+    a = pith_reshape(a, -1, columns);
+    centred = pith_sub(a, pith_mean(a, 0));
+    if (!above(r, pith_mean(pith_square(centred), 0), 0.05)) return;
+    node *y = pith_batch_norm(a, new_leaf(r, 1, &columns), new_leaf(r, 1, &columns));
+    keep(r, y);
+    if (draw(r, 3) == 0) keep(r, pith_result(y, 1 + draw(r, 2)));
+}
+
 static void add_rows_op(random_graph *r) /* over the last axis */
 {
     node *a = pick_axes(r, 1, 4), *centred, *y;
@@ -324,5 +344,5 @@ static void (*const additions[])(random_graph *r) = {
     add_smooth,    add_smooth, add_half_line, add_binary, add_binary,        add_kinked,
     add_max,       add_shape,  add_shape,     add_shape,  add_reduction,     add_reduction,
     add_product,   add_rows,   add_rows_op,   add_random, add_cross_entropy, add_attention,
-    add_constants, add_twins,  add_chain,     add_region, add_gradient,
+    add_constants, add_twins,  add_chain,     add_region, add_gradient,      add_pictures,
 };

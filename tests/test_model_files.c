@@ -163,8 +163,6 @@ static void configs_of_others(void **state)
         { CONFIG("", "", "", ", \"preprocess_cfg\": {\"mean\": [0.5, 1e999, 0.5]}"), "not JSON" },
         { CONFIG("", ", \"\\u001b[31mred\\u0007\": \"\\u001b[0m\"", "", ""),
           "vision_cfg.?[31mred? is \"\\u001B[0m\", a key that is not known here" },
-        { "{\"model_cfg\": {\"vision_cfg\": {\"layers\": [3, 4, 6, 3]}, \"text_cfg\": {}}}",
-          "a ResNet" },
         { "{\"model_cfg\": {\"vision_cfg\": {}, \"text_cfg\": {}}}", "embedding width is 0" },
         { "{\"vision_config\": {}}", "vision_config is {}, a key that is not known here" },
         { "{}", "model_cfg is missing" },

@@ -35,6 +35,8 @@ double prunable(const clip_config *c)
 
 void check_part_of(const clip_config *c, const clip_config *of)
 {
+    if (clip_is_resnet(c) || clip_is_resnet(of))
+        pith_raise("--of: nothing is cut out of a ResNet, and no ResNet out of anything");
     for (int k = 0; k < 2; k++) {
         const clip_tower *t = k ? &c->text : &c->vision, *o = k ? &of->text : &of->vision;
         const char *name = k ? "text" : "image";

@@ -6,7 +6,7 @@ static double layer_parameters(const clip_tensor *list, int n, clip_part part, i
 {
     double sum = 0;
     for (int k = 0; k < n; k++) {
-        double size = list[k].part == part && list[k].layer == layer;
+        double size = list[k].part == part && list[k].layer == layer && list[k].kind != PITH_STATE;
         for (int d = 0; d < list[k].ndim; d++) size *= list[k].dim[d];
         sum += size;
     }
@@ -28,6 +28,25 @@ static void print_layers(const clip_tower *t, const clip_tensor *list, int n, cl
                layer_parameters(list, n, part, i), from < i ? " each" : "", kind[t->block[i]]);
         from = i + 1;
     }
+}
+
+static void print_image_tower(const clip_config *c, const clip_tensor *list, int n,
+                              double parameters)
+{
+    const int grid = c->image_size / c->patch;
+    printf("vision: %d x %d pixels, ", c->image_size, c->image_size);
+    if (!clip_is_resnet(c)) {
+        printf("patches of %d, %d tokens, width %d, %.0f parameters\n", c->patch, grid * grid + 1,
+               c->vision.width, parameters);
+        print_layers(&c->vision, list, n, CLIP_VISION);
+        return;
+    }
+    printf("a ResNet, stem stride %d, %d x %d places at last, width %d, %.0f parameters\n",
+           c->resnet.stem_stride, grid, grid, c->vision.width, parameters);
+    printf("    stage     blocks  channels   parameters\n");
+    for (int s = 0; s < 4; s++)
+        printf("    %-9d %6d  %8d %12.0f\n", s + 1, c->resnet.layers[s], 4 * c->vision.width << s,
+               layer_parameters(list, n, CLIP_VISION, s));
 }
 
 int command_inspect(int argc, char **argv)
@@ -57,21 +76,20 @@ int command_inspect(int argc, char **argv)
     clip_tensor *list;
     const int n = clip_tensors(&c, &list);
     const clip_cost cost = clip_count(&c, tokens);
-    printf("vision: %d x %d pixels, patches of %d, %d tokens, width %d, %.0f parameters\n",
-           c.image_size, c.image_size, c.patch,
-           (c.image_size / c.patch) * (c.image_size / c.patch) + 1, c.vision.width,
-           cost.vision_parameters);
-    print_layers(&c.vision, list, n, CLIP_VISION);
+    print_image_tower(&c, list, n, cost.vision_parameters);
     printf("text: %d tokens at most, vocabulary %d, width %d, %.0f parameters\n", c.context,
            c.vocabulary, c.text.width, cost.text_parameters);
     print_layers(&c.text, list, n, CLIP_TEXT);
+    int weights = 0;
+    for (int k = 0; k < n; k++) weights += list[k].kind == PITH_WEIGHT;
     printf("shared space: %d; activation: %s\n", c.embed, c.quick_gelu ? "QuickGELU" : "GELU");
-    printf("parameters: %.0f in %d tensors, %.1f MB in f32\n", cost.parameters, n,
+    printf("parameters: %.0f in %d tensors, %.1f MB in f32\n", cost.parameters, weights,
            4e-6 * cost.parameters);
     printf("GFLOP a pair: %.4f as done here with %g tokens a caption, %.4f by the usual count\n",
            cost.flops_pair / 1e9, tokens, cost.usual_flops_pair / 1e9);
     if (of) chart(stdout, &c, &larger);
     for (int k = 0; k < n && names; k++) {
+        if (list[k].kind == PITH_STATE) continue;
         printf("%s", list[k].name);
         for (int d = 0; d < list[k].ndim; d++) printf(d ? " x %d" : " %d", list[k].dim[d]);
         putchar('\n');

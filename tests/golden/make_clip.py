@@ -139,7 +139,7 @@ class NoTokenizer:
         pass
 
 
-def written_by_openclip(name, config, scale, seed):
+def written_by_openclip(name, config, scale, seed, change=None):
     """The directory that OpenCLIP's own code makes of a model that its own factory made."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (name + '.json')
@@ -147,6 +147,8 @@ def written_by_openclip(name, config, scale, seed):
         open_clip.add_model_config(path)
     torch.manual_seed(seed)
     model = shake(open_clip.create_model(name), scale, torch.Generator().manual_seed(seed + 1))
+    if change:
+        change(model)
     save_for_hf(model, NoTokenizer(), open_clip.get_model_config(name), HERE / name, safe_serialization=True)
     print(f'{name}/')
     return model.double()
