@@ -112,7 +112,8 @@ static double picture_madds(const clip_config *c, bool pool)
     if (clip_is_resnet(c)) return clip_resnet_madds(c);
     const double patches = (double)(c->image_size / c->patch) * (c->image_size / c->patch);
     return patches * 3 * c->patch * c->patch * c->vision.width +
-           blocks_madds(&c->vision, patches + 1, pool) + (double)c->vision.width * c->embed;
+           blocks_madds(&c->vision, patches + 1, pool && !c->mean_pooling) +
+           (double)c->vision.width * c->embed;
 }
 
 static double pair_flops(const clip_config *c, double tokens, bool pool)

@@ -50,7 +50,7 @@ static const setting vision_keys[] = {
     { "attn_pooler_heads", "*" },
     { "no_ln_pre", "false" },
     { "pos_embed_type", "\"learnable\"" },
-    { "pool_type", "\"tok\"" },
+    { "pool_type", NULL },
     { "timm_model_name", "null" },
     { "timm_model_pretrained", "*" },
     { "timm_pool", "*" },
@@ -72,6 +72,7 @@ static const setting text_keys[] = {
     { "pad_id", "*" },
     { "eos_id", "*" },
     { "no_causal_mask", "false" },
+    { "bidirectional", NULL },
     { "pool_type", "\"argmax\"" },
     { "proj_bias", "false" },
     { "proj_type", "\"linear\"" },
@@ -267,7 +268,11 @@ static bool read_vision(const section *s, clip_config *c)
 {
     if (!read_side(s, "image_size", &c->image_size)) return false;
     if (json_is_array(json_object_get(s->object, "layers"))) return read_resnet(s, c);
-    const json_t *stem = json_object_get(s->object, "stem_stride");
+    const json_t *stem = json_object_get(s->object, "stem_stride"),
+                 *pool = json_object_get(s->object, "pool_type");
+    c->mean_pooling = pool && same_value(pool, "\"avg\"");
+    if (pool && !c->mean_pooling && !same_value(pool, "\"tok\""))
+        return refuse(s, "pool_type", pool, "expected \"tok\" or \"avg\"");
     if (stem) return refuse(s, "stem_stride", stem, "and the image tower is no ResNet");
     return read_side(s, "patch_size", &c->patch) && read_tower(s, &c->vision, 0);
 }
@@ -288,6 +293,10 @@ static bool read_config(clip_config *c, const char *path, json_t *root)
     if (quick && !json_is_boolean(quick))
         return refuse(&model, "quick_gelu", quick, "expected true or false");
     x.quick_gelu = json_is_true(quick);
+    const json_t *both_ways = json_object_get(text.object, "bidirectional");
+    if (both_ways && !json_is_boolean(both_ways))
+        return refuse(&text, "bidirectional", both_ways, "expected true or false");
+    x.bidirectional = json_is_true(both_ways);
     if (!read_int(&model, "embed_dim", &x.embed) || !read_vision(&vision, &x) ||
         !read_int(&text, "context_length", &x.context) ||
         !read_int(&text, "vocab_size", &x.vocabulary) || !read_int(&text, "heads", &heads))

@@ -63,6 +63,8 @@ static json_t *config_json(const clip_config *c)
            *text = tower(&c->text, false);
     json_object_set_new(vision, "image_size", json_integer(c->image_size));
     if (!clip_is_resnet(c)) json_object_set_new(vision, "patch_size", json_integer(c->patch));
+    if (c->mean_pooling) json_object_set_new(vision, "pool_type", json_string("avg"));
+    if (c->bidirectional) json_object_set_new(text, "bidirectional", json_true());
     json_object_set_new(text, "context_length", json_integer(c->context));
     json_object_set_new(text, "vocab_size", json_integer(c->vocabulary));
     return json_pack("{s:{s:i, s:b, s:o, s:o}, s:{s:o, s:o}}", "model_cfg", "embed_dim", c->embed,

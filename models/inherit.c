@@ -45,6 +45,8 @@ static bool comparable(const clip_config *s, const clip_config *t)
         { "embedding width", s->embed, t->embed },
         { "image head width", s->vision.head_width, t->vision.head_width },
         { "text head width", s->text.head_width, t->text.head_width },
+        { "pooling (1 is the mean)", s->mean_pooling, t->mean_pooling },
+        { "text (1 is without a causal mask)", s->bidirectional, t->bidirectional },
         { "activation (1 is QuickGELU)", s->quick_gelu, t->quick_gelu },
     };
     for (size_t k = 0; k < sizeof same / sizeof *same; k++)

@@ -40,6 +40,9 @@ typedef struct {
        and the width of the heads of its pool; `patch` is what it divides height and width by, 8
        times the stem's stride. */
     clip_resnet resnet;
+    /* A ViT's embedding is made of the mean of its patches' tokens, not of its class token; text
+     * has no causal mask: every token of a caption sees all of them (Scaling (Down) CLIP 2.9). */
+    bool mean_pooling, bidirectional;
     int image_size, patch;
     int context, vocabulary;
     double mean[3], std[3];

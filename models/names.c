@@ -5,9 +5,11 @@
  *
  * A tower is written as letters with numbers: w width, l layers, h heads (if left out, width/64), f
  * FFN width (4 width), s how many of the last blocks are SAS-P with shared queries and keys (0), p
- * the same with queries and keys of each block's own; in the text tower also c context (77) and v
- * vocabulary (49408). An image tower that is a ResNet has r and its stem's stride in the place of a
- * patch size, and only w, the width of its first stage, and l, the blocks of each stage. */
+ * the same with queries and keys of each block's own; in the image tower also m1: of all patches
+ * the mean is taken, not the class token; in the text tower c context (77), v vocabulary (49408)
+ * and b1: without a causal mask. An image tower that is a ResNet has r and its stem's stride in the
+ * place of a patch size, and only w, the width of its first stage, and l, the blocks of each stage.
+ */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,10 @@ static const struct {
     { "vit-b-32-quickgelu", "224/32:w768l12+w512l12:e512:quick_gelu", "the same as OpenAI's" },
     { "vit-b-16", "224/16:w768l12+w512l12:e512", "CLIP, smaller patches, exact GELU" },
     { "vit-b-16-quickgelu", "224/16:w768l12+w512l12:e512:quick_gelu", "the same as OpenAI's" },
+    { "vit-ti-16", "224/16:w192l12m1+w768l12c16v32000b1:e768",
+      "Scaling (Down) CLIP: ViT-Ti, ViT-B text" },
+    { "vit-s-16", "224/16:w384l12m1+w768l12c16v32000b1:e768", "the same, ViT-S" },
+    { "vit-l-16", "224/16:w1024l24m1+w768l12c16v32000b1:e768", "the same, ViT-L" },
     { "rn50", "224/r4:w64l3.4.6.3+w512l12:e1024", "CLIP's ResNet-50, exact GELU" },
     { "rn50-quickgelu", "224/r4:w64l3.4.6.3+w512l12:e1024:quick_gelu", "the same as OpenAI's" },
     { "rn101", "224/r4:w64l3.4.23.3+w512l12:e512", "CLIP's ResNet-101, exact GELU" },
@@ -109,6 +115,12 @@ static bool check_resnet(const char *where, const clip_config *c)
 
 bool clip_config_check(const clip_config *c, const char *where)
 {
+    for (int i = 0; c->bidirectional && i < c->text.layers && i < CLIP_MAX_LAYERS; i++)
+        if (c->text.block[i] != CLIP_PRE_NORM)
+            return pith_raise(
+                "%s: a block without a skip and a text tower without a causal mask do "
+                "not go together",
+                where);
     if (!(clip_is_resnet(c) ? check_resnet(where, c)
                             : check_tower(where, "image tower's", &c->vision)) ||
         !check_tower(where, "text tower's", &c->text) ||
@@ -154,10 +166,9 @@ static bool number(reader *r, int *out)
 }
 
 /* Reads letters of `keys` with their numbers, in any order; w and l are required. */
-static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, int *context,
-                  int *vocabulary)
+static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, clip_config *c)
 {
-    int w = 0, l = 0, h = 0, f = 0, s = 0, p = 0;
+    int mean = 0, both_ways = 0, w = 0, l = 0, h = 0, f = 0, s = 0, p = 0;
     while (*r->at && strchr(keys, *r->at)) {
         const char key = *r->at++;
         int *const slot = key == 'w'   ? &w
@@ -166,8 +177,10 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
                           : key == 'f' ? &f
                           : key == 's' ? &s
                           : key == 'p' ? &p
-                          : key == 'c' ? context
-                                       : vocabulary;
+                          : key == 'm' ? &mean
+                          : key == 'b' ? &both_ways
+                          : key == 'c' ? &c->context
+                                       : &c->vocabulary;
         if (!number(r, slot)) return false;
     }
     if (!w || !l) return expected(r, w ? "layers, as in l4," : "a width, as in w128,");
@@ -183,6 +196,11 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
         return pith_raise(
             "model %s: %d of the last blocks of the %s tower are to be SAS-P, it has %d", r->text,
             s + p, name, l);
+    if (mean > 1 || both_ways > 1)
+        return pith_raise("model %s: expected %s1 in the %s tower", r->text, mean ? "m" : "b",
+                          name);
+    if (mean) c->mean_pooling = true;
+    if (both_ways) c->bidirectional = true;
     fill(t, w, l, w / h, h, f ? f : 4 * w);
     clip_make_sasp(t, s + p, s > 0);
     return true;
@@ -220,9 +238,9 @@ static bool parse(clip_config *c, const char *text)
     if (is_resnet) {
         clip_set_resnet(&x);
         if (!resnet(&r, &x)) return false;
-    } else if (!tower(&r, "wlhfsp", "image", &x.vision, NULL, NULL)) return false;
+    } else if (!tower(&r, "wlhfspm", "image", &x.vision, &x)) return false;
     if (!word(&r, "+")) return expected(&r, "\"+\" and the text tower");
-    if (!tower(&r, "wlhfspcv", "text", &x.text, &x.context, &x.vocabulary)) return false;
+    if (!tower(&r, "wlhfspcvb", "text", &x.text, &x)) return false;
     if (!word(&r, ":e")) return expected(&r, "\":e\" and the embedding width");
     if (!number(&r, &x.embed)) return false;
     x.quick_gelu = word(&r, ":quick_gelu");

@@ -77,8 +77,8 @@ pith_node *clip_shaped_block(pith_graph *g, const clip_tower *t, int layer, bool
                              pith_node *rows, bool causal);
 
 /* The blocks of a tower. x (N, D): the tokens of S pictures or captions, one after another, bounded
- * by `offsets` (S+1). Returns (S, D): of each the one token that rows (S) i32 points to. With a
- * causal mask that must be its last token. */
+ * by `offsets` (S+1). Returns (S, D): of each the one token that rows (S) i32 points to; with a
+ * causal mask that must be its last. rows NULL: of all tokens, (N, D). */
 pith_node *clip_blocks(pith_graph *g, const clip_tower *t, bool quick_gelu, pith_node *x,
                        pith_node *offsets, pith_node *rows, bool causal, clip_initial initial);
 

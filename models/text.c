@@ -1,6 +1,8 @@
 /* text.c: the text tower: CLIP's causal transformer, of which the end-of-text token is taken. Under
  * a causal mask that token depends on nothing after it. So captions lie one after another without
- * padding, and nothing is computed in vain. */
+ * padding, and nothing is computed in vain. Without the mask (Scaling (Down) CLIP has none) all
+ * tokens of a caption see each other, and the last one is taken as before; where others let padding
+ * be seen, too, there is none here. */
 #include <math.h>
 #include "parts.h"
 
@@ -19,8 +21,8 @@ pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_in
     const clip_initial initial = {
         .in_proj = deviation, .out_proj = deep, .c_fc = 1 / sqrt(2.0 * D), .c_proj = deep
     };
-    x = clip_blocks(g, t, c->quick_gelu, clip_masked(x, hidden), in->offsets, in->last, true,
-                    initial);
+    x = clip_blocks(g, t, c->quick_gelu, clip_masked(x, hidden), in->offsets, in->last,
+                    !c->bidirectional, initial);
     return clip_norm(g, "ln_final", x, hidden); /* (B, D) */
 }
 

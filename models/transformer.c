@@ -64,7 +64,7 @@ pith_node *clip_blocks(pith_graph *g, const clip_tower *t, bool quick_gelu, pith
                        pith_node *offsets, pith_node *rows, bool causal, clip_initial initial)
 {
     const int pooled = clip_pooled_block(t);
-    if (pooled < 0) x = pith_gather(x, rows);
+    if (pooled < 0 && rows) x = pith_gather(x, rows);
     pith_scope(g, "transformer");
     clip_query_key shared;
     if (t->shared_query_key) shared = clip_query_key_new(g, t->width);

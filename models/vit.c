@@ -1,6 +1,6 @@
 /* vit.c: the image tower, a vision transformer (Dosovitskiy et al., ICLR 2021) as CLIP has it
  * (Radford et al., ICML 2021): patches and a class token with positions, a norm, the blocks, and of
- * the class token a norm and a projection. */
+ * the class token, or of the mean of the patches, a norm and a projection. */
 #include <math.h>
 #include <stdlib.h>
 #include "parts.h"
@@ -42,8 +42,9 @@ pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *p
     x = clip_masked(pith_reshape(x, B * T, D), hidden);
     x = clip_norm(g, "ln_pre", x, hidden);
     x = clip_blocks(g, &c->vision, c->quick_gelu, x, clip_multiples(g, B + 1, T),
-                    clip_multiples(g, B, T), false, (clip_initial){ 0 });
-    x = clip_norm(g, "ln_post", x, hidden); /* (B, D) */
+                    c->mean_pooling ? NULL : clip_multiples(g, B, T), false, (clip_initial){ 0 });
+    x = clip_norm(g, "ln_post", x, hidden); /* (B, D), or of all tokens */
+    if (c->mean_pooling) x = pith_mean(pith_slice(pith_reshape(x, B, T, D), 1, 1, T), 1);
     pith_unscope(g);
     return x;
 }

@@ -50,7 +50,7 @@ static pith_store *load(const char *name)
 /* Each caption is cut after its largest id, and the captions laid one after another. */
 static int pack(golden *t)
 {
-    const int *ids = stored(t->in, "input_ids");
+    const int *ids = stored(t->config.bidirectional ? t->want : t->in, "input_ids");
     int n = 0;
     for (int b = 0; b < B; b++) {
         int end = 0;
@@ -83,6 +83,7 @@ static golden begin(const char *expected, const char *spec, bool quick_gelu)
     const pith_tensor *pixels = pith_store_find(t.in, "pixel_values");
     assert_int_equal(pith_tensor_bytes(pixels), sizeof t.pixels);
     assert_true(pith_tensor_read(pixels, t.pixels));
+    t.config.mean_pooling = t.config.bidirectional = pith_store_find(t.want, "input_ids") != NULL;
     t.g = pith_graph_new(t.weights, 0);
     t.inputs = clip_inputs_new(t.g, &t.config, B, pack(&t));
     t.batch = clip_batch(t.g, &t.config, &t.inputs);
@@ -196,6 +197,7 @@ static void affinity_scale_50(void **state)
 {
     (void)state, compare("affinity50", "affinity:scale=50", false);
 }
+static void pooling(void **state) { (void)state, compare("pooling", "clip", false); }
 static void quick_gelu(void **state) { (void)state, compare("quick_gelu", "clip", true); }
 
 /* Ten steps; parameters are compared in double only, since Adam turns the rounding of a zero
@@ -285,11 +287,16 @@ static void run_affinity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(infonce),           cmocka_unit_test(affinity),
-        cmocka_unit_test(affinity_scale_50), cmocka_unit_test(quick_gelu),
-        cmocka_unit_test(ten_steps_infonce), cmocka_unit_test(ten_steps_affinity),
+        cmocka_unit_test(infonce),
+        cmocka_unit_test(affinity),
+        cmocka_unit_test(affinity_scale_50),
+        cmocka_unit_test(quick_gelu),
+        cmocka_unit_test(pooling),
+        cmocka_unit_test(ten_steps_infonce),
+        cmocka_unit_test(ten_steps_affinity),
 #ifndef PITH_DOUBLE
-        cmocka_unit_test(run_infonce),       cmocka_unit_test(run_affinity),
+        cmocka_unit_test(run_infonce),
+        cmocka_unit_test(run_affinity),
 #endif
     };
     pith_on_error(test_handler, NULL);

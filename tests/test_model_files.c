@@ -55,6 +55,8 @@ static void bad_names_are_refused(void **state)
           "give the heads (h) of the image tower, since 64 does not divide its width 96" },
         { "30/8:w128l4h4+w128l3h4:e128", "image size 30 is not a multiple of patch size 8" },
         { "32/8:w128l99h4+w128l3h4:e128", "image tower's layers is 99, expected 1 to 64" },
+        { "32/8:w128l4h4m2+w128l3h4:e128", "expected m1 in the image tower" },
+        { "32/8:w128l4h4m1+w128l3h4s1b1:e128", "a block without a skip and a text tower without" },
         { "32/8:w128l4h4s4+w128l532h4s2:e128", "text tower's layers is 532, expected 1 to 64" },
         { "32/8:w128l4h4+w128l3h4:e128:gelu", "expected the end or \":quick_gelu\" at \":gelu\"" },
         { "16/8:w999999932l2h2+w32l2h2:e8", "expected a whole number from 1 to 1000000 at" },
@@ -72,7 +74,7 @@ static void configs_survive_the_disk(void **state)
 {
     (void)state;
     const char *names[] = { "demo-student", "tinyclip-61m-32",
-                            "8/4:w13l2h1f17+w26l1h2f31c9v50:e7:quick_gelu" };
+                            "8/4:w13l2h1f17m1+w26l1h2f31c9v50b1:e7:quick_gelu" };
     for (int k = 0; k <= 3; k++) {
         clip_config c = uneven(), back;
         if (k < 3) assert_true(clip_config_named(&c, names[k]));
@@ -82,6 +84,8 @@ static void configs_survive_the_disk(void **state)
         if (!clip_config_read(&back, place)) fail_msg("%s", pith_error());
         assert_int_equal(c.embed, back.embed);
         assert_int_equal(c.quick_gelu, back.quick_gelu);
+        assert_int_equal(c.mean_pooling, back.mean_pooling);
+        assert_int_equal(c.bidirectional, back.bidirectional);
         assert_memory_equal(&c.vision, &back.vision, sizeof c.vision);
         assert_memory_equal(&c.text, &back.text, sizeof c.text);
         assert_int_equal(c.image_size, back.image_size);
@@ -130,8 +134,8 @@ static void configs_of_others(void **state)
     const struct {
         const char *text, *says;
     } bad[] = {
-        { CONFIG("", ", \"pool_type\": \"avg\"", "", ""),
-          "vision_cfg.pool_type is \"avg\", and only \"tok\" is supported" },
+        { CONFIG("", ", \"pool_type\": \"none\"", "", ""),
+          "vision_cfg.pool_type is \"none\", expected \"tok\" or \"avg\"" },
         { CONFIG("", "", ", \"no_causal_mask\": true", ""), "text_cfg.no_causal_mask is true" },
         { CONFIG("", "", ", \"hf_model_name\": \"roberta\"", ""),
           "text_cfg.hf_model_name is \"roberta\"" },

@@ -49,6 +49,7 @@ model open_towers(const char *from)
         pith_store *s = pith_store_new();
         clip_tensor *list;
         a.config.text = b.config.text;
+        a.config.bidirectional = b.config.bidirectional;
         a.config.context = b.config.context;
         a.config.vocabulary = b.config.vocabulary;
         const int n = clip_tensors(&a.config, &list);

@@ -134,6 +134,20 @@ def float64():
         write(name + '.safetensors', tensors)
 
 
+def pooling():
+    """The student's weights, but with the mean of the patches for a picture, and without a causal mask. OpenCLIP then lets
+    padding be seen, too: so every caption fills the context."""
+    pixels, _ = make_inputs(torch.Generator().manual_seed(1))
+    ids = torch.randint(1, VOCABULARY - 2, (PAIRS, CONTEXT), generator=torch.Generator().manual_seed(8))
+    ids[:, 0], ids[:, -1] = VOCABULARY - 2, VOCABULARY - 1
+    torch.manual_seed(2)
+    config = dict(STUDENT, vision_cfg=dict(STUDENT['vision_cfg'], pool_type='avg'),
+                  text_cfg=dict(STUDENT['text_cfg'], no_causal_mask=True))
+    model = shake(CLIP(**config).double(), 2.5, torch.Generator().manual_seed(3))
+    write('pooling.safetensors', dict(input_ids=ids) | outputs(model, pixels, ids)
+          | gradients(model, infonce(model, pixels, ids)))
+
+
 class NoTokenizer:
     def save_pretrained(self, directory):
         pass
@@ -172,4 +186,5 @@ def openclip():
 if __name__ == '__main__':
     torch.set_num_threads(1)
     float64()
+    pooling()
     openclip()
