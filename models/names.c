@@ -192,7 +192,9 @@ static bool tower(reader *r, const char *keys, const char *name, clip_tower *t, 
     if (w % h)
         return pith_raise("model %s: width %d of the %s tower does not split into %d heads",
                           r->text, w, name, h);
-    if (s > l || p > l || (s && p))
+    if (s && p)
+        return pith_raise("model %s: expected s or p for the %s tower, found both", r->text, name);
+    if (s > l || p > l)
         return pith_raise(
             "model %s: %d of the last blocks of the %s tower are to be SAS-P, it has %d", r->text,
             s + p, name, l);

@@ -35,8 +35,12 @@ goes_on turns --teacher a --student "$student" --loss "2000*feature@0-0.3+relati
 goes_on shaped --teacher a --sasp-last half --loss "pair+affinity"
 "$pith" inspect shaped >out 2>&1; [ "$(grep -c "SAS-P" out)" = 2 ] || { bad "no block is SAS-P:"; cat out; }
 
-says 1 "--teacher is empty" "$pith" distil shapes.pack --teacher a, --student "$student" --steps 2 --out wrong; one_line
-says 1 "nope/open_clip_config.json: No such file" "$pith" distil shapes.pack --teacher a,nope --student "$student" --steps 2 --out wrong; one_line
+says 1 "--teacher: a name is empty in \"a,\"" "$pith" distil shapes.pack --teacher a, --student "$student" --steps 2 --out wrong; one_line
+says 1 "nope: expected the directory of a model" "$pith" distil shapes.pack --teacher a,nope --student "$student" --steps 2 --out wrong; one_line
+says 1 "--sasp-last: expected a student that is a directory" "$pith" distil shapes.pack --teacher a --student "$student" --sasp-last 1 --out wrong; one_line
+says 1 "--inherit none: without --student the blocks" "$pith" distil shapes.pack --teacher a --inherit none --sasp-last 1 --out wrong; one_line
+says 1 "--sasp-inherit: expected --sasp-last beside it" "$pith" distil shapes.pack --teacher a --student "$student" --inherit none --sasp-inherit --out wrong; one_line
+says 1 "--sasp-inherit: expected --sasp-last and a model with weights" "$pith" train shapes.pack --model "$student" --sasp-last 1 --sasp-inherit --out wrong; one_line
 says 1 "--views: expected a number from 0" "$pith" distil shapes.pack --teacher a --student "$student" --views -1 --out wrong; one_line
 says 1 "--sasp-last: expected a number of blocks or half, found \"most\"" "$pith" distil shapes.pack --teacher a --sasp-last most --out wrong; one_line
 says 1 "3 of the last blocks are to be SAS-P, the image tower has 2" "$pith" distil shapes.pack --teacher a --sasp-last 3 --out wrong; one_line

@@ -98,6 +98,10 @@ printf '\357\273\277red.png\tred circle\nblue.jpg\tblue\tcircle with a tab\nblue
 says 0 "2 pairs packed; left out: 0 missing, 2 unreadable" "$pith" data pack photos p.pack --size 16 --left-out
 grep -q 'line 2: "circle with a tab" is no split' out || { bad "the stray tab:"; cat out; }
 grep -q 'line 3: "seven" is no label' out || { bad "the text for a label:"; cat out; }
+printf 'File\tCaption\tSplit\nred.png\tred circle\ttrain\n' >photos/captions.tsv
+says 0 "1 pairs packed" "$pith" data pack photos p.pack --size 16
+printf 'file\tcaption\tlabel\nred.png\tred circle\tround\n' >photos/captions.tsv
+says 1 "line 1: column 3 is called \"label\", expected \"split\"" "$pith" data pack photos p.pack --size 16; one_line
 printf 'red.png\ta \033[31mred\007 one\n' >photos/captions.tsv
 "$pith" search whole photos red >out 2>&1; grep -q "$(printf '\033')" out && bad "a caption steers the terminal"
 rm photos/captions.tsv; mkfifo photos/pipe.png; ln -s /dev/zero photos/red.txt; echo "a red one" >photos/blue.txt; echo "a pipe" >photos/pipe.txt
@@ -168,7 +172,8 @@ grep -q "cannot be written: File too large" out || { bad "a file that may not gr
 [ -z "$(ls full)" ] || bad "a file that could not grow stays"
 echo words >words.txt
 says 1 "words.txt: is there already, and is another kind of file" "$pith" data pack pa words.txt; one_line
-says 1 "another kind of file" "$pith" graph $tiny l.c --loss clip; one_line
+says 1 "another kind of file" "$pith" graph $tiny l.c --loss clip --dot; one_line
+says 1 "g.png: expected a name that ends with .dot or .html" "$pith" graph $tiny g.png --loss clip; one_line
 says 1 "is no file" "$pith" data pack pa /dev/null; one_line
 
 # ---- two processes --------------------------------------------------------------------------------------------------------------------------
@@ -228,6 +233,21 @@ printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { return pith_me
 says 1 "expected a number: PITH_NAN=1 tells where" "$pith" check nan.c
 printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { return pith_const(b->graph, 1); }\n' >nothing.c
 says 1 "it depends on nothing that is trained" "$pith" check nothing.c
+# What is detached is held fixed, also what depends on another detached value; a sum of a loss by name and a file is a loss, too.
+cat >held.c <<'END'
+#include <loss.h>
+pith_node *loss(const pith_batch *b)
+{
+    pith_node *first = pith_detach(pith_mul_scalar(b->text, 2)), *second = pith_detach(pith_mul(first, b->image_raw));
+    return pith_mean(pith_mul(pith_square(b->image), pith_add(pith_exp(second), b->text)), PITH_ALL);
+}
+END
+says 0 "in double" "$pith" check held.c
+says 0 "in double" "$pith" check "0.5*clip+held.c"
+printf '#include <loss.h>\npith_node *loss(const pith_batch *b) { return pith_detach(pith_mean(b->image_raw, PITH_ALL)); }\n' >detached.c
+says 1 "its gradient is 0: it depends on nothing that is trained" "$pith" check detached.c
+echo 'int nothing;' >neither.c
+says 1 "neither.c: it has neither a loss" "$pith" check neither.c
 cat >watch.c <<'END'
 #include <loss.h>
 pith_node *loss(const pith_batch *b)

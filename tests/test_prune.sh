@@ -98,7 +98,7 @@ wrong "--keep is missing" "$pith" prune shapes.pack --model a
 wrong "--student: with --inherit auto" "$pith" distil shapes.pack --teacher a --inherit auto --stages 0.5 --student "$student"
 wrong "--sparsity: expected --inherit auto beside it" "$pith" distil shapes.pack --teacher a --student "$student" --sparsity signed
 wrong "--inherit-from: nothing is inherited here" "$pith" distil shapes.pack --teacher a --student "$student" --inherit none --inherit-from b
-wrong "--warmup: where masks are trained" "$pith" prune shapes.pack --model a --keep 0.5 --warmup 5
+wrong "--warmup: expected none, for where masks are trained" "$pith" prune shapes.pack --model a --keep 0.5 --warmup 5
 wrong "expected at least one step with masks and one without" "$pith" prune shapes.pack --model a --keep 0.5 --steps 1
 wrong "all stages together have too many steps" "$pith" prune shapes.pack --model a --keep 0.5:1000000000,0.4:1000000000,0.3:1000000000
 wrong "--synthetic: expected replace" "$pith" prune shapes.pack --model a --keep 0.5 --synthetic foo
@@ -106,6 +106,7 @@ wrong "--stages: expected --inherit auto beside it" "$pith" distil shapes.pack -
 wrong "--inherit: expected manual, auto or none, found \"all\"" "$pith" distil shapes.pack --teacher a --student "$student" --inherit all
 wrong "the towers of a and c do not fit together: their embedding widths are 32 and 16" "$pith" distil shapes.pack --teacher a --student "$student" --inherit-from a,c
 says 0 "3 steps" "$pith" distil shapes.pack --teacher a --sasp-last 1 --steps 3 --batch 32 --out shaped
+says 1 "layer 1 of the image tower is a block of another kind" "$pith" inspect shaped --of a
 wrong "block 1 of the image tower has no skip" "$pith" prune shapes.pack --model shaped --keep 0.5
 wrong "blocks without a skip cannot be pruned" "$pith" prune shapes.pack --model a --keep 0.5 --sasp-last 1
 wrong "axis 0 of the student's visual.class_embedding is 48, of the teacher's visual.class_embedding only 32" "$pith" distil shapes.pack --teacher a --student "16/8:w48l2h3+w16l2h1c12v640:e32" --steps 2

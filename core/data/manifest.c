@@ -105,15 +105,29 @@ static char **read_synthetic(char *rest, int number, char why[200])
     return texts;
 }
 
+/* Is it a line of headings? Columns go by their places. *good: false after an error. */
+static bool is_heading(const char *folder, char *const column[4], bool *good)
+{
+    static const char *const names[] = { "file", "caption", "split", "label" };
+    if (!column[1] || strcasecmp(column[0], names[0]) || strcasecmp(column[1], names[1]))
+        return false;
+    for (int k = 2; k < 4 && column[k] && *good; k++)
+        *good = !strcasecmp(column[k], names[k]) ||
+                pith_raise("%s: line 1: column %d is called \"%.60s\", expected \"%s\"", folder,
+                           k + 1, column[k], names[k]);
+    return true;
+}
+
 static bool read_tsv_line(list *l, const char *folder, int number, char *line)
 {
     char *rest = line, *file = strsep(&rest, "\t"), *caption = strsep(&rest, "\t"),
          *split = strsep(&rest, "\t"), why[200] = "";
-    const char *label = strsep(&rest, "\t");
-    char *end = NULL;
+    char *given = strsep(&rest, "\t"), *end = NULL;
+    const char *label = given;
     const long value = label && *label ? strtol(label, &end, 10) : -1;
-    if (number == 1 && caption && !strcmp(file, "file") && !strcmp(caption, "caption"))
-        return true; /* a line of headings */
+    char *const column[] = { file, caption, split, given };
+    bool good = true;
+    if (number == 1 && is_heading(folder, column, &good)) return good;
     char **synthetic = read_synthetic(rest, number, why);
     if (!is_split(split))
         snprintf(why, sizeof why,

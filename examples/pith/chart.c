@@ -45,7 +45,9 @@ void check_part_of(const clip_config *c, const clip_config *of)
                        "width %d",
                        name, t->layers, t->width, o->layers, o->width);
         for (int i = 0; i < t->layers; i++)
-            if (t->heads[i] > o->heads[i] || t->ffn[i] > o->ffn[i])
+            if (t->block[i] != o->block[i])
+                pith_raise("layer %d of the %s tower is a block of another kind", i, name);
+            else if (t->heads[i] > o->heads[i] || t->ffn[i] > o->ffn[i])
                 pith_raise("layer %d of the %s tower, of %d heads and %d FFN units, is no part of "
                            "one of %d and %d",
                            i, name, t->heads[i], t->ffn[i], o->heads[i], o->ffn[i]);

@@ -194,16 +194,21 @@ int command_check(int argc, char **argv)
                   "they differ.",
                   1, 1, argc, argv);
     const char *path = argv[1];
-    const size_t size = strlen(path);
-    char list[4096] = "",
-         *text = size > 2 && !strcmp(path + size - 2, ".c") ? pith_read_text(path) : NULL;
+    char list[4096] = "", *file = pith_loss_file(path, 0), /* one, and no sum of terms */
+                              *text = file && !strcmp(file, path) ? pith_read_text(path) : NULL;
     bool good = true;
     prefer_double(argv);
     tell_crashes(path);
     if (text && check_find_ops(text, list, sizeof list)) good &= check_ops(path, list);
+    if (text && !*list && !strstr(text, "loss("))
+        pith_raise(
+            "%s: it has neither a loss, pith_node *loss(const pith_batch *b), nor an op that "
+            "is not static, pith_op_NAME = ...",
+            path);
     if (!*list || strstr(text, "*loss(")) good &= check_loss(path);
     printf("in %s: errors beside the largest slope or value, allowed %.0e\n",
            check_is_double ? "double" : "float", CHECK_ALLOWED);
     free(text);
+    free(file);
     return !good;
 }

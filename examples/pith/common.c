@@ -53,6 +53,7 @@ void make_directories(const char *path)
         *p = 0;
         if (mkdir(part, 0777) && errno != EEXIST)
             pith_raise("cannot make %s: %s", part, strerror(errno));
+        if (!is_directory(part)) pith_raise("%s: expected a directory, found a file", part);
         *p = end;
         if (!end) return;
     }

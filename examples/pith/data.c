@@ -37,8 +37,8 @@ static void print_synthetic(const pith_pack *p)
         if (n > most) most = n;
     }
     if (have)
-        printf("synthetic captions: %d of %d pairs, %d to %d each\n", p->synthetic_start[p->count],
-               have, least, most);
+        printf("synthetic captions: %d in all, of %d pairs, %d to %d each\n",
+               p->synthetic_start[p->count], have, least, most);
 }
 
 static void fetch_emoji(const char *folder)

@@ -11,6 +11,7 @@ model start_student(const char *name, const char *from)
     if (is_directory(name)) return open_model_with_tokenizer(name);
     const char *text = strrchr(from, ',') ? strrchr(from, ',') + 1 : from;
     need_option("--inherit-from", text);
+    check_model(text);
     clip_config_read(&larger, text);
     snprintf(path, sizeof path, "%s/vocab.txt.gz", text);
     model m = start_model(name, path, NULL);
@@ -137,11 +138,13 @@ int command_distil(int argc, char **argv)
         pith_raise("--inherit: expected manual, auto or none, found \"%s\"", how);
     need_option("--teacher", directory);
     if (automatic) {
-        need_option("--stages", p.stages);
-        check_pruning(&p, &r, resume);
         if (name)
             pith_raise("--student: with --inherit auto the student is what masks keep of the "
                        "teacher, or of --inherit-from");
+        if (!p.stages)
+            pith_raise(
+                "--stages: expected what share to keep, as in 0.75,0.5, with --inherit auto");
+        check_pruning(&p, &r, resume);
     } else if (!r.sasp_last) need_option("--student", name);
     const char *const idle[] = { "--stages",        "--masked",   "--mask-lr",
                                  "--multiplier-lr", "--sparsity", "--each-tower" };
@@ -150,6 +153,15 @@ int command_distil(int argc, char **argv)
     if (from && !automatic && !(name && manual))
         pith_raise("--inherit-from: nothing is inherited here: expected --student and --inherit "
                    "manual, or --inherit auto, beside it");
+    if (r.sasp_last && name && !is_directory(name))
+        pith_raise("--sasp-last: expected a student that is a directory, or none, which is the "
+                   "teacher itself; sizes tell it themselves, as in w128l4h4s2");
+    if (r.sasp_last && !name && !manual)
+        pith_raise("--inherit %s: without --student the blocks below those of --sasp-last are the "
+                   "teacher's",
+                   how);
+    if (r.sasp_inherit && !r.sasp_last && !(name && manual))
+        pith_raise("--sasp-inherit: expected --sasp-last beside it, or a student that inherits");
     parse_synthetic(r.synthetic, NULL);
     char *first;
     int size = teachers_size(directory, &first);

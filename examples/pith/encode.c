@@ -22,13 +22,18 @@ clip_config named_config(const char *name)
     return c;
 }
 
+void check_model(const char *directory)
+{
+    if (!is_directory(directory))
+        pith_raise("%s: expected the directory of a model, as pith train leaves one", directory);
+}
+
 model open_model(const char *directory)
 {
     model m = { .store = pith_store_new() };
     char path[4096];
     vocabulary_path(path, directory);
-    if (!is_directory(directory))
-        pith_raise("%s: expected the directory of a model, as pith train leaves one", directory);
+    check_model(directory);
     clip_load(&m.config, m.store, directory);
     if (access(path, F_OK)) return m;
     m.tokenizer = pith_tokenizer_read(path);

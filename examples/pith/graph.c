@@ -164,6 +164,8 @@ static void draw(const drawing *d, const char *path)
     const bool as_page = html || (!dot && length > 5 && !strcmp(path + length - 5, ".html"));
     char *text = NULL;
     size_t size = 0;
+    if (!as_page && !dot && !(length > 4 && !strcmp(path + length - 4, ".dot")))
+        pith_raise("%s: expected a name that ends with .dot or .html, or --dot or --html", path);
     check_output(path, 0, as_page ? "<!" : "digraph");
     FILE *memory = open_memstream(&text, &size), *f = pith_begin_file(path);
     if (!f || !memory) pith_raise("%s: cannot be written: %s", path, pith_file_error(errno));

@@ -62,7 +62,7 @@ int command_inspect(int argc, char **argv)
           "every parameter by its name, with its shape: what --freeze takes" },
         END_OF_OPTIONS,
     };
-    parse_options(options, "MODEL",
+    parse_options(options, "MODEL [--of LARGER] [--names]",
                   "Prints layers, heads, FFN widths, parameters, and the GFLOP of a pair's forward "
                   "pass: as done "
                   "here (captions\nwithout padding, the last block for the pooled token alone) and "

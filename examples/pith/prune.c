@@ -83,8 +83,9 @@ void check_pruning(const pruning *p, const recipe *r, bool resumed)
         pith_raise("--steps: a run in stages keeps what it was begun with, for each of its parts "
                    "begins with what the one before it came to");
     if (was_given("--warmup"))
-        pith_raise("--warmup: where masks are trained the learning rate rises in all steps with "
-                   "masks, and then falls");
+        pith_raise(
+            "--warmup: expected none, for where masks are trained the learning rate rises in "
+            "all steps with masks, and then falls");
     if (r->sasp_last)
         pith_raise("--sasp-last: blocks without a skip cannot be pruned: expected the one or the "
                    "other");
@@ -98,6 +99,7 @@ typedef struct {
     char *part_record; /* of all parts but the last */
     clip_config original;
     int stages;
+    double off;            /* how far the share that was kept is from what was asked for, at most */
     int64_t before, whole; /* steps made in earlier parts, and those of all */
     pith_train_result total;
 } job;
@@ -187,9 +189,10 @@ static bool train_masks(job *j, model *m, const stage *s, int k, double start)
     if (!train_part(j, m, &own, &now, name, title)) return false;
     fuse(m);
     const double kept = share_of(&m->config, &j->original);
-    fprintf(stderr, "stage %d of %d: kept %.4f, %.0f parameters%s\n", k + 1, j->stages, kept,
-            clip_count(&m->config, 2).parameters,
+    fprintf(stderr, "stage %d of %d: kept %.4f, asked for %g; %.0f parameters%s\n", k + 1,
+            j->stages, kept, s->keep, clip_count(&m->config, 2).parameters,
             fabs(kept - s->keep) > 0.015 ? "; to come nearer, give it more steps with masks" : "");
+    j->off = fmax(j->off, fabs(kept - s->keep));
     return true;
 }
 
@@ -221,6 +224,12 @@ pith_train_result train_stages(model *m, const training *u, const pruning *p)
         if (!train_masks(&j, m, &stages[k], k, k ? share_of(&m->config, &j.original) : 1) ||
             !train_smaller(&j, m, &stages[k], k))
             break;
+    if (j.off > 0.015)
+        fprintf(
+            stderr,
+            "%s: what was kept is up to %.3f away from what was asked for: more steps with masks "
+            "(--steps, --masked) come nearer\n",
+            u->out, j.off);
     free(j.part_record);
     return j.total;
 }

@@ -51,7 +51,7 @@ typedef struct {
         { "--synthetic", TEXT, &(r).synthetic,                                                     \
           "captions written by a machine: replace, a caption in two becomes one of them, or "      \
           "replace=SHARE; add, the loss of one for each picture is added, or add=WEIGHT" },        \
-        { "--freeze", TEXT, &(r).freeze, "leave parameters as they are: 'visual.*,logit_scale'" }, \
+        { "--freeze", TEXT, &(r).freeze, "leave parameters as they are: 'visual.*,logit_scale'; masks may cut them, too" }, \
         { "--sasp-last", TEXT, &(r).sasp_last,                                                     \
           "how many of the last blocks of both towers become SAS-P, or half; where weights are "   \
           "inherited, only these blocks are trained" },                                            \

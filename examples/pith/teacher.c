@@ -65,7 +65,8 @@ static int split_names(const char *directories, char **copy, const char *name[PI
     for (const char *directory; (directory = strsep(&rest, ",")); name[n++] = directory) {
         if (n == PITH_MOST_TEACHERS)
             pith_raise("--teacher: %s names more than %d", directories, PITH_MOST_TEACHERS);
-        need_option("--teacher", directory);
+        if (!*directory) pith_raise("--teacher: a name is empty in \"%s\"", directories);
+        check_model(directory);
     }
     return n;
 }

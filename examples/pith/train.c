@@ -23,6 +23,8 @@ int command_train(int argc, char **argv)
                   "\"valid\" lies in RUN/best, the last in RUN.",
                   &out, &resume, argc, argv);
     need_option("--model", name);
+    if (r.sasp_inherit && !(r.sasp_last && is_directory(name)))
+        pith_raise("--sasp-inherit: expected --sasp-last and a model with weights beside it");
     parse_synthetic(r.synthetic, NULL);
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     check_synthetic(&r, pack, data);
