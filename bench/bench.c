@@ -20,26 +20,24 @@
 
 typedef struct {
     const char *name;
-    int pairs, embed;
-    int image_size, patch, width, layers, head_width;
-    int context, vocabulary, text_width, heads, text_layers;
+    int pairs;
+    const char *sizes;
 } workload;
 
 static const workload workloads[] = {
     /* the same sizes as in peer.py */
-    { "demo", 128, 128, 32, 4, 128, 4, 32, 16, 2048, 128, 4, 3 },
-    { "demo192", 128, 128, 32, 4, 192, 6, 64, 16, 2048, 128, 4, 3 },
-    { "tiny8m", 16, 512, 224, 16, 256, 10, 64, 77, 49408, 256, 4, 3 },
-    { "vitb32", 16, 512, 224, 32, 768, 12, 64, 77, 49408, 512, 8, 12 },
+    { "demo", 128, "32/4:w128l4h4+w128l3h4c16v2048:e128:quick_gelu" },
+    { "demo192", 128, "32/4:w192l6h3+w128l3h4c16v2048:e128:quick_gelu" },
+    { "tiny8m", 16, "224/16:w256l10+w256l3:e512:quick_gelu" },
+    { "vitb32", 16, "224/32:w768l12+w512l12:e512:quick_gelu" },
+    { "rn50", 8, "224/r4:w64l3.4.6.3+w512l12:e1024:quick_gelu" },
 };
-enum { WORKLOADS = sizeof workloads / sizeof *workloads };
+enum { WORKLOADS = sizeof workloads / sizeof *workloads, PLANNED = 3 };
 
 static clip_config config_of(const workload *w)
 {
-    clip_config c = clip_config_uniform(w->image_size, w->patch, w->width, w->layers, w->head_width,
-                                        w->context, w->vocabulary, w->text_width, w->text_layers,
-                                        w->heads, w->embed);
-    c.quick_gelu = true;
+    clip_config c;
+    clip_config_named(&c, w->sizes);
     return c;
 }
 
@@ -49,7 +47,7 @@ static void measure(const workload *w, bool real, int steps)
 {
     const clip_config c = config_of(w);
     int *lengths = malloc((size_t)w->pairs * sizeof *lengths), tokens = 0;
-    for (int b = 0; b < w->pairs; b++) tokens += lengths[b] = real ? 5 + below(11) : w->context;
+    for (int b = 0; b < w->pairs; b++) tokens += lengths[b] = real ? 5 + below(11) : c.context;
     pith_store *store = pith_store_new();
     step s = step_new(store, &c, w->pairs, tokens, plain_loss);
     feed_pictures(s.plan, &c, &s.in);
@@ -82,7 +80,7 @@ static void measure(const workload *w, bool real, int steps)
  * matrix products that later plans share. */
 static void measure_planning(void)
 {
-    const workload *w = &workloads[WORKLOADS - 1];
+    const workload *w = &workloads[PLANNED];
     const clip_config c = config_of(w);
     pith_store *store = pith_store_new();
     double times[5];
@@ -90,7 +88,7 @@ static void measure_planning(void)
     pith_plan_stats statistics = { 0 };
     for (int i = -1; i < 5; i++) {
         const double start = pith_seconds();
-        step s = step_new(store, &c, w->pairs, w->pairs * w->context, plain_loss);
+        step s = step_new(store, &c, w->pairs, w->pairs * c.context, plain_loss);
         if (i >= 0) times[i] = 1e3 * (pith_seconds() - start);
         nodes = pith_graph_size(s.graph);
         statistics = pith_plan_statistics(s.plan);
@@ -132,7 +130,7 @@ int main(int count, char **arguments)
         if (!strcmp(arguments[1], workloads[i].name) && atoi(arguments[3]) > 0)
             return measure(&workloads[i], !strcmp(arguments[2], "real"), atoi(arguments[3])), 0;
     fprintf(stderr,
-            "usage: bench plan | bench models MODEL STUDENT | bench demo|demo192|tiny8m|vitb32 "
-            "full|real STEPS\n");
+            "usage: bench plan | bench models MODEL STUDENT | bench demo|demo192|tiny8m|vitb32|"
+            "rn50 full|real STEPS\n");
     return 1;
 }

@@ -12,12 +12,13 @@ import torch
 from open_clip.loss import ClipLoss
 from open_clip.model import CLIP
 
-# pairs, embed, (image, patch, width, layers, head width), (context, vocabulary, width, heads, layers)
+# pairs, embed, (image, patch, width, layers, head width; of a ResNet no patch), (context, vocabulary, width, heads, layers)
 WORKLOADS = {
     'demo': (128, 128, (32, 4, 128, 4, 32), (16, 2048, 128, 4, 3)),
     'demo192': (128, 128, (32, 4, 192, 6, 64), (16, 2048, 128, 4, 3)),
     'tiny8m': (16, 512, (224, 16, 256, 10, 64), (77, 49408, 256, 4, 3)),
     'vitb32': (16, 512, (224, 32, 768, 12, 64), (77, 49408, 512, 8, 12)),
+    'rn50': (8, 1024, (224, None, 64, (3, 4, 6, 3), 64), (77, 49408, 512, 8, 12)),
 }
 VISION = ('image_size', 'patch_size', 'width', 'layers', 'head_width')
 TEXT = ('context_length', 'vocab_size', 'width', 'heads', 'layers')

@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 bench=${BENCH:-build/float/pith-bench}
-configs=${*:-demo demo192 tiny8m vitb32}
+configs=${*:-demo demo192 tiny8m vitb32 rn50}
 export OMP_NUM_THREADS="${THREADS:-2}"
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT

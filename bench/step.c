@@ -38,10 +38,12 @@ step step_new(pith_store *store, const clip_config *c, int pairs, int tokens, st
     const int n = pith_params(s.graph, &params);
     pith_node **gradients = malloc((size_t)n * sizeof *gradients);
     pith_grad(s.loss, n, params, gradients);
+    pith_node *states = pith_commit(s.graph, NULL);
     pith_node *update = pith_adamw(n, params, gradients, pith_const(s.graph, 1e-4),
                                    (pith_adamw_options){ 0.9, 0.999, 1e-8, 0.01 }, NULL);
     free(gradients);
-    s.plan = pith_plan_new(s.graph, 2, (pith_node *[]){ s.loss, update }, NULL);
+    pith_node *outputs[] = { s.loss, update, states };
+    s.plan = pith_plan_new(s.graph, states ? 3 : 2, outputs, NULL);
     return s;
 }
 
