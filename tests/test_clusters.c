@@ -1,4 +1,5 @@
-/* test_clusters.c: files of clusters: there and back, and files that lie. */
+/* test_clusters.c: what is made of a packed set: parts of it, and files of clusters, there and
+ * back, and files that lie. */
 #include "tests.h"
 #include "core/data/data.h"
 #include "core/files/files.h"
@@ -138,12 +139,49 @@ static void every_byte(void **state)
     free(bytes);
 }
 
+/* ---- parts of a set ---- */
+
+static void keeps_what_belongs_to_a_pair(void **state)
+{
+    (void)state;
+    enum { SIZE = 8, PLANES = 3 * SIZE * SIZE };
+    const char *all = path_of("all.pack"), *some = path_of("some.pack");
+    assert_true(pith_pack_shapes(all, SIZE, 90, 4));
+    pith_pack *p = pith_pack_open(all);
+    bool keep[90], none[90] = { false };
+    for (int i = 0; i < 90; i++) keep[i] = i % 3 != 1;
+    assert_true(pith_pack_keep(p, keep, some));
+    pith_pack *q = pith_pack_open(some);
+    assert_true(pith_pack_check(q, some));
+    assert_int_equal(q->count, 60);
+    for (int i = 0, k = 0; i < 90; i++) {
+        if (!keep[i]) continue;
+        assert_memory_equal(q->pixels + PLANES * k, p->pixels + PLANES * i, PLANES);
+        assert_string_equal(q->caption[k], p->caption[i]);
+        assert_string_equal(q->source[k], p->source[i]);
+        assert_string_equal(q->split_name[q->split[k]], p->split_name[p->split[i]]);
+        assert_int_equal(q->label[k], p->label[i]);
+        const int n = p->synthetic_start[i + 1] - p->synthetic_start[i];
+        assert_int_equal(q->synthetic_start[k + 1] - q->synthetic_start[k], n);
+        for (int c = 0; c < n; c++)
+            assert_string_equal(q->synthetic[q->synthetic_start[k] + c],
+                                p->synthetic[p->synthetic_start[i] + c]);
+        k++;
+    }
+    pith_pack_close(q);
+    assert_false(pith_pack_keep(p, none, path_of("none.pack")));
+    said("none.pack: there is no pair to pack");
+    assert_int_equal(access(path_of("none.pack"), F_OK), -1);
+    assert_false(pith_pack_keep(p, keep, path_of("no/folder.pack")));
+    pith_pack_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_and_back), cmocka_unit_test(of_other_data),
         cmocka_unit_test(not_written),    cmocka_unit_test(lies),
-        cmocka_unit_test(every_byte),
+        cmocka_unit_test(every_byte),     cmocka_unit_test(keeps_what_belongs_to_a_pair),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }

@@ -204,6 +204,9 @@ static void at_the_ends(void **state)
     memcpy(rows + WIDTH, rows, sizeof *rows * WIDTH);
     assert_int_equal(kept_of(ALL, rows, 0, 1, group, keep), ALL);
     assert_int_equal(kept_of(ALL, rows, 0, 3, group, keep), ALL);
+    pith_forest *f = forest(ALL, WIDTH, rows, 0, ALL);
+    assert_int_equal(f->edges, 0); /* 0 is not nearer than 0 */
+    pith_forest_free(f);
     assert_int_equal(kept_of(ALL, rows, 1e-9, 1, group, keep), ALL - 1);
     assert_true(keep[0] && !keep[1]);
     assert_int_equal(kept_of(ALL, rows, 2.01, 1, group, keep), 1);

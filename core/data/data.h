@@ -81,6 +81,10 @@ pith_pack *pith_data_open(const char *data, const char *out, int size, double va
  * synthetic captions, worded as no pair's own caption is. */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 
+/* Writes the pairs of a pack for which keep[i] holds into another, with all that belongs to them.
+ */
+bool pith_pack_keep(const pith_pack *p, const bool *keep, const char *out);
+
 /* ---- clusters -------------------------------------------------------------------------------- */
 
 /* One cluster for each pair of a whole set, as pith data cluster finds them. */
