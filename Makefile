@@ -19,7 +19,7 @@ FONTS_CFLAGS = $(shell pkg-config --cflags freetype2 harfbuzz)
 LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -ljpeg -lz -lutf8proc -lm -ldl -lpthread
 LDFLAGS := -fopenmp -rdynamic $(VARIANT_$(V))
 
-LIBRARY := $(wildcard core/*.c core/base/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c ops/*.c models/*.c losses/*.c)
+LIBRARY := $(wildcard core/*.c core/base/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c core/neighbours/*.c ops/*.c models/*.c losses/*.c)
 PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(wildcard examples/*.c)
 TESTS := $(wildcard tests/test_*.c)

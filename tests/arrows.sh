@@ -19,10 +19,11 @@ out=$(
     may "$(ls core/pictures/*.[ch])" 'pith\.h|core\.h|pictures\.h|parts\.h|files/files\.h'
     may "$(ls core/data/*.[ch])" 'pith\.h|core\.h|data\.h|parts\.h|(files/files|text/text|pictures/pictures)\.h'
     may "$(ls core/train/*.[ch])" "(core/)?pith\.h|(data/data|files/files)\.h|(core/)?(train/)?(train|optim|parts|[a-z_]+)\.h"
+    may "$(ls core/neighbours/*.[ch])" 'pith\.h|neighbours\.h|parts\.h'
     may "$(ls models/*.[ch])" "(core/)?pith\.h|losses/loss\.h|(models/)?(models|parts)\.h"
     may "$(ls losses/*.[ch])" "(core/)?pith\.h|(losses/)?(loss|losses|parts)\.h"
-    grep -lE '[<"](core/)?(core|inside)\.h[>"]' models/*.[ch] losses/*.[ch] core/train/*.[ch] $(ls examples/*.c | grep -v 04_op.c) | sed 's/^/may know pith.h only: /'
-    grep -nE '#include "(.*/)?(data|train|models|losses)\.h"' core/*.[ch] ops/*.[ch] 2>/dev/null | sed 's/^/arrow: /'
+    grep -lE '[<"](core/)?(core|inside)\.h[>"]' models/*.[ch] losses/*.[ch] core/train/*.[ch] core/neighbours/*.[ch] $(ls examples/*.c | grep -v 04_op.c) | sed 's/^/may know pith.h only: /'
+    grep -nE '#include "(.*/)?(data|train|neighbours|models|losses)\.h"' core/*.[ch] ops/*.[ch] 2>/dev/null | sed 's/^/arrow: /'
     grep -rnE 'getenv' core ops | sed 's/^/the environment is the business of the program: /'
     grep -nE 'static const pith_op ' ops/*.c | sed 's/^/an op the tests cannot see: /'
 )
@@ -43,7 +44,7 @@ done
 for f in $(git ls-files '*.c' '*.h' 2>/dev/null); do
     [ -f "$f" ] && ! awk 'length > 100 { exit 1 }' "$f" && say "$f has a line of more than 100 columns"
 done
-for d in core core/base core/look core/files core/text core/pictures core/data core/train ops cuda models losses examples tests bench; do
+for d in core core/base core/look core/files core/text core/pictures core/data core/train core/neighbours ops cuda models losses examples tests bench; do
     [ -f $d/README.md ] || say "$d has no README.md"
 done
 [ "$bad" -eq 0 ] && echo "the engine has $lines lines"

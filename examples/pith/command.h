@@ -82,6 +82,8 @@ void close_model(model *m);
 void save_model(const model *m, const char *directory); /* config, weights, tokenizer */
 double model_scale(const model *m);                     /* what its cosines are multiplied by */
 
+uint64_t model_hash(const pith_store *s); /* of all weights: tells models apart */
+
 /* A copy of all elements of a tensor; the caller frees it. */
 void *tensor_values(const pith_tensor *t);
 

@@ -1,19 +1,34 @@
-/* data.c: pith data: fetches sets of data, packs them, and prints what is in them. */
+/* data.c: pith data: fetches sets of data, packs them, and prints what is in them; and the table of
+ * what else it does (curate.h). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "command.h"
+#include "curate.h"
 #include "emoji.h"
 
 static int64_t size = 32, count = 20000;
 static double valid = 0.05;
 static bool left_out;
+static curation curated = { .beta = 0.447, .top = 0.4, .shards = 1, .k = 128, .iterations = 100 };
 static const option options[] = {
     { "--size", INTEGER, &size, "side of the packed pictures" },
     { "--valid", NUMBER, &valid, "pack: share of the pairs without a split that validate" },
     { "--count", INTEGER, &count, "fetch shapes: number of pictures" },
     PICTURE_OPTIONS,
     { "--left-out", FLAG, &left_out, "pack: name every pair that is left out, and why" },
+    { "--model", PATH, &curated.model, "balance, cluster, filter: the directory of the model" },
+    { "--out", PATH, &curated.out, "balance, cluster, filter: the file to write" },
+    { "--beta", NUMBER, &curated.beta, "balance: pictures nearer than this are merged" },
+    { "--remove", NUMBER, &curated.remove,
+      "balance: the share of training pairs to remove, in place of --beta" },
+    { "--shards", INTEGER, &curated.shards,
+      "balance: so many parts alone first, then what they leave" },
+    { "--k", INTEGER, &curated.k, "cluster: how many clusters" },
+    { "--iterations", INTEGER, &curated.iterations, "cluster: at most so many" },
+    { "--spherical", FLAG, &curated.spherical, "cluster: centroids of length 1" },
+    { "--top", NUMBER, &curated.top, "filter: the share of training pairs to keep" },
+    { "--cross-fit", PATH, &curated.cross_fit,
+      "filter: another model, which scores the second half" },
     END_OF_OPTIONS,
 };
 
@@ -146,55 +161,106 @@ static void check_given(const char *what)
     static const struct {
         const char *name, *acts;
     } all[] = {
-        { "--size", "fetch pack" }, { "--count", "fetch" }, { "--valid", "pack" },
-        { "--left-out", "pack" },   { "--seed", "fetch" },  { "--megapixels", "fetch pack" },
+        { "--size", "fetch pack" },
+        { "--count", "fetch" },
+        { "--valid", "pack" },
+        { "--left-out", "pack" },
+        { "--seed", "fetch cluster" },
+        { "--megapixels", "fetch pack balance cluster filter" },
+        { "--model", "balance cluster filter" },
+        { "--out", "balance cluster filter" },
+        { "--beta", "balance" },
+        { "--remove", "balance" },
+        { "--shards", "balance" },
+        { "--k", "cluster" },
+        { "--iterations", "cluster" },
+        { "--spherical", "cluster" },
+        { "--top", "filter" },
+        { "--cross-fit", "filter" },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (was_given(all[k].name) && !strstr(all[k].acts, what))
             pith_raise("pith data %s has no option %s", what, all[k].name);
 }
 
+static void check(const char *path)
+{
+    pith_pack *p = pith_pack_open(path);
+    pith_pack_check(p, path);
+    printf("%s: %d pairs, as they were written\n", path, p->count);
+    print_synthetic(p);
+    pith_pack_close(p);
+}
+
+static void pack(const char *data, const char *out)
+{
+    pith_pack_report report = { .list = left_out ? stdout : NULL };
+    check_output(out, 8, "{");
+    pith_pack_folder(data, out, (int)size, valid, &report);
+    print_packed(&report);
+    pith_pack *p = pith_pack_open(out);
+    print_splits(p);
+    print_synthetic(p);
+    pith_pack_close(p);
+}
+
+static const char about[] =
+    "fetch: makes DIR/emoji.pack (pictures of Debian packages, downloaded) or DIR/shapes.pack "
+    "(drawn by rule).\n"
+    "pack: a folder (captions.tsv, captions.jsonl, metadata.jsonl or NAME.txt beside NAME.png or "
+    "NAME.jpg) or a manifest (.tsv,\n"
+    ".jsonl) becomes one file that is mapped into memory. stats: what a packed file holds. check: "
+    "whether it is what was written.\n"
+    "captions.tsv has a pair a line and the columns file, caption and, if wanted, split (a word: "
+    "train, valid, ...)\n"
+    "and label (-1 to 999999), with tabs between them; all further columns are synthetic "
+    "captions, written by a\n"
+    "machine, for pith train --synthetic. captions.jsonl has an object a line with the same "
+    "names; \"synthetic\" is a list.\n\n"
+    "balance: training pictures that the model sees nearer than --beta, or near enough to remove "
+    "the share --remove, are one\n"
+    "group, and of each group only the picture nearest to its centroid stays. Distances lie "
+    "between 0 and 2; 0.447 is a\n"
+    "cosine of 0.9. Beside OUT.pack it writes OUT.groups.tsv (group, what, source, caption, "
+    "distance) and OUT.groups.html,\n"
+    "contact sheets of what was merged. cluster: k-means over training pictures; every pair of "
+    "the set gets its nearest\n"
+    "centroid, in a safetensors file for losses that learn from clusters. filter: the training "
+    "pairs whose picture and\n"
+    "caption the model finds most alike stay; OUT.scores.tsv has all scores. With --cross-fit "
+    "half of the captions, by their\n"
+    "hash, are scored by --model and the others by the second model, each half ranked alone: "
+    "train each model on the half\n"
+    "that it does not score. Other splits always stay as they are. DATA: a packed file, or what "
+    "can be packed.";
+
 int command_data(int argc, char **argv)
 {
     static const char usage[] =
-        "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK | check PACK";
-    const int arguments = parse_options(
-        options, usage,
-        "fetch: makes DIR/emoji.pack (pictures of Debian packages, "
-        "downloaded) or DIR/shapes.pack (drawn by "
-        "rule).\npack: a folder (captions.tsv, captions.jsonl, "
-        "metadata.jsonl or NAME.txt beside NAME.png or NAME.jpg) or a "
-        "manifest (.tsv,\n.jsonl) becomes one file that is mapped into "
-        "memory. stats: what a packed file holds. check: whether it is what was written.\n"
-        "captions.tsv has a pair a line and the columns file, caption and, if "
-        "wanted, split (a word: train, valid, ...)\n"
-        "and label (-1 to 999999), with tabs between them; all further columns "
-        "are synthetic captions, written by a\n"
-        "machine, for pith train --synthetic. captions.jsonl has an object a line "
-        "with the same names; \"synthetic\" is a list.",
-        2, 3, argc, argv);
+        "fetch emoji|shapes DIR | pack DATA OUT --size N | stats PACK | check PACK\n"
+        "     | balance DATA --model M --beta X|--remove X --out OUT.pack\n"
+        "     | cluster DATA --model M --k N --out OUT.clusters\n"
+        "     | filter DATA --model M --top X --out OUT.pack";
+    static const char *const known[] = { "fetch",   "pack",    "stats", "check",
+                                         "balance", "cluster", "filter" };
+    static void (*const curate[])(const char *, const curation *) = { data_balance, data_cluster,
+                                                                      data_filter };
+    const int arguments = parse_options(options, usage, about, 2, 3, argc, argv);
     const char *what = argv[1];
+    int k = 0;
     check_given(what);
-    if (!strcmp(what, "fetch") && arguments == 3) fetch(argv[2], argv[3]);
-    else if (!strcmp(what, "stats") && arguments == 2) stats(argv[2]);
-    else if (!strcmp(what, "check") && arguments == 2) {
-        pith_pack *p = pith_pack_open(argv[2]);
-        pith_pack_check(p, argv[2]);
-        printf("%s: %d pairs, as they were written\n", argv[2], p->count);
-        print_synthetic(p);
-        pith_pack_close(p);
-    } else if (!strcmp(what, "pack") && arguments == 3) {
-        pith_pack_report report = { .list = left_out ? stdout : NULL };
-        check_output(argv[3], 8, "{");
-        pith_pack_folder(argv[2], argv[3], (int)size, valid, &report);
-        print_packed(&report);
-        pith_pack *p = pith_pack_open(argv[3]);
-        print_splits(p);
-        print_synthetic(p);
-        pith_pack_close(p);
-    } else if (strcmp(what, "fetch") && strcmp(what, "pack") && strcmp(what, "stats") &&
-               strcmp(what, "check"))
-        pith_raise("pith data: expected fetch, pack, stats or check, found \"%s\"", what);
-    else pith_raise("pith data %s: usage: pith data %s", what, usage);
+    while (k < 7 && strcmp(known[k], what)) k++;
+    if (k == 7)
+        pith_raise("pith data: expected fetch, pack, stats, check, balance, cluster or filter, "
+                   "found \"%s\"",
+                   what);
+    if (arguments != (k < 2 ? 3 : 2))
+        pith_raise("pith data %s: expected %d names behind it, found %d: see pith help data", what,
+                   k < 2 ? 2 : 1, arguments - 1);
+    if (k == 0) fetch(argv[2], argv[3]);
+    else if (k == 1) pack(argv[2], argv[3]);
+    else if (k == 2) stats(argv[2]);
+    else if (k == 3) check(argv[2]);
+    else curate[k - 4](argv[2], &curated);
     return 0;
 }

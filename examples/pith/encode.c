@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "files/files.h"
 #include "scratch.h"
 #include "task.h"
 
@@ -73,6 +74,18 @@ double model_scale(const model *m)
     pith_real logarithm = 0;
     pith_tensor_read(pith_store_find(m->store, "logit_scale"), &logarithm);
     return exp((double)logarithm);
+}
+
+uint64_t model_hash(const pith_store *s)
+{
+    uint64_t h = PITH_HASH;
+    for (int k = 0; k < pith_store_count(s); k++) {
+        const pith_tensor *t = pith_store_at(s, k);
+        void *values = tensor_values(t);
+        h = pith_hash_bytes(h, values, pith_tensor_bytes(t));
+        free(values);
+    }
+    return h;
 }
 
 void *tensor_values(const pith_tensor *t)

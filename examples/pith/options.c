@@ -94,19 +94,27 @@ static const struct range {
     const char *name;
     double least, most;
 } ranges[] = {
-    { "--seed", -1e15, 1e15 },      { "--threads", 0, 1024 },      { "--steps", 1, 1e9 },
-    { "--teacher-steps", 1, 1e9 },  { "--student-steps", 1, 1e9 }, { "--batch", 1, 65536 },
-    { "--size", 1, 4096 },          { "--count", 1, 1e6 },         { "--context", 1, 4096 },
-    { "--tokens", 1, 4096 },        { "--top", 1, 1e6 },           { "--views", 0, 1000 },
-    { "--seeds", 1, 1000 },         { "--ema", 0, 0.999999 },      { "--valid", 0, 0.99 },
-    { "--megapixels", 0.001, 500 }, { "--mask-lr", 0, 100 },       { "--multiplier-lr", 0, 100 },
+    { "--seed", -1e15, 1e15 },     { "--threads", 0, 1024 },
+    { "--steps", 1, 1e9 },         { "--teacher-steps", 1, 1e9 },
+    { "--student-steps", 1, 1e9 }, { "--batch", 1, 65536 },
+    { "--size", 1, 4096 },         { "--count", 1, 1e6 },
+    { "--context", 1, 4096 },      { "--tokens", 1, 4096 },
+    { "--top", 1, 1e6 },           { "--views", 0, 1000 },
+    { "--seeds", 1, 1000 },        { "--ema", 0, 0.999999 },
+    { "--valid", 0, 0.99 },        { "--megapixels", 0.001, 500 },
+    { "--mask-lr", 0, 100 },       { "--multiplier-lr", 0, 100 },
+    { "--shards", 1, 1e6 },        { "--k", 1, 1e6 },
+    { "--iterations", 1, 1e6 },
 };
+static const char *const shares[] = { "--top", "--remove" }; /* where they are no counts */
 
 static void check_range(const option *o, double x)
 {
     double least = 0, most = 1e12;
     for (size_t k = 0; k < sizeof ranges / sizeof *ranges; k++)
         if (!strcmp(ranges[k].name, o->name)) least = ranges[k].least, most = ranges[k].most;
+    for (size_t k = 0; o->kind == NUMBER && k < sizeof shares / sizeof *shares; k++)
+        if (!strcmp(shares[k], o->name)) least = 0, most = 1;
     if (!(x >= least && x <= most))
         pith_raise("%s: expected a number from %.12g to %.12g, found %.12g", o->name, least, most,
                    x);

@@ -5,19 +5,6 @@
 #include <unistd.h>
 #include "index.h"
 
-/* A hash of the weights, for the name of the index file: each model has an index of its own. */
-static uint64_t model_hash(pith_store *s)
-{
-    uint64_t h = PITH_HASH;
-    for (int k = 0; k < pith_store_count(s); k++) {
-        const pith_tensor *t = pith_store_at(s, k);
-        void *values = tensor_values(t);
-        h = pith_hash_bytes(h, values, pith_tensor_bytes(t));
-        free(values);
-    }
-    return h;
-}
-
 static picture_index open_index(const model *m, const char *folder)
 {
     char cache[4096], hash[17];
