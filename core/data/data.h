@@ -81,6 +81,23 @@ pith_pack *pith_data_open(const char *data, const char *out, int size, double va
  * synthetic captions, worded as no pair's own caption is. */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 
+/* ---- clusters -------------------------------------------------------------------------------- */
+
+/* One cluster for each pair of a whole set, as pith data cluster finds them. */
+typedef struct {
+    int count, k, width;    /* pairs, clusters, width of a centroid */
+    const int *cluster;     /* (count) of the pair at each place of the set, in [0, k) */
+    const float *centroids; /* (k, width), all finite */
+    uint64_t hash;          /* of clusters and centroids: tells one clustering from another */
+} pith_clusters;
+/* data_hash: that of the pack. The model is noted, for people. */
+bool pith_clusters_write(const char *path, const pith_clusters *c, uint64_t data_hash,
+                         uint64_t model_hash);
+/* A file that was made of other data is an error that names both. All numbers are checked, but for
+ * `count`, which a forged file may lie about: who looks up a place compares it with the set's. */
+pith_clusters *pith_clusters_open(const char *path, uint64_t data_hash);
+void pith_clusters_close(pith_clusters *c);
+
 /* ---- where samples come from ----------------------------------------------------------------- */
 
 /* All of a sample but its picture. */
