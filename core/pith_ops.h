@@ -106,6 +106,11 @@ pith_node *pith_scatter_add_(const char *at, pith_node *rows, pith_node *ids, in
 #define pith_normal(...) pith_normal_(PITH_HERE, __VA_ARGS__, PITH_END)
 pith_node *pith_uniform_(const char *at, pith_graph *g, ...);
 pith_node *pith_normal_(const char *at, pith_graph *g, ...);
+/* Of the classes 0 .. k-1, `count` different ones, ascending, (count) i32: every label i32 (B), and
+ * others at random, anew in each step; min(B, k) <= count <= k. Result 1, (B): which of them each
+ * label is, -1 for labels outside [0, k). */
+#define pith_draw_classes(labels, k, count) pith_draw_classes_(PITH_HERE, labels, k, count)
+pith_node *pith_draw_classes_(const char *at, pith_node *labels, int k, int count);
 
 /* ---- reductions ------------------------------------------------------------------------------ */
 

@@ -51,6 +51,8 @@ pith_batch pith_batch_new(pith_graph *g)
         .scale = absent(g, "scale"),
         .caption_id = absent(g, "numbers of the captions"),
         .label = absent(g, "labels"),
+        .cluster = absent(g, "clusters of the pictures"),
+        .centroids = absent(g, "centroids of the clusters"),
         .index = absent(g, "numbers of the samples"),
         .progress = absent(g, "progress"),
         .epoch = absent(g, "epoch"),

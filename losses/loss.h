@@ -35,7 +35,10 @@ typedef struct pith_batch {
     int n_teachers;
     pith_teacher teachers[PITH_MOST_TEACHERS];
     pith_node *caption_id; /* (B) i32: pairs with equal captions share a number */
-    pith_node *label;      /* (B) i32: class or cluster, -1 for none */
+    pith_node *label;      /* (B) i32: class, -1 for none */
+    /* What pith data cluster found, with --clusters: (B) i32, each picture's cluster, -1 for none;
+     * and (k, width of the teacher that embedded them), through which no gradient goes. */
+    pith_node *cluster, *centroids;
     /* (B) i32: the sample's number in the training data, 0 .. samples-1; -1 for padding */
     pith_node *index;
     int samples;         /* how many samples the training data have */

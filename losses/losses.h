@@ -7,12 +7,12 @@
 extern "C" {
 #endif
 
-/* A line of the table. teacher: does it need one? options: "key=default: meaning; key=default:
- * meaning", or "". */
+/* A line of the table. teacher, clusters: does it need them? options: "key=default: meaning;
+ * key=default: meaning", or "". */
 typedef struct {
     const char *name;
     pith_loss *function;
-    bool teacher;
+    bool teacher, clusters;
     const char *formula, *source, *options;
 } pith_loss_entry;
 extern const pith_loss_entry pith_losses[]; /* ends with a NULL name */
@@ -25,11 +25,22 @@ pith_node *relational_loss(const pith_batch *b);  /* CRD of CLIP-KD */
 pith_node *interactive_loss(const pith_batch *b); /* ICL of CLIP-KD */
 pith_node *gradient_loss(const pith_batch *b);    /* GD of CLIP-KD: compares gradients */
 pith_node *pair_loss(const pith_batch *b);        /* pair matching, after SiCLIP */
+pith_node *cluster_loss(const pith_batch *b);     /* CLIP-CID: clusters */
+pith_node *instance_loss(const pith_batch *b);    /* CLIP-CID: same picture, same caption */
 
 /* The student's rows in the width of the teacher's: `unit` itself if the widths are equal, else
  * `raw` put through a trained linear layer called `name`, and normalised. */
 pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
                         const pith_node *teacher, const char *name);
+
+/* The S classes drawn for a step, by the options of classes.c: unit centroids and the student's
+ * prototypes, (S, d), and which of them each row of the batch has, (B), -1 for none. */
+typedef struct {
+    pith_node *centroids, *prototypes, *own;
+} loss_classes;
+loss_classes loss_draw_classes(const pith_batch *b);
+/* Cosines (B, S), with the margin that the options say in the column `own` of each row. */
+pith_node *loss_margin(const pith_batch *b, pith_node *cosine, pith_node *own);
 
 /* The mean over the batch's teachers of loss(student, teacher), logits (B, B) -> (B), or, with the
  * option logits=1, of the mean of their logits. scale: for all of them; NULL: each its own. turned:
@@ -51,8 +62,9 @@ char *pith_loss_file(const char *text, int k);
 /* The loss as a node. Parameters that a term makes are named "loss.NAME."...; if there are several
  * terms, each is watched under its name. NULL after an error. */
 pith_node *pith_loss_build(const pith_loss_spec *s, const pith_batch *b);
-/* Does a named loss need a teacher? What a file needs is not known here. */
+/* Does a named loss need a teacher, or clusters? What a file needs is not known here. */
 bool pith_loss_wants_teacher(const pith_loss_spec *s);
+bool pith_loss_wants_clusters(const pith_loss_spec *s);
 void pith_loss_free(pith_loss_spec *s);
 
 /* Compiles and loads a C file and returns its function `loss`; NULL after an error. *name: the

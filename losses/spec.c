@@ -245,6 +245,13 @@ bool pith_loss_wants_teacher(const pith_loss_spec *s)
     return false;
 }
 
+bool pith_loss_wants_clusters(const pith_loss_spec *s)
+{
+    for (int k = 0; k < s->n; k++)
+        if (s->terms[k].entry && s->terms[k].entry->clusters) return true;
+    return false;
+}
+
 /* ---- building ---- */
 
 /* The options that the loss being built has asked for. */
@@ -287,6 +294,11 @@ static pith_node *build_term(const term *t, const pith_batch *b, pith_view *seco
         (pith_is_missing(teacher->image) || pith_is_missing(teacher->text) ||
          pith_is_missing(teacher->scale)))
         return pith_raise("loss %s needs a teacher", t->told), NULL;
+    if (t->entry && t->entry->clusters &&
+        (pith_is_missing(b->cluster) || pith_is_missing(b->centroids)))
+        return pith_raise("loss %s needs clusters: --clusters FILE, which pith data cluster makes",
+                          t->told),
+               NULL;
     asked.n = 0;
     pith_scope(b->graph, "loss.%s", t->name);
     pith_enter(b->graph, t->name, "--loss");

@@ -1,6 +1,6 @@
-/* test_golden_losses.c: losses with several teachers, blocks without a skip, and masked ones,
- * against PyTorch in float64 (tests/golden/make_losses.py): values and gradients. The double build
- * within 1e-9; the float build within 1e-5, its gradients within 1e-4. */
+/* test_golden_losses.c: losses with several teachers and of clusters, blocks without a skip, and
+ * masked ones, against PyTorch in float64 (tests/golden/make_losses.py): values and gradients. The
+ * double build within 1e-9; the float build within 1e-5, its gradients within 1e-4. */
 #include "tests.h"
 #include "losses/losses.h"
 #include "models/parts.h"
@@ -65,6 +65,77 @@ static void losses(void **state)
         equal(names[k], "loss", golden, value_of(p, out[0]), 1e-5);
         equal(names[k], "grad.image", golden, value_of(p, out[1]), 1e-4);
         equal(names[k], "grad.text", golden, value_of(p, out[2]), 1e-4);
+        pith_plan_free(p);
+        pith_loss_free(spec);
+        pith_graph_free(g);
+        pith_store_free(s);
+    }
+    pith_store_free(golden);
+}
+
+/* Which golden tensor a param of a loss of clusters is. */
+static const char *golden_name(const char *param)
+{
+    static const char *const pairs[][2] = {
+        { "image.weight", "weight" }, { "image.bias", "bias" }, { "text.weight", "text_weight" },
+        { "text.bias", "text_bias" }, { "classes", "classes" }, { "scale", "t" },
+    };
+    const char *own = strncmp(param, "loss.", 5) ? param : strchr(param + 5, '.') + 1;
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++)
+        if (!strcmp(own, pairs[k][0])) return pairs[k][1];
+    return own;
+}
+
+static void clusters(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "cluster",
+                                         "cluster:softmax=0.5,kl=2",
+                                         "cluster:margin=0.3",
+                                         "cluster:margin=0.3,true=1",
+                                         "cluster:cosface=0.2,scale=16",
+                                         "cluster:tau=0.1,teacher_tau=0.05",
+                                         "cluster:frozen=1",
+                                         "cluster:shared=1",
+                                         "instance",
+                                         "instance:sum=1",
+                                         "instance:scale=6" };
+    static const int cluster[6] = { 4, 0, 8, 4, -1, 2 };
+    pith_store *golden = load("tests/golden/clusters.safetensors");
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        pith_store *s = pith_store_new();
+        pith_graph *g = pith_graph_new(s, 1);
+        pith_batch b = pith_batch_new(g);
+        b.image = pith_normalize(b.image_raw = pith_param(g, "image", PITH_CONSTANT, 0, 6, 5));
+        b.text = pith_normalize(b.text_raw = pith_param(g, "text", PITH_CONSTANT, 0, 6, 5));
+        b.cluster = pith_const_array(g, PITH_I32, cluster, 6);
+        b.centroids = constant(g, golden, "centroids");
+        pith_teacher *t = pith_add_teacher(&b, 7);
+        t->image = constant(g, golden, "teacher");
+        t->text = constant(g, golden, "teacher_text");
+        t->scale = pith_const(g, 1);
+        pith_loss_spec *spec = pith_loss_parse(names[k], ".");
+        pith_node *out[9] = { pith_loss_build(spec, &b) }, **params;
+        const int n = pith_params(g, &params);
+        for (int i = 0; i < n; i++)
+            assert_true(pith_tensor_copy(pith_store_find(s, params[i]->name),
+                                         pith_store_find(golden, golden_name(params[i]->name))));
+        assert_true(out[0] && pith_grad(out[0], n, params, out + 1));
+        pith_plan *p = pith_plan_new(g, n + 1, out, NULL);
+        if (!p) fail_msg("%s", pith_error());
+        pith_feed(p, pith_step(g), &(int){ 0 });
+        assert_true(pith_run(p));
+        equal(names[k], "loss", golden, value_of(p, out[0]), 1e-5);
+        int compared = 0;
+        for (int i = 0; i < n; i++) {
+            char part[64], whole[128];
+            snprintf(part, sizeof part, "grad.%s", golden_name(params[i]->name));
+            snprintf(whole, sizeof whole, "%s.%s", names[k], part);
+            if (!pith_store_find(golden, whole)) continue; /* the loss does not read it */
+            equal(names[k], part, golden, value_of(p, out[1 + i]), 1e-4);
+            compared++;
+        }
+        assert_int_equal(compared, n - !strncmp(names[k], "cluster", 7)); /* no captions */
         pith_plan_free(p);
         pith_loss_free(spec);
         pith_graph_free(g);
@@ -152,7 +223,7 @@ static void masked_blocks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(losses), cmocka_unit_test(blocks),
-                                        cmocka_unit_test(masked_blocks) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(losses), cmocka_unit_test(clusters),
+                                        cmocka_unit_test(blocks), cmocka_unit_test(masked_blocks) };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

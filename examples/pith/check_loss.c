@@ -10,7 +10,8 @@ enum {
     B = 6,     /* pairs of the batch */
     D = 8,     /* width of their rows */
     WIDE = 10, /* width of the towers */
-    N = 9      /* samples of the training data */
+    N = 9,     /* samples of the training data */
+    K = 7      /* clusters */
 };
 
 /* Random rows (B, width), put into the list of leaves; those that the loss does not read are taken
@@ -39,7 +40,7 @@ static pith_view second_view(const pith_batch *b)
 static pith_batch make_batch(pith_graph *g, check_leaves *l, int teachers)
 {
     static const int caption_id[B] = { 0, 1, 2, 3, 2, 5 }, label[B] = { 0, 1, 2, 0, 1, 2 },
-                     index[B] = { 3, 0, 8, 4, 7, 1 }, epoch = 2;
+                     cluster[B] = { 4, 0, 6, 4, -1, 2 }, index[B] = { 3, 0, 8, 4, 7, 1 }, epoch = 2;
     pith_batch b = pith_batch_new(g);
     b.image = pith_normalize(b.image_raw = rows(g, l, D, "image"));
     b.text = pith_normalize(b.text_raw = rows(g, l, D, "text"));
@@ -61,6 +62,8 @@ static pith_batch make_batch(pith_graph *g, check_leaves *l, int teachers)
     }
     b.caption_id = pith_const_array(g, PITH_I32, caption_id, B);
     b.label = pith_const_array(g, PITH_I32, label, B);
+    b.cluster = pith_const_array(g, PITH_I32, cluster, B);
+    b.centroids = pith_detach(pith_sample(g, -1, 1, K, D));
     b.index = pith_const_array(g, PITH_I32, index, B);
     b.samples = N;
     b.progress = pith_const(g, 0.5);

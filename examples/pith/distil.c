@@ -173,16 +173,19 @@ int command_distil(int argc, char **argv)
     pith_pack *pack = open_run_data(data, size, out, resume);
     check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, true);
+    stored_clusters clusters = clusters_open(&r, pack);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
     char *record = options_as_json(argv[0], data, options);
     training all = { .pack = pack,
                      .recipe = &r,
                      .loss = loss,
+                     .clusters = &clusters,
                      .out = out,
                      .record = record,
                      .taken = run_taken,
                      .resume = resume };
     const int status = imitate(&m, &all, directory, automatic ? &p : NULL, argv[0]);
+    clusters_close(&clusters);
     free(record);
     free(first);
     return status;

@@ -13,8 +13,9 @@ int command_losses(int argc, char **argv)
     puts("u, v: unit rows of pictures and texts; s: the trained factor of cosines; u', v', s': "
          "the teacher's.\n");
     for (const pith_loss_entry *e = pith_losses; e->name; e++) {
-        printf("%-12s %s%s\n%-12s %s\n", e->name, e->source, e->teacher ? "; needs a teacher" : "",
-               "", e->formula);
+        printf("%-12s %s%s%s\n%-12s %s\n", e->name, e->source,
+               e->teacher ? "; needs a teacher" : "", e->clusters ? "; needs --clusters" : "", "",
+               e->formula);
         if (*e->options) printf("%-12s options: %s\n", "", e->options);
         putchar('\n');
     }

@@ -268,15 +268,18 @@ int command_prune(int argc, char **argv)
     pith_pack *pack = open_run_data(data, m.config.image_size, out, resume);
     check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, true);
+    stored_clusters clusters = clusters_open(&r, pack);
     char *record = options_as_json(argv[0], data, options);
     training all = { .pack = pack,
                      .recipe = &r,
                      .loss = loss,
+                     .clusters = &clusters,
                      .out = out,
                      .record = record,
                      .taken = run_taken,
                      .resume = resume };
     const int status = imitate(&m, &all, name, &p, argv[0]);
+    clusters_close(&clusters);
     free(record);
     return status;
 }

@@ -101,17 +101,28 @@ static void hash_of_loss(const char *text, char hash[17])
     }
 }
 
+/* The hash, as text, of a file of clusters; "" for none. */
+static void hash_of_clusters(const char *path, char hash[17])
+{
+    uint64_t h;
+    *hash = 0;
+    if (path && pith_hash_file(path, &h)) pith_hash_text(h, hash);
+}
+
 char *options_as_json(const char *command, const char *data, const option *options)
 {
-    char *lasting_data = lasting(data), hash[17] = "";
+    char *lasting_data = lasting(data), hash[17] = "", clusters[17] = "";
     json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data",
                           lasting_data, "--seed", (json_int_t)common_seed);
     free(lasting_data);
     for (; options->name; options++) {
         json_object_set_new(o, options->name, value_of(options));
         if (!strcmp(options->name, "--loss")) hash_of_loss(*(const char **)options->value, hash);
+        if (!strcmp(options->name, "--clusters"))
+            hash_of_clusters(*(const char **)options->value, clusters);
     }
     if (*hash) json_object_set_new(o, "loss_hash", json_string(hash));
+    if (*clusters) json_object_set_new(o, "clusters_hash", json_string(clusters));
     char *text = json_dumps(o, JSON_INDENT(2));
     json_decref(o);
     return text;
@@ -163,13 +174,25 @@ static void check_loss_named(const char *run, const char *path, const json_t *o,
     free(file);
 }
 
-/* Is what was given again for an option what the run was begun with? A loss's files may have moved.
- */
+/* Clusters may lie elsewhere now, but must be the same. */
+static void check_clusters(const char *run, const json_t *o, const char *path)
+{
+    const char *then = json_string_value(json_object_get(o, "clusters_hash"));
+    char hash[17];
+    hash_of_clusters(path, hash);
+    if (then && strcmp(then, hash))
+        pith_raise("%s was begun with clusters with the hash %s, found %s with the hash %s", run,
+                   plain(then), path, hash);
+}
+
+/* Is what was given again for an option what the run was begun with? A loss's files may have moved,
+ * and so may clusters. */
 static bool is_same(const option *o, const json_t *recorded, const json_t *now)
 {
     const char *a = json_string_value(recorded), *b = json_string_value(now);
     if (json_is_number(recorded) && json_is_number(now))
         return json_number_value(recorded) == json_number_value(now);
+    if (a && b && !strcmp(o->name, "--clusters")) return true;
     if (!a || !b || strcmp(o->name, "--loss")) return json_equal(recorded, now);
     char *x = with_files(a, without_folder), *y = with_files(b, without_folder);
     const bool same = !strcmp(x, y);
@@ -211,6 +234,11 @@ static const char *read_record(const char *run, const char *command, const optio
                        json_is_null(x) ? "" : a, b);
         }
     }
+    for (const option *p = options; p->name; p++)
+        if (!strcmp(p->name, "--clusters")) {
+            const char *again = json_string_value(json_object_get(given, p->name));
+            check_clusters(run, o, again ? again : *(const char **)p->value);
+        }
     const json_t *seed = json_object_get(o, "--seed"), *data = json_object_get(o, "data");
     if (!json_is_integer(seed) || !json_is_string(data))
         pith_raise("%s: expected a whole number as --seed and a text as data", path);

@@ -13,11 +13,13 @@ typedef struct {
     const pith_pack *pack;
     const pith_loss_spec *loss;
     const stored_teachers *teachers;
+    const stored_clusters *clusters;
+    const pith_dataset *data;
     pith_synthetic synthetic;
     double weight; /* of the synthetic captions' loss, which is added with PITH_ADD */
     bool averaged; /* are the averaged weights the ones that are measured and exported? */
     const phase *phase;
-    int batch, samples;
+    int batch;
 } task;
 
 static bool is_masked(const task *t) { return t->phase->original; }
@@ -51,7 +53,7 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     if (is_masked(t)) clip_mask_towers(g, &c, masks);
     clip_inputs in = add ? clip_inputs_with_synthetic(g, &c, t->batch, tokens)
                          : clip_inputs_new(g, &c, t->batch, tokens);
-    in.samples = t->samples;
+    in.samples = t->data->count;
     pith_batch b = clip_batch(g, &c, &in);
     for (int k = 0; t->teachers && k < t->teachers->n; k++) {
         const int width = t->teachers->at[k].width;
@@ -61,6 +63,7 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
         if (add) teacher->synthetic_text = teacher_rows(g, k, "synthetic_text", t->batch, width);
         teacher->scale = pith_const(g, t->teachers->at[k].scale);
     }
+    clusters_add(t->clusters, t->batch, &b);
     pith_view second = { 0 }; /* of both losses, for the pictures are the same */
     b.second = &second;
     pith_node *loss = pith_loss_build(t->loss, &b);
@@ -72,12 +75,14 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     return pith_add(loss, clip_sparsity_loss(g, &c, t->phase->original, &t->phase->sparsity));
 }
 
-/* Fetches a teacher's rows for a batch; called only if the loss reads them. */
+/* Fetches clusters, or a teacher's rows, for a batch; called only if the loss reads them. */
 static const void *fetch(void *context, const char *name, const pith_host_batch *b)
 {
     const task *t = context;
     int k;
     char what[16];
+    const void *clusters = clusters_fetch(t->clusters, t->data, name, b);
+    if (clusters) return clusters;
     if (!t->teachers || sscanf(name, "teachers.%d.%15s", &k, what) != 2 || k >= t->teachers->n)
         return NULL;
     const pith_embeddings *stored = t->teachers->at[k].rows;
@@ -311,6 +316,9 @@ pith_loss_spec *open_loss(const recipe *r, bool teachers)
     free(file);
     if (pith_loss_wants_teacher(loss) && !teachers)
         pith_raise("the loss %s needs a teacher: use pith distil", r->loss);
+    if (pith_loss_wants_clusters(loss) && !r->clusters)
+        pith_raise("the loss %s needs clusters: --clusters FILE, which pith data cluster makes",
+                   r->loss);
     return loss;
 }
 
@@ -323,10 +331,11 @@ pith_train_result train_model(model *m, const training *u, const char *title)
                .pack = u->pack,
                .loss = u->loss,
                .teachers = u->teachers,
+               .clusters = u->clusters,
+               .data = dataset,
                .averaged = r->ema > 0,
                .phase = u->phase ? u->phase : &whole,
-               .batch = (int)r->batch,
-               .samples = dataset->count };
+               .batch = (int)r->batch };
     double number; /* the weight of what is added, or the share that is replaced */
     t.synthetic = parse_synthetic(r->synthetic, &number);
     t.weight = number;

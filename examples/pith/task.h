@@ -16,7 +16,7 @@ typedef struct {
 } phase;
 
 typedef struct {
-    const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic;
+    const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic, *clusters;
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
     double lr, weight_decay, clip_norm, ema;
     bool sasp_inherit;
@@ -51,7 +51,10 @@ typedef struct {
         { "--synthetic", TEXT, &(r).synthetic,                                                     \
           "captions written by a machine: replace, a caption in two becomes one of them, or "      \
           "replace=SHARE; add, the loss of one for each picture is added, or add=WEIGHT" },        \
-        { "--freeze", TEXT, &(r).freeze, "leave parameters as they are: 'visual.*,logit_scale'; masks may cut them, too" }, \
+        { "--clusters", PATH, &(r).clusters,                                                       \
+          "what pith data cluster found in these data, for losses that learn from it" },           \
+        { "--freeze", TEXT, &(r).freeze,                                                           \
+          "leave parameters as they are: 'visual.*,logit_scale'; masks may cut them, too" },       \
         { "--sasp-last", TEXT, &(r).sasp_last,                                                     \
           "how many of the last blocks of both towers become SAS-P, or half; where weights are "   \
           "inherited, only these blocks are trained" },                                            \
@@ -68,6 +71,21 @@ typedef struct {
 pith_synthetic parse_synthetic(const char *text, double *number);
 /* Is that possible with these data, which the message calls `data`? Else an error. */
 void check_synthetic(const recipe *r, const pith_pack *pack, const char *data);
+
+/* ---- clustered.c ----------------------------------------------------------------------------- */
+
+/* What --clusters says of a set; all zeros: nothing. */
+typedef struct {
+    pith_clusters *file;
+    int *cluster;     /* of a batch of at most `batch` pairs */
+    pith_real *wider; /* centroids, where real is double */
+} stored_clusters;
+stored_clusters clusters_open(const recipe *r, const pith_pack *pack);
+void clusters_close(stored_clusters *c);
+/* Fills in what a batch has of them, as inputs, which clusters_fetch has the arrays for. */
+void clusters_add(const stored_clusters *c, int batch, pith_batch *b);
+const void *clusters_fetch(const stored_clusters *c, const pith_dataset *data, const char *name,
+                           const pith_host_batch *b);
 
 /* ---- encode.c -------------------------------------------------------------------------------- */
 
@@ -119,6 +137,7 @@ typedef struct {
     const recipe *recipe;
     pith_loss_spec *loss;
     const stored_teachers *teachers; /* NULL: there are none */
+    const stored_clusters *clusters; /* likewise */
     const char *out, *record;        /* its directory; its options as JSON */
     int taken;                       /* see pith_train_options */
     bool resume;

@@ -29,6 +29,7 @@ int command_train(int argc, char **argv)
     pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
     check_synthetic(&r, pack, data);
     pith_loss_spec *loss = open_loss(&r, false);
+    stored_clusters clusters = clusters_open(&r, pack);
     model m = start_model(name, tokenizer, pack);
     make_sasp(&m, &r);
     check_freeze(&r, &m.config);
@@ -36,12 +37,14 @@ int command_train(int argc, char **argv)
     const training all = { .pack = pack,
                            .recipe = &r,
                            .loss = loss,
+                           .clusters = &clusters,
                            .out = out,
                            .record = record,
                            .taken = run_taken,
                            .resume = resume };
     const pith_train_result result = train_model(&m, &all, "train");
     pith_loss_free(loss);
+    clusters_close(&clusters);
     free(record);
     close_model(&m);
     pith_pack_close(pack);

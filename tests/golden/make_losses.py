@@ -1,4 +1,4 @@
-"""Writes golden tensors of losses and of blocks without a skip: PyTorch in float64, from the papers' formulas alone.
+"""Writes golden tensors of losses, of blocks without a skip and of masked ones: PyTorch in float64, from the papers' formulas alone.
 
     pip install torch safetensors                         # written with torch 2.15
     python tests/golden/make_losses.py                    # writes beside itself, the same values every time
@@ -182,5 +182,72 @@ def masks():
     return out
 
 
-for name, tensors in (('losses', losses()), ('blocks', blocks()), ('masks', masks())):
+# ---- clusters ----------------------------------------------------------------------------------------
+
+WIDE, CLUSTERS, LABELS = 7, 9, torch.tensor([4, 0, 8, 4, -1, 2])
+
+
+def arcface(c, m, exact):
+    """The map of the own class's cosine; taken for the identity by autograd, as in UNICOM's code, or not."""
+    if exact:
+        return (c.clamp(-1 + 1e-4, 1 - 1e-4).acos() + m).cos()
+    return c + ((c.detach().acos() + m).cos() - c.detach())
+
+
+def cluster(x, softmax=1.0, kl=1.0, scale=32.0, tau=None, teacher_tau=None, margin=None, frozen=False, shared=False):
+    s = F.normalize(F.linear(x['image'], x['weight'], x['bias']))
+    c = F.normalize(x['centroids'])
+    w = c if frozen else F.normalize(c + x['classes'])
+    has = LABELS >= 0
+    y, cosine = LABELS[has], (s @ w.T)[has]
+    logits = cosine.clone()
+    if margin:
+        own = F.one_hot(y, CLUSTERS).bool()
+        logits[own] = margin(cosine[own])
+    target = (x['teacher'] @ (w.detach() if shared else c).T)[has] / (teacher_tau or 1 / scale)
+    student = F.log_softmax(cosine / (tau or 1 / scale), 1)
+    return softmax * F.cross_entropy(scale * logits, y) + kl * F.kl_div(student, target.softmax(1), reduction='batchmean')
+
+
+def instance(x, scale=None, together=0.5):
+    a = scale or x['t'].exp()
+    own = torch.arange(B)
+
+    def both_ways(student, teacher):
+        return (F.cross_entropy(a * student @ teacher.T, own) + F.cross_entropy(a * teacher @ student.T, own)) / 2
+    image = F.normalize(F.linear(x['image'], x['weight'], x['bias']))
+    text = F.normalize(F.linear(x['text'], x['text_weight'], x['text_bias']))
+    return together * (both_ways(image, x['teacher']) + both_ways(text, x['teacher_text']))
+
+
+def clusters():
+    x = dict(image=random(B, D), text=random(B, D), weight=random(WIDE, D), bias=random(WIDE), text_weight=random(WIDE, D),
+             text_bias=random(WIDE), classes=0.5 * random(CLUSTERS, WIDE), t=torch.tensor(2.0).double())
+    trained = list(x)
+    for t in x.values():
+        t.requires_grad_()
+    x.update(centroids=random(CLUSTERS, WIDE), teacher=F.normalize(random(B, WIDE)), teacher_text=F.normalize(random(B, WIDE)))
+    everyone = {
+        'cluster': cluster,
+        'cluster:softmax=0.5,kl=2': lambda x: cluster(x, softmax=0.5, kl=2),
+        'cluster:margin=0.3': lambda x: cluster(x, margin=lambda c: arcface(c, 0.3, False)),
+        'cluster:margin=0.3,true=1': lambda x: cluster(x, margin=lambda c: arcface(c, 0.3, True)),
+        'cluster:cosface=0.2,scale=16': lambda x: cluster(x, scale=16, margin=lambda c: c - 0.2),
+        'cluster:tau=0.1,teacher_tau=0.05': lambda x: cluster(x, tau=0.1, teacher_tau=0.05),
+        'cluster:frozen=1': lambda x: cluster(x, frozen=True),
+        'cluster:shared=1': lambda x: cluster(x, shared=True),
+        'instance': instance,
+        'instance:sum=1': lambda x: instance(x, together=1.0),
+        'instance:scale=6': lambda x: instance(x, scale=6.0),
+    }
+    out = dict(x)
+    for name, loss in everyone.items():
+        value = loss(x)
+        gradients = torch.autograd.grad(value, [x[k] for k in trained], allow_unused=True)
+        out[f'{name}.loss'] = value
+        out.update({f'{name}.grad.{k}': g for k, g in zip(trained, gradients) if g is not None})
+    return out
+
+
+for name, tensors in (('losses', losses()), ('blocks', blocks()), ('masks', masks()), ('clusters', clusters())):
     save_file({k: t.detach().contiguous() for k, t in tensors.items()}, HERE / f'{name}.safetensors')
