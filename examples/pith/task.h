@@ -97,9 +97,11 @@ void teachers_close(stored_teachers *t);
  * frees *first. */
 int teachers_size(const char *directories, char **first);
 
-/* ---- task.c ---------------------------------------------------------------------------------- */
+/* ---- augment.c ------------------------------------------------------------------------------- */
 
 pith_augment parse_augment(const char *text);
+
+/* ---- task.c ---------------------------------------------------------------------------------- */
 
 /* The model that --model names: loaded, if it is a directory; else new, by a name or sizes. A new
  * model has the tokenizer in the file `tokenizer`; if that is NULL, one is learned from the
