@@ -1,4 +1,5 @@
 /* augment.c: what --augment says: presets, and strengths by name. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "task.h"
@@ -22,6 +23,38 @@ static const struct {
         .channel = 0.15,
         .blur = 0.8,
         .noise = 0.05 } },
+    /* Scaling (Down) CLIP (Li et al., 2024) names crop and flip, RandAugment and stacked
+       RandAugment, and gives no numbers: area and flips here are those of the codes that it cites.
+     */
+    { "flip", { .crop = 0.08, .aspect = 1 / 3.0, .flip = 0.5 } },
+    { "randaugment", { .flip = 0.5, .randaugment = 2, .magnitude = 10 } },
+    { "stacked", /* SupCon's */
+      { .crop = 0.08,
+        .aspect = 1 / 3.0,
+        .flip = 0.5,
+        .brightness = 0.4,
+        .contrast = 0.4,
+        .saturation = 0.4,
+        .hue = 0.1,
+        .jitter = 0.8,
+        .gray = 0.2,
+        .gaussian = 0.5,
+        .randaugment = 2,
+        .magnitude = 10 } },
+    { "stacked-infomin",
+      { .crop = 0.08,
+        .aspect = 1 / 3.0,
+        .flip = 0.5,
+        .brightness = 0.8,
+        .contrast = 0.8,
+        .saturation = 0.8,
+        .hue = 0.2,
+        .jitter = 0.8,
+        .gray = 0.2,
+        .gaussian = 0.5,
+        .randaugment = 2,
+        .magnitude = 10,
+        .infomin = 1 } },
 };
 
 /* Where a strength is kept, and the most that it may be. */
@@ -43,6 +76,13 @@ static double *strength(pith_augment *a, const char *name, double *largest)
         { "channel", &a->channel, 1 },
         { "blur", &a->blur, 4 },
         { "noise", &a->noise, 1 },
+        { "hue", &a->hue, 0.5 },
+        { "jitter", &a->jitter, 1 },
+        { "gray", &a->gray, 1 },
+        { "gaussian", &a->gaussian, 1 },
+        { "randaugment", &a->randaugment, PITH_MOST_RANDOM_OPS },
+        { "magnitude", &a->magnitude, 10 },
+        { "infomin", &a->infomin, 1 },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (!strcmp(all[k].name, name)) return *largest = all[k].most, all[k].value;
@@ -67,13 +107,19 @@ pith_augment parse_augment(const char *text)
             }
         if ((equals && (!value || end == equals + 1 || *end)) ||
             k == sizeof presets / sizeof *presets)
-            pith_raise("--augment: expected none, crop, light, strong or STRENGTH=NUMBER (crop, "
-                       "aspect, flip, shift, rotate, zoom, brightness, contrast, saturation, "
-                       "channel, blur, noise), found \"%s\"",
+            pith_raise("--augment: expected none, crop, light, strong, flip, randaugment, stacked, "
+                       "stacked-infomin or STRENGTH=NUMBER (crop, aspect, flip, shift, rotate, "
+                       "zoom, brightness, contrast, saturation, channel, hue, jitter, gray, blur, "
+                       "gaussian, noise, randaugment, magnitude, infomin), found \"%s\"",
                        whole);
         if (value && !(*value >= 0 && *value <= largest))
             pith_raise("--augment: %s is %g, expected 0 to %g", word, *value, largest);
+        if (value == &a.randaugment && *value != floor(*value))
+            pith_raise("--augment: randaugment is %g, expected a whole number of ops", *value);
     }
     free(copy);
+    if ((a.randaugment > 0) != (a.magnitude > 0))
+        pith_raise("--augment: randaugment and magnitude belong together, as in "
+                   "randaugment=2,magnitude=10");
     return a;
 }

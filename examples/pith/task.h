@@ -47,7 +47,8 @@ typedef struct {
         { "--ema", NUMBER, &(r).ema,                                                               \
           "decay of averaged weights, which are then measured and exported; 0: no average" },      \
         { "--augment", TEXT, &(r).augment,                                                         \
-          "none, crop, light, strong, and changes: strong,rotate=30,flip=0.5" },                   \
+          "none, crop, light, strong, flip, randaugment, stacked, stacked-infomin, and changes: "  \
+          "strong,rotate=30,flip=0.5" },                                                           \
         { "--synthetic", TEXT, &(r).synthetic,                                                     \
           "captions written by a machine: replace, a caption in two becomes one of them, or "      \
           "replace=SHARE; add, the loss of one for each picture is added, or add=WEIGHT" },        \
