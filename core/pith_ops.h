@@ -106,6 +106,9 @@ pith_node *pith_scatter_add_(const char *at, pith_node *rows, pith_node *ids, in
 #define pith_normal(...) pith_normal_(PITH_HERE, __VA_ARGS__, PITH_END)
 pith_node *pith_uniform_(const char *at, pith_graph *g, ...);
 pith_node *pith_normal_(const char *at, pith_graph *g, ...);
+/* (rows, count) i32: in each row so many of the numbers 0 .. n-1, none twice, in order */
+#define pith_choose(g, rows, n, count) pith_choose_(PITH_HERE, g, rows, n, count)
+pith_node *pith_choose_(const char *at, pith_graph *g, int rows, int n, int count);
 
 /* ---- reductions ------------------------------------------------------------------------------ */
 

@@ -100,6 +100,7 @@ static const struct range {
     { "--tokens", 1, 4096 },        { "--top", 1, 1e6 },           { "--views", 0, 1000 },
     { "--seeds", 1, 1000 },         { "--ema", 0, 0.999999 },      { "--valid", 0, 0.99 },
     { "--megapixels", 0.001, 500 }, { "--mask-lr", 0, 100 },       { "--multiplier-lr", 0, 100 },
+    { "--mask-patches", 0, 0.99 },
 };
 
 static void check_range(const option *o, double x)

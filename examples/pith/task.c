@@ -18,6 +18,7 @@ typedef struct {
     bool averaged; /* are the averaged weights the ones that are measured and exported? */
     const phase *phase;
     int batch, samples;
+    double masked; /* share of patches */
 } task;
 
 static bool is_masked(const task *t) { return t->phase->original; }
@@ -52,6 +53,7 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     clip_inputs in = add ? clip_inputs_with_synthetic(g, &c, t->batch, tokens)
                          : clip_inputs_new(g, &c, t->batch, tokens);
     in.samples = t->samples;
+    in.masked = t->masked;
     pith_batch b = clip_batch(g, &c, &in);
     for (int k = 0; t->teachers && k < t->teachers->n; k++) {
         const int width = t->teachers->at[k].width;
@@ -251,7 +253,8 @@ pith_train_result train_model(model *m, const training *u, const char *title)
                .averaged = r->ema > 0,
                .phase = u->phase ? u->phase : &whole,
                .batch = (int)r->batch,
-               .samples = dataset->count };
+               .samples = dataset->count,
+               .masked = r->masked };
     double number; /* the weight of what is added, or the share that is replaced */
     t.synthetic = parse_synthetic(r->synthetic, &number);
     t.weight = number;

@@ -18,7 +18,7 @@ typedef struct {
 typedef struct {
     const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic;
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
-    double lr, weight_decay, clip_norm, ema;
+    double lr, weight_decay, clip_norm, ema, masked;
     bool sasp_inherit;
 } recipe;
 #define RECIPE_DEFAULTS                                                                            \
@@ -49,6 +49,9 @@ typedef struct {
         { "--augment", TEXT, &(r).augment,                                                         \
           "none, crop, light, strong, flip, randaugment, stacked, stacked-infomin, and changes: "  \
           "strong,rotate=30,flip=0.5" },                                                           \
+        { "--mask-patches", NUMBER, &(r).masked,                                                   \
+          "of each picture leave out this share of its patches, others in every step (FLIP); "     \
+          "then train on from the model without it" },                                             \
         { "--synthetic", TEXT, &(r).synthetic,                                                     \
           "captions written by a machine: replace, a caption in two becomes one of them, or "      \
           "replace=SHARE; add, the loss of one for each picture is added, or add=WEIGHT" },        \
