@@ -25,6 +25,7 @@ pith_node *relational_loss(const pith_batch *b);  /* CRD of CLIP-KD */
 pith_node *interactive_loss(const pith_batch *b); /* ICL of CLIP-KD */
 pith_node *gradient_loss(const pith_batch *b);    /* GD of CLIP-KD: compares gradients */
 pith_node *pair_loss(const pith_batch *b);        /* pair matching, after SiCLIP */
+pith_node *slip_loss(const pith_batch *b);        /* NT-Xent of two views, what SLIP adds */
 
 /* The student's rows in the width of the teacher's: `unit` itself if the widths are equal, else
  * `raw` put through a trained linear layer called `name`, and normalised. */

@@ -1,4 +1,4 @@
-/* test_golden_losses.c: losses with several teachers, blocks without a skip, and masked ones,
+/* test_golden_losses.c: losses with several teachers, SLIP, blocks without a skip, and masked ones,
  * against PyTorch in float64 (tests/golden/make_losses.py): values and gradients. The double build
  * within 1e-9; the float build within 1e-5, its gradients within 1e-4. */
 #include "tests.h"
@@ -65,6 +65,51 @@ static void losses(void **state)
         equal(names[k], "loss", golden, value_of(p, out[0]), 1e-5);
         equal(names[k], "grad.image", golden, value_of(p, out[1]), 1e-4);
         equal(names[k], "grad.text", golden, value_of(p, out[2]), 1e-4);
+        pith_plan_free(p);
+        pith_loss_free(spec);
+        pith_graph_free(g);
+        pith_store_free(s);
+    }
+    pith_store_free(golden);
+}
+
+/* SLIP's term, CLIP's, and both together, by all that they read: with the views exchanged, too. */
+static pith_view golden_view(const pith_batch *b) { return *(const pith_view *)b->inputs; }
+
+static void slip(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "clip", "slip", "clip+0.7*slip", "slip" };
+    pith_store *golden = load("tests/golden/slip.safetensors");
+    for (int k = 0; k < 4; k++) {
+        char text[64];
+        pith_store *s = load("tests/golden/slip.safetensors");
+        pith_graph *g = pith_graph_new(s, 1);
+        pith_batch b = pith_batch_new(g);
+        pith_node *one = pith_param(g, "features", PITH_CONSTANT, 0, 6, 4),
+                  *two = pith_param(g, "second", PITH_CONSTANT, 0, 6, 4), **params, *out[32];
+        const pith_view view = { .image_features = k == 3 ? one : two };
+        b.image_features = k == 3 ? two : one;
+        b.image_raw = pith_matmul(one, pith_param(g, "projection", PITH_CONSTANT, 0, 4, 5));
+        b.image = pith_normalize(b.image_raw);
+        b.text = pith_normalize(pith_param(g, "text", PITH_CONSTANT, 0, 6, 5));
+        b.scale = pith_const(g, 6);
+        b.make_view = golden_view;
+        b.inputs = &view;
+        snprintf(text, sizeof text, "%s%s", names[k], k ? ":hidden=8,out=5" : "");
+        pith_loss_spec *spec = pith_loss_parse(text, ".");
+        out[0] = pith_loss_build(spec, &b);
+        const int n = pith_params(g, &params);
+        assert_int_equal(n, k ? 14 : 4);
+        assert_true(out[0] && pith_grad(out[0], n, params, out + 1));
+        pith_plan *p = pith_plan_new(g, n + 1, out, NULL);
+        if (!p || !pith_run(p)) fail_msg("%s", pith_error());
+        equal(names[k], "loss", golden, value_of(p, out[0]), 1e-5);
+        for (int i = 0; i < n; i++) {
+            char part[64];
+            snprintf(part, sizeof part, "grad.%s", params[i]->name);
+            equal(names[k], part, golden, value_of(p, out[1 + i]), 1e-4);
+        }
         pith_plan_free(p);
         pith_loss_free(spec);
         pith_graph_free(g);
@@ -152,7 +197,7 @@ static void masked_blocks(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(losses), cmocka_unit_test(blocks),
-                                        cmocka_unit_test(masked_blocks) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(losses), cmocka_unit_test(slip),
+                                        cmocka_unit_test(blocks), cmocka_unit_test(masked_blocks) };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }
