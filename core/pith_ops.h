@@ -111,6 +111,9 @@ pith_node *pith_normal_(const char *at, pith_graph *g, ...);
  * label is, -1 for labels outside [0, k). */
 #define pith_draw_classes(labels, k, count) pith_draw_classes_(PITH_HERE, labels, k, count)
 pith_node *pith_draw_classes_(const char *at, pith_node *labels, int k, int count);
+/* (rows, count) i32: in each row so many of the numbers 0 .. n-1, none twice, in order */
+#define pith_choose(g, rows, n, count) pith_choose_(PITH_HERE, g, rows, n, count)
+pith_node *pith_choose_(const char *at, pith_graph *g, int rows, int n, int count);
 
 /* ---- reductions ------------------------------------------------------------------------------ */
 

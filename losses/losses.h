@@ -27,6 +27,7 @@ pith_node *gradient_loss(const pith_batch *b);    /* GD of CLIP-KD: compares gra
 pith_node *pair_loss(const pith_batch *b);        /* pair matching, after SiCLIP */
 pith_node *cluster_loss(const pith_batch *b);     /* CLIP-CID: clusters */
 pith_node *instance_loss(const pith_batch *b);    /* CLIP-CID: same picture, same caption */
+pith_node *slip_loss(const pith_batch *b);        /* NT-Xent of two views, what SLIP adds */
 
 /* The student's rows in the width of the teacher's: `unit` itself if the widths are equal, else
  * `raw` put through a trained linear layer called `name`, and normalised. */

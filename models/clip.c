@@ -49,7 +49,8 @@ static pith_view make_view(const pith_batch *b)
     pith_graph *g = b->graph;
     pith_node *pixels = pith_input(g, "second_pixels", PITH_F32, in->pairs, 3, c->image_size,
                                    c->image_size);
-    pith_view v = { .image_features = PITH_CALL(g, clip_image_features, (g, c, pixels)) };
+    pith_view v = { .image_features = PITH_CALL(g, clip_image_features,
+                                                (g, c, pixels, in->masked)) };
     v.image_raw = PITH_CALL(g, clip_project_image, (g, c, v.image_features));
     v.image = pith_normalize(v.image_raw);
     return v;
@@ -69,7 +70,7 @@ static void split_texts(pith_batch *b, int pairs)
 pith_batch clip_batch(pith_graph *g, const clip_config *c, const clip_inputs *in)
 {
     pith_batch b = pith_batch_new(g);
-    b.image_features = PITH_CALL(g, clip_image_features, (g, c, in->pixels));
+    b.image_features = PITH_CALL(g, clip_image_features, (g, c, in->pixels, in->masked));
     b.image_raw = PITH_CALL(g, clip_project_image, (g, c, b.image_features));
     b.text_features = PITH_CALL(g, clip_text_features, (g, c, in));
     b.text_raw = PITH_CALL(g, clip_project_text, (g, c, b.text_features));

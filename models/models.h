@@ -52,9 +52,10 @@ typedef struct {
  */
 typedef struct {
     int pairs, tokens;
-    int captions;      /* T: how many there are, B, or 2 B with a synthetic one for each pair */
-    int samples;       /* how many samples the training data have; 0 unless the caller sets it */
-    pith_node *pixels; /* (B, 3, size, size), normalised */
+    int captions;  /* T: how many there are, B, or 2 B with a synthetic one for each pair */
+    int samples;   /* how many samples the training data have; 0 unless the caller sets it */
+    double masked; /* the share of patches that training leaves out; 0 unless the caller sets it */
+    pith_node *pixels;          /* (B, 3, size, size), normalised */
     pith_node *ids, *positions; /* (N) i32 */
     pith_node *offsets;         /* (T+1) i32 */
     pith_node *last;            /* (T) i32: the token that ends each caption, end-of-text */
@@ -69,6 +70,9 @@ clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int 
 clip_inputs clip_inputs_with_synthetic(pith_graph *g, const clip_config *c, int pairs, int tokens);
 
 bool clip_is_resnet(const clip_config *c); /* is the image tower one? */
+/* How many patches of a picture are kept where a share of them is masked: at least 1. */
+int clip_kept_patches(const clip_config *c, double masked);
+
 /* Embeddings (B, embed) before normalising. */
 pith_node *clip_image(pith_graph *g, const clip_config *c, pith_node *pixels);
 pith_node *clip_text(pith_graph *g, const clip_config *c, const clip_inputs *in);

@@ -13,8 +13,10 @@ typedef struct {
     bool zero_bias; /* of the MLP */
 } clip_initial;
 
-/* A tower before its projection, (B, width), and the projection of that, (B, embed). */
-pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *pixels);
+/* A tower before its projection, (B, width), and the projection of that, (B, embed). masked: the
+ * share of patches that training leaves out. */
+pith_node *clip_image_features(pith_graph *g, const clip_config *c, pith_node *pixels,
+                               double masked);
 pith_node *clip_project_image(pith_graph *g, const clip_config *c, pith_node *features);
 pith_node *clip_text_features(pith_graph *g, const clip_config *c, const clip_inputs *in);
 pith_node *clip_project_text(pith_graph *g, const clip_config *c, pith_node *features);

@@ -1,6 +1,6 @@
-/* ops/random_ops.c: uniform, normal and dropout. A number depends on the stream's key, the step and
- * its own place and on nothing else, so threads, replays and recomputed regions draw the same.
- * Every op here has pith_step(g) among its inputs, the number of the training step. */
+/* ops/random_ops.c: uniform, normal, choose and dropout. A number depends on the stream's key, the
+ * step and its own place and on nothing else, so threads, replays and recomputed regions draw the
+ * same. Every op here has pith_step(g) among its inputs, the number of the training step. */
 #include <stdarg.h>
 #include "core.h"
 
@@ -96,6 +96,56 @@ node *pith_normal_(const char *at, pith_graph *g, ...)
     int dim[PITH_MAX_DIMS], ndim;
     PITH_DIMS(g, dim, ndim);
     return make(at, &pith_op_normal, g, ndim, dim);
+}
+
+/* ---- choose: each number in its turn is taken with the probability of those that are still wanted
+ * among those that are left (Knuth's algorithm S): every choice is as likely, and nothing is
+ * sorted.
+ * ---- */
+
+PITH_ATTRIBUTES(choose_attr, key_halves key; int rows, n, count;)
+
+static bool choose_shape(node *n)
+{
+    const choose_attr *a = n->attr;
+    if (a->count < 1 || a->count > a->n)
+        return pith_fail(n, "%d of %d numbers, expected 1 to all of them", a->count, a->n);
+    return pith_want(n, 0, PITH_I32, 0) && pith_shape(n, PITH_I32, 2, (int[]){ a->rows, a->count });
+}
+
+static bool choose_cpu(const pith_call *call)
+{
+    const choose_attr *a = call->n->attr;
+    const uint64_t key = whole_key(a->key), step = (uint64_t)*(const int *)call->in[0];
+    const int n = a->n, count = a->count;
+    int *y = call->out[0];
+#pragma omp parallel for schedule(static) if ((size_t)a->rows * (size_t)n > PITH_SMALL / 16)
+    for (int row = 0; row < a->rows; row++)
+        for (int i = 0, taken = 0; taken < count; i++) {
+            const double u = pith_uniform_at(key, step, (uint64_t)row * (uint64_t)n + (uint64_t)i);
+            if (u * (n - i) < count - taken) y[(size_t)row * (size_t)count + (size_t)taken++] = i;
+        }
+    return true;
+}
+
+static node *choose_example(pith_graph *g, int i)
+{
+    return i == 0 ? pith_choose(g, 3, 7, 4) : NULL;
+}
+
+const pith_op pith_op_choose = { "choose",
+                                 .shape = choose_shape,
+                                 .cpu = choose_cpu,
+                                 .attr_size = sizeof(choose_attr),
+                                 .flags = PITH_DISTINCT,
+                                 .no_grad = "it draws whole numbers",
+                                 .example = choose_example };
+
+node *pith_choose_(const char *at, pith_graph *g, int rows, int n, int count)
+{
+    node *step = g ? pith_step(g) : pith_make(at, &pith_op_choose, NULL, 0, NULL, NULL);
+    if (pith_poisoned(step)) return step;
+    return pith_make1(at, &pith_op_choose, step, &(choose_attr){ next_key(g), rows, n, count });
 }
 
 /* ---- dropout: the mask is drawn again for the gradient, not kept, for dropout is linear in its

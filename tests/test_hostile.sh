@@ -19,7 +19,7 @@ for wrong in "--lr -1" "--lr nan" "--lr inf" "--weight-decay -1" "--ema 1.5" "--
 done
 says 1 "--top: expected a number from 1" "$pith" search whole . red --top 0; one_line
 says 1 "--valid: expected a number from 0" "$pith" data pack . x.pack --valid 2; one_line
-for wrong in zoom=inf rotate=nan crop=-5 noise=2; do
+for wrong in zoom=inf rotate=nan crop=-5 noise=2 randaugment=2 randaugment=1.5,magnitude=10 magnitude=11,randaugment=2 hue=0.6; do
     says 1 "--augment:" "$pith" train shapes.pack $run --augment $wrong --out wrong; one_line
 done
 says 1 "expected a number before *" "$pith" train shapes.pack $run --loss 'nan*clip' --out wrong; one_line

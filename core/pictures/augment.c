@@ -1,15 +1,18 @@
 /* augment.c: makes one view of a picture: moves it (crop, flip, shift, rotation and zoom in one
- * resampling), changes its colours, blurs it, adds noise, and normalises. All random numbers come
- * from (seed, view, index) by Philox, so the order in which views are made does not matter. Loops
- * run along rows of float planes, which the compiler can vectorise: about 40 us for 32 x 32 pixels.
- */
+ * resampling), changes its colours, does the ops of RandAugment, takes the colours away, blurs it,
+ * adds noise, and normalises. All random numbers come from (seed, view, index) by Philox, so the
+ * order in which views are made does not matter. Loops run along rows of float planes, which the
+ * compiler can vectorise: about 40 us for 32 x 32 pixels.
+ *
+ * The order is that of stacked RandAugment as in SupCon's code (Khosla et al., NeurIPS 2020), whose
+ * optional warp is not here; or, but for the blur, as in InfoMin's (Tian et al., NeurIPS 2020). */
 #include <stdlib.h>
-#include "core.h"
-#include "pictures.h"
+#include "parts.h"
 
 /* PAD: pixels around a picture, one that repeats its edge and a white one; RADIUS: of the widest
- * blur; DRAWS: random numbers of a view, without its noise. */
-enum { PAD = 2, RADIUS = 12, DRAWS = 20 };
+ * blur; DRAWS: random numbers of a view, without its noise; MORE: those of a second stream, from
+ * whose block FIRST_OP on each op of RandAugment has two. */
+enum { PAD = 2, RADIUS = 12, DRAWS = 20, MORE = 8, FIRST_OP = MORE / 4 };
 
 typedef struct {
     uint64_t key, view, index;
@@ -41,12 +44,14 @@ static bool moves(const pith_augment *a)
 
 static bool colours(const pith_augment *a)
 {
-    return a->brightness > 0 || a->contrast > 0 || a->saturation > 0 || a->channel > 0;
+    return a->brightness > 0 || a->contrast > 0 || a->saturation > 0 || a->channel > 0 ||
+           a->hue > 0;
 }
 
 bool pith_augment_none(const pith_augment *a)
 {
-    return !moves(a) && !colours(a) && !(a->blur > 0) && !(a->noise > 0);
+    return !moves(a) && !colours(a) && !(a->blur > 0) && !(a->noise > 0) && !(a->gray > 0) &&
+           !(a->gaussian > 0) && !(a->randaugment > 0);
 }
 
 /* ---- moving ---- */
@@ -162,6 +167,50 @@ static void colour(const pith_augment *a, const uint32_t *w, size_t n, float *re
     }
 }
 
+/* Turns the hue by a share of the circle: of a colour with value v and chroma c at the angle h, in
+ * sixths, red is v - c max(0, min(k, 4 - k, 1)), k = (5 + h) mod 6; so too green and blue, with 3
+ * and 1 for 5. */
+static void turn_hue(double turn, size_t n, float *restrict p)
+{
+    static const float place[3] = { 5, 3, 1 };
+    const float sixths = (float)(6 * turn);
+    for (size_t i = 0; i < n; i++) {
+        const float r = p[i], g = p[n + i], b = p[2 * n + i];
+        const float v = fmaxf(r, fmaxf(g, b)), c = v - fminf(r, fminf(g, b));
+        if (!(c > 0)) continue;
+        const float h = v == r ? (g - b) / c : v == g ? 2 + (b - r) / c : 4 + (r - g) / c;
+        for (size_t k = 0; k < 3; k++) {
+            const float x = (place[k] + h + sixths) / 6, at = 6 * (x - floorf(x));
+            p[k * n + i] = v - c * fmaxf(0, fminf(fminf(at, 4 - at), 1));
+        }
+    }
+}
+
+/* torchvision's ColorJitter: brightness, contrast, saturation and hue one after another, in one of
+ * the 24 orders; then the gains of the colours. */
+static void jitter(const pith_augment *a, const uint32_t *w, uint32_t order, double turn, size_t n,
+                   float *restrict p)
+{
+    const pith_augment alone[] = { { .brightness = a->brightness },
+                                   { .contrast = a->contrast },
+                                   { .saturation = a->saturation } };
+    int left[] = { 0, 1, 2, 3 };
+    uint32_t number = (uint32_t)((uint64_t)order * 24 >> 32);
+    for (uint32_t k = 4; k > 0; number /= k--) {
+        const uint32_t at = number % k;
+        if (left[at] < 3) colour(&alone[left[at]], w, n, p);
+        else if (a->hue > 0) turn_hue(turn, n, p);
+        left[at] = left[k - 1];
+    }
+    if (a->channel > 0) colour(&(pith_augment){ .channel = a->channel }, w, n, p);
+}
+
+static void take_colours(size_t n, float *restrict p)
+{
+    for (size_t k = 0; k < n; k++)
+        p[k] = p[n + k] = p[2 * n + k] = 0.299f * p[k] + 0.587f * p[n + k] + 0.114f * p[2 * n + k];
+}
+
 static void blur(double sigma, int size, float *restrict p, float *restrict between,
                  float *restrict row)
 {
@@ -210,6 +259,32 @@ static void add_noise(const stream *s, double deviation, size_t n, float *restri
     }
 }
 
+/* ---- RandAugment ---- */
+
+/* The ops of a view, with equal chances and replacement, on bytes, as published. bytes: room for
+ * 4 n of them. */
+static void random_ops(const pith_augment *a, const stream *s, int size, float *restrict p,
+                       uint8_t *bytes)
+{
+    const size_t n = (size_t)size * (size_t)size;
+    const bool infomin = a->infomin > 0;
+    const uint32_t kinds = infomin ? PITH_CUTOUT : PITH_RANDOM_OPS;
+    for (size_t k = 0; k < 3 * n; k++)
+        bytes[k] = (uint8_t)((p[k] < 0 ? 0 : p[k] > 1 ? 1 : p[k]) * 255 + 0.5f);
+    for (int k = 0; k < (int)a->randaugment; k++) {
+        uint32_t w[4];
+        const uint64_t block = FIRST_OP + 2 * (uint64_t)k;
+        random_words(s, block, w);
+        const double spread = pith_normal_at(s->key, s->view, s->index << 24 | (block + 1));
+        const double magnitude = a->magnitude + (infomin ? 0.5 * spread : 0);
+        const double centre[2] = { uniform(w[2]), uniform(w[3]) };
+        pith_randaugment_op((pith_random_op)((uint64_t)w[0] * kinds >> 32),
+                            fmin(fmax(magnitude, 0), 10) / 10, w[1] >> 31 ? 1 : -1, centre, size,
+                            bytes, bytes + 3 * n);
+    }
+    for (size_t k = 0; k < 3 * n; k++) p[k] = (float)bytes[k] * (1 / 255.0f);
+}
+
 static void normalise_only(size_t n, const uint8_t *pixels, const double mean[3],
                            const double std[3], pith_real *out)
 {
@@ -224,19 +299,35 @@ void pith_augment_view(const pith_augment *a, uint64_t seed, uint64_t view, uint
                        int size, const uint8_t *pixels, const double mean[3], const double std[3],
                        float *work, pith_real *out)
 {
-    const stream s = { pith_hash("augment", seed), view, index };
+    const stream s = { pith_hash("augment", seed), view, index },
+                 more = { pith_hash("augment more", seed), view, index };
     const size_t n = (size_t)size * (size_t)size, wide = (size_t)size + 2 * PAD;
     float *padded = work, *p = padded + 3 * wide * wide, *between = p + 3 * n, *row = between + n;
-    uint32_t w[DRAWS];
+    uint32_t w[DRAWS], m[MORE];
     if (pith_augment_none(a)) return normalise_only(n, pixels, mean, std, out);
     for (int k = 0; k < DRAWS / 4; k++) random_words(&s, (uint64_t)k, w + 4 * k);
+    for (int k = 0; k < MORE / 4; k++) random_words(&more, (uint64_t)k, m + 4 * k);
     if (moves(a)) {
-        const affine m = draw_affine(a, w, size);
+        const affine moved = draw_affine(a, w, size);
         for (size_t c = 0; c < 3; c++) widen(pixels + c * n, size, padded + c * wide * wide);
-        move(&m, size, padded, p, row);
+        move(&moved, size, padded, p, row);
     } else
         for (size_t k = 0; k < 3 * n; k++) p[k] = (float)pixels[k] * (1 / 255.0f);
-    if (colours(a)) colour(a, w + 9, n, p);
+    const double turn = symmetric(m[0]) * a->hue;
+    if (colours(a) && a->jitter > 0) {
+        if (uniform(m[1]) < a->jitter) jitter(a, w + 9, m[2], turn, n, p);
+    } else if (colours(a)) {
+        colour(a, w + 9, n, p);
+        if (a->hue > 0) turn_hue(turn, n, p);
+    }
+    const bool blurred = uniform(m[3]) < a->gaussian, first = a->infomin > 0;
+    const double published = (0.1 + 1.9 * uniform(m[4])) * size / 224;
+    for (size_t c = 0; c < 3 && blurred && first; c++)
+        blur(published, size, p + c * n, between, row);
+    if (a->randaugment > 0) random_ops(a, &more, size, p, (uint8_t *)padded);
+    if (uniform(m[5]) < a->gray) take_colours(n, p);
+    for (size_t c = 0; c < 3 && blurred && !first; c++)
+        blur(published, size, p + c * n, between, row);
     const double sigma = a->blur * uniform(w[15]), deviation = a->noise * uniform(w[16]);
     for (size_t c = 0; c < 3 && sigma > 0.2; c++) blur(sigma, size, p + c * n, between, row);
     if (deviation > 0) add_noise(&s, deviation, 3 * n, p, padded);

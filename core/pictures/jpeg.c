@@ -52,9 +52,9 @@ static void read_whole(struct jpeg_decompress_struct *c, FILE *f, pith_picture *
     jpeg_finish_decompress(c);
 }
 
-_Static_assert(PITH_WHY >= JMSG_LENGTH_MAX, "a reason has room for the library's messages");
+_Static_assert(PITH_REASON >= JMSG_LENGTH_MAX, "a reason has room for the library's messages");
 
-bool pith_jpeg_read(FILE *f, pith_picture *p, char why[PITH_WHY])
+bool pith_jpeg_read(FILE *f, pith_picture *p, char why[PITH_REASON])
 {
     struct jpeg_decompress_struct c = { 0 };
     escape e = { .why = why };

@@ -10,11 +10,11 @@
 static int64_t most_pixels = 64000000;
 void pith_limit_pictures(int64_t pixels) { most_pixels = pixels; }
 
-bool pith_pixels_allowed(int64_t width, int64_t height, char why[PITH_WHY])
+bool pith_pixels_allowed(int64_t width, int64_t height, char why[PITH_REASON])
 {
     if (width * height <= most_pixels) return true;
-    snprintf(why, PITH_WHY, "has %lld x %lld pixels, more than %lld are not read", (long long)width,
-             (long long)height, (long long)most_pixels);
+    snprintf(why, PITH_REASON, "has %lld x %lld pixels, more than %lld are not read",
+             (long long)width, (long long)height, (long long)most_pixels);
     return false;
 }
 
@@ -27,7 +27,7 @@ typedef struct {
 static void fail(png_structp png, png_const_charp message)
 {
     escape *e = png_get_error_ptr(png);
-    snprintf(e->why, PITH_WHY, "%s", message);
+    snprintf(e->why, PITH_REASON, "%s", message);
     longjmp(e->back, 1);
 }
 
@@ -86,7 +86,7 @@ bool pith_picture_try(pith_picture *p, const char *path, char why[256])
 {
     *p = (pith_picture){ 0 };
     unsigned char head[8] = { 0 };
-    char reason[PITH_WHY] = "no memory";
+    char reason[PITH_REASON] = "no memory";
     FILE *f = pith_open_regular(path);
     if (!f) return snprintf(why, 256, "%s", pith_file_error(errno)), false;
     const size_t size = fread(head, 1, 8, f);

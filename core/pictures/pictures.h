@@ -51,7 +51,20 @@ typedef struct {
     /* each is a factor in [1 - strength, 1 + strength]; channel: one factor for each colour */
     double brightness, contrast, saturation, channel;
     double blur, noise; /* largest sigma in pixels; largest standard deviation in [0, 1] */
+    /* Largest turn of the hue, as a share of the circle. jitter: the probability that brightness,
+     * contrast, saturation and hue are changed at all, then one after another in random order; 0:
+     * always, and the first three at once, with one clipping. */
+    double hue, jitter;
+    double gray; /* probability of a picture in shades of grey */
+    /* Probability of a blur whose sigma is uniform in [0.1, 2] pixels of a 224 x 224 picture. */
+    double gaussian;
+    /* So many random ops of RandAugment, at most PITH_MOST_RANDOM_OPS, at a magnitude in [0, 10].
+     * infomin: 1 spreads the magnitude by a standard deviation of 0.5, leaves cutout out, and puts
+     * the gaussian blur before the ops instead of after all, as InfoMin's version of stacked
+     * RandAugment does. */
+    double randaugment, magnitude, infomin;
 } pith_augment;
+#define PITH_MOST_RANDOM_OPS 16
 
 /* Makes one augmented, normalised view of a picture (3, size, size). It depends only on the
  * picture, the strengths and (seed, view, index). work: memory for pith_augment_room(size) floats.

@@ -104,7 +104,7 @@ static const struct range {
     { "--valid", 0, 0.99 },        { "--megapixels", 0.001, 500 },
     { "--mask-lr", 0, 100 },       { "--multiplier-lr", 0, 100 },
     { "--shards", 1, 1e6 },        { "--k", 1, 1e6 },
-    { "--iterations", 1, 1e6 },
+    { "--iterations", 1, 1e6 },    { "--mask-patches", 0, 0.99 },
 };
 static const char *const shares[] = { "--top", "--remove" }; /* where they are no counts */
 

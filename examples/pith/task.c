@@ -20,6 +20,7 @@ typedef struct {
     bool averaged; /* are the averaged weights the ones that are measured and exported? */
     const phase *phase;
     int batch;
+    double masked; /* share of patches */
 } task;
 
 static bool is_masked(const task *t) { return t->phase->original; }
@@ -54,6 +55,7 @@ static pith_node *build_loss(void *context, pith_graph *g, int tokens)
     clip_inputs in = add ? clip_inputs_with_synthetic(g, &c, t->batch, tokens)
                          : clip_inputs_new(g, &c, t->batch, tokens);
     in.samples = t->data->count;
+    in.masked = t->masked;
     pith_batch b = clip_batch(g, &c, &in);
     for (int k = 0; t->teachers && k < t->teachers->n; k++) {
         const int width = t->teachers->at[k].width;
@@ -143,81 +145,6 @@ static bool export_model(void *context, const char *directory)
 }
 
 /* ---- the texts of a recipe ---- */
-
-static const struct {
-    const char *name;
-    pith_augment strengths;
-} presets[] = {
-    { "none", { .crop = 0 } },
-    { "crop", { .crop = 0.9, .aspect = 0.33 } }, /* OpenCLIP's */
-    { "light", { .shift = 0.06, .brightness = 0.1 } },
-    { "strong",
-      { .crop = 0.9,
-        .aspect = 0.1,
-        .shift = 0.1,
-        .rotate = 14,
-        .zoom = 0.2,
-        .brightness = 0.2,
-        .contrast = 0.3,
-        .saturation = 0.4,
-        .channel = 0.15,
-        .blur = 0.8,
-        .noise = 0.05 } },
-};
-
-/* Where a strength is kept, and the most that it may be. */
-static double *strength(pith_augment *a, const char *name, double *largest)
-{
-    const struct {
-        const char *name;
-        double *value, most;
-    } all[] = {
-        { "crop", &a->crop, 1 },
-        { "aspect", &a->aspect, 4 },
-        { "flip", &a->flip, 1 },
-        { "shift", &a->shift, 1 },
-        { "rotate", &a->rotate, 180 },
-        { "zoom", &a->zoom, 10 },
-        { "brightness", &a->brightness, 1 },
-        { "contrast", &a->contrast, 1 },
-        { "saturation", &a->saturation, 1 },
-        { "channel", &a->channel, 1 },
-        { "blur", &a->blur, 4 },
-        { "noise", &a->noise, 1 },
-    };
-    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
-        if (!strcmp(all[k].name, name)) return *largest = all[k].most, all[k].value;
-    return NULL;
-}
-
-pith_augment parse_augment(const char *text)
-{
-    pith_augment a = { 0 };
-    char *copy = strdup(text), *rest = copy;
-    for (char *word, whole[64]; (word = strsep(&rest, ","));) {
-        char *equals = strchr(word, '='), *end = equals;
-        snprintf(whole, sizeof whole, "%s", word);
-        if (equals) *equals = 0;
-        double largest = 0, *value = equals ? strength(&a, word, &largest) : NULL;
-        size_t k = 0;
-        if (value) *value = strtod(equals + 1, &end);
-        for (; !equals && k < sizeof presets / sizeof *presets; k++)
-            if (!strcmp(presets[k].name, word)) {
-                a = presets[k].strengths;
-                break;
-            }
-        if ((equals && (!value || end == equals + 1 || *end)) ||
-            k == sizeof presets / sizeof *presets)
-            pith_raise("--augment: expected none, crop, light, strong or STRENGTH=NUMBER (crop, "
-                       "aspect, flip, shift, rotate, zoom, brightness, contrast, saturation, "
-                       "channel, blur, noise), found \"%s\"",
-                       whole);
-        if (value && !(*value >= 0 && *value <= largest))
-            pith_raise("--augment: %s is %g, expected 0 to %g", word, *value, largest);
-    }
-    free(copy);
-    return a;
-}
 
 static pith_schedule parse_schedule(const char *name)
 {
@@ -335,7 +262,8 @@ pith_train_result train_model(model *m, const training *u, const char *title)
                .data = dataset,
                .averaged = r->ema > 0,
                .phase = u->phase ? u->phase : &whole,
-               .batch = (int)r->batch };
+               .batch = (int)r->batch,
+               .masked = r->masked };
     double number; /* the weight of what is added, or the share that is replaced */
     t.synthetic = parse_synthetic(r->synthetic, &number);
     t.weight = number;

@@ -18,7 +18,7 @@ typedef struct {
 typedef struct {
     const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic, *clusters;
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
-    double lr, weight_decay, clip_norm, ema;
+    double lr, weight_decay, clip_norm, ema, masked;
     bool sasp_inherit;
 } recipe;
 #define RECIPE_DEFAULTS                                                                            \
@@ -47,7 +47,11 @@ typedef struct {
         { "--ema", NUMBER, &(r).ema,                                                               \
           "decay of averaged weights, which are then measured and exported; 0: no average" },      \
         { "--augment", TEXT, &(r).augment,                                                         \
-          "none, crop, light, strong, and changes: strong,rotate=30,flip=0.5" },                   \
+          "none, crop, light, strong, flip, randaugment, stacked, stacked-infomin, and changes: "  \
+          "strong,rotate=30,flip=0.5" },                                                           \
+        { "--mask-patches", NUMBER, &(r).masked,                                                   \
+          "of each picture leave out this share of its patches, others in every step (FLIP); "     \
+          "then train on from the model without it" },                                             \
         { "--synthetic", TEXT, &(r).synthetic,                                                     \
           "captions written by a machine: replace, a caption in two becomes one of them, or "      \
           "replace=SHARE; add, the loss of one for each picture is added, or add=WEIGHT" },        \
@@ -115,9 +119,11 @@ void teachers_close(stored_teachers *t);
  * frees *first. */
 int teachers_size(const char *directories, char **first);
 
-/* ---- task.c ---------------------------------------------------------------------------------- */
+/* ---- augment.c ------------------------------------------------------------------------------- */
 
 pith_augment parse_augment(const char *text);
+
+/* ---- task.c ---------------------------------------------------------------------------------- */
 
 /* The model that --model names: loaded, if it is a directory; else new, by a name or sizes. A new
  * model has the tokenizer in the file `tokenizer`; if that is NULL, one is learned from the

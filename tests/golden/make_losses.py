@@ -249,5 +249,42 @@ def clusters():
     return out
 
 
-for name, tensors in (('losses', losses()), ('blocks', blocks()), ('masks', masks()), ('clusters', clusters())):
+# ---- SLIP --------------------------------------------------------------------------------------------
+
+FEATURES, HIDDEN, OUT = 4, 8, 5
+
+
+def slip_head(x, p):
+    for k in range(2):
+        x = F.linear(x, p[f'{k}.weight'], p[f'{k}.bias'])
+        x = F.relu(F.batch_norm(x, None, None, p[f'{k}.gain'], p[f'{k}.shift'], training=True))
+    return F.normalize(F.linear(x, p['2.weight'], p['2.bias']))
+
+
+def nt_xent(a, b):
+    """SimCLR's loss over the 2 B views together: row i's other view among all rows but itself."""
+    z = torch.cat([a, b])
+    similarity = (z @ z.T / 0.1).masked_fill(torch.eye(2 * B).bool(), -torch.inf)
+    return F.cross_entropy(similarity, torch.arange(2 * B).roll(B))
+
+
+def slip():
+    shapes = {'0.weight': (HIDDEN, FEATURES), '1.weight': (HIDDEN, HIDDEN), '2.weight': (OUT, HIDDEN), '2.bias': (OUT,)}
+    shapes.update({f'{k}.{name}': (HIDDEN,) for k in range(2) for name in ('bias', 'gain', 'shift')})
+    p = {f'loss.slip.{name}': random(*shape).requires_grad_() for name, shape in shapes.items()}
+    x = dict(p, features=random(B, FEATURES), second=random(B, FEATURES), projection=random(FEATURES, D), text=random(B, D))
+    x = {name: t.detach().requires_grad_() for name, t in x.items()}
+    weights = {name[len('loss.slip.'):]: t for name, t in x.items() if name in p}
+    u, v = F.normalize(x['features'] @ x['projection']), F.normalize(x['text'])
+    terms = {'clip': clip(dict(u=u, v=v, scale=6.0)), 'slip': nt_xent(slip_head(x['features'], weights), slip_head(x['second'], weights))}
+    terms['clip+0.7*slip'] = terms['clip'] + 0.7 * terms['slip']
+    out = dict(x)
+    for name, loss in terms.items():
+        gradients = torch.autograd.grad(loss, list(x.values()), retain_graph=True, materialize_grads=True)
+        out[f'{name}.loss'] = loss
+        out.update({f'{name}.grad.{k}': g for k, g in zip(x, gradients)})
+    return out
+
+
+for name, tensors in (('losses', losses()), ('blocks', blocks()), ('masks', masks()), ('clusters', clusters()), ('slip', slip())):
     save_file({k: t.detach().contiguous() for k, t in tensors.items()}, HERE / f'{name}.safetensors')
