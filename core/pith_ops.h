@@ -79,8 +79,7 @@ pith_node *pith_cast_(const char *at, pith_node *a, pith_dtype dtype);
 #define pith_slice(a, axis, start, stop) pith_slice_(PITH_HERE, a, axis, start, stop)
 /* n >= 1 nodes, one behind the other along the axis: of one dtype, and equal dims but for it. */
 #define pith_concat(...) pith_concat_(PITH_HERE, __VA_ARGS__)
-/* axes in their new order */
-#define pith_permute(...) pith_permute_(PITH_HERE, __VA_ARGS__, PITH_END)
+#define pith_permute(...) pith_permute_(PITH_HERE, __VA_ARGS__, PITH_END) /* axes in new order */
 #define pith_transpose(a) pith_transpose_(PITH_HERE, a)             /* the last two axes swapped */
 PITH_UNARY(copy) PITH_UNARY(detach) PITH_UNARY(transpose)
 pith_node *pith_reshape_(const char *at, pith_node *a, ...);
@@ -102,8 +101,7 @@ pith_node *pith_scatter_add_(const char *at, pith_node *rows, pith_node *ids, in
  * element). */
 
 #define pith_uniform(...) pith_uniform_(PITH_HERE, __VA_ARGS__, PITH_END) /* in [0, 1) */
-/* mean 0, standard deviation 1 */
-#define pith_normal(...) pith_normal_(PITH_HERE, __VA_ARGS__, PITH_END)
+#define pith_normal(...) pith_normal_(PITH_HERE, __VA_ARGS__, PITH_END) /* mean 0, deviation 1 */
 pith_node *pith_uniform_(const char *at, pith_graph *g, ...);
 pith_node *pith_normal_(const char *at, pith_graph *g, ...);
 /* Of the classes 0 .. k-1, `count` different ones, ascending, (count) i32: every label i32 (B), and
