@@ -50,8 +50,7 @@ const pith_loss_entry pith_losses[] = {
       "instance discrimination, a reconstruction: Yang et al., CLIP-CID, AAAI 2025",
       "scale=0: above 0, holds a there; sum=0: 1 takes the sum of both modalities, not the mean" },
     { "slip", slip_loss, false, false,
-      "1/2 mean_i [ CE_j((a_i.b_j, a_i.a_j with j != i) / 0.1, i) + a and b exchanged ], "
-      "of views a, b",
+      "1/2 mean_i [ CE_j((a_i.b_j, a_i.a_j but j = i) / 0.1, i) + views a, b exchanged ]",
       "what SLIP adds to clip: Mu et al., ECCV 2022 (clip+slip)",
       "hidden=0: width of its MLP, 0: 4096/768 of the tower's; out=256: that of its rows; "
       "temperature=0.1: what cosines are divided by" },
