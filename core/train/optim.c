@@ -323,7 +323,7 @@ bool pith_clip_norm_(const char *at, int n, node **gradients, double limit, node
         return false;
     }
     pith_enter(g, "pith_clip_norm", at);
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; k < n && (!k || !pith_graph_error(g)); k++) { /* of another graph: told once */
         node *square = pith_dot(gradients[k], gradients[k]);
         sum = sum ? pith_add(sum, square) : square;
     }
