@@ -18,18 +18,6 @@
 #include <math.h>
 #include "losses.h"
 
-/* x (B, n), each column of mean 0 and variance 1 (with 1e-5 added), times a gain, plus a bias. */
-static pith_node *batch_norm(pith_node *x)
-{
-    const int n = x->dim[1];
-    pith_node *gain = pith_param(x->graph, "gain", PITH_CONSTANT, 1, n),
-              *shift = pith_param(x->graph, "shift", PITH_CONSTANT, 0, n);
-    pith_node *y = pith_sub(x, pith_mean(x, 0));
-    pith_node *variance = pith_mean(pith_square(y), 0);
-    y = pith_mul(y, pith_rsqrt(pith_add_scalar(variance, 1e-5)));
-    return pith_add(pith_mul(y, gain), shift);
-}
-
 static pith_node *layer(pith_node *x, int number, int in, int out, bool last)
 {
     pith_graph *g = x->graph;
@@ -37,7 +25,9 @@ static pith_node *layer(pith_node *x, int number, int in, int out, bool last)
     pith_scope(g, "%d", number);
     pith_node *w = pith_param(g, "weight", PITH_UNIFORM, half, out, in);
     pith_node *y = pith_linear(x, w, pith_param(g, "bias", PITH_UNIFORM, half, out));
-    if (!last) y = pith_relu(batch_norm(y));
+    if (!last)
+        y = pith_relu(pith_batch_norm(y, pith_param(g, "gain", PITH_CONSTANT, 1, out),
+                                      pith_param(g, "shift", PITH_CONSTANT, 0, out)));
     pith_unscope(g);
     return y;
 }

@@ -30,7 +30,7 @@ same one.pack shards.pack
 for s in valid combination; do [ "$(split one.pack $s)" = "$(split shapes.pack $s)" ] || bad "the split $s has changed"; done
 lines one.groups.tsv $((train + 1))
 [ "$(cut -f 2 one.groups.tsv | grep -c kept)" = 1 ] || bad "more than one picture of a group is kept"
-[ "$(grep -c 'class="kept"' one.groups.html)" = 1 ] || bad "the page does not mark the kept picture"
+[ "$(grep -c 'class="central"' one.groups.html)" = 1 ] || bad "the page does not mark the kept picture"
 [ "$(grep -c '<figure' one.groups.html)" = 24 ] || bad "the page shows $(grep -c '<figure' one.groups.html) pictures of a group, expected 24"
 says 0 "training pairs removed" "$pith" $balance --remove 0.437 --out rate.pack
 rate=$(awk "BEGIN { print int(0.437 * $train + 0.5) }")
