@@ -252,7 +252,8 @@ static bool read_resnet(const section *s, clip_config *c)
         !read_int(s, "stem_stride", &c->resnet.stem_stride))
         return false;
     if (!c->resnet.stem_stride)
-        return refuse(s, "stem_stride", json_integer(0), "expected 4, 2 or 1");
+        return refuse(s, "stem_stride", json_object_get(s->object, "stem_stride"),
+                      "expected 4, 2 or 1");
     clip_set_resnet(c);
     for (int k = 0; k < 4; k++) {
         c->resnet.layers[k] = layers[k] >= 0 && layers[k] <= 1 << 20 ? (int)layers[k] : -1;
