@@ -48,7 +48,7 @@ for k in 1 2 3; do cp "$root"/tests/pictures/blue.jpg set/blue$k.jpg; done
 printf 'blue1.jpg\tone\ttrain\t4\tmachine words\nblue2.jpg\ttwo\ttrain\t5\nblue3.jpg\tthree\tvalid\t6\n' >>set/captions.tsv
 says 0 "groups of two and more: 2, the largest of 4; 4 of 6 training pairs removed (66.67 %)" "$pith" data balance set --model m1 --beta 0.001 --out set.pack
 says 0 "set.pack: 3 pairs, as they were written" "$pith" data check set.pack
-grep -q "synthetic captions: 1 of 1 pairs" out || { bad "the synthetic caption is lost:"; cat out; }
+grep -q "synthetic captions: 1 in all, of 1 pairs" out || { bad "the synthetic caption is lost:"; cat out; }
 printf 'group\twhat\tsource\tcaption\tdistance\n' >want
 for k in 1 2 3 4; do printf '1\t%s\tred%d.png\ta <red> one\t0\n' "$([ $k = 1 ] && echo kept || echo removed)" $k; done >>want
 printf '2\tkept\tblue1.jpg\tone\t0\n2\tremoved\tblue2.jpg\ttwo\t0\n' >>want
