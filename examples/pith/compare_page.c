@@ -193,7 +193,7 @@ static void measure_cell(FILE *f, const comparison *c, const results *all, int a
     double mean, deviation;
     const int n = spread(c, all, arm, measure, &mean, &deviation);
     if (!n) fputs("<td></td>", f);
-    else if (!(deviation > 0)) fprintf(f, "<td>%.1f</td>", 100 * mean);
+    else if (!(deviation > 1e-9)) fprintf(f, "<td>%.1f</td>", 100 * mean);
     else fprintf(f, "<td>%.1f &plusmn; %.1f</td>", 100 * mean, 100 * deviation);
 }
 
