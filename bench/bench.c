@@ -135,9 +135,9 @@ int main(int count, char **arguments)
     for (int i = 0; i < WORKLOADS && count == 4; i++)
         if (!strcmp(arguments[1], workloads[i].name) && atoi(arguments[3]) > 0)
             return measure(&workloads[i], !strcmp(arguments[2], "real"), atoi(arguments[3])), 0;
-    fprintf(
-        stderr,
-        "usage: bench plan | bench models MODEL STUDENT | bench near ROWS WIDTH ROUNDS | bench demo|demo192|tiny8m|vitb32 "
-        "full|real STEPS\n");
+    fprintf(stderr,
+            "usage: bench plan | bench models MODEL STUDENT | bench near ROWS WIDTH ROUNDS | "
+            "bench demo|demo192|tiny8m|vitb32 "
+            "full|real STEPS\n");
     return 1;
 }
