@@ -4,6 +4,7 @@
  *     bench CONFIG full|real STEPS     one measurement, whose peak memory is the process's;
  *                                      full: captions as long as the context, real: 5 to 15 tokens
  *     bench models MODEL STUDENT       what masks, stored rows and SAS-P cost or save (models.c)
+ *     bench near ROWS WIDTH ROUNDS     the search for near pairs beside its products (neighbours.c)
  *     bench plan                       building, differentiating and planning a 12-layer CLIP,
  *                                      and large graphs of every family of tests/scale.h
  *
@@ -126,11 +127,15 @@ int main(int count, char **arguments)
     if (count == 2 && !strcmp(arguments[1], "plan")) return measure_planning(), measure_growth(), 0;
     if (count == 4 && !strcmp(arguments[1], "models"))
         return measure_models(arguments[2], arguments[3]), 0;
+    if (count == 5 && !strcmp(arguments[1], "near") && atoi(arguments[2]) >= 512 &&
+        atoi(arguments[3]) > 0 && atoi(arguments[4]) > 0)
+        return measure_neighbours(atoi(arguments[2]), atoi(arguments[3]), atoi(arguments[4])), 0;
     for (int i = 0; i < WORKLOADS && count == 4; i++)
         if (!strcmp(arguments[1], workloads[i].name) && atoi(arguments[3]) > 0)
             return measure(&workloads[i], !strcmp(arguments[2], "real"), atoi(arguments[3])), 0;
     fprintf(stderr,
-            "usage: bench plan | bench models MODEL STUDENT | bench demo|demo192|tiny8m|vitb32|"
-            "rn50 full|real STEPS\n");
+            "usage: bench plan | bench models MODEL STUDENT | bench near ROWS WIDTH ROUNDS | "
+            "bench demo|demo192|tiny8m|vitb32|rn50 "
+            "full|real STEPS\n");
     return 1;
 }

@@ -28,4 +28,7 @@ int ascending(const void *a, const void *b); /* of double, for qsort */
 
 /* models.c */
 void measure_models(const char *model, const char *student);
+
+/* neighbours.c */
+void measure_neighbours(int n, int width, int rounds);
 #endif

@@ -46,9 +46,10 @@ double pith_forest_beta(const pith_forest *f, int removed, double *next);
 
 /* ---- one of each group ----------------------------------------------------------------------- */
 
-/* The groups at beta, as pith_forest_groups has them. shards: with more than one, runs of n/shards
- * rows are grouped alone, and then the survivors of all, whose groups are joined: in as many
- * squares of n/shards less time, and nearly what all rows at once give. */
+/* The groups at beta, as pith_forest_groups has them. shards: the rows are cut into so many runs,
+ * each is grouped alone, then what they leave is grouped once more, and groups of both passes are
+ * joined. That is less work, and the same result where groups are far from each other; a group of
+ * one shard meets those of others by its central row alone. */
 int pith_near_groups(int n, int width, const pith_real *rows, double beta, int shards, int *group);
 /* keep (n): is the row of its group the nearest to the mean of its rows? Of equally near ones the
  * first. distance (n): to that mean. False after an error. */

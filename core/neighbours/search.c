@@ -42,29 +42,39 @@ static void scan(pith_search *s, int i, int first, int count, const pith_real *c
     if (n) s->take(s, i, n, near);
 }
 
+/* The blocks at i and j, whose pairs inside a run of `known` rows have been looked at already. */
+static bool look(pith_search *s, pith_products *p, int n, const pith_real *rows, int i, int j,
+                 int known)
+{
+    const int side = p->rows, n_i = n - i < side ? n - i : side, n_j = n - j < side ? n - j : side;
+    const pith_real *cosine = pith_products_of(p, rows + (size_t)i * (size_t)p->width, n_i,
+                                               rows + (size_t)j * (size_t)p->width, n_j);
+    if (!cosine) return false;
+#pragma omp parallel for schedule(static)
+    for (int k = 0; k < n_i; k++) {
+        /* of each pair the greater column */
+        const int skipped = i != j ? 0 : known ? (k / known + 1) * known : k + 1;
+        if (skipped < n_j)
+            scan(s, i + k, j + skipped, n_j - skipped, cosine + (size_t)k * (size_t)side + skipped);
+    }
+    return s->between(s);
+}
+
+/* Every row is first compared with a few others, which costs little: a search whose `below` becomes
+ * less knows then what is far before it meets most of the pairs. */
 bool pith_search_run(pith_search *s, int n, int width, const pith_real *rows)
 {
-    pith_products p = { 0 };
-    const int side = n < PITH_BLOCK ? n : PITH_BLOCK;
+    enum { FEW = 64 };
+    pith_products few = { 0 }, p = { 0 };
+    const int side = n < PITH_BLOCK ? n : PITH_BLOCK, known = n < FEW ? 0 : FEW;
     if (!pith_check_rows(n, width, rows, true)) return false;
     s->error = most_error(n, width, rows);
-    bool good = pith_products_open(&p, side, side, width);
+    bool good = !known || pith_products_open(&few, known, known, width);
+    for (int i = 0; good && known && i < n; i += known) good = look(s, &few, n, rows, i, i, 0);
+    pith_products_close(&few);
+    good = good && pith_products_open(&p, side, side, width);
     for (int i = 0; good && i < n; i += side)
-        for (int j = i; good && j < n; j += side) {
-            const int n_i = n - i < side ? n - i : side, n_j = n - j < side ? n - j : side;
-            const pith_real *cosine = pith_products_of(&p, rows + (size_t)i * (size_t)width, n_i,
-                                                       rows + (size_t)j * (size_t)width, n_j);
-            if (!cosine) good = false;
-            else {
-#pragma omp parallel for schedule(static)
-                for (int k = 0; k < n_i; k++) {
-                    const int skipped = i == j ? k + 1 : 0; /* of each pair the greater column */
-                    scan(s, i + k, j + skipped, n_j - skipped,
-                         cosine + (size_t)k * (size_t)side + skipped);
-                }
-                good = s->between(s);
-            }
-        }
+        for (int j = i; good && j < n; j += side) good = look(s, &p, n, rows, i, j, known);
     pith_products_close(&p);
     return good;
 }
