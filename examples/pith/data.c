@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
-#include "emoji.h"
+#include "source.h"
 
 static int64_t size = 32, count = 20000;
 static double valid = 0.05;
@@ -41,31 +41,22 @@ static void print_synthetic(const pith_pack *p)
                have, least, most);
 }
 
-static void fetch_emoji(const char *folder)
+static void fetch(const char *names, const char *folder)
 {
-    if (strchr(folder, '\''))
-        pith_raise("%s: the emoji cannot be put into a folder whose name has a quote in it",
-                   folder);
-    const int status = pith_emoji_fetch(folder);
-    if (status == 2)
-        pith_raise("the emoji cannot be downloaded; pith data fetch shapes needs no network");
-    if (status != 0) pith_raise("the emoji were not fetched: the lines above tell why");
-}
-
-static void fetch(const char *what, const char *folder)
-{
-    char pack[4096], debs[4096];
+    char pack[4096], debs[4096], why[512];
     pith_pack_report report = { 0 };
-    if (strcmp(what, "emoji") && strcmp(what, "shapes"))
-        pith_raise("pith data fetch: expected emoji or shapes, found \"%s\"", what);
+    const bool shapes = !strcmp(names, "shapes");
+    const source_choice s = shapes ? (source_choice){ 0 } : sources_named(names);
     make_directories(folder);
-    snprintf(pack, sizeof pack, "%s/%s.pack", folder, what);
+    snprintf(pack, sizeof pack, "%s/%s.pack", folder, strchr(names, ',') ? "corpus" : names);
     snprintf(debs, sizeof debs, "%s/debs", folder);
-    if (!strcmp(what, "emoji")) {
-        fetch_emoji(debs);
-        pith_emoji_pack(debs, pack, (int)size, &report);
+    if (shapes) {
+        pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
+    } else {
+        if (!sources_fetch(&s, debs, why)) pith_raise("%s", why);
+        sources_pack(&s, debs, pack, (int)size, &report);
         print_packed(&report);
-    } else pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
+    }
     pith_pack *p = pith_pack_open(pack);
     print_synthetic(p);
     pith_pack_close(p);
