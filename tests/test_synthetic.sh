@@ -123,7 +123,7 @@ says 0 "synthetic captions: 2 in all, of 1 pairs, 2 to 2 each" "$pith" data chec
 [ ! -e wrong ] || bad "a refused run left its directory"
 
 debs=
-for at in "$root/runs/demo/debs" "$root/runs/data/debs"; do [ -e "$at/complete" ] && debs=$at; done
+for at in "$root/runs/demo/debs" "$root/runs/data/debs"; do [ -e "$at/ruby-gemojione.complete" ] && debs=$at; done
 words="$root/build/float/test_synthetic"
 if [ -n "$debs" ] && [ -x "$words" ]; then
     mkdir emoji && ln -s "$debs" emoji/debs

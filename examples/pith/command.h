@@ -75,7 +75,7 @@ typedef struct {
     pith_tokenizer *tokenizer;
 } model;
 clip_config named_config(const char *name); /* of a directory, or of a name or sizes */
-void check_model(const char *directory); /* an error where there is none */
+void check_model(const char *directory);    /* an error where there is none */
 model open_model(const char *directory);
 model open_model_with_tokenizer(const char *directory); /* an error if there is no tokenizer */
 void close_model(model *m);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "demo.h"
-#include "emoji.h"
+#include "source.h"
 
 void demo_phase(demo *d, const char *name, double start)
 {
@@ -23,20 +23,22 @@ static void find_splits(demo *d)
 
 void demo_data(demo *d)
 {
-    char debs[4096], path[4096];
+    char debs[4096], path[4096], why[512];
+    const source_choice emoji = sources_named("emoji");
     double start = pith_seconds();
     make_directories(d->out);
     snprintf(debs, sizeof debs, "%s/debs", d->out);
     snprintf(path, sizeof path, "%s/data.pack", d->out);
-    if (!d->shapes && pith_emoji_fetch(debs)) {
-        printf("No emoji pictures, so the demo goes on with coloured shapes, drawn by rule.\n");
+    if (!d->shapes && !sources_fetch(&emoji, debs, why)) {
+        printf("%s\nNo emoji pictures, so the demo goes on with coloured shapes, drawn by rule.\n",
+               why);
         d->shapes = true;
     }
     demo_phase(d, "download", start);
     start = pith_seconds();
     pith_pack_report r = { 0 };
     if (d->shapes) pith_pack_shapes(path, d->side, 8000, (uint64_t)common_seed);
-    else pith_emoji_pack(debs, path, d->side, &r);
+    else sources_pack(&emoji, debs, path, d->side, &r);
     d->pack = pith_pack_open(path);
     find_splits(d);
     demo_phase(d, "pack", start);

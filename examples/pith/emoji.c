@@ -1,4 +1,5 @@
-/* emoji.c: the emoji data set: Unicode's list of emoji, drawn by two artists.
+/* emoji.c: the sources "emoji", Unicode's list of emoji, drawn by two artists, and "twemoji", drawn
+ * by a third one.
  *
  * Noto's pictures lie in a font: HarfBuzz turns a sequence of code points into a glyph, FreeType
  * gives its picture. EmojiOne's are PNG files named by code points. A caption is Unicode's name, so
@@ -12,7 +13,10 @@
  *     valid         4 % of the emoji with skin tones, for a look during training
  *     train         the rest; all but "artist" are Noto's
  * Sizes with Debian 12's packages: 352, 180, 1,538, 87, 3,036. Pictures of "train" have 11,406
- * synthetic captions, too: see emoji_words.c. */
+ * synthetic captions, too: see emoji_words.c. Labels are Unicode's groups.
+ *
+ * Twemoji's pictures lie in a font that comes with Firefox, in splits as Noto's: what is held out
+ * of the one is held out of the other. They have no synthetic captions. */
 #include "emoji_parts.h"
 #include <ctype.h>
 #include <ft2build.h>
@@ -22,11 +26,11 @@
 #include <hb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include "files/files.h"
 
 #define LIST "usr/share/unicode/emoji/emoji-test.txt"
-#define FONT "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+#define NOTO "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+#define TWEMOJI "usr/lib/firefox-esr/fonts/TwemojiMozilla.ttf"
 #define PNGS "usr/share/rubygems-integration/all/gems/gemojione-*/assets/png/*.png"
 
 typedef struct {
@@ -35,12 +39,9 @@ typedef struct {
 } drawing;
 
 typedef struct {
-    pith_packer *packer;
-    emoji_words *words;
-    int size;
-    uint8_t *square,
-        *fitted; /* memory for a picture on its square, and for that resized to (size, size, 3) */
-    pith_pack_report *report;
+    corpus *to;
+    emoji_list list;
+    emoji_words *words; /* NULL: no synthetic captions */
 } job;
 
 /* ---- Unicode's list -------------------------------------------------------------------------- */
@@ -104,12 +105,13 @@ static bool parse_line(char *line, emoji *e)
     return name > 0 && e->codes > 0;
 }
 
-static bool read_list(const char *debs, emoji_list *list)
+static void read_list(const char *debs, emoji_list *list)
 {
     char path[4096], line[256], group[48] = "", kind[48] = "", previous[48] = "";
     snprintf(path, sizeof path, "%s/%s", debs, LIST);
     FILE *f = fopen(path, "r");
-    if (!f) return pith_raise("%s: no such file: examples/pith/fetch-emoji.sh fetches it", path);
+    if (!f)
+        pith_raise("%s: no such file: is the package unicode-data another than Debian 12's?", path);
     int room = 0, groups = 0;
     while (fgets(line, sizeof line, f)) {
         emoji e = { 0 };
@@ -132,50 +134,20 @@ static bool read_list(const char *debs, emoji_list *list)
         list->all[list->count++] = e;
     }
     fclose(f);
-    return list->count || pith_raise("%s: not Unicode's list of emoji", path);
+    if (!list->count) pith_raise("%s: not Unicode's list of emoji", path);
 }
 
-/* ---- into the pack --------------------------------------------------------------------------- */
-
-static bool add_words(job *j, const emoji *e)
-{
-    char text[MOST_WORDS][WORDS_ROOM];
-    bool good = true;
-    const int n = emoji_words_of(j->words, e, text);
-    for (int k = 0; good && k < n; k++) good = pith_packer_add_synthetic(j->packer, text[k]);
-    return good;
-}
-
-/* Lays the picture on white, in the middle of a square, and packs it. */
-static bool add(job *j, const pith_picture *p, const emoji *e, const char *source,
+static void add(job *j, const pith_picture *p, const emoji *e, const char *source,
                 const char *split)
 {
-    const int side = p->width > p->height ? p->width : p->height;
-    const int left = (side - p->width) / 2, top = (side - p->height) / 2;
-    const size_t bytes = 3 * (size_t)side * (size_t)side;
-    j->square = realloc(j->square, bytes);
-    memset(j->square, 255, bytes);
-    for (int y = 0; y < p->height; y++)
-        for (int x = 0; x < p->width; x++) {
-            const uint8_t *from = p->rgba + 4 * ((size_t)y * (size_t)p->width + (size_t)x);
-            uint8_t *to = j->square + 3 * ((size_t)(y + top) * (size_t)side + (size_t)(x + left));
-            for (int c = 0; c < 3; c++)
-                to[c] = (uint8_t)((from[c] * from[3] + 255 * (255 - from[3]) + 127) / 255);
-        }
-    j->report->read++;
-    return pith_resize(j->square, side, side, j->fitted, j->size, j->size) &&
-           pith_packer_add(j->packer, j->fitted, e->caption, source, split, e->group) &&
-           (strcmp(split, "train") || add_words(j, e));
+    char text[MOST_WORDS][WORDS_ROOM];
+    corpus_add(j->to, p, e->caption, source, split, e->group);
+    const int n = j->words && !strcmp(split, "train") ? emoji_words_of(j->words, e, text) : 0;
+    for (int k = 0; k < n; k++) corpus_add_synthetic(j->to, text[k]);
 }
 
-static void skip(job *j, int *counter, const char *what)
-{
-    if (!j->report->first_bad[0])
-        snprintf(j->report->first_bad, sizeof j->report->first_bad, "%s", what);
-    ++*counter;
-}
-
-/* ---- Noto: a font ---------------------------------------------------------------------------- */
+/* ---- Noto and Twemoji: fonts ------------------------------------------------------------------
+ */
 
 /* The glyph for the whole sequence; 0 if the font has none, for it then gives one for each part. */
 static uint32_t shape(hb_font_t *font, hb_buffer_t *buffer, const emoji *e)
@@ -208,50 +180,44 @@ static bool picture_of_glyph(FT_Face face, uint32_t glyph, pith_picture *p)
     return true;
 }
 
-static bool add_noto(job *j, FT_Face face, const emoji_list *list)
+static void add_glyphs(job *j, FT_Face face, const char *artist)
 {
     hb_font_t *font = hb_ft_font_create_referenced(face);
     hb_buffer_t *buffer = hb_buffer_create();
     pith_picture p = { 0 };
-    bool good = true;
-    for (int i = 0; i < list->count && good; i++) {
-        const emoji *e = &list->all[i];
+    for (int i = 0; i < j->list.count; i++) {
+        const emoji *e = &j->list.all[i];
         const uint32_t glyph = shape(font, buffer, e);
         char source[176];
-        snprintf(source, sizeof source, "noto/%s", e->key);
-        if (!glyph) skip(j, &j->report->missing, source);
-        else if (!picture_of_glyph(face, glyph, &p)) skip(j, &j->report->unreadable, source);
-        else good = add(j, &p, e, source, e->split);
+        snprintf(source, sizeof source, "%s/%s", artist, e->key);
+        if (!glyph) corpus_skip(j->to, &j->to->report->missing, source);
+        else if (!picture_of_glyph(face, glyph, &p))
+            corpus_skip(j->to, &j->to->report->unreadable, source);
+        else add(j, &p, e, source, e->split);
     }
     free(p.rgba);
     hb_buffer_destroy(buffer);
     hb_font_destroy(font);
-    return good;
 }
 
-static bool open_font_and_add(job *j, const char *debs, const emoji_list *list)
+static void add_font(job *j, const char *debs, const char *file, const char *artist)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s", debs, FONT);
+    snprintf(path, sizeof path, "%s/%s", debs, file);
     FT_Library library;
     FT_Face face;
-    if (FT_Init_FreeType(&library)) return pith_raise("FreeType does not start");
-    bool good;
-    if (FT_New_Face(library, path, 0, &face)) {
-        good = pith_raise("%s: not a font: examples/pith/fetch-emoji.sh fetches it", path);
-    } else {
-        /* Noto has pictures of one size, 136 x 128; a font of coloured outlines can be drawn at any
-         * size. */
-        const bool sized = face->num_fixed_sizes ? !FT_Select_Size(face, 0)
-                                                 : !FT_Set_Pixel_Sizes(face, 0, 109);
-        good = sized && FT_HAS_COLOR(face) ? add_noto(j, face, list)
-                                           : pith_raise("%s: a font without colours", path);
-        FT_Done_Face(face);
-    }
+    if (FT_Init_FreeType(&library)) pith_raise("FreeType does not start");
+    if (FT_New_Face(library, path, 0, &face)) pith_raise("%s: not a font", path);
+    /* Noto has pictures of one size, 136 x 128; a font of coloured outlines can be drawn at any
+     * size. */
+    const bool sized = face->num_fixed_sizes ? !FT_Select_Size(face, 0)
+                                             : !FT_Set_Pixel_Sizes(face, 0, 109);
+    if (!sized || !FT_HAS_COLOR(face)) pith_raise("%s: a font without colours", path);
+    const int before = j->to->count;
+    add_glyphs(j, face, artist);
+    FT_Done_Face(face);
     FT_Done_FreeType(library);
-    if (good && !j->report->read)
-        return pith_raise("%s: FreeType finds no coloured picture in it", path);
-    return good;
+    if (j->to->count == before) pith_raise("%s: FreeType finds no coloured picture in it", path);
 }
 
 /* ---- EmojiOne: a folder of PNGs -------------------------------------------------------------- */
@@ -261,22 +227,22 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const drawing *)a)->key, ((const drawing *)b)->key);
 }
 
-static bool add_emojione(job *j, const char *debs, const emoji_list *list)
+static void add_emojione(job *j, const char *debs)
 {
-    char pattern[4096];
+    char pattern[4096], why[256];
     snprintf(pattern, sizeof pattern, "%s/%s", debs, PNGS);
     glob_t found;
     if (glob(pattern, 0, NULL, &found))
-        return pith_raise("%s: no such files: examples/pith/fetch-emoji.sh fetches them", pattern);
+        pith_raise("%s: no such files: is the package ruby-gemojione another than Debian 12's?",
+                   pattern);
     drawing *drawings = calloc(found.gl_pathc, sizeof *drawings);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         drawings[i].path = found.gl_pathv[i];
         read_key(drawings[i].key, sizeof drawings[i].key, strrchr(found.gl_pathv[i], '/') + 1);
     }
     qsort(drawings, found.gl_pathc, sizeof *drawings, by_key);
-    bool good = true;
-    for (int i = 0; i < list->count && good; i++) {
-        const emoji *e = &list->all[i];
+    for (int i = 0; i < j->list.count; i++) {
+        const emoji *e = &j->list.all[i];
         drawing wanted;
         strcpy(wanted.key, e->key);
         const drawing *d = bsearch(&wanted, drawings, found.gl_pathc, sizeof *drawings, by_key);
@@ -284,44 +250,34 @@ static bool add_emojione(job *j, const char *debs, const emoji_list *list)
         snprintf(source, sizeof source, "emojione/%s", e->key);
         pith_picture p;
         if (!d || strcmp(e->split, "train")) continue;
-        if (!pith_picture_read(&p, d->path)) {
-            skip(j, &j->report->unreadable, d->path);
+        if (!pith_picture_try(&p, d->path, why)) {
+            corpus_skip(j->to, &j->to->report->unreadable, d->path);
             continue;
         }
-        good = add(j, &p, e, source, "artist");
+        add(j, &p, e, source, "artist");
         pith_picture_free(&p);
     }
     free(drawings);
     globfree(&found);
-    return good;
 }
 
-bool pith_emoji_pack(const char *debs, const char *out, int size, pith_pack_report *report)
+/* ---- the two sources ------------------------------------------------------------------------- */
+
+void read_emoji(corpus *c, const char *debs)
 {
-    *report = (pith_pack_report){ 0 };
-    emoji_list list = { 0 };
-    job j = { .size = size, .report = report };
-    bool good = read_list(debs, &list) && (j.words = emoji_words_open(debs, &list)) &&
-                (j.packer = pith_packer_new(out, size));
-    if (good) {
-        j.fitted = malloc(3 * (size_t)size * (size_t)size);
-        good = open_font_and_add(&j, debs, &list) && add_emojione(&j, debs, &list);
-        good = pith_packer_finish(j.packer) && good;
-        if (!good) remove(out); /* no file is better than a part of the set */
-    }
+    job j = { .to = c };
+    read_list(debs, &j.list);
+    j.words = emoji_words_open(debs, &j.list);
+    add_font(&j, debs, NOTO, "noto");
+    add_emojione(&j, debs);
     emoji_words_free(j.words);
-    free(j.fitted);
-    free(j.square);
-    free(list.all);
-    return good;
+    free(j.list.all);
 }
 
-int pith_emoji_fetch(const char *folder)
+void read_twemoji(corpus *c, const char *debs)
 {
-    char command[3 * 4096];
-    snprintf(command, sizeof command, "sh '%s/examples/pith/fetch-emoji.sh' '%s'", PITH_ROOT,
-             folder);
-    fflush(stdout);
-    const int status = strchr(folder, '\'') ? -1 : system(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    job j = { .to = c };
+    read_list(debs, &j.list);
+    add_font(&j, debs, TWEMOJI, "twemoji");
+    free(j.list.all);
 }

@@ -1,7 +1,7 @@
 /* emoji_parts.h: what emoji.c and emoji_words.c share. */
 #ifndef PITH_EMOJI_PARTS_H
 #define PITH_EMOJI_PARTS_H
-#include "emoji.h"
+#include "source.h"
 
 typedef struct {
     uint32_t code[16];

@@ -33,19 +33,6 @@ struct emoji_words {
     char (*names)[WORDS_ROOM]; /* of all emoji, as bare words, sorted */
 };
 
-/* Words in small letters with one space between them: what two texts have in common that differ in
- * case and punctuation only. */
-static void bare_words(char to[WORDS_ROOM], const char *text)
-{
-    size_t n = 0;
-    for (; *text && n + 2 < WORDS_ROOM; text++) {
-        const unsigned char c = (unsigned char)*text;
-        if (isalnum(c) || c > 127) to[n++] = (char)tolower(c);
-        else if (n && to[n - 1] != ' ') to[n++] = ' ';
-    }
-    to[n - (n && to[n - 1] == ' ')] = 0;
-}
-
 static int by_text(const void *a, const void *b) { return strcmp(a, b); }
 
 /* ---- EmojiOne's keywords --------------------------------------------------------------------- */
@@ -82,7 +69,7 @@ static bool read_keywords(emoji_words *w, const char *debs)
     glob_t found;
     snprintf(pattern, sizeof pattern, "%s/%s", debs, KEYWORDS);
     if (glob(pattern, 0, NULL, &found))
-        return pith_raise("%s: no such file: examples/pith/fetch-emoji.sh fetches it", pattern);
+        return pith_raise("%s: no such file: pith data fetch emoji fetches it", pattern);
     json_t *all = json_load_file(found.gl_pathv[0], 0, &error), *one;
     const char *name;
     const bool good = json_is_object(all) || pith_raise("%s: not EmojiOne's list of keywords: %s",
@@ -158,10 +145,10 @@ __attribute__((format(printf, 4, 5))) static int say(const emoji_words *w, texts
     va_start(arguments, format);
     vsnprintf(text[n], WORDS_ROOM, format, arguments);
     va_end(arguments);
-    bare_words(bare, text[n]);
+    bare_words(bare, WORDS_ROOM, text[n]);
     if (bsearch(bare, w->names, (size_t)w->n_names, sizeof *w->names, by_text)) return n;
     for (int k = 0; k < n; k++) {
-        bare_words(other, text[k]);
+        bare_words(other, WORDS_ROOM, text[k]);
         if (!strcmp(bare, other)) return n;
     }
     return n + 1;
@@ -198,7 +185,7 @@ emoji_words *emoji_words_open(const char *debs, const emoji_list *list)
     emoji_words *w = room(sizeof *w);
     w->names = room(sizeof *w->names * (size_t)list->count);
     for (; w->n_names < list->count; w->n_names++)
-        bare_words(w->names[w->n_names], list->all[w->n_names].caption);
+        bare_words(w->names[w->n_names], WORDS_ROOM, list->all[w->n_names].caption);
     qsort(w->names, (size_t)w->n_names, sizeof *w->names, by_text);
     if (read_keywords(w, debs)) return w;
     emoji_words_free(w);
