@@ -251,13 +251,6 @@ bool clip_inherit(const clip_config *student, pith_store *s, const clip_config *
 
 /* ---- SiCLIP's rule ---- */
 
-void clip_make_sasp(clip_tower *t, int count, bool shared_query_key)
-{
-    for (int i = t->layers - count; i < t->layers && i < CLIP_MAX_LAYERS; i++)
-        t->block[i] = CLIP_SAS_P; /* too many layers: clip_config_check tells */
-    t->shared_query_key = shared_query_key;
-}
-
 bool clip_with_sasp(const clip_config *c, int count, clip_config *out)
 {
     *out = *c;

@@ -1,5 +1,7 @@
-/* layers.c: what blocks of every kind are made of: a norm, a linear layer, an MLP. */
+/* layers.c: what blocks of every kind are made of: a norm, a linear layer, an MLP; rows by number.
+ */
 #include <math.h>
+#include <stdlib.h>
 #include "parts.h"
 
 pith_node *clip_norm(pith_graph *g, const char *name, pith_node *x, pith_node *hidden)
@@ -36,4 +38,14 @@ pith_node *clip_mlp(pith_graph *g, const clip_tower *t, int layer, bool quick_ge
     h = clip_linear(g, "c_proj", h, D, F, initial.c_proj, initial.zero_bias, hidden, units);
     pith_unscope(g);
     return h;
+}
+
+pith_node *clip_multiples(pith_graph *g, int n, int stride)
+{
+    int *x = malloc(sizeof *x * (size_t)(n > 0 ? n : 1));
+    if (!x) return pith_raise("no memory for %d row numbers", n), NULL;
+    for (int k = 0; k < n; k++) x[k] = k * stride;
+    pith_node *node = pith_const_array(g, PITH_I32, x, n);
+    free(x);
+    return node;
 }

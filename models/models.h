@@ -69,7 +69,8 @@ clip_inputs clip_inputs_new(pith_graph *g, const clip_config *c, int pairs, int 
 /* For batches that have a synthetic caption for each pair, after the pairs' own captions. */
 clip_inputs clip_inputs_with_synthetic(pith_graph *g, const clip_config *c, int pairs, int tokens);
 
-bool clip_is_resnet(const clip_config *c); /* is the image tower one? */
+/* Is the image tower one? */
+static inline bool clip_is_resnet(const clip_config *c) { return c->resnet.stem_stride > 0; }
 /* How many patches of a picture are kept where a share of them is masked: at least 1. */
 int clip_kept_patches(const clip_config *c, double masked);
 

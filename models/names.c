@@ -70,6 +70,13 @@ void clip_set_resnet(clip_config *c)
     c->patch = stride > 0 && stride < 1 << 20 ? 8 * stride : 8;
 }
 
+void clip_make_sasp(clip_tower *t, int count, bool shared_query_key)
+{
+    for (int i = t->layers - count; i < t->layers && i < CLIP_MAX_LAYERS; i++)
+        t->block[i] = CLIP_SAS_P; /* too many layers: clip_config_check tells */
+    t->shared_query_key = shared_query_key;
+}
+
 static bool check(const char *where, const char *what, int value, int low, int high)
 {
     return (value >= low && value <= high) ||

@@ -36,7 +36,7 @@ typedef struct {
 typedef void clip_visit(const clip_convolution *x, void *context);
 void clip_visit_convolutions(const clip_config *c, clip_visit *each, void *context);
 
-/* vit.c: (n) i32: 0, stride, 2 stride, ... */
+/* layers.c: (n) i32: 0, stride, 2 stride, ... */
 pith_node *clip_multiples(pith_graph *g, int n, int stride);
 
 /* Layer norm of x (..., width) with the params `name`.weight and `name`.bias. hidden: NULL, or a
@@ -88,7 +88,7 @@ pith_node *clip_blocks(pith_graph *g, const clip_tower *t, bool quick_gelu, pith
  * returned are computed. */
 int clip_pooled_block(const clip_tower *t);
 
-/* inherit.c: makes the last `count` blocks SAS-P. */
+/* names.c: makes the last `count` blocks SAS-P. */
 void clip_make_sasp(clip_tower *t, int count, bool shared_query_key);
 
 /* names.c: makes the image tower a ResNet of width 64, with the stem's stride that is set. */

@@ -14,8 +14,6 @@
 #define MOMENTUM 0.1 /* the latest batch's share in the running figures */
 enum { EXPANSION = 4 };
 
-bool clip_is_resnet(const clip_config *c) { return c->resnet.stem_stride > 0; }
-
 int clip_resnet_channels(const clip_config *c) { return 8 * EXPANSION * c->vision.width; }
 
 /* ---- sizes ---- */

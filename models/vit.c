@@ -2,18 +2,7 @@
  * (Radford et al., ICML 2021): patches and a class token with positions, a norm, the blocks, and of
  * the class token, or of the mean of the patches, a norm and a projection. */
 #include <math.h>
-#include <stdlib.h>
 #include "parts.h"
-
-pith_node *clip_multiples(pith_graph *g, int n, int stride)
-{
-    int *x = malloc(sizeof *x * (size_t)(n > 0 ? n : 1));
-    if (!x) return pith_raise("no memory for %d row numbers", n), NULL;
-    for (int k = 0; k < n; k++) x[k] = k * stride;
-    pith_node *node = pith_const_array(g, PITH_I32, x, n);
-    free(x);
-    return node;
-}
 
 /* ---- masked patches: FLIP (Li et al., CVPR 2023). Of each picture training sees a random part of
  * its patches, another one in every step, and computes nothing for the others. ---- */
