@@ -67,6 +67,20 @@ touch offline # and what is there is not fetched again
 says 0 "2 pairs packed" "$pith" data fetch stamps s; grep -q MB out && bad "a second download was announced"
 rm offline
 
+# ---- splits: by the caption's letters and digits, whatever its case and punctuation ----------------------------------
+mkdir -p $stamps/a $stamps/b
+for k in $(seq 400); do
+    cp "$pictures/red.png" $stamps/a/$k.png; cp "$pictures/red.png" $stamps/b/$k.png
+    echo "A thing, number $k." >$stamps/a/$k.txt; echo "a Thing (number $k)" >$stamps/b/$k.txt
+done
+mv server/tuxpaint-stamps-default_1_all.deb kept.deb; pack tuxpaint-stamps-default
+says 0 "800 pairs packed" "$pith" data fetch stamps many --size 8
+says 0 "800 pairs" "$pith" data stats many/stamps.pack
+n=$(sed -n 's/^    test  *//p' out); [ "$n" -ge 50 ] && [ "$n" -le 110 ] || bad "$n of 800 pairs test, expected about 80"
+m=$(sed -n 's/^    valid  *//p' out); [ "$m" -ge 14 ] && [ "$m" -le 56 ] || bad "$m of 800 pairs validate, expected about 32"
+[ $((n % 2 + m % 2)) = 0 ] || bad "equal captions lie in two splits"
+mv kept.deb server/tuxpaint-stamps-default_1_all.deb
+
 # ---- fashion ---------------------------------------------------------------------------------------------------------
 fashion=usr/share/datasets/fashion-mnist
 idx() { # name count: pictures of zeros, labels 0 1 2 ... 9 0 1 ...

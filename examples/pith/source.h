@@ -45,8 +45,9 @@ void corpus_add_file(corpus *c, const char *path, const char *caption, const cha
 /* Counts what is left out; *counter is one of the report's. */
 void corpus_skip(corpus *c, int *counter, const char *source);
 /* The split of a caption, by its hash: 10 % "test", 4 % "valid", the rest "train". Case and
- * punctuation count for nothing, so that equal captions of all sources fall on the same side. What
- * emoji.c calls "unseen" is "test" or "valid" here. */
+ * punctuation count for nothing, so that equal captions of all sources fall on the same side; but
+ * emoji.c has rules of its own, and may train on a caption that is held out here, or the reverse.
+ */
 const char *corpus_split(const char *caption);
 void corpus_write(const corpus *c, const char *out);
 void corpus_free(corpus *c);
