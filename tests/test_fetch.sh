@@ -38,7 +38,7 @@ says 1 'found ""' "$pith" data fetch stamps, new; one_line
 says 1 'found "shapes"' "$pith" data fetch stamps,shapes new; one_line
 says 1 "stamps is named twice" "$pith" data fetch stamps,stamps new; one_line
 [ ! -e new ] || bad "a wrong name left a folder"
-says 1 "stamps: the package tuxpaint-stamps-default is not in this system's lists of packages" "$pith" data fetch stamps gone
+says 1 "stamps: the package tuxpaint-stamps-default is not in this system's lists" "$pith" data fetch stamps gone
 [ ! -e gone/stamps.pack ] || bad "a package that is gone left a pack"
 
 # ---- stamps ----------------------------------------------------------------------------------------------------------

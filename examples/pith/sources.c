@@ -126,8 +126,7 @@ bool sources_fetch(const source_choice *s, const char *debs, char why[512])
     static const char *const reasons[] = {
         "cannot be unpacked: is this Debian or Ubuntu, and is there room on the disk?",
         "cannot be downloaded: is there a network? (pith data fetch shapes needs none)",
-        "is not in this system's lists of packages, or no longer on its server: perhaps "
-        "apt-get update is wanted",
+        "is not in this system's lists, or no longer on its server: perhaps run apt-get update",
         "is another than Debian 12's: it lacks",
     };
     for (int k = 0; k < s->count; k++) say(s->at[k], debs);
