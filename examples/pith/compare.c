@@ -110,5 +110,6 @@ int command_compare(int argc, char **argv)
                    j.interval.low, j.interval.high, j.interval.n, c.claim[k].margin);
     }
     printf("%s\n", page);
+    free_results(&all);
     return 0;
 }

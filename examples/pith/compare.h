@@ -38,10 +38,10 @@ comparison read_comparison(const char *path);
 typedef struct {
     int arm;
     int64_t seed;
-    const char *data, *machine; /* the hash of the former */
+    char *data, *machine; /* the hash of the former */
     double seconds, megabytes, parameters, pairs, gflop;
-    const char *measures; /* "composition.mrr=0.51 ..." */
-    const char *curve;    /* "pairs:gflop:value ...", of valid.r1 */
+    char *measures; /* "composition.mrr=0.51 ..." */
+    char *curve;    /* "pairs:gflop:value ...", of valid.r1 */
 } result;
 
 typedef struct {
@@ -54,6 +54,7 @@ typedef struct {
 results read_results(const char *path, const comparison *c);
 /* Adds a row to the file, which is made if it is not there. */
 void add_result(const char *path, const comparison *c, results *all, const result *r);
+void free_results(results *all);
 const result *find_result(const results *all, int arm, int64_t seed); /* NULL: not yet */
 /* A measure of a cell by its name; NaN if it has none. */
 double measure_of(const result *r, const char *name);

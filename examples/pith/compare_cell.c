@@ -64,16 +64,19 @@ static char *replaced(const comparison *c, int arm, int64_t seed, const char *ou
 typedef struct {
     int n;
     char *word[MOST_WORDS_OF_RUN + 8];
-    bool trains; /* it is train, distil or prune, and has a run to go on with */
+    bool trains;                   /* it is train, distil or prune, and has a run to go on with */
+    char *text, *directory, *data; /* that words lie in */
 } command;
+
+static void free_command(command *p) { free(p->text), free(p->directory), free(p->data); }
 
 static command command_of(const comparison *c, int arm, int64_t seed, const char *out)
 {
     static char resume[] = "--resume", seeded[] = "--seed", into[] = "--out";
     static char number[32];
     command p = { .n = 1 };
-    char *rest = replaced(c, arm, seed, out, c->arm[arm].run), record[4200];
-    char *directory = run_directory(c, arm, seed, out);
+    char *rest = p.text = replaced(c, arm, seed, out, c->arm[arm].run), record[4200];
+    char *directory = p.directory = run_directory(c, arm, seed, out);
     static char name[] = "pith";
     p.word[0] = name;
     for (char *word; (word = strsep(&rest, " "));)
@@ -100,7 +103,7 @@ static command command_of(const comparison *c, int arm, int64_t seed, const char
     }
     snprintf(number, sizeof number, "%lld", (long long)seed);
     memmove(p.word + 3, p.word + 2, sizeof *p.word * (size_t)(p.n - 2));
-    p.word[2] = replaced(c, arm, seed, out, c->arm[arm].data);
+    p.word[2] = p.data = replaced(c, arm, seed, out, c->arm[arm].data);
     p.n++;
     p.word[p.n++] = seeded, p.word[p.n++] = number;
     p.word[p.n++] = into, p.word[p.n++] = directory;
@@ -177,26 +180,37 @@ static bool has_classes(const char *data)
 
 void check_arms(const comparison *c, const char *out)
 {
-    for (int arm = 0; arm < c->arms; arm++) command_of(c, arm, c->seed[0], out);
+    for (int arm = 0; arm < c->arms; arm++) {
+        command p = command_of(c, arm, c->seed[0], out);
+        free_command(&p);
+    }
+}
+
+/* What a finished run of an arm comes to, on the comparison's own data. */
+static void evaluate_cell(const comparison *c, int arm, int64_t seed, const char *out,
+                          const char *directory, const char *log, result *r)
+{
+    static char pith[] = "pith", eval[] = "eval", json[] = "--json", probe[] = "--probe";
+    char figures[4200], *run = strdup(directory), *data = replaced(c, arm, seed, out, c->data);
+    snprintf(figures, sizeof figures, "%s.json", directory);
+    char *const measured[] = {
+        pith, eval, run, data, json, figures, has_classes(data) ? probe : NULL, NULL
+    };
+    run_program(measured, log);
+    gather_result(r, directory, figures);
+    free(run);
+    free(data);
 }
 
 bool run_cell(const comparison *c, int arm, int64_t seed, const char *out, result *r)
 {
     command p = command_of(c, arm, seed, out);
-    char *directory = run_directory(c, arm, seed, out), log[4200], figures[4200];
-    const bool once = arm < c->first;
-    snprintf(log, sizeof log, "%s.log", directory);
-    snprintf(figures, sizeof figures, "%s.json", directory);
-    if (!p.trains && access(directory, F_OK) == 0) return false;
-    const double megabytes = run_program(p.word, log);
-    if (once) return true;
-    static char pith[] = "pith", eval[] = "eval", json[] = "--json", probe[] = "--probe";
-    char *data = replaced(c, arm, seed, out, c->data);
-    char *const measured[] = {
-        pith, eval, directory, data, json, figures, has_classes(data) ? probe : NULL, NULL
-    };
-    run_program(measured, log);
-    *r = (result){ .arm = arm, .seed = seed, .megabytes = megabytes };
-    gather_result(r, directory, figures);
-    return true;
+    char log[4200];
+    const bool wanted = p.trains || access(p.directory, F_OK);
+    snprintf(log, sizeof log, "%s.log", p.directory);
+    *r = (result){ .arm = arm, .seed = seed };
+    if (wanted) r->megabytes = run_program(p.word, log);
+    if (arm >= c->first) evaluate_cell(c, arm, seed, out, p.directory, log, r);
+    free_command(&p);
+    return wanted;
 }

@@ -137,10 +137,11 @@ static void read_seeds(comparison *c, const json_t *list)
 
 comparison read_comparison(const char *path)
 {
+    static json_t *root; /* the comparison points to texts in it */
     json_error_t error;
     comparison c = { .path = path };
     char *text = pith_read_text(path);
-    const json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     if (!root) pith_raise("%s:%d: not JSON: %s", path, error.line, plain(error.text));
     free(text);
     check_keys(path, "the comparison", root, "question data measure seeds before arms claims");

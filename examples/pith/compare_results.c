@@ -92,6 +92,16 @@ results read_results(const char *path, const comparison *c)
     return all;
 }
 
+void free_results(results *all)
+{
+    for (int k = 0; k < all->n; k++) {
+        const result *r = &all->at[k];
+        free(r->data), free(r->machine);
+        free(r->measures), free(r->curve);
+    }
+    free(all->at);
+}
+
 const result *find_result(const results *all, int arm, int64_t seed)
 {
     for (int k = 0; k < all->n; k++)
