@@ -211,8 +211,8 @@ static bool batch_norm_grad_cpu(const pith_call *call)
     const size_t n = c.columns;
     const real *x = call->in[0], *gain = call->in[1], *mean = call->in[2], *variance = call->in[3],
                *dy = call->in[4];
-    real *dx = call->out[0], *dgain = call->out[1], *dbias = call->out[2], *part = call->scratch,
-         *shift = part + 2 * c.chunks * n, *slope = shift + n;
+    real *pulled = call->out[0], *dgain = call->out[1], *dbias = call->out[2],
+         *part = call->scratch, *shift = part + 2 * c.chunks * n, *slope = shift + n;
 #pragma omp parallel for schedule(static) if (c.rows * n > PITH_SMALL)
     for (size_t k = 0; k < c.chunks; k++)
         sum_chunk(x + k * c.step * n, dy + k * c.step * n, mean, rows_in(&c, k), n,
@@ -236,7 +236,7 @@ static bool batch_norm_grad_cpu(const pith_call *call)
         PITH_SIMD
         for (size_t i = 0; i < n; i++) {
             const size_t k = r * n + i;
-            dx[k] = (dy[k] - shift[i] - slope[i] * (x[k] - mean[i])) * factor[i];
+            pulled[k] = (dy[k] - shift[i] - slope[i] * (x[k] - mean[i])) * factor[i];
         }
     }
     return true;
