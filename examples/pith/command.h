@@ -145,6 +145,8 @@ bool is_directory(const char *name);
 void make_directories(const char *path);
 /* For pith_on_error, where an error is looked at and not told at once. */
 void keep_quiet(const char *message, void *context);
+/* A JSON file; flags: jansson's. The caller lets go of it. */
+struct json_t *read_json(const char *path, size_t flags);
 /* A text of somebody else's for the terminal, without what would steer it; one of the latest four.
  */
 const char *plain(const char *text);

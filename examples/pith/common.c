@@ -1,5 +1,7 @@
-/* common.c: what every command needs: folders, and texts of strangers for the terminal. */
+/* common.c: what every command needs: folders, JSON files, and texts of strangers for the
+ * terminal. */
 #include <errno.h>
+#include <jansson.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +62,16 @@ void make_directories(const char *path)
 }
 
 void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
+
+json_t *read_json(const char *path, size_t flags)
+{
+    json_error_t error;
+    char *text = pith_read_text(path);
+    json_t *root = json_loads(text, flags, &error);
+    if (!root) pith_raise("%s:%d: not JSON: %s", path, error.line, plain(error.text));
+    free(text);
+    return root;
+}
 
 const char *plain(const char *text)
 {

@@ -6,21 +6,24 @@
 #include <unistd.h>
 #include "compare.h"
 
-/* Is a cell's row there, and of the same data? */
-static bool is_done(const comparison *c, const results *all, int arm, int64_t seed,
-                    const char *table)
+/* Were the rows of an arm made from the data that it names? Those that an earlier arm is to make
+ * are not looked at. */
+static void check_data(const comparison *c, const results *all, int arm, const char *table)
 {
-    const result *r = find_result(all, arm, seed);
-    if (!r || strchr(c->arm[arm].data, '{') || access(c->arm[arm].data, F_OK)) return r != NULL;
-    pith_pack *p = pith_pack_open(c->arm[arm].data);
+    const char *data = c->arm[arm].data;
+    pith_pack *p = NULL;
     char hash[17];
-    if (strcmp(pith_hash_text(p->hash, hash), r->data))
-        pith_raise("%s: the row of arm \"%s\" with seed %lld was made from data with the hash %s, "
-                   "%s has %s: remove the row or name another table",
-                   table, c->arm[arm].name, (long long)seed, plain(r->data), c->arm[arm].data,
-                   hash);
+    for (int s = 0; s < c->seeds; s++) {
+        const result *r = find_result(all, arm, c->seed[s]);
+        if (!r || strchr(data, '{') || access(data, F_OK)) continue;
+        if (!p) p = pith_pack_open(data);
+        if (strcmp(pith_hash_text(p->hash, hash), r->data))
+            pith_raise(
+                "%s: the row of arm \"%s\" with seed %lld was made from data with the hash %s, "
+                "%s has %s: remove the row or name another table",
+                table, c->arm[arm].name, (long long)c->seed[s], plain(r->data), data, hash);
+    }
     pith_pack_close(p);
-    return true;
 }
 
 /* Has a cell every measure that is asked for? */
@@ -46,9 +49,10 @@ static void run_cells(const comparison *c, results *all, const char *out, const 
 {
     int left = 0;
     for (int k = 0; k < all->n; k++) check_measures(c, &all->at[k]);
-    for (int s = 0; s < c->seeds; s++)
-        for (int arm = c->first; arm < c->arms; arm++)
-            left += !is_done(c, all, arm, c->seed[s], table);
+    for (int arm = c->first; arm < c->arms; arm++) {
+        check_data(c, all, arm, table);
+        for (int s = 0; s < c->seeds; s++) left += !find_result(all, arm, c->seed[s]);
+    }
     printf("%d arms, %d seeds: %d cells, %d of them to be run\n", c->arms - c->first, c->seeds,
            (c->arms - c->first) * c->seeds, left);
     fflush(stdout);
@@ -64,7 +68,7 @@ static void run_cells(const comparison *c, results *all, const char *out, const 
     int run = 0;
     for (int s = 0; s < c->seeds; s++)
         for (int arm = c->first; arm < c->arms; arm++) {
-            if (is_done(c, all, arm, c->seed[s], table)) continue;
+            if (find_result(all, arm, c->seed[s])) continue;
             const double start = pith_seconds();
             result r;
             run_cell(c, arm, c->seed[s], out, &r);

@@ -137,13 +137,9 @@ static void read_seeds(comparison *c, const json_t *list)
 
 comparison read_comparison(const char *path)
 {
-    static json_t *root; /* the comparison points to texts in it */
-    json_error_t error;
+    static json_t *volatile root; /* texts of it stay in use: as in record.c */
     comparison c = { .path = path };
-    char *text = pith_read_text(path);
-    root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (!root) pith_raise("%s:%d: not JSON: %s", path, error.line, plain(error.text));
-    free(text);
+    root = read_json(path, JSON_REJECT_DUPLICATES);
     check_keys(path, "the comparison", root, "question data measure seeds before arms claims");
     c.question = text_of(path, "the comparison", root, "question", NULL);
     c.measure = text_of(path, "the comparison", root, "measure", NULL);

@@ -7,16 +7,6 @@
 #include "compare.h"
 #include "files/files.h"
 
-static json_t *read_json(const char *path)
-{
-    json_error_t error;
-    char *text = pith_read_text(path);
-    json_t *o = json_loads(text, 0, &error);
-    if (!o) pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
-    free(text);
-    return o;
-}
-
 static double of(const json_t *o, const char *key)
 {
     return json_number_value(json_object_get(o, key));
@@ -28,7 +18,7 @@ static char *measures_of(const char *path)
     static const char *const both[] = { "mrr", "r1", "r5", "r10", "chance_r1" };
     static const char *const classes[] = { "top1", "chance_top1", "majority" };
     static const char *const kinds[] = { "zero_shot", "probe" };
-    json_t *root = read_json(path), *split;
+    json_t *root = read_json(path, 0), *split;
     const char *name;
     char *text = NULL;
     size_t room;
@@ -106,7 +96,7 @@ void gather_result(result *r, const char *directory, const char *figures)
     char path[4300], machine[200];
     clip_config config;
     snprintf(path, sizeof path, "%s/run.json", directory);
-    json_t *run = read_json(path);
+    json_t *run = read_json(path, 0);
     const json_t *data = json_object_get(run, "data"), *on = json_object_get(run, "machine");
     const char *hash = json_string_value(json_object_get(data, "hash")),
                *processor = json_string_value(json_object_get(on, "processor"));

@@ -1,5 +1,5 @@
 /* curate.h: what pith data balance, cluster and filter share: commands that look at a set with a
- * model, and write a part of it or what they found. */
+ * model, and write a part of it or what they found; pith eval looks at rows of pictures, too. */
 #ifndef PITH_CURATE_H
 #define PITH_CURATE_H
 #include "command.h"

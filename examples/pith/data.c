@@ -56,8 +56,11 @@ static void print_synthetic(const pith_pack *p)
                p->synthetic_start[p->count], have, least, most);
 }
 
-static void fetch(const char *names, const char *folder)
+/* What the commands take: the names behind theirs. */
+
+static void fetch(char **name)
 {
+    const char *names = name[0], *folder = name[1];
     char pack[4096], debs[4096], why[512];
     pith_pack_report report = { 0 };
     const bool shapes = !strcmp(names, "shapes");
@@ -129,8 +132,9 @@ static void print_splits(const pith_pack *p)
         if (split_size(p, s)) printf("    %-16s %d\n", plain(p->split_name[s]), split_size(p, s));
 }
 
-static void stats(const char *path)
+static void stats(char **name)
 {
+    const char *path = name[0];
     pith_pack *p = pith_pack_open(path);
     char hash[17];
     int labels = -1;
@@ -174,8 +178,9 @@ static void check_given(const char *what)
             pith_raise("pith data %s has no option %s", what, all[k].name);
 }
 
-static void check(const char *path)
+static void check(char **name)
 {
+    const char *path = name[0];
     pith_pack *p = pith_pack_open(path);
     pith_pack_check(p, path);
     printf("%s: %d pairs, as they were written\n", path, p->count);
@@ -183,8 +188,9 @@ static void check(const char *path)
     pith_pack_close(p);
 }
 
-static void pack(const char *data, const char *out)
+static void pack(char **name)
 {
+    const char *data = name[0], *out = name[1];
     pith_pack_report report = { .list = left_out ? stdout : NULL };
     check_output(out, 8, "{");
     pith_pack_folder(data, out, (int)size, valid, &report);
@@ -194,6 +200,21 @@ static void pack(const char *data, const char *out)
     print_synthetic(p);
     pith_pack_close(p);
 }
+
+static void balance(char **name) { data_balance(name[0], &curated); }
+static void cluster(char **name) { data_cluster(name[0], &curated); }
+static void filter(char **name) { data_filter(name[0], &curated); }
+
+static const struct {
+    const char *name;
+    int names;
+    void (*run)(char **name);
+} commands[] = {
+    { "fetch", 2, fetch },   { "pack", 2, pack },       { "stats", 1, stats },
+    { "check", 1, check },   { "balance", 1, balance }, { "cluster", 1, cluster },
+    { "filter", 1, filter },
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static const char about[] =
     "fetch: makes DIR/NAME.pack, or of several names DIR/corpus.pack. The pictures of emoji, "
@@ -240,26 +261,18 @@ int command_data(int argc, char **argv)
         "     | balance DATA --model M --beta X|--remove X --out OUT.pack\n"
         "     | cluster DATA --model M --k N --out OUT.clusters\n"
         "     | filter DATA --model M --top X --out OUT.pack";
-    static const char *const known[] = { "fetch",   "pack",    "stats", "check",
-                                         "balance", "cluster", "filter" };
-    static void (*const curate[])(const char *, const curation *) = { data_balance, data_cluster,
-                                                                      data_filter };
     const int arguments = parse_options(options, usage, about, 2, 3, argc, argv);
     const char *what = argv[1];
     int k = 0;
     check_given(what);
-    while (k < 7 && strcmp(known[k], what)) k++;
-    if (k == 7)
+    while (k < COMMANDS && strcmp(commands[k].name, what)) k++;
+    if (k == COMMANDS)
         pith_raise("pith data: expected fetch, pack, stats, check, balance, cluster or filter, "
                    "found \"%s\"",
                    what);
-    if (arguments != (k < 2 ? 3 : 2))
+    if (arguments != 1 + commands[k].names)
         pith_raise("pith data %s: expected %d names behind it, found %d: see pith help data", what,
-                   k < 2 ? 2 : 1, arguments - 1);
-    if (k == 0) fetch(argv[2], argv[3]);
-    else if (k == 1) pack(argv[2], argv[3]);
-    else if (k == 2) stats(argv[2]);
-    else if (k == 3) check(argv[2]);
-    else curate[k - 4](argv[2], &curated);
+                   commands[k].names, arguments - 1);
+    commands[k].run(argv + 2);
     return 0;
 }

@@ -87,10 +87,9 @@ int imitate(model *m, training *u, const char *teachers, const pruning *p, const
     u->teachers = &stored;
     const pith_train_result result = p ? train_stages(m, u, p) : train_model(m, u, "distil");
     teachers_close(&stored);
-    pith_loss_free(u->loss);
-    pith_pack_close(u->pack);
     const int status = end_run(&result, command, u->recipe->loss, u->out);
     if (p && !result.interrupted) chart(stdout, &m->config, &original);
+    close_training(u);
     close_model(m);
     return status;
 }
@@ -170,23 +169,9 @@ int command_distil(int argc, char **argv)
     make_sasp(&m, &r);
     if (m.config.image_size > size) size = m.config.image_size;
     if (automatic) clip_can_be_pruned(&m.config);
-    pith_pack *pack = open_run_data(data, size, out, resume);
-    check_synthetic(&r, pack, data);
-    pith_loss_spec *loss = open_loss(&r, true);
-    stored_clusters clusters = clusters_open(&r, pack);
+    training all = open_training(&r, argv[0], data, size, options, out, resume, true);
     if (name && manual) inherit_from(&m, from ? from : first, r.sasp_inherit);
-    char *record = options_as_json(argv[0], data, options);
-    training all = { .pack = pack,
-                     .recipe = &r,
-                     .loss = loss,
-                     .clusters = &clusters,
-                     .out = out,
-                     .record = record,
-                     .taken = run_taken,
-                     .resume = resume };
     const int status = imitate(&m, &all, directory, automatic ? &p : NULL, argv[0]);
-    clusters_close(&clusters);
-    free(record);
     free(first);
     return status;
 }

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include "curate.h"
 #include "task.h"
 
 static const char *const direction_name[2] = { "text_to_image", "image_to_text" };
@@ -110,42 +111,44 @@ static int by_order(const void *a, const void *b)
 
 /* Fits a probe to the labelled pictures of the training split, or to `shots` of each class, drawn
  * by a seed; 0: all. */
-static pith_probe fit_probe(const evaluation *j, const pairs *p, int64_t shots, uint64_t seed)
+static pith_probe fit_probe(const evaluation *j, int pictures, const int *index,
+                            const pith_real *rows, int64_t shots, uint64_t seed)
 {
-    const size_t width = (size_t)p->width;
-    drawn *order = room(sizeof *order * (size_t)p->n);
-    int *taken = room(sizeof *taken * (size_t)j->classes),
-        *label = room(sizeof *label * (size_t)p->n);
-    pith_real *x = room(sizeof *x * width * (size_t)p->n);
+    const size_t width = (size_t)j->m.config.embed, room_for = (size_t)pictures;
+    drawn *order = room(sizeof *order * room_for);
+    int *taken = room(sizeof *taken * (size_t)j->classes), *label = room(sizeof *label * room_for);
+    pith_real *x = room(sizeof *x * width * room_for);
     int n = 0;
-    for (int i = 0; i < p->n; i++) {
+    for (int i = 0; i < pictures; i++) {
         const uint64_t at[2] = { seed, (uint64_t)i },
                        hash = pith_hash_bytes(PITH_HASH, at, sizeof at);
-        order[i] = (drawn){ shots ? (uint32_t)(hash >> 32) : 0, p->label[i], i };
+        order[i] = (drawn){ shots ? (uint32_t)(hash >> 32) : 0, j->pack->label[index[i]], i };
     }
-    qsort(order, (size_t)p->n, sizeof *order, by_order);
-    for (int i = 0; i < p->n; i++) {
+    qsort(order, room_for, sizeof *order, by_order);
+    for (int i = 0; i < pictures; i++) {
         const drawn *d = &order[i];
         if (d->label < 0 || (shots && taken[d->label]++ >= shots)) continue;
-        memcpy(x + (size_t)n * width, p->image + (size_t)d->place * width, sizeof *x * width);
+        memcpy(x + (size_t)n * width, rows + (size_t)d->place * width, sizeof *x * width);
         label[n++] = d->label;
     }
     if (!n) pith_raise("a linear probe needs labelled pictures in the split \"train\"");
-    const pith_probe probe = pith_probe_fit(n, p->width, x, label, j->classes);
+    const pith_probe probe = pith_probe_fit(n, (int)width, x, label, j->classes);
     free(order), free(taken), free(label), free(x);
     return probe;
 }
 
-static void fit_probes(evaluation *j, int64_t shots)
+static void fit_probes(evaluation *j, const char *directory, const char *data, int64_t shots)
 {
     for (int i = 0; i < j->pack->count; i++)
         if (j->pack->label[i] >= j->classes) j->classes = j->pack->label[i] + 1;
     if (j->classes < 2)
         pith_raise("a linear probe needs labels of at least two classes, and the data have none");
-    pairs p = encode_split(&j->m.config, j->m.store, j->m.tokenizer, j->pack, PITH_TRAIN);
+    int n, *index = training_pairs(j->pack, data, &n);
+    pith_real *rows = picture_rows(&j->m, directory, j->pack, n, index);
     j->probes = shots ? 3 : 1;
-    for (int k = 0; k < j->probes; k++) j->probe[k] = fit_probe(j, &p, shots, (uint64_t)k);
-    pairs_free(&p);
+    for (int k = 0; k < j->probes; k++)
+        j->probe[k] = fit_probe(j, n, index, rows, shots, (uint64_t)k);
+    free(index), free(rows);
 }
 
 int command_eval(int argc, char **argv)
@@ -185,7 +188,7 @@ int command_eval(int argc, char **argv)
     j.zero_shot = !kind || !strcmp(kind, "zero-shot");
     find_classes(&j, kind && j.zero_shot);
     if (was_given("--shots") && !probe) pith_raise("--shots: expected --probe beside it");
-    if (probe) fit_probes(&j, shots);
+    if (probe) fit_probes(&j, argv[1], argv[2], shots);
     if (j.retrieval)
         printf("  %-14s %-16s  %-12s  %-12s  %-12s  %s\n", "split", "R@k in % (chance)", "R@1",
                "R@5", "R@10", "MRR");

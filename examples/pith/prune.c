@@ -25,6 +25,9 @@ enum { MOST_STAGES = 16 };
  * are slowed near their target. Multipliers rise by 60, as in the first of TinyCLIP's stages. */
 static const double usual_rate = 0.02, least_way = 28, usual_way = 40, usual_rise = 60;
 
+/* A share that is farther than this from what was asked for is told. */
+static const double far = 0.015;
+
 static void read_stage(const char *word, const pruning *p, const recipe *r, double before, stage *s)
 {
     char *end;
@@ -191,7 +194,7 @@ static bool train_masks(job *j, model *m, const stage *s, int k, double start)
     const double kept = share_of(&m->config, &j->original);
     fprintf(stderr, "stage %d of %d: kept %.4f, asked for %g; %.0f parameters%s\n", k + 1,
             j->stages, kept, s->keep, clip_count(&m->config, 2).parameters,
-            fabs(kept - s->keep) > 0.015 ? "; to come nearer, give it more steps with masks" : "");
+            fabs(kept - s->keep) > far ? "; to come nearer, give it more steps with masks" : "");
     j->off = fmax(j->off, fabs(kept - s->keep));
     return true;
 }
@@ -224,7 +227,7 @@ pith_train_result train_stages(model *m, const training *u, const pruning *p)
         if (!train_masks(&j, m, &stages[k], k, k ? share_of(&m->config, &j.original) : 1) ||
             !train_smaller(&j, m, &stages[k], k))
             break;
-    if (j.off > 0.015)
+    if (j.off > far)
         fprintf(
             stderr,
             "%s: what was kept is up to %.3f away from what was asked for: more steps with masks "
@@ -265,21 +268,7 @@ int command_prune(int argc, char **argv)
     parse_synthetic(r.synthetic, NULL);
     model m = open_model_with_tokenizer(name);
     clip_can_be_pruned(&m.config);
-    pith_pack *pack = open_run_data(data, m.config.image_size, out, resume);
-    check_synthetic(&r, pack, data);
-    pith_loss_spec *loss = open_loss(&r, true);
-    stored_clusters clusters = clusters_open(&r, pack);
-    char *record = options_as_json(argv[0], data, options);
-    training all = { .pack = pack,
-                     .recipe = &r,
-                     .loss = loss,
-                     .clusters = &clusters,
-                     .out = out,
-                     .record = record,
-                     .taken = run_taken,
-                     .resume = resume };
-    const int status = imitate(&m, &all, name, &p, argv[0]);
-    clusters_close(&clusters);
-    free(record);
-    return status;
+    training all = open_training(&r, argv[0], data, m.config.image_size, options, out, resume,
+                                 true);
+    return imitate(&m, &all, name, &p, argv[0]);
 }

@@ -207,15 +207,11 @@ static bool is_same(const option *o, const json_t *recorded, const json_t *now)
 static const char *read_record(const char *run, const char *command, const option *options,
                                const json_t *given, const bool *optional)
 {
-    static json_t *file;
+    static json_t *volatile file; /* else it is optimised away, and its memory counts as lost */
     char path[4096];
-    json_error_t error;
     snprintf(path, sizeof path, "%s/run.json", run);
     if (access(path, F_OK)) pith_raise("%s: there is no run to resume: %s", path, strerror(errno));
-    char *text = pith_read_text(path);
-    file = json_loads(text, 0, &error);
-    if (!file) pith_raise("%s:%d: not JSON: %s", path, error.line, error.text);
-    free(text);
+    file = read_json(path, 0);
     const json_t *o = json_object_get(file, "options");
     const char *begun = json_string_value(json_object_get(o, "command")),
                *whole = json_string_value(json_object_get(o, "part_of"));

@@ -249,6 +249,27 @@ pith_loss_spec *open_loss(const recipe *r, bool teachers)
     return loss;
 }
 
+training open_training(const recipe *r, const char *command, const char *data, int size,
+                       const option *options, const char *out, bool resume, bool teachers)
+{
+    training u = { .recipe = r, .out = out, .resume = resume };
+    u.pack = open_run_data(data, size, out, resume);
+    u.taken = run_taken;
+    check_synthetic(r, u.pack, data);
+    u.loss = open_loss(r, teachers);
+    u.clusters = clusters_open(r, u.pack);
+    u.record = options_as_json(command, data, options);
+    return u;
+}
+
+void close_training(training *u)
+{
+    pith_loss_free(u->loss);
+    clusters_close(&u->clusters);
+    pith_pack_close(u->pack);
+    free(u->record);
+}
+
 pith_train_result train_model(model *m, const training *u, const char *title)
 {
     static const phase whole = { .stage = 0 };
@@ -258,7 +279,7 @@ pith_train_result train_model(model *m, const training *u, const char *title)
                .pack = u->pack,
                .loss = u->loss,
                .teachers = u->teachers,
-               .clusters = u->clusters,
+               .clusters = &u->clusters,
                .data = dataset,
                .averaged = r->ema > 0,
                .phase = u->phase ? u->phase : &whole,

@@ -143,12 +143,18 @@ typedef struct {
     const recipe *recipe;
     pith_loss_spec *loss;
     const stored_teachers *teachers; /* NULL: there are none */
-    const stored_clusters *clusters; /* likewise */
-    const char *out, *record;        /* its directory; its options as JSON */
-    int taken;                       /* see pith_train_options */
+    stored_clusters clusters;
+    const char *out;
+    char *record; /* its options as JSON */
+    int taken;    /* see pith_train_options */
     bool resume;
     const phase *phase; /* NULL: the training is one piece */
 } training;
+/* Opens what a command's run is given, all but teachers: DATA as pictures of size x size, the loss,
+ * clusters, the record. Tells mistakes in them. teachers: will there be some? */
+training open_training(const recipe *r, const char *command, const char *data, int size,
+                       const option *options, const char *out, bool resume, bool teachers);
+void close_training(training *u);
 /* Trains m, and leaves the model and the record of the run in its directory. */
 pith_train_result train_model(model *m, const training *u, const char *title);
 

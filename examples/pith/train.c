@@ -26,27 +26,13 @@ int command_train(int argc, char **argv)
     if (r.sasp_inherit && !(r.sasp_last && is_directory(name)))
         pith_raise("--sasp-inherit: expected --sasp-last and a model with weights beside it");
     parse_synthetic(r.synthetic, NULL);
-    pith_pack *pack = open_run_data(data, named_config(name).image_size, out, resume);
-    check_synthetic(&r, pack, data);
-    pith_loss_spec *loss = open_loss(&r, false);
-    stored_clusters clusters = clusters_open(&r, pack);
-    model m = start_model(name, tokenizer, pack);
+    training all = open_training(&r, argv[0], data, named_config(name).image_size, options, out,
+                                 resume, false);
+    model m = start_model(name, tokenizer, all.pack);
     make_sasp(&m, &r);
     check_freeze(&r, &m.config);
-    char *record = options_as_json(argv[0], data, options);
-    const training all = { .pack = pack,
-                           .recipe = &r,
-                           .loss = loss,
-                           .clusters = &clusters,
-                           .out = out,
-                           .record = record,
-                           .taken = run_taken,
-                           .resume = resume };
     const pith_train_result result = train_model(&m, &all, "train");
-    pith_loss_free(loss);
-    clusters_close(&clusters);
-    free(record);
+    close_training(&all);
     close_model(&m);
-    pith_pack_close(pack);
     return end_run(&result, argv[0], r.loss, out);
 }
