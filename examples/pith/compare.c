@@ -14,8 +14,8 @@ static void check_data(const comparison *c, const results *all, int arm, const c
     pith_pack *p = NULL;
     char hash[17];
     for (int s = 0; s < c->seeds; s++) {
-        const result *r = find_result(all, arm, c->seed[s]);
-        if (!r || strchr(data, '{') || access(data, F_OK)) continue;
+        const result *r = find_result(all, c, arm, c->seed[s]);
+        if (!r || !c->arm[arm].trains || strchr(data, '{') || access(data, F_OK)) continue;
         if (!p) p = pith_pack_open(data);
         if (strcmp(pith_hash_text(p->hash, hash), r->data))
             pith_raise(
@@ -34,8 +34,8 @@ static void check_measures(const comparison *c, const result *r)
         if (c->claim[k].reference < 0 && isnan(measure_of(r, c->claim[k].measure)))
             missing = c->claim[k].measure;
     if (missing)
-        pith_raise("%s: arm \"%s\" has no measure \"%s\"; it has %s", c->path, c->arm[r->arm].name,
-                   missing, r->measures);
+        pith_raise("%s: arm \"%s\" has no measure \"%s\"; it has %s", c->path, r->arm, missing,
+                   r->measures);
 }
 
 static void tell_time(double seconds, int cells)
@@ -45,41 +45,126 @@ static void tell_time(double seconds, int cells)
     fflush(stdout);
 }
 
-static void run_cells(const comparison *c, results *all, const char *out, const char *table)
+static void run_before(const comparison *c, int arm, int64_t seed, const char *out)
 {
-    int left = 0;
-    for (int k = 0; k < all->n; k++) check_measures(c, &all->at[k]);
+    const double start = pith_seconds();
+    double megabytes;
+    if (!run_arm(c, arm, seed, out, &megabytes)) return;
+    printf("%s: %.0f s", c->arm[arm].name, pith_seconds() - start);
+    tell_time(0, 0);
+}
+
+typedef struct {
+    int cells, left, run;
+    double estimate;
+} amount;
+
+static bool is_done(const comparison *c, const results *all, int arm, int64_t seed)
+{
+    return find_result(all, c, arm, seed) != NULL;
+}
+
+/* Is a training of this seed (every: of any) still to be run? */
+static bool is_needed(const comparison *c, const results *all, int64_t seed, bool every)
+{
+    for (int arm = c->first; arm < c->arms; arm++)
+        for (int s = 0; s < c->seeds; s++)
+            if (c->arm[arm].trains && (every || c->seed[s] == seed) &&
+                !is_done(c, all, arm, c->seed[s]))
+                return true;
+    return false;
+}
+
+/* What a comparison is still to run. */
+static amount amount_of(const comparison *c, const results *all)
+{
+    amount a = { 0 };
+    for (int arm = 0; is_needed(c, all, 0, true) && arm < c->first; arm++)
+        a.estimate += estimated_seconds(c, arm);
     for (int arm = c->first; arm < c->arms; arm++) {
-        check_data(c, all, arm, table);
-        for (int s = 0; s < c->seeds; s++) left += !find_result(all, arm, c->seed[s]);
+        int left = 0;
+        for (int s = 0; s < c->seeds; s++) left += !is_done(c, all, arm, c->seed[s]);
+        if (!c->arm[arm].trains) continue;
+        if (left) a.estimate += left * estimated_seconds(c, arm);
+        a.cells += c->seeds, a.left += left;
     }
-    printf("%d arms, %d seeds: %d cells, %d of them to be run\n", c->arms - c->first, c->seeds,
-           (c->arms - c->first) * c->seeds, left);
-    fflush(stdout);
-    for (int arm = 0; left && arm < c->first; arm++) {
-        const double start = pith_seconds();
-        result none;
-        if (run_cell(c, arm, c->seed[0], out, &none)) {
-            printf("%s: %.0f s", c->arm[arm].name, pith_seconds() - start);
-            tell_time(0, 0);
-        }
+    return a;
+}
+
+/* False if there was nothing to run. */
+static bool run_cell(const comparison *c, results *all, int arm, int64_t seed, const char *out,
+                     const char *table)
+{
+    const double start = pith_seconds();
+    result r = { 0 };
+    const bool ran = run_arm(c, arm, seed, out, &r.megabytes);
+    if (!is_done(c, all, arm, seed) && measure_arm(c, arm, seed, out, &r)) {
+        add_result(table, all, &r);
+        free_measured(&r);
+        if (c->arm[arm].trains) check_measures(c, &all->at[all->n - 1]);
     }
-    double spent = 0;
-    int run = 0;
-    for (int s = 0; s < c->seeds; s++)
-        for (int arm = c->first; arm < c->arms; arm++) {
-            if (find_result(all, arm, c->seed[s])) continue;
-            const double start = pith_seconds();
-            result r;
-            run_cell(c, arm, c->seed[s], out, &r);
-            add_result(table, c, all, &r);
-            check_measures(c, &r);
-            spent += pith_seconds() - start;
-            left--, run++;
-            printf("%s, seed %lld: %s %.4f, %.0f s", c->arm[arm].name, (long long)c->seed[s],
-                   c->measure, measure_of(&r, c->measure), pith_seconds() - start);
-            tell_time(spent / run, left);
+    if (!ran) return false;
+    const result *done = find_result(all, c, arm, seed);
+    printf("%s, seed %lld: ", c->arm[arm].name, (long long)seed);
+    if (done && !isnan(measure_of(done, c->measure)))
+        printf("%s %.4f, ", c->measure, measure_of(done, c->measure));
+    printf("%.0f s", pith_seconds() - start);
+    return true;
+}
+
+/* Runs what is missing of one seed. */
+static void run_seed(const comparison *c, results *all, int64_t seed, const char *out,
+                     const char *table, amount *total, double begun)
+{
+    if (!is_needed(c, all, seed, false)) return;
+    for (int arm = 0; arm < c->first; arm++) run_before(c, arm, c->seed[0], out);
+    for (int arm = c->first; arm < c->arms; arm++) {
+        const bool trains = c->arm[arm].trains;
+        if (trains && is_done(c, all, arm, seed)) continue;
+        const bool ran = run_cell(c, all, arm, seed, out, table);
+        total->left -= trains, total->run += trains;
+        if (ran) tell_time((pith_seconds() - begun) / total->run, trains ? total->left : 0);
+    }
+}
+
+/* All comparisons, seed by seed, so that all of them have as many seeds as there was time for. */
+static void run_all(int n, const comparison *c, results *all, const char *out, const char *table)
+{
+    amount total = { 0 };
+    int arms = 0, seeds = 0;
+    for (int k = 0; k < n; k++) {
+        check_results(all, &c[k], table);
+        for (int arm = c[k].first; arm < c[k].arms; arm++) {
+            arms += c[k].arm[arm].trains;
+            check_data(&c[k], all, arm, table);
+            for (int s = 0; s < c[k].seeds; s++) {
+                const result *r = find_result(all, &c[k], arm, c[k].seed[s]);
+                if (r && c[k].arm[arm].trains) check_measures(&c[k], r);
+            }
         }
+        const amount one = amount_of(&c[k], all);
+        total.cells += one.cells, total.left += one.left, total.estimate += one.estimate;
+        if (c[k].seeds > seeds) seeds = c[k].seeds;
+    }
+    printf("%d arms, %d seeds: %d cells, %d of them to be run", arms, seeds, total.cells,
+           total.left);
+    if (total.left) printf("; very roughly %.0f min", total.estimate / 60 + 0.5);
+    tell_time(0, 0);
+    const double begun = pith_seconds();
+    for (int s = 0; s < seeds; s++)
+        for (int k = 0; k < n; k++)
+            if (s < c[k].seeds) run_seed(&c[k], all, c[k].seed[s], out, table, &total, begun);
+}
+
+static void print_verdicts(const comparison *c, const results *all)
+{
+    for (int k = 0; k < c->claims; k++) {
+        const judgement j = judge(c, all, &c->claim[k]);
+        printf("%s: %s\n", c->claim[k].text, verdict_text(&j));
+        if (j.interval.n > 1)
+            printf("    %.4f, 95 %% interval %.4f to %.4f, %d seeds, margin %g\n", j.interval.mean,
+                   j.interval.low, j.interval.high, j.interval.n, c->claim[k].margin);
+    }
 }
 
 int command_compare(int argc, char **argv)
@@ -92,28 +177,31 @@ int command_compare(int argc, char **argv)
           "the table of finished cells; by default results.tsv of that directory" },
         END_OF_OPTIONS
     };
-    parse_options(
-        options, "FILE.json --out DIR",
+    const int n = parse_options(
+        options, "FILE.json.. --out DIR",
         "Runs every arm with every seed, goes on where it was interrupted, and judges the\n"
         "claims by a rule that was fixed before: see examples/README.md.",
-        1, 1, argc, argv);
+        1, MOST_FILES, argc, argv);
     need_option("--out", out);
-    const comparison c = read_comparison(argv[1]);
-    check_arms(&c, out);
+    comparison *c = room(sizeof *c * (size_t)n);
+    for (int k = 0; k < n; k++) {
+        read_comparison(&c[k], argv[1 + k]);
+        for (int i = 0; i < k; i++) check_together(&c[i], &c[k]);
+        check_arms(&c[k], out);
+    }
     make_directories(out);
     snprintf(own, sizeof own, "%s/results.tsv", out);
     snprintf(page, sizeof page, "%s/index.html", out);
-    results all = read_results(table ? table : own, &c);
-    run_cells(&c, &all, out, table ? table : own);
-    write_comparison_page(page, &c, &all);
-    for (int k = 0; k < c.claims; k++) {
-        const judgement j = judge(&c, &all, &c.claim[k]);
-        printf("%s: %s\n", c.claim[k].text, verdict_text(&j));
-        if (j.interval.n > 1)
-            printf("    %.4f, 95 %% interval %.4f to %.4f, %d seeds, margin %g\n", j.interval.mean,
-                   j.interval.low, j.interval.high, j.interval.n, c.claim[k].margin);
+    if (!table) table = own;
+    results all = read_results(table);
+    run_all(n, c, &all, out, table);
+    write_comparison_page(page, n, c, &all);
+    for (int k = 0; k < n; k++) {
+        if (n > 1) printf("%s\n", c[k].question);
+        print_verdicts(&c[k], &all);
     }
     printf("%s\n", page);
     free_results(&all);
+    free(c);
     return 0;
 }

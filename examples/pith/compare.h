@@ -1,15 +1,23 @@
-/* compare.h: what the pages of pith compare share: a comparison as its file says it, and the
- * results of its cells. A cell is one arm with one seed. */
+/* compare.h: what the pages of pith compare share: comparisons as their files say them, and the
+ * results of their cells. A cell is one arm with one seed. */
 #ifndef PITH_COMPARE_H
 #define PITH_COMPARE_H
 #include "command.h"
 
-enum { MOST_ARMS = 32, MOST_SEEDS = 64, MOST_CLAIMS = 32, MOST_WORDS_OF_RUN = 60 };
+enum {
+    MOST_FILES = 40,
+    MOST_ARMS = 40,
+    MOST_SEEDS = 64,
+    MOST_CLAIMS = 32,
+    MOST_OTHERS = 8,
+    MOST_WORDS_OF_RUN = 60
+};
 
 /* ---- compare_file.c -------------------------------------------------------------------------- */
 
 typedef struct {
     const char *name, *run, *data; /* run: the arguments of pith, as they are written */
+    bool trains; /* it is train, distil or prune; others make what arms after them need */
 } compared;
 
 /* A contrast of arms, weights times measures added up. steps: the measure is not an accuracy, but
@@ -21,27 +29,39 @@ typedef struct {
     int reference; /* the arm that the others are to reach; -1: the measure is compared */
 } claim;
 
+/* What arms are measured on beside the comparison's data: arguments of pith eval after the model.
+ * Its measures begin with its name. */
 typedef struct {
-    const char *path, *question, *measure, *data; /* data: what all are measured on */
-    int first, arms, seeds, claims; /* arms 0 .. first-1 run once, before the others */
+    const char *name, *run;
+} evaluated;
+
+typedef struct {
+    const char *path, *question, *measure;
+    const char *data;           /* what all are measured on */
+    const char *paper, *limits; /* what a paper claims; what so small a trial cannot tell; or "" */
+    int first, arms, seeds, claims, others; /* arms 0 .. first-1 run once, before the others */
     compared arm[MOST_ARMS];
     int64_t seed[MOST_SEEDS];
     claim claim[MOST_CLAIMS];
+    evaluated other[MOST_OTHERS];
 } comparison;
 
-/* Reads the file, whose texts live until the program ends; every mistake in it is told. */
-comparison read_comparison(const char *path);
+/* Reads a file, whose texts live until the program ends; every mistake in it is told. */
+void read_comparison(comparison *c, const char *path);
+/* Arms of the same name in two files are one arm: an error if they differ. */
+void check_together(const comparison *a, const comparison *b);
 
 /* ---- compare_results.c: a table of tab-separated values, a row a finished cell ----------------
  */
 
 typedef struct {
-    int arm;
+    const char *question, *arm, *run;
     int64_t seed;
     char *data, *machine; /* the hash of the former */
     double seconds, megabytes, parameters, pairs, gflop;
     char *measures; /* "composition.mrr=0.51 ..." */
     char *curve;    /* "pairs:gflop:value ...", of valid.r1 */
+    char *line;     /* that all texts of a row lie in */
 } result;
 
 typedef struct {
@@ -49,13 +69,14 @@ typedef struct {
     result *at;
 } results;
 
-/* Reads the rows of this comparison; those of others are passed over. A row whose arm was run with
- * other arguments is an error. */
-results read_results(const char *path, const comparison *c);
+results read_results(const char *path);
 /* Adds a row to the file, which is made if it is not there. */
-void add_result(const char *path, const comparison *c, results *all, const result *r);
+void add_result(const char *path, results *all, const result *r);
 void free_results(results *all);
-const result *find_result(const results *all, int arm, int64_t seed); /* NULL: not yet */
+/* The row of an arm, of whichever question, that was run in this way; NULL: not yet. */
+const result *find_result(const results *all, const comparison *c, int arm, int64_t seed);
+/* An error where an arm of this comparison was run with other arguments. */
+void check_results(const results *all, const comparison *c, const char *path);
 /* A measure of a cell by its name; NaN if it has none. */
 double measure_of(const result *r, const char *name);
 
@@ -64,12 +85,31 @@ double measure_of(const result *r, const char *name);
 
 /* Tells mistakes in the arguments of all arms. */
 void check_arms(const comparison *c, const char *out);
-/* Runs an arm with a seed below `out`, or goes on with it, and fills in its result, but for the
- * arms that run once. False if there was nothing to do. */
-bool run_cell(const comparison *c, int arm, int64_t seed, const char *out, result *r);
-void gather_result(result *r, const char *directory, const char *figures);
+/* Runs an arm with a seed below `out`, or goes on with it. False if there was nothing to do. */
+bool run_arm(const comparison *c, int arm, int64_t seed, const char *out, double *megabytes);
+/* Measures what came of it. False if it has no measures: it does not train, and left no figures. */
+bool measure_arm(const comparison *c, int arm, int64_t seed, const char *out, result *r);
+void free_measured(result *r);
 
-/* ---- compare_page.c -------------------------------------------------------------------------- */
+/* What a finished training came to, but for its measures. */
+void gather_run(result *r, const char *directory);
+/* Adds the measures in a file that pith eval or pith data filter has written. */
+void gather_measures(FILE *f, const char *path, const char *name);
+
+/* ---- compare_estimate.c ---------------------------------------------------------------------- */
+
+/* About how many seconds an arm takes on this machine. */
+double estimated_seconds(const comparison *c, int arm);
+
+/* ---- compare_judge.c ------------------------------------------------------------------------- */
+
+/* A curve of a row, its points one after another. */
+typedef struct {
+    int n;
+    double *pairs, *gflop, *value;
+} curve;
+curve read_curve(const result *r);
+void free_curve(curve *c);
 
 /* The verdict of a claim, in a line of text, and of what interval. */
 typedef struct {
@@ -79,5 +119,16 @@ typedef struct {
 } judgement;
 judgement judge(const comparison *c, const results *all, const claim *k);
 const char *verdict_text(const judgement *j); /* "held", ... */
-bool write_comparison_page(const char *path, const comparison *c, const results *all);
+
+/* ---- compare_page.c, compare_plots.c ---------------------------------------------------------
+ */
+
+bool write_comparison_page(const char *path, int n, const comparison *c, const results *all);
+
+/* An interval on a line with 0 and the margin that the claim is judged by. */
+void draw_interval(FILE *f, const claim *k, const pith_interval *i);
+/* The curves of all arms, means over the seeds that have as many points. */
+void draw_curves(FILE *f, const comparison *c, const results *all, bool compute);
+/* A point for each arm of all comparisons: a measure by parameters, pairs and memory. */
+void draw_scatter(FILE *f, int n, const comparison *c, const results *all, const char *measure);
 #endif

@@ -1,5 +1,5 @@
 /* compare_cell.c: runs one cell: a training by the program itself in a process of its own, which
- * goes on where it was interrupted, then its evaluation. */
+ * goes on where it was interrupted, then its evaluations. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "compare.h"
+#include "files/files.h"
+#include "source.h"
 
 /* ---- the arguments ---- */
 
@@ -64,7 +66,6 @@ static char *replaced(const comparison *c, int arm, int64_t seed, const char *ou
 typedef struct {
     int n;
     char *word[MOST_WORDS_OF_RUN + 8];
-    bool trains;                   /* it is train, distil or prune, and has a run to go on with */
     char *text, *directory, *data; /* that words lie in */
 } command;
 
@@ -84,12 +85,7 @@ static command command_of(const comparison *c, int arm, int64_t seed, const char
             pith_raise("%s: arm \"%s\" has more than %d arguments", c->path, c->arm[arm].name,
                        MOST_WORDS_OF_RUN);
         else if (*word) p.word[p.n++] = word;
-    const char *first = p.n > 1 ? p.word[1] : "";
-    p.trains = !strcmp(first, "train") || !strcmp(first, "distil") || !strcmp(first, "prune");
-    if (!p.trains && arm >= c->first)
-        pith_raise("%s: arm \"%s\": expected train, distil or prune with its options, found \"%s\"",
-                   c->path, c->arm[arm].name, plain(first));
-    if (!p.trains) return p;
+    if (!c->arm[arm].trains) return p;
     snprintf(record, sizeof record, "%s/run.json", directory);
     if (access(record, F_OK) == 0) { /* of what is given anew only a loss may be */
         char *loss = NULL;
@@ -184,33 +180,102 @@ void check_arms(const comparison *c, const char *out)
         command p = command_of(c, arm, c->seed[0], out);
         free_command(&p);
     }
+    for (int k = 0; k < c->others; k++)
+        free(replaced(c, c->first, c->seed[0], out, c->other[k].run));
 }
 
-/* What a finished run of an arm comes to, on the comparison's own data. */
-static void evaluate_cell(const comparison *c, int arm, int64_t seed, const char *out,
-                          const char *directory, const char *log, result *r)
+/* Beside a run lies a file with the arguments that it was begun with, or, of an arm that does not
+ * train, was finished with. Returns whether it is there. */
+static bool was_begun(const compared *a, const char *directory)
 {
-    static char pith[] = "pith", eval[] = "eval", json[] = "--json", probe[] = "--probe";
-    char figures[4200], *run = strdup(directory), *data = replaced(c, arm, seed, out, c->data);
-    snprintf(figures, sizeof figures, "%s.json", directory);
-    char *const measured[] = {
-        pith, eval, run, data, json, figures, has_classes(data) ? probe : NULL, NULL
-    };
-    run_program(measured, log);
-    gather_result(r, directory, figures);
-    free(run);
-    free(data);
+    char path[4200], *found = NULL;
+    size_t size;
+    snprintf(path, sizeof path, "%s.arm", directory);
+    if (access(path, F_OK)) return false;
+    found = file_bytes(path, &size);
+    if (!found) pith_raise("%s: cannot be read", path);
+    const size_t run = strlen(a->run);
+    if (strncmp(found, a->run, run) || found[run] != '\n' ||
+        strncmp(found + run + 1, a->data, strlen(a->data)))
+        pith_raise("%s: arm \"%s\" was begun there as \"%s\": remove it, or name another --out",
+                   directory, a->name, plain(strtok(found, "\n")));
+    free(found);
+    return true;
 }
 
-bool run_cell(const comparison *c, int arm, int64_t seed, const char *out, result *r)
+static void note_begun(const compared *a, const char *directory)
 {
+    char path[4200], *text;
+    snprintf(path, sizeof path, "%s.arm", directory);
+    if (asprintf(&text, "%s\n%s\n", a->run, a->data) < 0) pith_raise("no memory for arguments");
+    pith_write_text(path, text);
+    free(text);
+}
+
+bool run_arm(const comparison *c, int arm, int64_t seed, const char *out, double *megabytes)
+{
+    const compared *a = &c->arm[arm];
     command p = command_of(c, arm, seed, out);
     char log[4200];
-    const bool wanted = p.trains || access(p.directory, F_OK);
+    const bool begun = was_begun(a, p.directory), wanted = a->trains || !begun;
     snprintf(log, sizeof log, "%s.log", p.directory);
-    *r = (result){ .arm = arm, .seed = seed };
-    if (wanted) r->megabytes = run_program(p.word, log);
-    if (arm >= c->first) evaluate_cell(c, arm, seed, out, p.directory, log, r);
+    *megabytes = 0;
+    if (a->trains && !begun) note_begun(a, p.directory);
+    if (wanted) *megabytes = run_program(p.word, log);
+    if (!a->trains && !begun) note_begun(a, p.directory);
     free_command(&p);
     return wanted;
+}
+
+/* Evaluates a run as the arguments say, and adds the measures. */
+static void evaluate(FILE *f, const char *directory, const char *name, char *arguments, bool probe)
+{
+    static char pith[] = "pith", eval[] = "eval", json[] = "--json", probed[] = "--probe";
+    char figures[4200], log[4200], *run = strdup(directory), *rest = arguments,
+                                   *word[MOST_WORDS_OF_RUN + 8] = { pith, eval, run };
+    int n = 3;
+    snprintf(figures, sizeof figures, "%s%s%s.json", directory, *name ? "." : "", name);
+    snprintf(log, sizeof log, "%s.log", directory);
+    for (char *next; n < MOST_WORDS_OF_RUN && (next = strsep(&rest, " "));)
+        if (*next) word[n++] = next;
+    if (probe) word[n++] = probed;
+    word[n++] = json, word[n++] = figures;
+    run_program(word, log);
+    gather_measures(f, figures, name);
+    free(run);
+}
+
+bool measure_arm(const comparison *c, int arm, int64_t seed, const char *out, result *r)
+{
+    const compared *a = &c->arm[arm];
+    char *directory = run_directory(c, arm, seed, out), figures[4200];
+    size_t size;
+    snprintf(figures, sizeof figures, "%s.json", directory);
+    const bool any = a->trains || access(figures, F_OK) == 0;
+    FILE *f = any ? open_memstream(&r->measures, &size) : NULL;
+    if (any && !f) pith_raise("no memory for measures");
+    if (any && a->trains) {
+        char *data = replaced(c, arm, seed, out, c->data);
+        evaluate(f, directory, "", data, has_classes(data));
+        free(data);
+        for (int k = 0; k < c->others; k++) {
+            char *arguments = replaced(c, arm, seed, out, c->other[k].run);
+            evaluate(f, directory, c->other[k].name, arguments, false);
+            free(arguments);
+        }
+        gather_run(r, directory);
+    } else if (any) {
+        gather_measures(f, figures, "");
+        r->data = strdup("-"), r->machine = strdup("-"), r->curve = strdup("");
+    }
+    if (f) fclose(f);
+    r->question = c->question, r->arm = a->name, r->run = a->run, r->seed = seed;
+    free(directory);
+    return any;
+}
+
+void free_measured(result *r)
+{
+    free(r->data), free(r->machine);
+    free(r->measures), free(r->curve);
 }

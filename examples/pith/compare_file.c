@@ -44,6 +44,16 @@ static double number_of(const char *path, const char *what, const json_t *x, con
     return json_number_value(x);
 }
 
+/* A name for files: of an arm, or of an evaluation. */
+static void check_name(const char *path, const char *what, const char *name)
+{
+    const size_t letters = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                        "0123456789_+-");
+    if (name[letters] || letters > 60 || !letters)
+        pith_raise("%s: %s: its name is \"%s\", expected at most 60 letters, digits, _, + and -",
+                   path, what, plain(name));
+}
+
 static void read_arm(comparison *c, const json_t *o)
 {
     char what[80];
@@ -54,18 +64,21 @@ static void read_arm(comparison *c, const json_t *o)
     a->name = text_of(c->path, what, o, "name", NULL);
     a->run = text_of(c->path, what, o, "run", NULL);
     a->data = text_of(c->path, what, o, "data", c->data);
-    const size_t letters = strspn(a->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                           "0123456789_+-");
-    if (a->name[letters] || letters > 60)
-        pith_raise("%s: %s: its name is \"%s\", expected at most 60 letters, digits, _, + and -",
-                   c->path, what, a->name);
+    check_name(c->path, what, a->name);
     for (int k = 0; k < c->arms; k++)
         if (!strcmp(a->name, c->arm[k].name))
             pith_raise("%s: two arms are called \"%s\"", c->path, a->name);
     static const char *const ours[] = { "--out", "--seed", "--resume" };
-    for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
-        if (strstr(a->run, ours[k]) && !strstr(a->run, "{out}"))
+    static const char *const trainings[] = { "train ", "distil ", "prune " };
+    for (size_t k = 0; k < sizeof trainings / sizeof *trainings; k++)
+        a->trains |= !strncmp(a->run, trainings[k], strlen(trainings[k]));
+    for (size_t k = 0; a->trains && k < sizeof ours / sizeof *ours; k++)
+        if (strstr(a->run, ours[k]))
             pith_raise("%s: arm \"%s\": %s is set by pith compare", c->path, a->name, ours[k]);
+    if (!a->trains && !strstr(a->run, "{out}"))
+        pith_raise("%s: arm \"%s\": expected train, distil or prune with its options, or another "
+                   "command of pith that writes {out}; found \"%s\"",
+                   c->path, a->name, a->run);
     c->arms++;
 }
 
@@ -135,22 +148,76 @@ static void read_seeds(comparison *c, const json_t *list)
     }
 }
 
-comparison read_comparison(const char *path)
+static void read_others(comparison *c, const json_t *o)
 {
-    static json_t *volatile root; /* texts of it stay in use: as in record.c */
-    comparison c = { .path = path };
-    root = read_json(path, JSON_REJECT_DUPLICATES);
-    check_keys(path, "the comparison", root, "question data measure seeds before arms claims");
-    c.question = text_of(path, "the comparison", root, "question", NULL);
-    c.measure = text_of(path, "the comparison", root, "measure", NULL);
-    c.data = text_of(path, "the comparison", root, "data", NULL);
-    read_seeds(&c, list_of(&c, root, "seeds", true));
-    const json_t *before = list_of(&c, root, "before", false),
-                 *arms = list_of(&c, root, "arms", true),
-                 *claims = list_of(&c, root, "claims", false);
-    for (size_t k = 0; k < json_array_size(before); k++) read_arm(&c, json_array_get(before, k));
-    c.first = c.arms;
-    for (size_t k = 0; k < json_array_size(arms); k++) read_arm(&c, json_array_get(arms, k));
-    for (size_t k = 0; k < json_array_size(claims); k++) read_claim(&c, json_array_get(claims, k));
-    return c;
+    const char *name;
+    json_t *value;
+    if (o && !json_is_object(o))
+        pith_raise("%s: expected names and arguments of pith eval as \"also\"", c->path);
+    json_object_foreach((json_t *)o, name, value)
+    {
+        if (c->others == MOST_OTHERS)
+            pith_raise("%s: more than %d in \"also\"", c->path, MOST_OTHERS);
+        check_name(c->path, "also", name);
+        c->other[c->others++] = (evaluated){ name, text_of(c->path, "also", o, name, NULL) };
+    }
+}
+
+/* What several comparisons share may stand in a file of its own, beside the others; a comparison's
+ * own keys count more. */
+static void add_common(const char *path, json_t *root)
+{
+    const char *name = text_of(path, "the comparison", root, "common", ""),
+               *slash = strrchr(path, '/');
+    char *common;
+    if (!*name) return;
+    const int folder = *name != '/' && slash ? (int)(slash + 1 - path) : 0;
+    if (asprintf(&common, "%.*s%s", folder, path, name) < 0) pith_raise("no memory for a path");
+    json_t *shared = read_json(common, JSON_REJECT_DUPLICATES);
+    check_keys(common, "what comparisons share", shared, "data also measure seeds before");
+    json_object_update_missing(root, shared);
+    json_decref(shared);
+    free(common);
+}
+
+void read_comparison(comparison *c, const char *path)
+{
+    static const char keys[] =
+        "question paper limits common data also measure seeds before arms claims";
+    static json_t *volatile roots; /* texts of them stay in use: as in record.c */
+    json_t *root = read_json(path, JSON_REJECT_DUPLICATES);
+    *c = (comparison){ .path = path };
+    if (!roots) roots = json_array();
+    json_array_append_new(roots, root);
+    check_keys(path, "the comparison", root, keys);
+    add_common(path, root);
+    c->question = text_of(path, "the comparison", root, "question", NULL);
+    c->paper = text_of(path, "the comparison", root, "paper", "");
+    c->limits = text_of(path, "the comparison", root, "limits", "");
+    c->measure = text_of(path, "the comparison", root, "measure", NULL);
+    c->data = text_of(path, "the comparison", root, "data", NULL);
+    read_others(c, json_object_get(root, "also"));
+    read_seeds(c, list_of(c, root, "seeds", true));
+    const json_t *before = list_of(c, root, "before", false),
+                 *arms = list_of(c, root, "arms", true),
+                 *claims = list_of(c, root, "claims", false);
+    for (size_t k = 0; k < json_array_size(before); k++) read_arm(c, json_array_get(before, k));
+    c->first = c->arms;
+    for (size_t k = 0; k < json_array_size(arms); k++) read_arm(c, json_array_get(arms, k));
+    for (size_t k = 0; k < json_array_size(claims); k++) read_claim(c, json_array_get(claims, k));
+}
+
+void check_together(const comparison *a, const comparison *b)
+{
+    if (!strcmp(a->question, b->question))
+        pith_raise("%s and %s ask the same question", a->path, b->path);
+    for (int i = 0; i < a->arms; i++)
+        for (int k = 0; k < b->arms; k++) {
+            const compared *x = &a->arm[i], *y = &b->arm[k];
+            if (strcmp(x->name, y->name)) continue;
+            if (strcmp(x->run, y->run) || strcmp(x->data, y->data) ||
+                (i < a->first) != (k < b->first) || (i >= a->first && strcmp(a->data, b->data)))
+                pith_raise("%s and %s: the arm \"%s\" is not the same in both", a->path, b->path,
+                           x->name);
+        }
 }

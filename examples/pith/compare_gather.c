@@ -1,5 +1,5 @@
-/* compare_gather.c: what came of a cell: its measures, its curve, and what it cost, from the files
- * of its run and its evaluation. */
+/* compare_gather.c: what came of a cell: its curve and what it cost, from the files of its run, and
+ * its measures, from those of its evaluations. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -12,36 +12,45 @@ static double of(const json_t *o, const char *key)
     return json_number_value(json_object_get(o, key));
 }
 
-/* All measures of all splits, means of both directions, with chance and the largest class. */
-static char *measures_of(const char *path)
+/* Adds the numbers of an object that are measures, after "SPLIT." and perhaps a kind. */
+static void add_numbers(FILE *f, const char *name, const char *split, const char *kind,
+                        const json_t *o)
+{
+    static const char *const keys[] = { "top1",          "chance_top1", "majority", "image_to_text",
+                                        "text_to_image", "both",        "chance",   "chance_both",
+                                        "auc",           "kept",        "pairs" };
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        if (json_is_number(json_object_get(o, keys[k])))
+            fprintf(f, "%s%s%s.%s%s%s=%.6g", ftell(f) ? " " : "", name, split, kind,
+                    *kind ? "_" : "", keys[k], of(o, keys[k]));
+}
+
+/* Retrieval: means of both directions. */
+static void add_retrieval(FILE *f, const char *name, const char *split, const json_t *o)
 {
     static const char *const both[] = { "mrr", "r1", "r5", "r10", "chance_r1" };
-    static const char *const classes[] = { "top1", "chance_top1", "majority" };
-    static const char *const kinds[] = { "zero_shot", "probe" };
-    json_t *root = read_json(path, 0), *split;
-    const char *name;
-    char *text = NULL;
-    size_t room;
-    FILE *f = open_memstream(&text, &room);
-    if (!f) pith_raise("no memory for measures");
-    json_object_foreach(root, name, split)
+    const json_t *to_image = json_object_get(o, "text_to_image"),
+                 *to_text = json_object_get(o, "image_to_text");
+    for (size_t k = 0; o && k < sizeof both / sizeof *both; k++)
+        fprintf(f, "%s%s%s.%s=%.6g", ftell(f) ? " " : "", name, split, both[k],
+                (of(to_image, both[k]) + of(to_text, both[k])) / 2);
+}
+
+void gather_measures(FILE *f, const char *path, const char *name)
+{
+    static const char *const kinds[] = { "zero_shot", "probe", "twins" };
+    json_t *root = read_json(path, 0), *o;
+    const char *split;
+    char before[80] = "";
+    if (*name) snprintf(before, sizeof before, "%s.", name);
+    json_object_foreach(root, split, o)
     {
-        const json_t *r = json_object_get(split, "retrieval"),
-                     *to_image = json_object_get(r, "text_to_image"),
-                     *to_text = json_object_get(r, "image_to_text");
-        for (size_t k = 0; r && k < sizeof both / sizeof *both; k++)
-            fprintf(f, "%s%s.%s=%.6g", ftell(f) ? " " : "", name, both[k],
-                    (of(to_image, both[k]) + of(to_text, both[k])) / 2);
-        for (size_t k = 0; k < sizeof kinds / sizeof *kinds * 3; k++) {
-            const json_t *o = json_object_get(split, kinds[k / 3]);
-            if (o)
-                fprintf(f, " %s.%s_%s=%.6g", name, kinds[k / 3], classes[k % 3],
-                        of(o, classes[k % 3]));
-        }
+        add_retrieval(f, before, split, json_object_get(o, "retrieval"));
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            add_numbers(f, before, split, kinds[k], json_object_get(o, kinds[k]));
+        add_numbers(f, before, split, "", o);
     }
-    fclose(f);
     json_decref(root);
-    return text;
 }
 
 /* Appends a part's evaluations to the curve; r counts pairs, GFLOP and seconds of all parts so far.
@@ -91,7 +100,7 @@ static char *curve_of(result *r, const char *directory, double batch)
     return text;
 }
 
-void gather_result(result *r, const char *directory, const char *figures)
+void gather_run(result *r, const char *directory)
 {
     char path[4300], machine[200];
     clip_config config;
@@ -105,7 +114,6 @@ void gather_result(result *r, const char *directory, const char *figures)
     r->data = strdup(hash ? hash : "unknown");
     r->machine = strdup(machine);
     r->curve = curve_of(r, directory, of(data, "batch"));
-    r->measures = measures_of(figures);
     clip_config_read(&config, directory);
     r->parameters = clip_count(&config, 2).parameters;
     json_decref(run);

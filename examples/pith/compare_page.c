@@ -1,144 +1,27 @@
-/* compare_page.c: the verdicts of a comparison, and its page: claims with their intervals, a table
- * of arms, curves by pairs and by compute. */
+/* compare_page.c: the page of one comparison or of several: claims with their intervals, a table of
+ * arms, curves by pairs and by compute. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "compare.h"
 #include "report_parts.h"
 
-/* ---- the verdict ---- */
-
 typedef struct {
     int n;
-    double *pairs, *gflop, *value;
-} curve;
-
-static curve read_curve(const result *r)
-{
-    const size_t most = strlen(r->curve) / 2 + 1;
-    curve c = { 0, room(sizeof(double) * most), room(sizeof(double) * most),
-                room(sizeof(double) * most) };
-    int used;
-    for (const char *at = r->curve;
-         sscanf(at, "%lf:%lf:%lf%n", &c.pairs[c.n], &c.gflop[c.n], &c.value[c.n], &used) == 3;
-         at += used)
-        c.n++;
-    return c;
-}
-
-static void free_curve(curve *c) { free(c->pairs), free(c->gflop), free(c->value); }
-
-/* The logarithm of the pairs after which a cell first reaches a value, negative, since fewer are
- * better. One that never does needs more than all of its pairs: what is returned is then only a
- * bound from above. */
-static double reaches(const result *r, double value, bool *censored)
-{
-    curve c = read_curve(r);
-    int k = 0;
-    while (k < c.n && !(c.value[k] >= value)) k++;
-    *censored |= k == c.n;
-    const double seen = k < c.n ? c.pairs[k] : r->pairs;
-    free_curve(&c);
-    return -log(seen);
-}
-
-/* The claim's contrast for one seed; NaN if a cell is missing. */
-static double contrast(const comparison *c, const results *all, const claim *k, int64_t seed,
-                       bool *censored)
-{
-    double sum = 0, wanted = (double)NAN;
-    const result *reference = k->reference < 0 ? NULL : find_result(all, k->reference, seed);
-    if (reference) {
-        curve own = read_curve(reference);
-        wanted = own.n ? own.value[own.n - 1] : (double)NAN;
-        free_curve(&own);
-    }
-    for (int arm = c->first; arm < c->arms; arm++) {
-        if (k->weight[arm] == 0) continue;
-        const result *r = find_result(all, arm, seed);
-        if (!r || (k->reference >= 0 && isnan(wanted))) return (double)NAN;
-        bool late = false;
-        sum += k->weight[arm] *
-               (k->reference < 0 ? measure_of(r, k->measure) : reaches(r, wanted, &late));
-        *censored |= late;
-    }
-    return sum;
-}
-
-judgement judge(const comparison *c, const results *all, const claim *k)
-{
-    double x[MOST_SEEDS];
-    int n = 0;
-    judgement j = { .censored = false };
-    for (int s = 0; s < c->seeds; s++) {
-        bool censored = false;
-        x[n] = contrast(c, all, k, c->seed[s], &censored);
-        if (isnan(x[n])) continue;
-        j.censored |= censored;
-        n++;
-    }
-    j.interval = pith_t_interval(n, x);
-    j.verdict = pith_judge(k->kind, k->margin, j.censored, &j.interval);
-    return j;
-}
-
-const char *verdict_text(const judgement *j)
-{
-    static char text[160];
-    static const char *const word[] = { "held", "did not hold", "cannot be told" };
-    const pith_interval *i = &j->interval;
-    if (i->n < 2)
-        snprintf(text, sizeof text, "cannot be told by %d %s", i->n, i->n == 1 ? "seed" : "seeds");
-    else if (j->verdict != PITH_CANNOT_BE_TOLD) return word[j->verdict];
-    else
-        snprintf(text, sizeof text, "cannot be told; a difference of %.3g could have been seen",
-                 i->high - i->mean);
-    return text;
-}
-
-/* ---- the page ---- */
-
-typedef struct {
     const comparison *c;
     const results *all;
 } page_context;
 
-/* An interval on a line with 0 and the margin that the claim is judged by. */
-static void draw_interval(FILE *f, const claim *k, const pith_interval *i)
+static void paragraph(FILE *f, const char *name, const char *text)
 {
-    enum { WIDE = 860, HIGH = 40 };
-    const double bound = k->kind == PITH_BETTER ? k->margin : -k->margin;
-    const double least = fmin(fmin(i->low, bound), 0), most = fmax(fmax(i->high, bound), 0);
-    const double scale = most > least ? (WIDE - 40) / (most - least) : 1;
-    const struct {
-        double at;
-        const char *dash, *name;
-    } mark[] = { { 0, "none", "0" }, { bound, "4 3", "margin" } };
-    fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"interval\">", WIDE, HIGH);
-    for (int m = 0; m < 1 + (bound != 0); m++)
-        fprintf(f,
-                "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"2\" y2=\"24\" stroke=\"var(--soft)\" "
-                "stroke-dasharray=\"%s\"/><text x=\"%.1f\" y=\"38\" "
-                "text-anchor=\"middle\">%s</text>",
-                20 + scale * (mark[m].at - least), 20 + scale * (mark[m].at - least), mark[m].dash,
-                20 + scale * (mark[m].at - least), mark[m].name);
-    fprintf(f,
-            "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"13\" y2=\"13\" stroke=\"var(--heat)\" "
-            "stroke-width=\"3\"/><circle cx=\"%.1f\" cy=\"13\" r=\"5\" "
-            "fill=\"var(--heat)\"/></svg>\n",
-            20 + scale * (i->low - least), 20 + scale * (i->high - least),
-            20 + scale * (i->mean - least));
+    if (!*text) return;
+    fprintf(f, "<p><b>%s</b> ", name);
+    report_text(f, text);
+    fputs("</p>\n", f);
 }
 
 static void claims(FILE *f, const comparison *c, const results *all)
 {
-    fputs(
-        "<h2>What was claimed</h2>\n<p class=\"soft\">Each claim, its measure and its margin stood "
-        "in the file before the first cell was run. The interval is that of Student's t, 95 %, "
-        "over seeds, paired; of a claim about how soon something is reached it is in "
-        "logarithms of pairs. A claim that one thing is better held if the interval lies wholly "
-        "above 0, and that it is no worse, if wholly above minus the margin.</p>\n",
-        f);
     for (int k = 0; k < c->claims; k++) {
         const claim *what = &c->claim[k];
         const judgement j = judge(c, all, what);
@@ -176,7 +59,7 @@ static int spread(const comparison *c, const results *all, int arm, const char *
     double sum = 0, squares = 0;
     int n = 0;
     for (int s = 0; s < c->seeds; s++) {
-        const result *r = find_result(all, arm, c->seed[s]);
+        const result *r = find_result(all, c, arm, c->seed[s]);
         const double x = r ? measure_of(r, measure) : (double)NAN;
         if (isnan(x)) continue;
         sum += x, squares += x * x;
@@ -205,107 +88,161 @@ static const char *beside(char name[80], const char *measure, const char *other)
     return name;
 }
 
-static void arms_table(FILE *f, const comparison *c, const results *all)
+/* Is the measure of a claim the first that is neither the comparison's nor an earlier claim's? */
+static bool is_new_measure(const comparison *c, int k)
+{
+    bool is_new = c->claim[k].reference < 0 && strcmp(c->claim[k].measure, c->measure);
+    for (int i = 0; i < k; i++) is_new &= strcmp(c->claim[i].measure, c->claim[k].measure) != 0;
+    return is_new;
+}
+
+static void arms_heading(FILE *f, const comparison *c)
+{
+    fputs("<div class=\"card wide\"><table><thead><tr><th>arm</th><th>seeds</th><th>", f);
+    report_text(f, c->measure);
+    fputs("</th><th>R@1</th><th>R@5</th><th>R@10</th><th>chance R@1</th>", f);
+    for (int k = 0; k < c->claims; k++) {
+        if (!is_new_measure(c, k)) continue;
+        fputs("<th>", f);
+        report_text(f, c->claim[k].measure);
+        fputs("</th>", f);
+    }
+    fputs("<th>parameters, M</th><th>pairs</th><th>GFLOP</th><th>seconds</th><th>peak MB</th></tr>"
+          "</thead><tbody>\n",
+          f);
+}
+
+static void arm_row(FILE *f, const comparison *c, const results *all, int arm)
 {
     static const char *const others[] = { "r1", "r5", "r10", "chance_r1" };
+    double parameters = 0, seen = 0, gflop = 0, seconds = 0, megabytes = 0;
     char name[80];
-    fputs(
-        "<h2>What came out</h2>\n<p class=\"soft\">Measures are in %, means over seeds with their "
-        "standard deviation, of both directions, words to picture and picture to words; chance is "
-        "what guessing gives.</p>\n<div class=\"card wide\"><table><thead><tr><th>arm</th>"
-        "<th>seeds</th><th>",
-        f);
-    report_text(f, c->measure);
-    fputs("</th><th>R@1</th><th>R@5</th><th>R@10</th><th>chance R@1</th><th>parameters, M</th>"
-          "<th>pairs</th><th>GFLOP</th><th>seconds</th><th>peak MB</th></tr></thead><tbody>\n",
-          f);
-    for (int arm = c->first; arm < c->arms; arm++) {
-        double parameters = 0, seen = 0, gflop = 0, seconds = 0, megabytes = 0;
-        int n = 0;
-        for (int s = 0; s < c->seeds; s++) {
-            const result *r = find_result(all, arm, c->seed[s]);
-            if (!r) continue;
-            n++;
-            parameters += r->parameters, seen += r->pairs, gflop += r->gflop;
-            seconds += r->seconds, megabytes += r->megabytes;
-        }
-        fputs("<tr><th>", f);
-        report_text(f, c->arm[arm].name);
-        fprintf(f, "</th><td>%d</td>", n);
-        if (!n) {
-            fputs("</tr>\n", f);
-            continue;
-        }
+    int n = 0;
+    for (int s = 0; s < c->seeds; s++) {
+        const result *r = find_result(all, c, arm, c->seed[s]);
+        if (!r) continue;
+        n++;
+        parameters += r->parameters, seen += r->pairs, gflop += r->gflop;
+        seconds += r->seconds, megabytes += r->megabytes;
+    }
+    fputs("<tr><th>", f);
+    report_text(f, c->arm[arm].name);
+    fprintf(f, "</th><td>%d</td>", n);
+    if (n) {
         measure_cell(f, c, all, arm, c->measure);
         for (size_t k = 0; k < sizeof others / sizeof *others; k++)
             measure_cell(f, c, all, arm, beside(name, c->measure, others[k]));
-        fprintf(f, "<td>%.2f</td><td>%.0f</td><td>%.0f</td><td>%.0f</td><td>%.0f</td></tr>\n",
+        for (int k = 0; k < c->claims; k++)
+            if (is_new_measure(c, k)) measure_cell(f, c, all, arm, c->claim[k].measure);
+    }
+    if (n && parameters > 0)
+        fprintf(f, "<td>%.2f</td><td>%.0f</td><td>%.0f</td><td>%.0f</td><td>%.0f</td>",
                 parameters / n / 1e6, seen / n, gflop / n, seconds / n, megabytes / n);
-    }
-    fputs("</tbody></table></div>\n", f);
+    fputs("</tr>\n", f);
 }
 
-/* The curves of all arms, means over the seeds that have as many points. */
-static void curves(FILE *f, const comparison *c, const results *all, bool compute)
+/* What arms that do not train have measured, such as how well a score tells right captions. */
+static void other_figures(FILE *f, const comparison *c, const results *all)
 {
-    report_line line[MOST_ARMS] = { { .name = "" } };
-    int lines = 0;
-    for (int arm = c->first; arm < c->arms; arm++) {
-        double *x = NULL, *y = NULL;
-        int n = 0, seeds = 0;
+    for (int arm = c->first; arm < c->arms; arm++)
         for (int s = 0; s < c->seeds; s++) {
-            const result *r = find_result(all, arm, c->seed[s]);
-            if (!r) continue;
-            curve own = read_curve(r);
-            if (!x) {
-                n = own.n;
-                x = room(sizeof *x * (size_t)(n + 1));
-                y = room(sizeof *y * (size_t)(n + 1));
-            }
-            for (int k = 0; own.n == n && k < n; k++)
-                x[k] += compute ? own.gflop[k] : own.pairs[k], y[k] += 100 * own.value[k];
-            seeds += own.n == n;
-            free_curve(&own);
+            const result *r = find_result(all, c, arm, c->seed[s]);
+            if (!r || c->arm[arm].trains || strstr(r->measures, ".mrr=")) continue;
+            fputs("<p class=\"soft\">", f);
+            report_text(f, c->arm[arm].name);
+            fprintf(f, ", seed %lld: ", (long long)r->seed);
+            report_text(f, r->measures);
+            fputs("</p>\n", f);
         }
-        for (int k = 0; k < n; k++) x[k] /= seeds, y[k] /= seeds;
-        if (n) line[lines++] = (report_line){ c->arm[arm].name, n, x, y };
-    }
-    if (lines) {
-        fputs("<div class=\"card wide\">", f);
-        report_plot(f, compute ? "GFLOP of products" : "pairs seen", "R@1 in %, split valid", lines,
-                    line);
-        fputs("</div>\n", f);
-    }
-    for (int k = 0; k < lines; k++) free((void *)line[k].x), free((void *)line[k].y);
 }
 
-static bool body(FILE *f, const void *context)
+static void commands(FILE *f, const comparison *c)
 {
-    const page_context *p = context;
-    const comparison *c = p->c;
-    fprintf(f,
-            "<p>%d arms, %d seeds, %d of %d cells finished. Every arm was measured on the same "
-            "data after its last step.</p>\n",
-            c->arms - c->first, c->seeds, p->all->n, (c->arms - c->first) * c->seeds);
-    if (c->claims) claims(f, c, p->all);
-    arms_table(f, c, p->all);
-    fputs("<h2>On the way</h2>\n", f);
-    curves(f, c, p->all, false);
-    curves(f, c, p->all, true);
-    fputs("<h2>How each arm was run</h2>\n<div class=\"card\">\n", f);
+    fputs("<details><summary class=\"soft\">How each arm was run</summary>\n<div class=\"card\">\n",
+          f);
     for (int k = 0; k < c->arms; k++) {
         fputs("<p><b>", f);
         report_text(f, c->arm[k].name);
         fputs("</b>: <code>pith ", f);
         report_text(f, c->arm[k].run);
+        if (strcmp(c->arm[k].data, c->data)) {
+            fputs("</code>, trained on <code>", f);
+            report_text(f, c->arm[k].data);
+        }
         fputs("</code></p>\n", f);
     }
-    fputs("</div>\n", f);
+    fputs("</div></details>\n", f);
+}
+
+static void section(FILE *f, const comparison *c, const results *all)
+{
+    int cells = 0, done = 0;
+    for (int arm = c->first; arm < c->arms; arm++)
+        for (int s = 0; s < c->seeds && c->arm[arm].trains; s++)
+            cells++, done += find_result(all, c, arm, c->seed[s]) != NULL;
+    paragraph(f, "Claimed:", c->paper);
+    claims(f, c, all);
+    paragraph(f, "What this cannot tell:", c->limits);
+    fprintf(f, "<p class=\"soft\">%d of %d cells finished.</p>\n", done, cells);
+    arms_heading(f, c);
+    for (int arm = c->first; arm < c->arms; arm++)
+        if (c->arm[arm].trains || done) arm_row(f, c, all, arm);
+    fputs("</tbody></table></div>\n", f);
+    other_figures(f, c, all);
+    draw_curves(f, c, all, false);
+    draw_curves(f, c, all, true);
+    commands(f, c);
+}
+
+/* All verdicts of all comparisons, each with the place where it is told at length. */
+static void summary(FILE *f, const page_context *p)
+{
+    fputs("<div class=\"card wide\"><table><thead><tr><th>claim</th><th>seeds</th><th>verdict</th>"
+          "</tr></thead><tbody>\n",
+          f);
+    for (int k = 0; k < p->n; k++) {
+        fprintf(f, "<tr class=\"split\"><th colspan=\"3\"><a href=\"#q%d\">", k);
+        report_text(f, p->c[k].question);
+        fputs("</a></th></tr>\n", f);
+        for (int i = 0; i < p->c[k].claims; i++) {
+            const judgement j = judge(&p->c[k], p->all, &p->c[k].claim[i]);
+            fputs("<tr><th style=\"white-space: normal\">", f);
+            report_text(f, p->c[k].claim[i].text);
+            fprintf(f, "</th><td>%d</td><td>", j.interval.n);
+            report_text(f, verdict_text(&j));
+            fputs("</td></tr>\n", f);
+        }
+    }
+    fputs("</tbody></table></div>\n", f);
+}
+
+static bool body(FILE *f, const void *context)
+{
+    const page_context *p = context;
+    fputs(
+        "<p>Each claim, its measure and its margin stood in a file before the first cell was run. "
+        "Every arm was measured on the same data after its last step. The interval is that of "
+        "Student's t, 95 %, over seeds, paired; of a claim about how soon something is reached "
+        "it is in logarithms of pairs. A claim that one thing is better held if the interval lies "
+        "wholly above 0, and that it is no worse, if wholly above minus the margin. Measures in "
+        "tables are in %, means over seeds with their standard deviation, of both directions, "
+        "words to picture and picture to words; chance is what guessing gives.</p>\n",
+        f);
+    if (p->n > 1) summary(f, p);
+    draw_scatter(f, p->n, p->c, p->all, p->c[0].measure);
+    for (int k = 0; k < p->n; k++) {
+        fprintf(f, "<h2 id=\"q%d\">", k);
+        report_text(f, p->n > 1 ? p->c[k].question : "What came out");
+        fputs("</h2>\n", f);
+        section(f, &p->c[k], p->all);
+    }
     return true;
 }
 
-bool write_comparison_page(const char *path, const comparison *c, const results *all)
+bool write_comparison_page(const char *path, int n, const comparison *c, const results *all)
 {
-    const page_context context = { c, all };
-    return report_save(path, c->question, body, &context);
+    char title[64];
+    const page_context context = { n, c, all };
+    snprintf(title, sizeof title, "%d questions, and what came of them", n);
+    return report_save(path, n > 1 ? title : c->question, body, &context);
 }

@@ -32,45 +32,37 @@ static double number(const char *path, int line, const char *text)
     return x;
 }
 
-static int arm_called(const comparison *c, const char *name)
-{
-    int k = c->arms - 1;
-    while (k >= 0 && strcmp(c->arm[k].name, name)) k--;
-    return k;
-}
-
-/* A row of this comparison; others are passed over. */
-static void read_row(results *all, const comparison *c, const char *path, int line, char *text)
+/* Takes a line apart, which becomes the row's. */
+static void read_row(results *all, const char *path, int line, char *text)
 {
     char *column[COLUMNS], *rest = text;
     int n = 0;
     while (n < COLUMNS && rest) column[n++] = strsep(&rest, "\t");
     if (n < COLUMNS || rest)
         pith_raise("%s: line %d: expected %d columns with tabs between them", path, line, COLUMNS);
-    const int k = arm_called(c, column[1]);
-    if (strcmp(column[0], c->question) || k < 0) return;
-    if (strcmp(column[3], c->arm[k].run))
-        pith_raise("%s: line %d: the arm \"%s\" was run as \"%s\", and is now to be run as \"%s\": "
-                   "remove the line or name another table",
-                   path, line, c->arm[k].name, plain(column[3]), c->arm[k].run);
-    const result r = { .arm = k,
+    const result r = { .question = column[0],
+                       .arm = column[1],
                        .seed = (int64_t)number(path, line, column[2]),
-                       .data = strdup(column[4]),
-                       .machine = strdup(column[6]),
+                       .run = column[3],
+                       .data = column[4],
+                       .machine = column[6],
                        .seconds = number(path, line, column[7]),
                        .megabytes = number(path, line, column[8]),
                        .parameters = number(path, line, column[9]),
                        .pairs = number(path, line, column[10]),
                        .gflop = number(path, line, column[11]),
-                       .measures = strdup(column[12]),
-                       .curve = strdup(column[13]) };
-    if (find_result(all, k, r.seed))
-        pith_raise("%s: line %d: a second row of arm \"%s\" with seed %lld", path, line,
-                   c->arm[k].name, (long long)r.seed);
+                       .measures = column[12],
+                       .curve = column[13],
+                       .line = text };
+    for (int k = 0; k < all->n; k++)
+        if (all->at[k].seed == r.seed && !strcmp(all->at[k].arm, r.arm) &&
+            !strcmp(all->at[k].question, r.question))
+            pith_raise("%s: line %d: a second row of arm \"%s\" with seed %lld", path, line,
+                       plain(r.arm), (long long)r.seed);
     keep(all, &r);
 }
 
-results read_results(const char *path, const comparison *c)
+results read_results(const char *path)
 {
     results all = { 0 };
     if (access(path, F_OK)) return all;
@@ -81,7 +73,7 @@ results read_results(const char *path, const comparison *c)
     ssize_t size;
     for (int line = 1; (size = getline(&text, &room, f)) > 0; line++) {
         if (text[size - 1] == '\n') text[size - 1] = 0;
-        if (line > 1) read_row(&all, c, path, line, text);
+        if (line > 1) read_row(&all, path, line, strdup(text));
         else if (strcmp(text, heading))
             pith_raise("%s: line 1: expected the heading of a table of "
                        "results",
@@ -94,19 +86,32 @@ results read_results(const char *path, const comparison *c)
 
 void free_results(results *all)
 {
-    for (int k = 0; k < all->n; k++) {
-        const result *r = &all->at[k];
-        free(r->data), free(r->machine);
-        free(r->measures), free(r->curve);
-    }
+    for (int k = 0; k < all->n; k++) free(all->at[k].line);
     free(all->at);
 }
 
-const result *find_result(const results *all, int arm, int64_t seed)
+const result *find_result(const results *all, const comparison *c, int arm, int64_t seed)
+{
+    const compared *a = &c->arm[arm];
+    for (int k = 0; k < all->n; k++) {
+        const result *r = &all->at[k];
+        if (r->seed == seed && !strcmp(r->arm, a->name) && !strcmp(r->run, a->run)) return r;
+    }
+    return NULL;
+}
+
+void check_results(const results *all, const comparison *c, const char *path)
 {
     for (int k = 0; k < all->n; k++)
-        if (all->at[k].arm == arm && all->at[k].seed == seed) return &all->at[k];
-    return NULL;
+        for (int arm = c->first; arm < c->arms; arm++) {
+            const result *r = &all->at[k];
+            const compared *a = &c->arm[arm];
+            if (!strcmp(r->question, c->question) && !strcmp(r->arm, a->name) &&
+                strcmp(r->run, a->run))
+                pith_raise("%s: line %d: the arm \"%s\" was run as \"%s\", and is now to be run "
+                           "as \"%s\": remove the line or name another table",
+                           path, k + 2, a->name, plain(r->run), a->run);
+        }
 }
 
 double measure_of(const result *r, const char *name)
@@ -129,17 +134,20 @@ static const char *version(void)
     return text;
 }
 
-void add_result(const char *path, const comparison *c, results *all, const result *r)
+void add_result(const char *path, results *all, const result *r)
 {
     const bool begun = access(path, F_OK) == 0;
+    char *line;
+    if (asprintf(&line, "%s\t%s\t%lld\t%s\t%s\t%s\t%s\t%.1f\t%.0f\t%.0f\t%.0f\t%.6g\t%s\t%s",
+                 r->question, r->arm, (long long)r->seed, r->run, r->data, version(), r->machine,
+                 r->seconds, r->megabytes, r->parameters, r->pairs, r->gflop, r->measures,
+                 r->curve) < 0)
+        pith_raise("no memory for a row");
     FILE *f = fopen(path, "a");
     if (!f) pith_raise("%s: cannot be written: %s", path, strerror(errno));
     if (!begun) fprintf(f, "%s\n", heading);
-    fprintf(f, "%s\t%s\t%lld\t%s\t%s\t%s\t%s\t%.1f\t%.0f\t%.0f\t%.0f\t%.6g\t%s\t%s\n", c->question,
-            c->arm[r->arm].name, (long long)r->seed, c->arm[r->arm].run, r->data, version(),
-            r->machine, r->seconds, r->megabytes, r->parameters, r->pairs, r->gflop, r->measures,
-            r->curve);
+    fprintf(f, "%s\n", line);
     if (fflush(f) || fsync(fileno(f)) || fclose(f))
         pith_raise("%s: cannot be written: %s", path, strerror(errno));
-    keep(all, r);
+    read_row(all, path, all->n + 2, line);
 }

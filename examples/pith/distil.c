@@ -122,14 +122,15 @@ int command_distil(int argc, char **argv)
         { "--views", INTEGER, &r.views,
           "so many fixed augmented views of each picture, in turn, which teachers see, too; 0: "
           "new ones in every epoch, and teachers see the picture as it is" },
+        ROWS_OPTION(r),
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };
     const char *data = parse_run(
         options, "DATA --teacher DIR --student MODEL --out RUN | --resume RUN",
         "Trains a small CLIP to imitate a teacher, whose embeddings of the training pairs are\n"
-        "computed once and kept in RUN/teacher-HASH.safetensors. A new student inherits from the\n"
-        "first teacher, or from what --inherit-from names, and has its tokenizer and context.",
+        "computed once and kept in RUN/teacher-HASH-DATA.safetensors. A new student inherits from\n"
+        "the first teacher, or from what --inherit-from names, and has its tokenizer and context.",
         &out, &resume, argc, argv);
     if (!how) how = name && !from && is_directory(name) ? "none" : "manual";
     const bool manual = !strcmp(how, "manual"), automatic = !strcmp(how, "auto");

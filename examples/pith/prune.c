@@ -254,6 +254,7 @@ int command_prune(int argc, char **argv)
         { "--resume", PATH, &resume,
           "go on with the run in this directory; if its loss is a file, give --loss again" },
         PRUNING_OPTIONS(p),
+        ROWS_OPTION(r),
         RECIPE_OPTIONS(r),
         END_OF_OPTIONS
     };

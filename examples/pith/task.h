@@ -16,7 +16,7 @@ typedef struct {
 } phase;
 
 typedef struct {
-    const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic, *clusters;
+    const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic, *clusters, *rows;
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
     double lr, weight_decay, clip_norm, ema, masked;
     bool sasp_inherit;
@@ -33,6 +33,11 @@ typedef struct {
       .lr = 1e-3,                                                                                  \
       .weight_decay = 0.1,                                                                         \
       .clip_norm = 1 }
+/* Of commands with teachers. */
+#define ROWS_OPTION(r)                                                                             \
+    { "--rows", PATH, &(r).rows,                                                                   \
+      "the directory in which teachers' rows are kept, which several runs may share; by default "  \
+      "the run's" }
 #define RECIPE_OPTIONS(r)                                                                          \
     { "--loss", TEXT, &(r).loss,                                                                   \
       "a loss by name, a file.c, or a sum as in affinity:scale=50+0.5*clip" },                     \

@@ -89,7 +89,7 @@ static uint64_t hash_of(const char *directory, const recipe *r, const pith_augme
 static pith_embeddings *open_rows(model *m, const char *directory, const pith_pack *pack,
                                   const recipe *r, const char *out)
 {
-    char path[4200], hash[17];
+    char path[4200], hash[17], data[17];
     pith_dataset *dataset = pith_pack_dataset(pack, PITH_TRAIN, m->config.image_size);
     const pith_augment augment = r->views ? parse_augment(r->augment) : (pith_augment){ 0 };
     const int captions = r->synthetic ? pith_dataset_captions(dataset) : 1;
@@ -104,8 +104,9 @@ static pith_embeddings *open_rows(model *m, const char *directory, const pith_pa
                                 .captions = captions,
                                 .batch = 1024,
                                 .width = m->config.embed };
-    snprintf(path, sizeof path, "%s/teacher-%s.safetensors", out,
-             pith_hash_text(key.teacher, hash));
+    if (r->rows) make_directories(r->rows);
+    snprintf(path, sizeof path, "%s/teacher-%s-%s.safetensors", r->rows ? r->rows : out,
+             pith_hash_text(key.teacher, hash), pith_hash_text(pack->hash, data));
     pith_embeddings_write(path, &key, embed, &a);
     pith_embeddings *rows = pith_embeddings_open(path, &key);
     pith_dataset_close(dataset);

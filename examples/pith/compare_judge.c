@@ -1,0 +1,88 @@
+/* compare_judge.c: what the rows of a comparison say of its claims. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "compare.h"
+
+curve read_curve(const result *r)
+{
+    const size_t most = strlen(r->curve) / 2 + 1;
+    curve c = { 0, room(sizeof(double) * most), room(sizeof(double) * most),
+                room(sizeof(double) * most) };
+    int used;
+    for (const char *at = r->curve;
+         sscanf(at, "%lf:%lf:%lf%n", &c.pairs[c.n], &c.gflop[c.n], &c.value[c.n], &used) == 3;
+         at += used)
+        c.n++;
+    return c;
+}
+
+void free_curve(curve *c) { free(c->pairs), free(c->gflop), free(c->value); }
+
+/* The logarithm of the pairs after which a cell first reaches a value, negative, since fewer are
+ * better. One that never does needs more than all of its pairs: what is returned is then only a
+ * bound from above. */
+static double reaches(const result *r, double value, bool *censored)
+{
+    curve c = read_curve(r);
+    int k = 0;
+    while (k < c.n && !(c.value[k] >= value)) k++;
+    *censored |= k == c.n;
+    const double seen = k < c.n ? c.pairs[k] : r->pairs;
+    free_curve(&c);
+    return -log(seen);
+}
+
+/* The claim's contrast for one seed; NaN if a cell is missing. */
+static double contrast(const comparison *c, const results *all, const claim *k, int64_t seed,
+                       bool *censored)
+{
+    double sum = 0, wanted = (double)NAN;
+    const result *reference = k->reference < 0 ? NULL : find_result(all, c, k->reference, seed);
+    if (reference) {
+        curve own = read_curve(reference);
+        wanted = own.n ? own.value[own.n - 1] : (double)NAN;
+        free_curve(&own);
+    }
+    for (int arm = c->first; arm < c->arms; arm++) {
+        if (k->weight[arm] == 0) continue;
+        const result *r = find_result(all, c, arm, seed);
+        if (!r || (k->reference >= 0 && isnan(wanted))) return (double)NAN;
+        bool late = false;
+        sum += k->weight[arm] *
+               (k->reference < 0 ? measure_of(r, k->measure) : reaches(r, wanted, &late));
+        *censored |= late;
+    }
+    return sum;
+}
+
+judgement judge(const comparison *c, const results *all, const claim *k)
+{
+    double x[MOST_SEEDS];
+    int n = 0;
+    judgement j = { .censored = false };
+    for (int s = 0; s < c->seeds; s++) {
+        bool censored = false;
+        x[n] = contrast(c, all, k, c->seed[s], &censored);
+        if (isnan(x[n])) continue;
+        j.censored |= censored;
+        n++;
+    }
+    j.interval = pith_t_interval(n, x);
+    j.verdict = pith_judge(k->kind, k->margin, j.censored, &j.interval);
+    return j;
+}
+
+const char *verdict_text(const judgement *j)
+{
+    static char text[160];
+    static const char *const word[] = { "held", "did not hold", "cannot be told" };
+    const pith_interval *i = &j->interval;
+    if (i->n < 2)
+        snprintf(text, sizeof text, "cannot be told by %d %s", i->n, i->n == 1 ? "seed" : "seeds");
+    else if (j->verdict != PITH_CANNOT_BE_TOLD) return word[j->verdict];
+    else
+        snprintf(text, sizeof text, "cannot be told; a difference of %.3g could have been seen",
+                 i->high - i->mean);
+    return text;
+}
