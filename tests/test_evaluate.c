@@ -100,6 +100,52 @@ static void zero_shot(void **state)
     near(z.majority, 18 / 50.0);
 }
 
+static void twins(void **state)
+{
+    (void)state;
+    /* all right; all wrong; equal captions, of which one finds its picture */
+    static const real picture[12] = { 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1 },
+                      caption[12] = { 1, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0 };
+    pith_twins t = pith_measure_twins(3, 2, picture, caption);
+    assert_int_equal(t.couples, 3);
+    near(t.image_to_text, 2.0 / 6);
+    near(t.text_to_image, 3.0 / 6);
+    near(t.both, 1.0 / 3);
+    near(pith_measure_twins(0, 2, picture, caption).both, 0);
+
+    static real image[ROWS * WIDE], text[ROWS * WIDE];
+    int hits[2] = { 0 }, both = 0;
+    draw(image, ROWS * WIDE, 6);
+    draw(text, ROWS * WIDE, 7);
+    for (int i = 0; i < ROWS * WIDE; i++) text[i] += i % 5 ? 0 : image[i];
+    for (int i = 0; i < ROWS; i++) {
+        const int twin = i % 2 ? i - 1 : i + 1;
+        const double own = product(image + i * WIDE, text + i * WIDE),
+                     twins_own = product(image + twin * WIDE, text + twin * WIDE);
+        const double captions = product(image + i * WIDE, text + twin * WIDE),
+                     pictures = product(image + twin * WIDE, text + i * WIDE);
+        hits[0] += own > captions;
+        hits[1] += own > pictures;
+        both += i % 2 && fmin(own, twins_own) > fmax(captions, pictures);
+    }
+    t = pith_measure_twins(ROWS / 2, WIDE, image, text);
+    near(t.image_to_text, hits[0] / (double)ROWS);
+    near(t.text_to_image, hits[1] / (double)ROWS);
+    near(t.both, both / (ROWS / 2.0));
+    assert_true(hits[0] != hits[1] && both > 0 && t.both < t.image_to_text);
+    text[0] = (real)NAN; /* of the first couple only the second picture's captions are left */
+    assert_true(pith_measure_twins(1, WIDE, image, text).text_to_image < 0.6);
+
+    enum { COUPLES = 4000 }; /* random rows give chance */
+    real *rows = malloc(sizeof *rows * 4 * COUPLES * WIDE);
+    for (int i = 0; i < 4 * COUPLES * WIDE; i++)
+        rows[i] = (real)pith_uniform_at(8, 0, (uint64_t)i) - (real)0.5;
+    t = pith_measure_twins(COUPLES, WIDE, rows, rows + 2 * COUPLES * WIDE);
+    assert_true(fabs(t.image_to_text - t.chance) < 0.02 && fabs(t.text_to_image - t.chance) < 0.02);
+    assert_true(fabs(t.both - t.chance_both) < 0.02);
+    free(rows);
+}
+
 /* A probe's weights are where the gradient of the ridge's objective is zero. */
 static void probe_is_ridge_regression(void **state)
 {
@@ -141,6 +187,7 @@ static void probe_is_ridge_regression(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(retrieval), cmocka_unit_test(zero_shot),
+                                        cmocka_unit_test(twins),
                                         cmocka_unit_test(probe_is_ridge_regression) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,9 @@ pith_pack *pith_data_open(const char *data, const char *out, int size, double va
  * "combination", whose pairs of colour and shape occur in no other split. Training pairs have three
  * synthetic captions, worded as no pair's own caption is. */
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
+/* Packs couples of such pictures: pairs 2k and 2k+1 are the same scene of one object but for its
+ * size, colour, shape or ground, and lie in the same split: train, valid or test. count: even. */
+bool pith_pack_twins(const char *out, int size, int count, uint64_t seed);
 
 /* Writes the pairs of a pack for which keep[i] holds into another, with all that belongs to them.
  */
@@ -182,6 +185,9 @@ typedef struct {
      * an epoch are dropped. false: in order and once; the last batch is padded by repeating its
      * first rows */
     bool shuffle;
+    /* samples 2k and 2k+1 are twins, which stay together, in this order: in rows 2r and 2r+1 of a
+     * batch. The batch and the samples must be even in number */
+    bool twins;
     int threads; /* that make batches ahead of time; 0: a batch is made when it is asked for */
 } pith_loader_options;
 typedef struct pith_loader pith_loader;

@@ -31,7 +31,11 @@ static int shuffled(uint64_t key, uint64_t epoch, int i, int n)
 int pith_loader_sample(const pith_loader *l, int64_t number, int row, uint64_t key)
 {
     const int64_t at = number % l->per_epoch * l->o.batch + row;
-    if (l->o.shuffle) return shuffled(key, (uint64_t)(number / l->per_epoch), (int)at, l->count);
+    const int together = l->o.twins ? 2 : 1;
+    if (l->o.shuffle)
+        return together * shuffled(key, (uint64_t)(number / l->per_epoch), (int)at / together,
+                                   l->count / together) +
+               (int)at % together;
     const int64_t begin = number * l->o.batch, rest = l->count - begin;
     return (int)(at < l->count ? at : begin + row % rest);
 }

@@ -30,6 +30,11 @@ static bool check(const pith_loader_options *o)
             return pith_raise(
                 "the standard deviation of colour %d is %g, expected a number above 0", c,
                 o->std[c]);
+    if (o->twins && o->batch % 2)
+        return pith_raise("a batch of %d would part twins, expected an even number", o->batch);
+    if (o->twins && s->count % 2)
+        return pith_raise("the split \"%s\" has %d pairs, but twins come in twos", s->split,
+                          s->count);
     if (s->count < 1) return pith_raise("the split \"%s\" has no pairs", s->split);
     if (o->shuffle && o->batch > s->count)
         return pith_raise("a batch of %d is more than the %d pairs of the split \"%s\"", o->batch,

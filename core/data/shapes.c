@@ -4,10 +4,16 @@
  *
  * One in eight pairs of colour and shape is held out of "train" and "valid": for every shape one
  * colour, and for every colour one shape. All pictures with such a pair are in the split
- * "combination". */
+ * "combination".
+ *
+ * Twins are pairs 2k and 2k+1 of another such set: the same scene of one object, in which one of
+ * size, colour, shape and ground differs, each as often as the others. Both are in one of the
+ * splits "train", "valid" and "test", 80, 10 and 10 %; no combination is held out. Couple k depends
+ * only on (seed, k). */
 #include "parts.h"
 
-enum { SHAPES = 8, COLOURS = 8, SIDE = 4 }; /* SIDE^2 points of every pixel are looked at */
+enum { SHAPES = 8, COLOURS = 8, GROUNDS = 3 };
+enum { SIDE = 4 }; /* SIDE^2 points of every pixel are looked at */
 
 static const char *const shape_name[SHAPES] = { "circle", "square", "triangle", "diamond",
                                                 "star",   "cross",  "ring",     "moon" };
@@ -17,8 +23,11 @@ static const double colour_rgb[COLOURS][3] = {
     { 0.88, 0.10, 0.10 }, { 1.00, 0.55, 0.05 }, { 0.96, 0.88, 0.10 }, { 0.12, 0.62, 0.20 },
     { 0.12, 0.30, 0.90 }, { 0.50, 0.12, 0.65 }, { 1.00, 0.55, 0.75 }, { 0.45, 0.27, 0.12 },
 };
-static const char *const ground_name[3] = { "white", "grey", "black" };
-static const double ground_level[3] = { 1, 0.62, 0.05 };
+static const char *const ground_name[GROUNDS] = { "white", "grey", "black" };
+static const double ground_level[GROUNDS] = { 1, 0.62, 0.05 };
+
+enum { SIZE, COLOUR, SHAPE, GROUND, ATTRIBUTES }; /* of a scene of one object */
+static const int values_of[ATTRIBUTES] = { 2, COLOURS, SHAPES, GROUNDS };
 
 typedef struct {
     int shape, colour;
@@ -94,15 +103,26 @@ static object make_object(source *s, int shape, int colour, double x, double y, 
 
 static const char *article(const char *word) { return strchr("aeiou", word[0]) ? "an" : "a"; }
 
-/* Draws "a large red circle on white", anywhere in the picture. */
-static void one(source *s, scene *e, pith_pair *p)
+/* An attribute, drawn; in twins `more` tells how many values further it is, for each attribute. */
+static int drawn(source *s, int attribute, const int *more)
+{
+    const int n = values_of[attribute], value = below(s, n);
+    return more ? (value + more[attribute]) % n : value;
+}
+
+/* Draws "a large red circle on white", anywhere in the picture, or, in twins, anywhere that a large
+ * one has room: then all but what `more` changes is the same. more: NULL where there is no twin. */
+static void one(source *s, scene *e, pith_pair *p, const int *more)
 {
     static const char *const sizes[2] = { "small", "large" };
-    const int shape = below(s, SHAPES), colour = below(s, COLOURS), large = below(s, 2);
-    const double radius = large ? between(s, 0.34, 0.44) : between(s, 0.16, 0.22);
-    const double x = between(s, radius, 1 - radius), y = between(s, radius, 1 - radius);
-    e->ground = below(s, 3);
-    e->object[e->count++] = make_object(s, shape, colour, x, y, radius);
+    const int shape = drawn(s, SHAPE, more), colour = drawn(s, COLOUR, more),
+              large = drawn(s, SIZE, more);
+    source same = *s; /* one random number for either radius */
+    const double radius[2] = { between(&same, 0.16, 0.22), between(s, 0.34, 0.44) };
+    const double edge = radius[large || more];
+    const double x = between(s, edge, 1 - edge), y = between(s, edge, 1 - edge);
+    e->ground = drawn(s, GROUND, more);
+    e->object[e->count++] = make_object(s, shape, colour, x, y, radius[large]);
     const char *size = sizes[large], *hue = colour_name[colour], *form = shape_name[shape],
                *ground = ground_name[e->ground];
     snprintf(p->text, sizeof p->text, "a %s %s %s on %s", size, hue, form, ground);
@@ -164,9 +184,29 @@ static void make_scene(source *s, scene *e, pith_pair *p)
 {
     const double kind = next(s);
     *e = (scene){ 0 };
-    if (kind < 0.5) one(s, e, p);
+    if (kind < 0.5) one(s, e, p, NULL);
     else if (kind < 0.7) some(s, e, p);
     else two(s, e, p);
+}
+
+/* Paints the scene of a pair, and fills in what follows from it. */
+static void finish(const rule *r, const scene *e, pith_pair *s)
+{
+    const size_t values = 3 * (size_t)r->size * (size_t)r->size;
+    double *picture = malloc(sizeof(double) * values);
+    s->caption = s->text;
+    s->source = s->name;
+    s->label = e->object[0].shape * COLOURS + e->object[0].colour;
+    if (e->count == 2 && e->object[0].shape != e->object[1].shape) s->label = -1;
+    if (!picture) {
+        s->state = PITH_UNREADABLE;
+        snprintf(s->why, sizeof s->why, "no memory");
+        return;
+    }
+    for (size_t k = 0; k < values; k++) picture[k] = ground_level[e->ground];
+    for (int k = 0; k < e->count; k++) draw(&e->object[k], r->size, picture);
+    for (size_t k = 0; k < values; k++) s->rgb[k] = (uint8_t)lround(255 * picture[k]);
+    free(picture);
 }
 
 static void make_pair(const void *context, int i, pith_pair *s)
@@ -183,35 +223,57 @@ static void make_pair(const void *context, int i, pith_pair *s)
         for (int k = 0; k < e.count; k++)
             found = found || is_held_out(e.object[k].shape, e.object[k].colour);
     } while (found != held);
-    const size_t values = 3 * (size_t)r->size * (size_t)r->size;
-    double *picture = malloc(sizeof(double) * values);
     snprintf(s->name, sizeof s->name, "shape-%06d", i);
-    s->caption = s->text;
-    s->source = s->name;
     s->split = held ? "combination" : share < 0.2 ? "valid" : "train";
     for (int k = 0; k < 3; k++) s->list[k] = s->words[k];
     s->list[3] = NULL;
     if (!strcmp(s->split, "train")) s->synthetic = s->list;
-    s->label = e.object[0].shape * COLOURS + e.object[0].colour;
-    if (e.count == 2 && e.object[0].shape != e.object[1].shape) s->label = -1;
-    if (!picture) {
-        s->state = PITH_UNREADABLE;
-        snprintf(s->why, sizeof s->why, "no memory");
-        return;
-    }
-    for (size_t k = 0; k < values; k++) picture[k] = ground_level[e.ground];
-    for (int k = 0; k < e.count; k++) draw(&e.object[k], r->size, picture);
-    for (size_t k = 0; k < values; k++) s->rgb[k] = (uint8_t)lround(255 * picture[k]);
-    free(picture);
+    finish(r, &e, s);
+}
+
+/* Both twins are drawn with the same random numbers. They have no synthetic captions, for of those
+ * none tells all attributes. */
+static void make_twin(const void *context, int i, pith_pair *s)
+{
+    const rule *r = context;
+    source random = { r->key, (uint64_t)(i / 2), 0 };
+    const double share = next(&random);
+    const int attribute = below(&random, ATTRIBUTES),
+              further = 1 + below(&random, values_of[attribute] - 1);
+    int more[ATTRIBUTES] = { 0 };
+    scene e = { 0 };
+    if (i % 2) more[attribute] = further;
+    one(&random, &e, s, more);
+    snprintf(s->name, sizeof s->name, "twin-%06d", i);
+    s->split = share < 0.1 ? "test" : share < 0.2 ? "valid" : "train";
+    finish(r, &e, s);
+}
+
+/* ---- sets ---- */
+
+static bool pack_all(const char *out, int count, pith_maker *make, const rule *r)
+{
+    pith_pack_report report = { 0 };
+    pith_packer *p = pith_packer_new(out, r->size);
+    if (!p) return false;
+    if (pith_pack_all(p, r->size, count, make, r, &report) &&
+        (report.read == count || pith_raise("%s: %s", out, report.first_bad)))
+        return pith_packer_finish(p);
+    pith_packer_drop(p);
+    return false;
 }
 
 bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed)
 {
     const rule r = { size, pith_hash("shapes", seed) };
-    pith_pack_report report = { 0 };
-    pith_packer *p = pith_packer_new(out, size);
-    if (!p) return false;
-    if (pith_pack_all(p, size, count, make_pair, &r, &report)) return pith_packer_finish(p);
-    pith_packer_drop(p);
-    return false;
+    return pack_all(out, count, make_pair, &r);
+}
+
+bool pith_pack_twins(const char *out, int size, int count, uint64_t seed)
+{
+    const rule r = { size, pith_hash("twins", seed) };
+    if (count % 2)
+        return pith_raise("%s: twins come in twos: expected an even number of pictures, found %d",
+                          out, count);
+    return pack_all(out, count, make_twin, &r);
 }

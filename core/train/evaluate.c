@@ -1,6 +1,6 @@
 /* evaluate.c: retrieval and zero-shot classification. Both rank all candidates by their similarity
  * to a query and ask where the right one stands. Similarities are not stored, so memory grows with
- * the number of rows and not with its square. */
+ * the number of rows and not with its square. And twins, where there are two candidates. */
 #include <math.h>
 #include <stdlib.h>
 #include "train.h"
@@ -163,4 +163,28 @@ pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, 
     free(rank);
     free(size);
     return z;
+}
+
+/* Of four random similarities the two right ones are the largest in 2! 2! of 4! orders. */
+pith_twins pith_measure_twins(int couples, int width, const pith_real *image, const pith_real *text)
+{
+    pith_twins t = { .couples = couples, .chance = 1.0 / 2, .chance_both = 1.0 / 6 };
+    int pictures = 0, captions = 0, both = 0;
+    for (int k = 0; k < couples; k++) {
+        pith_real x[2][2];
+        for (int i = 0; i < 2; i++)
+            for (int c = 0; c < 2; c++)
+                x[i][c] = dot(width, image + (size_t)(2 * k + i) * (size_t)width,
+                              text + (size_t)(2 * k + c) * (size_t)width);
+        const int picture = (x[0][0] > x[0][1]) + (x[1][1] > x[1][0]),
+                  caption = (x[0][0] > x[1][0]) + (x[1][1] > x[0][1]);
+        pictures += picture;
+        captions += caption;
+        both += picture + caption == 4;
+    }
+    if (!couples) return t;
+    t.image_to_text = pictures / (2.0 * couples);
+    t.text_to_image = captions / (2.0 * couples);
+    t.both = (double)both / couples;
+    return t;
 }

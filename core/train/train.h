@@ -133,6 +133,17 @@ typedef struct {
 pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label,
                                       int classes, const pith_real *rows);
 
+/* Are twins told apart, which are pairs 2k and 2k+1? Shares in [0, 1]: of pictures whose own
+ * caption is nearer than the twin's, of captions whose own picture is, and of couples of which all
+ * four are right; and what random similarities would give. */
+typedef struct {
+    int couples;
+    double image_to_text, text_to_image, both, chance, chance_both;
+} pith_twins;
+/* image, text (2 couples, width): unit rows. Equal similarities tell nothing apart. */
+pith_twins pith_measure_twins(int couples, int width, const pith_real *image,
+                              const pith_real *text);
+
 /* A linear classifier on frozen features, by ridge regression (probe.c). x (n, width), labels in
  * [0, classes). To be freed, also after an error, of which it is then empty. */
 typedef struct {

@@ -13,7 +13,7 @@ static curation curated = { .beta = 0.447, .top = 0.4, .shards = 1, .k = 128, .i
 static const option options[] = {
     { "--size", INTEGER, &size, "side of the packed pictures" },
     { "--valid", NUMBER, &valid, "pack: share of the pairs without a split that validate" },
-    { "--count", INTEGER, &count, "fetch shapes: number of pictures" },
+    { "--count", INTEGER, &count, "fetch shapes, twins: number of pictures" },
     PICTURE_OPTIONS,
     { "--left-out", FLAG, &left_out, "pack: name every pair that is left out, and why" },
     { "--model", PATH, &curated.model, "balance, cluster, filter: the directory of the model" },
@@ -63,13 +63,15 @@ static void fetch(char **name)
     const char *names = name[0], *folder = name[1];
     char pack[4096], debs[4096], why[512];
     pith_pack_report report = { 0 };
-    const bool shapes = !strcmp(names, "shapes");
-    const source_choice s = shapes ? (source_choice){ 0 } : sources_named(names);
+    const bool shapes = !strcmp(names, "shapes"), twins = !strcmp(names, "twins");
+    const source_choice s = shapes || twins ? (source_choice){ 0 } : sources_named(names);
     make_directories(folder);
     snprintf(pack, sizeof pack, "%s/%s.pack", folder, strchr(names, ',') ? "corpus" : names);
     snprintf(debs, sizeof debs, "%s/debs", folder);
     if (shapes) {
         pith_pack_shapes(pack, (int)size, (int)count, (uint64_t)common_seed);
+    } else if (twins) {
+        pith_pack_twins(pack, (int)size, (int)count, (uint64_t)common_seed);
     } else {
         if (!sources_fetch(&s, debs, why)) pith_raise("%s", why);
         sources_pack(&s, debs, pack, (int)size, &report);
@@ -222,7 +224,9 @@ static const char about[] =
     "clipart (156), furniture (120), icons (73), tiles (30), flags (8) and fashion (31) are "
     "downloaded as Debian packages and\n"
     "unpacked into DIR/debs, not installed; their licences are told first. shapes are drawn by "
-    "rule, and asked for alone.\n"
+    "rule, and so are twins,\n"
+    "couples of pictures 2k and 2k+1 in which one of size, colour, shape and ground differs; each "
+    "is asked for alone.\n"
     "By a hash of the caption 10 % of the pairs are \"test\" and 4 % \"valid\", the same captions "
     "in all sources; emoji and\n"
     "fashion have splits of their own. Labels are classes or folders; of several sources each has "

@@ -1,5 +1,5 @@
-/* eval.c: pith eval: measures retrieval and zero-shot classification, and prints chance beside
- * them. */
+/* eval.c: pith eval: measures retrieval, zero-shot classification and what else is asked for, and
+ * prints chance beside it. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,7 @@ typedef struct {
     model m;
     const pith_pack *pack;
     json_t *json;
-    bool retrieval, zero_shot;
+    bool retrieval, zero_shot, twins;
     pith_real *rows;
     int classes, probes; /* probes: 0, 1, or, of few pictures a class, 3 */
     pith_probe probe[3];
@@ -57,6 +57,36 @@ static json_t *classified_json(const pith_zero_shot *z)
     return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "pictures", z->pictures, "classes",
                      z->classes, "top1", z->top1, "top5", z->top5, "chance_top1", z->chance1,
                      "chance_top5", z->chance5, "majority", z->majority);
+}
+
+/* With equal captions, or with one pair left over, neighbours in a split are no twins. */
+static pith_twins measure_twins(const evaluation *j, const pairs *p, const char *split)
+{
+    if (p->n % 2)
+        pith_raise("--twins: the split \"%s\" has %d pairs, but twins come in twos", split, p->n);
+    for (int k = 0; k < p->n; k += 2)
+        if (p->caption_id[k] == p->caption_id[k + 1])
+            pith_raise(
+                "--twins: pairs %d and %d of the split \"%s\" have the same caption, \"%s\": "
+                "nothing tells them apart",
+                k, k + 1, split, plain(j->pack->caption[p->index[k]]));
+    return pith_measure_twins(p->n / 2, p->width, p->image, p->text);
+}
+
+static void print_twins(const char *name, const pith_twins *t)
+{
+    printf(
+        "  %-14s %-17s picture to text %.1f %%, text to picture %.1f %% (chance %.1f), both %.1f "
+        "%% (chance %.1f); %d couples\n",
+        name, "twins", 100 * t->image_to_text, 100 * t->text_to_image, 100 * t->chance,
+        100 * t->both, 100 * t->chance_both, t->couples);
+}
+
+static json_t *twins_json(const pith_twins *t)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f, s:i}", "image_to_text", t->image_to_text,
+                     "text_to_image", t->text_to_image, "both", t->both, "chance", t->chance,
+                     "chance_both", t->chance_both, "couples", t->couples);
 }
 
 static void measure(evaluation *j, int split)
@@ -85,6 +115,11 @@ static void measure(evaluation *j, int split)
         }
         print_classified(j->retrieval || j->zero_shot ? "" : name, "linear probe", &z);
         json_object_set_new(o, "probe", classified_json(&z));
+    }
+    if (j->twins) {
+        const pith_twins t = measure_twins(j, &p, name);
+        print_twins(j->retrieval || j->zero_shot || j->probes ? "" : name, &t);
+        json_object_set_new(o, "twins", twins_json(&t));
     }
     json_object_set_new(j->json, name, o);
     pairs_free(&p);
@@ -154,7 +189,7 @@ static void fit_probes(evaluation *j, const char *directory, const char *data, i
 int command_eval(int argc, char **argv)
 {
     const char *kind = NULL, *split = NULL, *file = NULL;
-    bool probe = false;
+    bool probe = false, twins = false;
     int64_t shots = 0;
     const option options[] = {
         { "--task", TEXT, &kind,
@@ -165,6 +200,8 @@ int command_eval(int argc, char **argv)
           "also a linear probe: ridge regression on the pictures of the split \"train\"" },
         { "--shots", INTEGER, &shots,
           "of the probe: so many pictures a class, the mean of three draws; 0: all" },
+        { "--twins", FLAG, &twins,
+          "also whether neighbouring pairs 2k and 2k+1 of a split are told apart" },
         { "--json", TEXT, &file, "write the figures into this file" },
         END_OF_OPTIONS
     };
@@ -173,12 +210,16 @@ int command_eval(int argc, char **argv)
         "Retrieval both ways: the share of captions whose picture is among the 1, 5, 10\n"
         "nearest of the split, and back, and the mean reciprocal rank; chance in brackets.\n"
         "Zero-shot: a picture's class is the nearest of the classes' rows, each the mean of\n"
-        "the different captions that bear its label.",
+        "the different captions that bear its label. Twins: the share of pictures whose own\n"
+        "caption is nearer than the twin's, of captions whose own picture is, and of couples\n"
+        "of which both hold for both.",
         2, 2, argc, argv);
     if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
         pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);
     if (file) check_output(file, 0, "{");
-    evaluation j = { .m = open_model_with_tokenizer(argv[1]), .json = json_object() };
+    evaluation j = { .m = open_model_with_tokenizer(argv[1]),
+                     .json = json_object(),
+                     .twins = twins };
     pith_pack *pack = open_data(argv[2], j.m.config.image_size, 0, NULL);
     j.pack = pack;
     const int chosen = split ? pith_pack_split(pack, split) : -1;

@@ -304,6 +304,7 @@ pith_train_result train_model(model *m, const training *u, const char *title)
         .synthetic = t.synthetic,
         .replace = t.synthetic == PITH_REPLACE ? number : 0,
         .views = (int)r->views,
+        .twins = r->twins,
         .seed = (uint64_t)common_seed,
         .threads = common_threads > 4 ? (int)common_threads / 4 : 1,
     };

@@ -19,7 +19,7 @@ typedef struct {
     const char *loss, *augment, *schedule, *freeze, *sasp_last, *synthetic, *clusters, *rows;
     int64_t steps, batch, warmup, evaluate_every, save_every, views;
     double lr, weight_decay, clip_norm, ema, masked;
-    bool sasp_inherit;
+    bool sasp_inherit, twins;
 } recipe;
 #define RECIPE_DEFAULTS                                                                            \
     { .loss = "clip",                                                                              \
@@ -43,6 +43,9 @@ typedef struct {
       "a loss by name, a file.c, or a sum as in affinity:scale=50+0.5*clip" },                     \
         { "--steps", INTEGER, &(r).steps, "steps of the optimizer, AdamW" },                       \
         { "--batch", INTEGER, &(r).batch, "pairs a step" },                                        \
+        { "--twins", FLAG, &(r).twins,                                                             \
+          "neighbouring pairs 2k and 2k+1 of the training split stay together in a batch: see "    \
+          "pith help data" },                                                                      \
         { "--lr", NUMBER, &(r).lr, "highest learning rate" },                                      \
         { "--warmup", INTEGER, &(r).warmup, "steps in which it rises to that" },                   \
         { "--schedule", TEXT, &(r).schedule, "then: cosine (to 0) or constant" },                  \
