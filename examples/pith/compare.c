@@ -55,7 +55,7 @@ static void run_before(const comparison *c, int arm, int64_t seed, const char *o
 }
 
 typedef struct {
-    int cells, left, run;
+    int arms, cells, left, run;
     double estimate;
 } amount;
 
@@ -75,20 +75,31 @@ static bool is_needed(const comparison *c, const results *all, int64_t seed, boo
     return false;
 }
 
-/* What a comparison is still to run. */
-static amount amount_of(const comparison *c, const results *all)
+/* Has one of the comparisons before comparison k the same arm? */
+static bool is_shared(const comparison *c, int k, int arm)
 {
-    amount a = { 0 };
-    for (int arm = 0; is_needed(c, all, 0, true) && arm < c->first; arm++)
-        a.estimate += estimated_seconds(c, arm);
-    for (int arm = c->first; arm < c->arms; arm++) {
+    for (int before = 0; before < k; before++)
+        for (int i = 0; i < c[before].arms; i++)
+            if (!strcmp(c[before].arm[i].name, c[k].arm[arm].name)) return true;
+    return false;
+}
+
+/* Adds what comparison k is still to run, and those before it do not. */
+static void add_amount(amount *a, const comparison *c, int k, const results *all)
+{
+    const comparison *own = &c[k];
+    const bool needed = is_needed(own, all, 0, true);
+    for (int arm = 0; arm < own->arms; arm++) {
+        if (!own->arm[arm].trains || is_shared(c, k, arm)) continue;
+        if (arm < own->first) {
+            if (needed) a->estimate += estimated_seconds(own, arm);
+            continue;
+        }
         int left = 0;
-        for (int s = 0; s < c->seeds; s++) left += !is_done(c, all, arm, c->seed[s]);
-        if (!c->arm[arm].trains) continue;
-        if (left) a.estimate += left * estimated_seconds(c, arm);
-        a.cells += c->seeds, a.left += left;
+        for (int s = 0; s < own->seeds; s++) left += !is_done(own, all, arm, own->seed[s]);
+        if (left) a->estimate += left * estimated_seconds(own, arm);
+        a->arms++, a->cells += own->seeds, a->left += left;
     }
-    return a;
 }
 
 /* False if there was nothing to run. */
@@ -127,26 +138,29 @@ static void run_seed(const comparison *c, results *all, int64_t seed, const char
     }
 }
 
+/* Tells where rows and comparison do not fit. */
+static void check_rows(const comparison *c, const results *all, const char *table)
+{
+    check_results(all, c, table);
+    for (int arm = c->first; arm < c->arms; arm++) {
+        check_data(c, all, arm, table);
+        for (int s = 0; s < c->seeds; s++) {
+            const result *r = find_result(all, c, arm, c->seed[s]);
+            if (r && c->arm[arm].trains) check_measures(c, r);
+        }
+    }
+}
+
 /* All comparisons, seed by seed, so that all of them have as many seeds as there was time for. */
 static void run_all(int n, const comparison *c, results *all, const char *out, const char *table)
 {
     amount total = { 0 };
-    int arms = 0, seeds = 0;
+    int seeds = 0;
     for (int k = 0; k < n; k++) {
-        check_results(all, &c[k], table);
-        for (int arm = c[k].first; arm < c[k].arms; arm++) {
-            arms += c[k].arm[arm].trains;
-            check_data(&c[k], all, arm, table);
-            for (int s = 0; s < c[k].seeds; s++) {
-                const result *r = find_result(all, &c[k], arm, c[k].seed[s]);
-                if (r && c[k].arm[arm].trains) check_measures(&c[k], r);
-            }
-        }
-        const amount one = amount_of(&c[k], all);
-        total.cells += one.cells, total.left += one.left, total.estimate += one.estimate;
+        add_amount(&total, c, k, all);
         if (c[k].seeds > seeds) seeds = c[k].seeds;
     }
-    printf("%d arms, %d seeds: %d cells, %d of them to be run", arms, seeds, total.cells,
+    printf("%d arms, %d seeds: %d cells, %d of them to be run", total.arms, seeds, total.cells,
            total.left);
     if (total.left) printf("; very roughly %.0f min", total.estimate / 60 + 0.5);
     tell_time(0, 0);
@@ -170,11 +184,15 @@ static void print_verdicts(const comparison *c, const results *all)
 int command_compare(int argc, char **argv)
 {
     const char *out = NULL, *table = NULL;
+    bool draw = false;
     char own[4096], page[4096];
     const option options[] = {
         { "--out", PATH, &out, "the directory of the runs, of index.html and of results.tsv" },
         { "--results", PATH, &table,
           "the table of finished cells; by default results.tsv of that directory" },
+        { "--draw", FLAG, &draw,
+          "run nothing: judge, and draw the page of, the cells that are "
+          "there" },
         END_OF_OPTIONS
     };
     const int n = parse_options(
@@ -194,7 +212,8 @@ int command_compare(int argc, char **argv)
     snprintf(page, sizeof page, "%s/index.html", out);
     if (!table) table = own;
     results all = read_results(table);
-    run_all(n, c, &all, out, table);
+    for (int k = 0; k < n; k++) check_rows(&c[k], &all, table);
+    if (!draw) run_all(n, c, &all, out, table);
     write_comparison_page(page, n, c, &all);
     for (int k = 0; k < n; k++) {
         if (n > 1) printf("%s\n", c[k].question);

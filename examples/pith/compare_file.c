@@ -54,7 +54,8 @@ static void check_name(const char *path, const char *what, const char *name)
                    path, what, plain(name));
 }
 
-static void read_arm(comparison *c, const json_t *o)
+/* before: it runs once, before the others. */
+static void read_arm(comparison *c, const json_t *o, bool before)
 {
     char what[80];
     snprintf(what, sizeof what, "arm %d", c->arms);
@@ -75,7 +76,8 @@ static void read_arm(comparison *c, const json_t *o)
     for (size_t k = 0; a->trains && k < sizeof ours / sizeof *ours; k++)
         if (strstr(a->run, ours[k]))
             pith_raise("%s: arm \"%s\": %s is set by pith compare", c->path, a->name, ours[k]);
-    if (!a->trains && !strstr(a->run, "{out}"))
+    if (!a->trains && !strstr(a->run, "{data}")) a->data = "";
+    if (!before && !a->trains && !strstr(a->run, "{out}"))
         pith_raise("%s: arm \"%s\": expected train, distil or prune with its options, or another "
                    "command of pith that writes {out}; found \"%s\"",
                    c->path, a->name, a->run);
@@ -201,9 +203,10 @@ void read_comparison(comparison *c, const char *path)
     const json_t *before = list_of(c, root, "before", false),
                  *arms = list_of(c, root, "arms", true),
                  *claims = list_of(c, root, "claims", false);
-    for (size_t k = 0; k < json_array_size(before); k++) read_arm(c, json_array_get(before, k));
+    for (size_t k = 0; k < json_array_size(before); k++)
+        read_arm(c, json_array_get(before, k), true);
     c->first = c->arms;
-    for (size_t k = 0; k < json_array_size(arms); k++) read_arm(c, json_array_get(arms, k));
+    for (size_t k = 0; k < json_array_size(arms); k++) read_arm(c, json_array_get(arms, k), false);
     for (size_t k = 0; k < json_array_size(claims); k++) read_claim(c, json_array_get(claims, k));
 }
 

@@ -165,7 +165,7 @@ static void commands(FILE *f, const comparison *c)
         report_text(f, c->arm[k].name);
         fputs("</b>: <code>pith ", f);
         report_text(f, c->arm[k].run);
-        if (strcmp(c->arm[k].data, c->data)) {
+        if (c->arm[k].trains && strcmp(c->arm[k].data, c->data)) {
             fputs("</code>, trained on <code>", f);
             report_text(f, c->arm[k].data);
         }
