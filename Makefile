@@ -28,7 +28,7 @@ OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
 
 comma := ,
 .SECONDARY:
-.PHONY: all deps test tests demo bench evidence fuzz libs clean
+.PHONY: all deps test tests demo bench evidence evidence-full fuzz libs clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
 
 # A user's own loss or op finds every public function in the program, so the library goes in whole.
@@ -99,6 +99,11 @@ bench: deps
 evidence: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) build/pith
 	@build/pith compare bench/evidence.json --out runs/evidence --results bench/evidence.tsv
+
+# All questions of bench/evidence: many hours, which may be interrupted, and go on from the table of finished cells.
+evidence-full: deps
+	@$(MAKE) --no-print-directory -j$$(nproc) build/pith
+	@build/pith compare bench/evidence/[0-9]*.json --out runs/evidence-full --results bench/evidence/results.tsv
 
 clean:
 	rm -rf build

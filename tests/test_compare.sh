@@ -55,6 +55,47 @@ kill -INT $pid; wait $pid; [ $? = 130 ] || bad "Ctrl-C: expected status 130"
 write "0" combination.mrr "$longer"
 says 0 "longer is better: cannot be told by 1 seed" "$pith" compare c.json --out whole
 
+# Two questions at once: what they share stands in a third file; an arm of both is one cell; an arm that does not train makes what later ones need,
+# with each seed; models are measured on other data, too; the first words tell how long it may take.
+cat >both.json <<END
+{ "data": "shapes.pack", "measure": "combination.mrr", "seeds": [0, 1], "also": { "once_more": "{data} --split valid --probe" },
+  "before": [{ "name": "teacher", "run": "train --model 16/8:w32l2h2+w32l2h2c12v640:e16 --steps 40 $fast" }] }
+END
+cat >one.json <<END
+{ "question": "Does a teacher help?", "common": "both.json", "paper": "a paper <says> so", "limits": "much",
+  "arms": [{ "name": "clip", "run": "train --model $small --steps 20 $fast" },
+           { "name": "student", "run": "distil --teacher {teacher} --rows {teacher} --student $small --steps 20 $fast" },
+           { "name": "figures", "run": "eval {teacher} {data} --json {out}.json" }],
+  "claims": [{ "claim": "it does", "kind": "better", "contrast": { "student": 1, "clip": -1 }, "margin": 0.01 },
+             { "claim": "the teacher is better than its student", "kind": "better", "contrast": { "figures": 1, "student": -1 }, "margin": 0.01 }] }
+END
+cat >two.json <<END
+{ "question": "Do fewer pairs do?", "common": "both.json", "seeds": [0],
+  "arms": [{ "name": "clip", "run": "train --model $small --steps 20 $fast" },
+           { "name": "part", "run": "data balance {data} --model {teacher} --remove 0.3 --out {out}" },
+           { "name": "fewer", "run": "train --model $small --steps 20 $fast", "data": "{part}" }],
+  "claims": [{ "claim": "they do", "kind": "no worse", "contrast": { "fewer": 1, "clip": -1 }, "margin": 0.5 }] }
+END
+says 0 "3 arms, 2 seeds: 5 cells, 5 of them to be run; very roughly" "$pith" compare one.json two.json --out several
+[ "$(sed 1d several/results.tsv | cut -f 2-3 | sort | tr '\t\n' ': ')" = "clip:0 clip:1 fewer:0 figures:0 figures:1 student:0 student:1 " ] || { bad "rows:"; cut -f 1-3 several/results.tsv; }
+awk -F'\t' 'NR > 1 && $2 != "figures" && $13 !~ /once_more.valid.mrr=.*once_more.valid.probe_top1=/' several/results.tsv | grep . && bad "no measures of other data"
+[ -f several/part-0 ] && [ "$("$pith" data stats several/part-0 | head -1)" != "$("$pith" data stats shapes.pack | head -1)" ] || bad "no smaller set"
+[ "$(ls several/teacher/teacher-*.safetensors | wc -l)" = 1 ] && ! ls several/student-0/teacher-* >/dev/null 2>&1 || bad "the teacher's rows are not shared"
+for text in "2 questions, and what came of them" "a paper &lt;says&gt; so" "All arms" "the teacher is better than its student" "cannot be told by 1 seed"; do
+    grep -q "$text" several/index.html || bad "the page does not say: $text"
+done
+mv several/index.html page; cp several/results.tsv rows
+says 0 "it does: " "$pith" compare one.json two.json --out several --draw
+same page several/index.html; same rows several/results.tsv
+says 0 "they do: cannot be told by 0 seeds" "$pith" compare two.json --out empty --draw
+[ ! -e empty/teacher ] || bad "--draw ran something"
+sed 's/--steps 20/--steps 21/; s/Do fewer/Do really fewer/' two.json >three.json
+says 1 'the arm "clip" is not the same in both' "$pith" compare one.json three.json --out several; one_line
+says 1 'clip-0: arm "clip" was begun there as "train --model' "$pith" compare three.json --out several
+says 1 "one.json and one.json ask the same question" "$pith" compare one.json one.json --out several; one_line
+sed -i 's/"seeds"/"arms"/' both.json
+says 1 'both.json: what comparisons share: unknown key "arms", expected data also measure seeds before' "$pith" compare one.json --out several; one_line
+
 # Mistakes.
 wrong() { text=$1; says 1 "$text" "$pith" compare c.json --out wrong; one_line; [ ! -e wrong ] || { bad "a refused comparison left its directory"; rm -rf wrong; }; }
 sed 's/"claim":/"claims":/' c.json >d.json; mv d.json c.json; wrong 'claim 1: unknown key "claims", expected claim kind contrast margin measure reaches'
