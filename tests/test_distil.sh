@@ -35,6 +35,15 @@ goes_on turns --teacher a --student "$student" --loss "2000*feature@0-0.3+relati
 goes_on shaped --teacher a --sasp-last half --loss "pair+affinity"
 "$pith" inspect shaped >out 2>&1; [ "$(grep -c "SAS-P" out)" = 2 ] || { bad "no block is SAS-P:"; cat out; }
 
+# Rows that runs share: computed once, and the same bits as with rows of one's own; others for other data.
+for run in 1 2; do says 0 "12 steps" "$pith" distil shapes.pack --batch 32 --teacher a,b --student "$student" --loss "affinity+relational:logits=1" --rows shared/rows --steps 12 --out "shared$run"; done
+[ "$(ls shared/rows | wc -l)" = 2 ] && ! ls shared1/teacher-* >/dev/null 2>&1 || { bad "rows are not where --rows says:"; ls shared/rows shared1; }
+[ -z "$(find shared/rows -newer shared1/metrics.jsonl)" ] || bad "rows that are there were computed again"
+same two/open_clip_model.safetensors shared2/open_clip_model.safetensors
+"$pith" data fetch shapes fewer --count 300 --size 16 >/dev/null
+says 0 "3 steps" "$pith" distil fewer/shapes.pack --batch 32 --teacher a --student "$student" --rows shared/rows --steps 3 --out shared3
+[ "$(ls shared/rows | wc -l)" = 3 ] || bad "other data have no rows of their own"
+
 says 1 "--teacher: a name is empty in \"a,\"" "$pith" distil shapes.pack --teacher a, --student "$student" --steps 2 --out wrong; one_line
 says 1 "nope: expected the directory of a model" "$pith" distil shapes.pack --teacher a,nope --student "$student" --steps 2 --out wrong; one_line
 says 1 "--sasp-last: expected a student that is a directory" "$pith" distil shapes.pack --teacher a --student "$student" --sasp-last 1 --out wrong; one_line
