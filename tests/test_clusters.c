@@ -176,12 +176,77 @@ static void keeps_what_belongs_to_a_pair(void **state)
     pith_pack_close(p);
 }
 
+static void exchanges_captions_and_repeats(void **state)
+{
+    (void)state;
+    enum { SIZE = 8, PLANES = 3 * SIZE * SIZE };
+    static const pith_chosen list[] = { { 7, 7, 0 }, { 2, 5, 0 }, { 2, 5, 12 }, { 5, 2, 0 } };
+    const char *all = path_of("all.pack"), *made_of = path_of("made.pack");
+    char source[64];
+    assert_true(pith_pack_shapes(all, SIZE, 90, 4));
+    pith_pack *p = pith_pack_open(all);
+    assert_true(pith_pack_choose(p, 4, list, made_of));
+    pith_pack *q = pith_pack_open(made_of);
+    assert_true(pith_pack_check(q, made_of));
+    assert_int_equal(q->count, 4);
+    for (int k = 0; k < 4; k++) {
+        const int i = list[k].pair, words = list[k].caption;
+        assert_memory_equal(q->pixels + PLANES * k, p->pixels + PLANES * i, PLANES);
+        snprintf(source, sizeof source, k == 2 ? "%s#12" : "%s", p->source[i]);
+        assert_string_equal(q->source[k], source);
+        assert_string_equal(q->split_name[q->split[k]], p->split_name[p->split[i]]);
+        assert_int_equal(q->label[k], p->label[i]);
+        assert_string_equal(q->caption[k], p->caption[words]);
+        const int n = p->synthetic_start[words + 1] - p->synthetic_start[words];
+        assert_int_equal(q->synthetic_start[k + 1] - q->synthetic_start[k], n);
+        for (int c = 0; c < n; c++)
+            assert_string_equal(q->synthetic[q->synthetic_start[k] + c],
+                                p->synthetic[p->synthetic_start[words] + c]);
+    }
+    pith_pack_close(q);
+    pith_pack_close(p);
+}
+
+/* All are there; those of a subset come in the same order; every place is as likely as any. */
+static void random_orders(void **state)
+{
+    (void)state;
+    enum { N = 100, SEEDS = 2000 };
+    int order[N], again[N], even[N / 2], seen[N] = { 0 }, tenth[10] = { 0 }, equal = 0;
+    for (int i = 0; i < N; i++) order[i] = again[N - 1 - i] = i;
+    for (int i = 0; i < N / 2; i++) even[i] = 2 * i;
+    assert_true(pith_random_order(N, order, "a", 1));
+    assert_true(pith_random_order(N, again, "a", 1));
+    assert_memory_equal(order, again, sizeof order);
+    assert_true(pith_random_order(N / 2, even, "a", 1));
+    for (int i = 0, k = 0; i < N; i++) {
+        seen[order[i]]++;
+        if (order[i] % 2 == 0) assert_int_equal(even[k++], order[i]);
+    }
+    for (int i = 0; i < N; i++) assert_int_equal(seen[i], 1);
+    assert_true(pith_random_order(N, again, "b", 1));
+    for (int i = 0; i < N; i++) equal += order[i] == again[i];
+    assert_true(equal < 10);
+    for (int seed = 0; seed < SEEDS; seed++) {
+        assert_true(pith_random_order(N, order, "a", (uint64_t)seed));
+        for (int k = 0; k < N; k++)
+            if (order[k] == 17) tenth[k / 10]++;
+    }
+    for (int k = 0; k < 10; k++) assert_in_range(tenth[k], 140, 260); /* 200, 4.5 deviations */
+    assert_true(pith_random_order(0, order, "a", 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back), cmocka_unit_test(of_other_data),
-        cmocka_unit_test(not_written),    cmocka_unit_test(lies),
-        cmocka_unit_test(every_byte),     cmocka_unit_test(keeps_what_belongs_to_a_pair),
+        cmocka_unit_test(there_and_back),
+        cmocka_unit_test(of_other_data),
+        cmocka_unit_test(not_written),
+        cmocka_unit_test(lies),
+        cmocka_unit_test(every_byte),
+        cmocka_unit_test(keeps_what_belongs_to_a_pair),
+        cmocka_unit_test(exchanges_captions_and_repeats),
+        cmocka_unit_test(random_orders),
     };
     return cmocka_run_group_tests(tests, make_place, remove_place);
 }

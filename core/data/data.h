@@ -84,6 +84,16 @@ bool pith_pack_shapes(const char *out, int size, int count, uint64_t seed);
 /* Writes the pairs of a pack for which keep[i] holds into another, with all that belongs to them.
  */
 bool pith_pack_keep(const pith_pack *p, const bool *keep, const char *out);
+/* A pair made from a pack's: picture, source, split and label of one, the captions, synthetic ones
+ * too, of another or the same. copy: 0, or what tells a copy: "#2" is put behind the source. */
+typedef struct {
+    int pair, caption, copy;
+} pith_chosen;
+bool pith_pack_choose(const pith_pack *p, int n, const pith_chosen *list, const char *out);
+/* Puts numbers of pairs into a random order. Each pair has a random number of its own, keyed by
+ * name and seed: of fewer pairs the order is the same, and the first m of them are a random sample
+ * that lies in that of the first n, n > m. False after an error. */
+bool pith_random_order(int n, int *pairs, const char *name, uint64_t seed);
 
 /* ---- clusters -------------------------------------------------------------------------------- */
 

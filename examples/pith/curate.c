@@ -1,8 +1,11 @@
-/* curate.c: rows of a set's pictures, and files beside a set. */
+/* curate.c: the training pairs of a set and their halves, rows of its pictures, and files beside
+ * it.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "curate.h"
+#include "files/files.h"
 
 int *training_pairs(const pith_pack *pack, const char *data, int *n)
 {
@@ -12,6 +15,12 @@ int *training_pairs(const pith_pack *pack, const char *data, int *n)
         if (pack->split[i] == PITH_TRAIN) index[(*n)++] = i;
     if (!*n) pith_raise("%s: the split \"train\" has no pairs", data);
     return index;
+}
+
+/* The lowest bit of FNV-1a knows the lowest bits of the bytes alone, so a higher one. */
+bool is_second_half(const char *caption)
+{
+    return pith_hash_bytes(PITH_HASH, caption, strlen(caption)) >> 32 & 1;
 }
 
 pith_real *picture_rows(const model *m, const char *directory, const pith_pack *pack, int n,

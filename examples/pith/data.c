@@ -9,15 +9,17 @@
 static int64_t size = 32, count = 20000;
 static double valid = 0.05;
 static bool left_out;
-static curation curated = { .beta = 0.447, .top = 0.4, .shards = 1, .k = 128, .iterations = 100 };
+static curation curated = {
+    .beta = 0.447, .top = 0.4, .shards = 1, .k = 128, .iterations = 100, .repeat = 1, .every = 1
+};
 static const option options[] = {
     { "--size", INTEGER, &size, "side of the packed pictures" },
     { "--valid", NUMBER, &valid, "pack: share of the pairs without a split that validate" },
-    { "--count", INTEGER, &count, "fetch shapes: number of pictures" },
+    { "--count", INTEGER, &count, "fetch shapes: number of pictures; sample: of training pairs" },
     PICTURE_OPTIONS,
     { "--left-out", FLAG, &left_out, "pack: name every pair that is left out, and why" },
     { "--model", PATH, &curated.model, "balance, cluster, filter: the directory of the model" },
-    { "--out", PATH, &curated.out, "balance, cluster, filter: the file to write" },
+    { "--out", PATH, &curated.out, "balance, cluster, filter, sample: the file to write" },
     { "--beta", NUMBER, &curated.beta, "balance: pictures nearer than this are merged" },
     { "--remove", NUMBER, &curated.remove,
       "balance: the share of training pairs to remove, in place of --beta" },
@@ -29,6 +31,14 @@ static const option options[] = {
     { "--top", NUMBER, &curated.top, "filter: the share of training pairs to keep" },
     { "--cross-fit", PATH, &curated.cross_fit,
       "filter: another model, which scores the second half" },
+    { "--truth", PATH, &curated.truth, "filter: the set with the original captions" },
+    { "--json", TEXT, &curated.json, "filter: write the figures into this file" },
+    { "--share", NUMBER, &curated.share, "sample: the share of training pairs to draw" },
+    { "--half", INTEGER, &curated.half, "sample: half 1 or 2 of the training pairs" },
+    { "--shuffle", NUMBER, &curated.shuffle,
+      "sample: the share of training pairs that exchange captions" },
+    { "--repeat", INTEGER, &curated.repeat, "sample: so often pairs stand in the set" },
+    { "--every", INTEGER, &curated.every, "sample: not every pair is repeated, but each N-th" },
     END_OF_OPTIONS,
 };
 
@@ -157,13 +167,13 @@ static void check_given(const char *what)
         const char *name, *acts;
     } all[] = {
         { "--size", "fetch pack" },
-        { "--count", "fetch" },
+        { "--count", "fetch sample" },
         { "--valid", "pack" },
         { "--left-out", "pack" },
-        { "--seed", "fetch cluster" },
-        { "--megapixels", "fetch pack balance cluster filter" },
+        { "--seed", "fetch cluster sample" },
+        { "--megapixels", "fetch pack balance cluster filter sample" },
         { "--model", "balance cluster filter" },
-        { "--out", "balance cluster filter" },
+        { "--out", "balance cluster filter sample" },
         { "--beta", "balance" },
         { "--remove", "balance" },
         { "--shards", "balance" },
@@ -172,6 +182,13 @@ static void check_given(const char *what)
         { "--spherical", "cluster" },
         { "--top", "filter" },
         { "--cross-fit", "filter" },
+        { "--truth", "filter" },
+        { "--json", "filter" },
+        { "--share", "sample" },
+        { "--half", "sample" },
+        { "--shuffle", "sample" },
+        { "--repeat", "sample" },
+        { "--every", "sample" },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (was_given(all[k].name) && !strstr(all[k].acts, what))
@@ -205,6 +222,12 @@ static void balance(char **name) { data_balance(name[0], &curated); }
 static void cluster(char **name) { data_cluster(name[0], &curated); }
 static void filter(char **name) { data_filter(name[0], &curated); }
 
+static void sample(char **name)
+{
+    curated.count = was_given("--count") ? count : 0;
+    data_sample(name[0], &curated);
+}
+
 static const struct {
     const char *name;
     int names;
@@ -212,7 +235,7 @@ static const struct {
 } commands[] = {
     { "fetch", 2, fetch },   { "pack", 2, pack },       { "stats", 1, stats },
     { "check", 1, check },   { "balance", 1, balance }, { "cluster", 1, cluster },
-    { "filter", 1, filter },
+    { "filter", 1, filter }, { "sample", 1, sample },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -251,8 +274,21 @@ static const char about[] =
     "half of the captions, by their\n"
     "hash, are scored by --model and the others by the second model, each half ranked alone: "
     "train each model on the half\n"
-    "that it does not score. Other splits always stay as they are. DATA: a packed file, or what "
-    "can be packed.";
+    "that it does not score. --truth ORIGINAL.pack, the set before its captions were exchanged, "
+    "tells the AUC of the score:\n"
+    "how often an original caption scores higher than another; without --model the original ones "
+    "stay.\n"
+    "sample: a part of the training pairs, or planted noise and duplicates, keyed by --seed. "
+    "First --half, then --share or\n"
+    "--count: drawn at random, and with the same seed fewer are a part of more. Then --shuffle: "
+    "the captions of a share of\n"
+    "the pairs, with synthetic ones, change places, so that none keeps its own text where that is "
+    "possible. Then --repeat N\n"
+    "--every K: every K-th pair stands N times; the sources of copies end in #2, #3, ... A model "
+    "trained on --half 2 is\n"
+    "filter's --model, which scores half 1; one trained on --half 1 is its --cross-fit.\n"
+    "Other splits always stay as they are. DATA: a packed file, or what can be packed, by sample "
+    "as pictures of 32 x 32.";
 
 int command_data(int argc, char **argv)
 {
@@ -260,15 +296,16 @@ int command_data(int argc, char **argv)
         "fetch NAME[,NAME...] DIR | pack DATA OUT --size N | stats PACK | check PACK\n"
         "     | balance DATA --model M --beta X|--remove X --out OUT.pack\n"
         "     | cluster DATA --model M --k N --out OUT.clusters\n"
-        "     | filter DATA --model M --top X --out OUT.pack";
+        "     | filter DATA --model M --top X [--truth ORIGINAL.pack] --out OUT.pack\n"
+        "     | sample DATA --share X|--count N|--half N|--shuffle X|--repeat N --out OUT.pack";
     const int arguments = parse_options(options, usage, about, 2, 3, argc, argv);
     const char *what = argv[1];
     int k = 0;
     check_given(what);
     while (k < COMMANDS && strcmp(commands[k].name, what)) k++;
     if (k == COMMANDS)
-        pith_raise("pith data: expected fetch, pack, stats, check, balance, cluster or filter, "
-                   "found \"%s\"",
+        pith_raise("pith data: expected fetch, pack, stats, check, balance, cluster, filter or "
+                   "sample, found \"%s\"",
                    what);
     if (arguments != 1 + commands[k].names)
         pith_raise("pith data %s: expected %d names behind it, found %d: see pith help data", what,

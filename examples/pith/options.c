@@ -105,16 +105,17 @@ static const struct range {
     { "--mask-lr", 0, 100 },       { "--multiplier-lr", 0, 100 },
     { "--shards", 1, 1e6 },        { "--k", 1, 1e6 },
     { "--iterations", 1, 1e6 },    { "--mask-patches", 0, 0.99 },
+    { "--remove", 0, 1 },          { "--share", 0, 1 },
+    { "--shuffle", 0, 1 },         { "--half", 1, 2 },
+    { "--repeat", 2, 1e6 },        { "--every", 1, 1e6 },
 };
-static const char *const shares[] = { "--top", "--remove" }; /* where they are no counts */
 
 static void check_range(const option *o, double x)
 {
     double least = 0, most = 1e12;
     for (size_t k = 0; k < sizeof ranges / sizeof *ranges; k++)
         if (!strcmp(ranges[k].name, o->name)) least = ranges[k].least, most = ranges[k].most;
-    for (size_t k = 0; o->kind == NUMBER && k < sizeof shares / sizeof *shares; k++)
-        if (!strcmp(shares[k], o->name)) least = 0, most = 1;
+    if (o->kind == NUMBER && !strcmp(o->name, "--top")) least = 0, most = 1; /* a share, no count */
     if (!(x >= least && x <= most))
         pith_raise("%s: expected a number from %.12g to %.12g, found %.12g", o->name, least, most,
                    x);
