@@ -93,7 +93,7 @@ for half in 1 2; do # each half has the scores of its own model
 done
 
 # ---- mistakes ------------------------------------------------------------------------------------------------------------------
-says 1 "pith data: expected fetch, pack, stats, check, balance, cluster, filter or sample, found \"balanse\"" "$pith" data balanse x; one_line
+says 1 "pith data: expected fetch, pack, stats, check, balance, cluster, filter, sample or split, found \"balanse\"" "$pith" data balanse x; one_line
 says 1 "--model is missing" "$pith" data balance shapes.pack --out x.pack; one_line
 says 1 "--out is missing" "$pith" data cluster shapes.pack --model m1; one_line
 says 1 "--beta and --remove: a distance or a rate, not both" "$pith" $balance --beta 0.1 --remove 0.2 --out x.pack; one_line

@@ -55,6 +55,7 @@ for h in 1 2; do
     same half$h.list filter.list
 done
 of_half=$(wc -l <half1.list)
+[ "$of_half" = 111 ] || bad "half 1 has $of_half pairs, expected 111" # as counted with another FNV-1a
 says 0 "drawn with the seed 0: $(share 0.5 "$of_half") of $of_half training pairs" "$pith" $sample --half 1 --share 0.5 --out both.pack
 list both; part both half1
 

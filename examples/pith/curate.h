@@ -1,5 +1,5 @@
-/* curate.h: what pith data balance, cluster, filter, sample and split share: commands that write a part of
- * a set, or what a model finds in it; pith eval looks at rows of pictures, too. */
+/* curate.h: what pith data balance, cluster, filter, sample and split share: commands that write a
+ * part of a set, or what a model finds in it; pith eval looks at rows of pictures, too. */
 #ifndef PITH_CURATE_H
 #define PITH_CURATE_H
 #include "command.h"

@@ -59,9 +59,10 @@ static int *text_numbers(const pith_pack *p)
     return text;
 }
 
-/* Who has his own text changes captions with the next one of whom neither then has. There is such a
- * one unless a single text is that of more than half: then as few as can be keep it. */
-static void part_equal_texts(int m, const int *order, const int *text, int *caption)
+/* All have their own text at first. Who still has it changes captions with the next one with whom
+ * that leaves neither his own: nearly one ring of all. There is such a one, unless a single text is
+ * that of more than half: then as few as can be keep it. */
+static void exchange(int m, const int *order, const int *text, int *caption)
 {
     int j = 0, without_help = -1;
     for (int k = 0; k < m; k++) {
@@ -87,8 +88,7 @@ static int shuffle(sample *s, double share)
     int *order = room(sizeof *order * (size_t)s->n), *text = text_numbers(s->pack), changed = 0;
     memcpy(order, s->pair, sizeof *order * (size_t)s->n);
     pith_random_order(s->n, order, "shuffle", (uint64_t)common_seed);
-    for (int k = 0; k < m; k++) s->caption[order[k]] = order[(k + 1) % m];
-    part_equal_texts(m, order, text, s->caption);
+    exchange(m, order, text, s->caption);
     for (int k = 0; k < m; k++) changed += text[order[k]] != text[s->caption[order[k]]];
     fprintf(
         s->told.f,
