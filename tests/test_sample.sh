@@ -100,9 +100,8 @@ says 0 "beta 0: groups of two and more: 0, the largest of 0; 0 of $((train + cop
 same balanced.pack planted.pack # copies have the distance 0, which is not below 0
 says 0 "groups of two and more: $tenth, the largest of 10; $copies of $((train + copies)) training pairs removed" \
     "$pith" data balance planted.pack --model m1 --beta 0.00001 --out balanced.pack
-# Rows of equal pictures may differ by a rounding, and so any of ten may stay: of each picture one does, and only its copies go.
 stems() { sed 's/#[0-9]*	/	/' "$1" | sort; }
-list balanced; others balanced; stems balanced.list >stems.list; same stems.list shapes.list
+list balanced; others balanced; same balanced.list shapes.list # the copies go, and nothing else
 tail -n +2 balanced.groups.tsv | stems - | cut -f 1,3 | sort -u >groups
 [ "$(wc -l <groups)" = $tenth ] || bad "a group has pictures of several sources"
 awk "BEGIN { printf \"%.9f\", $copies / ($train + $copies) }" >rate

@@ -5,6 +5,7 @@
  * the same authors, has it: nearest to the group's mean. Shards with a second pass over what they
  * leave are DanQing's, too. That of equally near ones the first stays, and that groups of both
  * passes are joined and their centre chosen once, are choices of ours. */
+#include <math.h>
 #include "parts.h"
 
 int *pith_rows_by_group(int n, int groups, const int *group, int **order)
@@ -20,12 +21,14 @@ int *pith_rows_by_group(int n, int groups, const int *group, int **order)
     return first;
 }
 
+/* Rows of equal pictures may differ by rounding, for a model computes them in different batches. */
+static const double rounding = 2e-6;
+
 /* Of a group of `count` rows; false without memory. */
 static bool keep_one(int width, const pith_real *rows, int count, const int *member, bool *keep,
                      double *distance)
 {
-    int best = member[0];
-    double *mean = calloc((size_t)width, sizeof *mean);
+    double least = HUGE_VAL, *mean = calloc((size_t)width, sizeof *mean);
     if (!mean) return false;
     for (int i = 0; i < count; i++)
         for (int k = 0; k < width; k++)
@@ -37,9 +40,13 @@ static bool keep_one(int width, const pith_real *rows, int count, const int *mem
         for (int k = 0; k < width; k++)
             squared += ((double)row[k] - mean[k]) * ((double)row[k] - mean[k]);
         distance[member[i]] = sqrt(squared);
-        if (distance[member[i]] < distance[best]) best = member[i];
+        least = fmin(least, distance[member[i]]);
     }
-    for (int i = 0; i < count; i++) keep[member[i]] = member[i] == best;
+    bool kept = false;
+    for (int i = 0; i < count; i++) {
+        keep[member[i]] = !kept && distance[member[i]] <= least + rounding;
+        kept |= keep[member[i]];
+    }
     free(mean);
     return true;
 }

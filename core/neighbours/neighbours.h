@@ -51,8 +51,8 @@ double pith_forest_beta(const pith_forest *f, int removed, double *next);
  * joined. That is less work, and the same result where groups are far from each other; a group of
  * one shard meets those of others by its central row alone. */
 int pith_near_groups(int n, int width, const pith_real *rows, double beta, int shards, int *group);
-/* keep (n): is the row of its group the nearest to the mean of its rows? Of equally near ones the
- * first. distance (n): to that mean. False after an error. */
+/* keep (n): is the row of its group the nearest to the mean of its rows? Of equally near ones, to
+ * 2e-6, the first. distance (n): to that mean. False after an error. */
 bool pith_keep_central(int n, int width, const pith_real *rows, int groups, const int *group,
                        bool *keep, double *distance);
 
