@@ -180,9 +180,10 @@ static void exchanges_captions_and_repeats(void **state)
 {
     (void)state;
     enum { SIZE = 8, PLANES = 3 * SIZE * SIZE };
-    static const pith_chosen list[] = {
-        { 7, 7, 0, NULL }, { 2, 5, 0, NULL }, { 2, 5, 12, NULL }, { 5, 2, 0, "another" }
-    };
+    static const pith_chosen list[] = { { 7, 7, 0, NULL, false },
+                                        { 2, 5, 0, NULL, true },
+                                        { 2, 5, 12, NULL, false },
+                                        { 5, 2, 0, "another", false } };
     const char *all = path_of("all.pack"), *made_of = path_of("made.pack");
     char source[64];
     assert_true(pith_pack_shapes(all, SIZE, 90, 4));
@@ -198,7 +199,8 @@ static void exchanges_captions_and_repeats(void **state)
         assert_string_equal(q->source[k], source);
         assert_string_equal(q->split_name[q->split[k]],
                             k == 3 ? "another" : p->split_name[p->split[i]]);
-        assert_int_equal(q->label[k], p->label[i]);
+        assert_true(p->label[i] >= 0);
+        assert_int_equal(q->label[k], k == 1 ? -1 : p->label[i]);
         assert_string_equal(q->caption[k], p->caption[words]);
         const int n = p->synthetic_start[words + 1] - p->synthetic_start[words];
         assert_int_equal(q->synthetic_start[k + 1] - q->synthetic_start[k], n);

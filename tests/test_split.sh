@@ -33,6 +33,9 @@ says 0 "$before pairs" "$pith" data split all.pack --as-is combination --out as.
 grep "^combination" as.splits.tsv | grep -qv "^combination	-	" && bad "what stays as it is lies in a cluster"
 says 0 "shape" "$pith" data split all.pack --apart shape-000004 --out source.pack # a source whose name has no folder
 
+says 0 "pictures, " "$pith" data split all.pack --test 0.3 --valid 0.1 --unlabelled --out bare.pack
+says 0 "" "$pith" data stats bare.pack; grep -q labels out && bad "there are still labels"
+
 # At a cosine of -1 all is one cluster; at 1 only what is equal.
 says 0 " 1 clusters, the largest of " "$pith" data split all.pack --cosine -1 --out one.pack
 says 0 "the largest of 3;" "$pith" data split all.pack --cosine 0.999999 --out equal.pack

@@ -89,10 +89,11 @@ bool pith_pack_twins(const char *out, int size, int count, uint64_t seed);
 bool pith_pack_keep(const pith_pack *p, const bool *keep, const char *out);
 /* A pair made from a pack's: picture, source, split and label of one, the captions, synthetic ones
  * too, of another or the same. copy: 0, or what tells a copy: "#2" is put behind the source. split:
- * NULL, or the name of another. */
+ * NULL, or the name of another. unlabelled: its label becomes -1. */
 typedef struct {
     int pair, caption, copy;
     const char *split;
+    bool unlabelled;
 } pith_chosen;
 bool pith_pack_choose(const pith_pack *p, int n, const pith_chosen *list, const char *out);
 /* Puts numbers of pairs into a random order. Each pair has a random number of its own, keyed by

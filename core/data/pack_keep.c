@@ -21,7 +21,8 @@ static bool add_pair(pith_packer *to, const pith_pack *p, const pith_chosen *one
     char *copy = one->copy ? numbered(p->source[i], one->copy) : NULL;
     if (one->copy && !copy) return pith_raise("%s: no memory for a copy", p->source[i]);
     bool good = pith_packer_add(to, rgb, p->caption[words], copy ? copy : p->source[i],
-                                one->split ? one->split : p->split_name[p->split[i]], p->label[i]);
+                                one->split ? one->split : p->split_name[p->split[i]],
+                                one->unlabelled ? -1 : p->label[i]);
     free(copy);
     for (int k = p->synthetic_start[words]; good && k < p->synthetic_start[words + 1]; k++)
         good = pith_packer_add_synthetic(to, p->synthetic[k]);

@@ -8,7 +8,7 @@ typedef struct {
     const char *model, *cross_fit, *out, *truth, *json, *apart, *as_is;
     double beta, remove, top, share, shuffle, cosine, test, valid;
     int64_t shards, k, iterations, count, half, repeat, every;
-    bool spherical;
+    bool spherical, unlabelled;
 } curation;
 void data_balance(const char *data, const curation *c);
 void data_cluster(const char *data, const curation *c);

@@ -54,6 +54,8 @@ static const option options[] = {
       "split: splits or sources, A,B, that keep a split of their own, without what looks like "
       "training pictures" },
     { "--as-is", TEXT, &curated.as_is, "split: splits, A,B, that stay as they are" },
+    { "--unlabelled", FLAG, &curated.unlabelled,
+      "split: without labels, which of several sources are no one task" },
     END_OF_OPTIONS,
 };
 
@@ -210,6 +212,7 @@ static void check_given(const char *what)
         { "--test", "split" },
         { "--apart", "split" },
         { "--as-is", "split" },
+        { "--unlabelled", "split" },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (was_given(all[k].name) && !strstr(all[k].acts, what))

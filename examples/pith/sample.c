@@ -118,7 +118,7 @@ static void write_sample(const sample *s, int64_t repeat, int64_t every, const c
         list[n++] = (pith_chosen){ .pair = i, .caption = s->caption[i] };
         if (!trains || ++k % every) continue;
         for (int copy = 2; copy <= repeat; copy++)
-            list[n++] = (pith_chosen){ i, s->caption[i], copy, NULL };
+            list[n++] = (pith_chosen){ .pair = i, .caption = s->caption[i], .copy = copy };
     }
     pith_pack_choose(p, n, list, out);
     fprintf(s->told.f, "%s: %d pairs\n", out, n);

@@ -237,7 +237,9 @@ void data_split(const char *data, const curation *c)
     int n = 0;
     for (int i = 0; i < pack->count; i++)
         if (s.role[i] != LEFT_OUT)
-            list[n++] = (pith_chosen){ .pair = i, .caption = i, .split = s.split[i] };
+            list[n++] = (pith_chosen){
+                .pair = i, .caption = i, .split = s.split[i], .unlabelled = c->unlabelled
+            };
     pith_pack_choose(pack, n, list, c->out);
     print_splits(&s, c->out);
     write_splits(manifest, &s);
