@@ -32,7 +32,7 @@ holds() { LC_ALL=C grep -aqF -- "$2" "$1" || bad "$1 has no \"$2\""; }
 lacks() { LC_ALL=C grep -aqF -- "$2" "$1" && bad "$1 has a \"$2\""; }
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------
-says 1 'expected names of emoji, twemoji, stamps, clipart, furniture, icons, tiles, flags, fashion, with commas between them, or shapes, or twins; found "stamp"' \
+says 1 'expected names of emoji, twemoji, stamps, clipart, furniture, icons, tiles, flags, fashion, with commas between them, or shapes; found "stamp"' \
     "$pith" data fetch fashion,stamp new; one_line
 says 1 'found ""' "$pith" data fetch stamps, new; one_line
 says 1 'found "shapes"' "$pith" data fetch stamps,shapes new; one_line
@@ -45,9 +45,6 @@ says 1 "stamps: the package tuxpaint-stamps-default is not in this system's list
 stamps=usr/share/tuxpaint/stamps
 picture $stamps/animals/dog.png; printf 'A brown dog.  \nde.utf8=Ein brauner Hund.\n' >$stamps/animals/dog.txt
 picture $stamps/animals/dog_mirror.png
-picture $stamps/animals/dog2.png; printf 'A Dog of a friend.\n' >$stamps/animals/dog2.txt
-picture $stamps/letters/b.png; printf 'The letter B.' >$stamps/letters/b.txt
-picture $stamps/letters/b2.png; printf 'A b, of wood.' >$stamps/letters/b2.txt
 picture $stamps/food/pies/pie.png; printf 'A pie.' >$stamps/food/pies/pie.txt
 printf 'not a picture' >$stamps/food/broken.png; printf 'Broken.\n' >$stamps/food/broken.txt
 ln -s dog.png $stamps/animals/link.png; printf 'A link.\n' >$stamps/animals/link.txt
@@ -57,18 +54,46 @@ says 1 "stamps: the package tuxpaint-stamps-default cannot be downloaded: is the
 [ ! -e far/stamps.pack ] || bad "without a network there is a pack"
 [ -z "$(ls far/debs)" ] || bad "without a network something was left: $(ls far/debs)"
 rm offline
-says 0 "5 pairs packed; left out: 0 missing, 1 unreadable, 1 without a caption (the first: stamps/animals/dog_mirror.png)" \
+says 0 "2 pairs packed; left out: 0 missing, 1 unreadable, 1 without a caption (the first: stamps/animals/dog_mirror.png)" \
     "$pith" data fetch stamps s
 grep -q "tuxpaint-stamps-default  *161 MB .*GPL-2" out || bad "size and licence are not told"
 grep -n "MB\|pairs" out | head -1 | grep -q MB || bad "they are told too late"
-says 0 "labels: 0 to 0" "$pith" data stats s/stamps.pack # two are about a dog, one about a pie; a letter is no word
+says 0 "2 pairs" "$pith" data stats s/stamps.pack
+grep -q labels out && bad "a word of one stamp is a class"
 grep -q "    A brown dog\.$" out || { bad "the caption is another"; cat out; }
 holds s/stamps.pack stamps/food/pies/pie.png
 says 0 "as they were written" "$pith" data check s/stamps.pack
 ls s/debs/*.deb >/dev/null 2>&1 && bad "a package was left behind"
 touch offline # and what is there is not fetched again
-says 0 "5 pairs packed" "$pith" data fetch stamps s; grep -q MB out && bad "a second download was announced"
+says 0 "2 pairs packed" "$pith" data fetch stamps s; grep -q MB out && bad "a second download was announced"
 rm offline
+
+# ---- words: of a stamp's caption, where another has the same ------------------------------------------------------------
+labels() { # pack
+    at=$(grep -ao '"label":{[^}]*}' "$1" | sed 's/.*"data_offsets":\[\([0-9,]*\)\].*/\1/')
+    echo $(od -An -v -t d4 -j $(($(od -An -t u8 -N 8 "$1") + 8 + ${at%,*})) -N $((${at#*,} - ${at%,*})) "$1")
+}
+mv server/tuxpaint-stamps-default_1_all.deb kept.deb
+k=10
+while read -r words; do k=$((k + 1)); picture $stamps/a/$k.png; echo "$words" >$stamps/a/$k.txt; done <<'END'
+A round tower with a pink flag.
+TOWER—the old one.
+The light (a lamp).
+A light means you can go!
+A pair of pants.
+A pair of pants!
+We have all seen the old tower.
+A cat.
+An old-fashioned tower
+An “old” light, by night.
+…
+flag
+END
+pack tuxpaint-stamps-default
+says 0 "12 pairs packed" "$pith" data fetch stamps words --size 8
+[ "$(labels words/stamps.pack)" = "0 0 1 1 -1 -1 -1 -1 0 1 -1 -1" ] || bad "other labels: $(labels words/stamps.pack)"
+mv server/tuxpaint-stamps-default_1_all.deb words.deb
+mv kept.deb server/tuxpaint-stamps-default_1_all.deb
 
 # ---- splits: by the caption's letters and digits, whatever its case and punctuation ----------------------------------
 mkdir -p $stamps/a $stamps/b
@@ -99,11 +124,12 @@ grep -q "    t-shirt or top$" out && grep -q "    ankle boot$" out || { bad "oth
 n=$(sed -n 's/^    valid  *//p' out); [ "${n:-0}" -ge 3 ] && [ "$n" -le 30 ] || bad "${n:-no} of 300 pairs validate, expected about 12"
 
 # ---- several in one file: labels one after another -------------------------------------------------------------------
-says 0 "fashion: 600 pairs, labels 1 to 10" "$pith" data fetch stamps,fashion both --size 16
-grep -q "^stamps: 5 pairs, labels 0 to 0$" out || bad "the stamps' labels are others"
-says 0 "both/corpus.pack: 605 pairs" "$pith" data stats both/corpus.pack
-grep -q "labels: 0 to 10" out || bad "labels of two sources are mixed up"
-holds both/corpus.pack stamps/animals/dog.png; holds both/corpus.pack fashion/test/299
+mv words.deb server/tuxpaint-stamps-default_1_all.deb
+says 0 "fashion: 600 pairs, labels 2 to 11" "$pith" data fetch stamps,fashion both --size 16
+grep -q "^stamps: 12 pairs, labels 0 to 1$" out || bad "the stamps' labels are others"
+says 0 "both/corpus.pack: 612 pairs" "$pith" data stats both/corpus.pack
+grep -q "labels: 0 to 11" out || bad "labels of two sources are mixed up"
+holds both/corpus.pack stamps/a/11.png; holds both/corpus.pack fashion/test/299
 
 # ---- icons -----------------------------------------------------------------------------------------------------------
 icon() { picture usr/share/icons/$1.png; }

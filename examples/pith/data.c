@@ -21,7 +21,7 @@ static curation curated = { .beta = 0.447,
 static const option options[] = {
     { "--size", INTEGER, &size, "side of the packed pictures" },
     { "--valid", NUMBER, &valid,
-      "pack, split: share that validates: of the pairs without a split, of the clusters" },
+      "pack: share of the pairs without a split that validate; split: of the clusters, 0.04" },
     { "--count", INTEGER, &count,
       "fetch shapes, twins: number of pictures; sample: of training pairs" },
     PICTURE_OPTIONS,
@@ -47,13 +47,11 @@ static const option options[] = {
       "sample: the share of training pairs that exchange captions" },
     { "--repeat", INTEGER, &curated.repeat, "sample: so often pairs stand in the set" },
     { "--every", INTEGER, &curated.every, "sample: not every pair is repeated, but each N-th" },
-    { "--cosine", NUMBER, &curated.cosine,
-      "split: pictures of 12 x 12 at least so similar are one cluster" },
-    { "--test", NUMBER, &curated.test, "split: the share of the clusters that test" },
+    { "--cosine", NUMBER, &curated.cosine, "split: pictures at least as near are one cluster" },
+    { "--test", NUMBER, &curated.test, "split: the share of clusters that are tested" },
     { "--apart", TEXT, &curated.apart,
-      "split: splits or sources, A,B, that keep a split of their own, without what looks like "
-      "training pictures" },
-    { "--as-is", TEXT, &curated.as_is, "split: splits, A,B, that stay as they are" },
+      "split: splits, or families of sources, that are tested on their own" },
+    { "--as-is", TEXT, &curated.as_is, "split: splits that stay as they are" },
     { "--unlabelled", FLAG, &curated.unlabelled,
       "split: without labels, which of several sources are no one task" },
     END_OF_OPTIONS,
@@ -190,7 +188,7 @@ static void check_given(const char *what)
         { "--valid", "pack split" },
         { "--left-out", "pack" },
         { "--seed", "fetch cluster sample split" },
-        { "--megapixels", "fetch pack balance cluster filter sample split" },
+        { "--megapixels", "fetch pack balance cluster filter sample" },
         { "--model", "balance cluster filter" },
         { "--out", "balance cluster filter sample split" },
         { "--beta", "balance" },
@@ -319,13 +317,21 @@ static const char about[] =
     "--every K: every K-th pair stands N times; the sources of copies end in #2, #3, ... A model "
     "trained on --half 2 is\n"
     "filter's --model, which scores half 1; one trained on --half 1 is its --cross-fit.\n"
-    "Other splits always stay as they are. split: new ones, so that no test picture looks nearly "
-    "like a training picture: pictures\n"
-    "at least as similar as --cosine are one cluster, which lies in \"train\", \"valid\" or the "
-    "test as a whole; a test pair is\n"
-    "\"seen\" if training knows its caption, else \"unseen\". OUT.splits.tsv tells split, cluster, "
-    "source and caption. DATA: a packed\n"
-    "file, or what can be packed, by sample and split as pictures of 32 x 32.";
+    "Other splits always stay as they are. DATA: a packed file, or what can be packed, by sample "
+    "as pictures of 32 x 32.\n\n"
+    "split: new splits in which no picture is tested that has a near-duplicate in training. "
+    "Pictures whose 12 x 12 pixels,\n"
+    "without their mean, have a cosine of --cosine or more are one cluster, and a cluster lies on "
+    "one side: by a hash --test\n"
+    "of them are tested, --valid validate, the others train, and so does each of more than 50 "
+    "pictures. Tested pairs are \"seen\"\n"
+    "if their caption is trained on, whatever its case and punctuation, else \"unseen\". --apart "
+    "NAME[,NAME...]: the pairs of a\n"
+    "split, or of a family of sources, as stamps, are the split NAME, without those that have a "
+    "near-duplicate in training.\n"
+    "--as-is NAME[,NAME...]: pairs of these splits stay there, near or not: skin tones that are "
+    "combined anew look alike on\n"
+    "purpose. OUT.splits.tsv has source, cluster, split and caption of all pairs.";
 
 int command_data(int argc, char **argv)
 {
@@ -335,7 +341,7 @@ int command_data(int argc, char **argv)
         "     | cluster DATA --model M --k N --out OUT.clusters\n"
         "     | filter DATA --model M --top X [--truth ORIGINAL.pack] --out OUT.pack\n"
         "     | sample DATA --share X|--count N|--half N|--shuffle X|--repeat N --out OUT.pack\n"
-        "     | split DATA [--apart A,B] [--as-is A,B] --out OUT.pack";
+        "     | split PACK [--apart A,B] [--as-is A,B] --out OUT.pack";
     const int arguments = parse_options(options, usage, about, 2, 3, argc, argv);
     const char *what = argv[1];
     int k = 0;
