@@ -88,10 +88,13 @@ An old-fashioned tower
 An “old” light, by night.
 …
 flag
+The letter b.
+A "b" of wood, b.
+A b
 END
 pack tuxpaint-stamps-default
-says 0 "12 pairs packed" "$pith" data fetch stamps words --size 8
-[ "$(labels words/stamps.pack)" = "0 0 1 1 -1 -1 -1 -1 0 1 -1 -1" ] || bad "other labels: $(labels words/stamps.pack)"
+says 0 "15 pairs packed" "$pith" data fetch stamps words --size 8
+[ "$(labels words/stamps.pack)" = "0 0 1 1 -1 -1 -1 -1 0 1 -1 -1 -1 -1 -1" ] || bad "other labels: $(labels words/stamps.pack)"
 mv server/tuxpaint-stamps-default_1_all.deb words.deb
 mv kept.deb server/tuxpaint-stamps-default_1_all.deb
 

@@ -8,7 +8,7 @@
  * opens with, before the first punctuation mark, preposition, conjunction or verb of a short list:
  * "tower" of "A round tower with a pink flag.". There is none before an "of", which often follows a
  * mere measure ("A pair of pants."), and in a phrase longer than MOST_WORDS, which is a whole
- * sentence. */
+ * sentence; one or two letters are no word ("The letter b."). */
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
@@ -47,11 +47,13 @@ static void read_word(char word[64], const char *caption)
     for (*word = 0; (next = strsep(&at, " "));) {
         snprintf(spaced, sizeof spaced, " %s ", next);
         if (!words && strstr(articles, spaced)) continue;
-        if (strstr(enders, spaced)) return;
-        if (!strcmp(next, "of") || ++words > MOST_WORDS) break;
+        if (strstr(enders, spaced)) break;
         snprintf(word, 64, "%s", next);
+        if (strcmp(next, "of") && ++words <= MOST_WORDS) continue;
+        *word = 0;
+        break;
     }
-    if (next) *word = 0;
+    if (strlen(word) < 3) *word = 0;
 }
 
 void read_stamps(corpus *c, const char *debs)
