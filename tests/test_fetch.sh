@@ -129,8 +129,8 @@ n=$(sed -n 's/^    valid  *//p' out); [ "${n:-0}" -ge 3 ] && [ "$n" -le 30 ] || 
 # ---- several in one file: labels one after another -------------------------------------------------------------------
 mv words.deb server/tuxpaint-stamps-default_1_all.deb
 says 0 "fashion: 600 pairs, labels 2 to 11" "$pith" data fetch stamps,fashion both --size 16
-grep -q "^stamps: 12 pairs, labels 0 to 1$" out || bad "the stamps' labels are others"
-says 0 "both/corpus.pack: 612 pairs" "$pith" data stats both/corpus.pack
+grep -q "^stamps: 15 pairs, labels 0 to 1$" out || bad "the stamps' labels are others"
+says 0 "both/corpus.pack: 615 pairs" "$pith" data stats both/corpus.pack
 grep -q "labels: 0 to 11" out || bad "labels of two sources are mixed up"
 holds both/corpus.pack stamps/a/11.png; holds both/corpus.pack fashion/test/299
 
