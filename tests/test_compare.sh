@@ -81,7 +81,7 @@ says 0 "3 arms, 2 seeds: 5 cells, 5 of them to be run; very roughly" "$pith" com
 awk -F'\t' 'NR > 1 && $2 != "figures" && $13 !~ /once_more.valid.mrr=.*once_more.valid.probe_top1=/' several/results.tsv | grep . && bad "no measures of other data"
 [ -f several/part-0 ] && [ "$("$pith" data stats several/part-0 | head -1)" != "$("$pith" data stats shapes.pack | head -1)" ] || bad "no smaller set"
 [ "$(ls several/teacher/teacher-*.safetensors | wc -l)" = 1 ] && ! ls several/student-0/teacher-* >/dev/null 2>&1 || bad "the teacher's rows are not shared"
-for text in "2 questions, and what came of them" "a paper &lt;says&gt; so" "All arms" "the teacher is better than its student" "cannot be told by 1 seed"; do
+for text in "2 questions, and what came of them" "a paper &lt;says&gt; so" "All arms" "One teacher serves all seeds" "the teacher is better than its student" "cannot be told by 1 seed"; do
     grep -q "$text" several/index.html || bad "the page does not say: $text"
 done
 mv several/index.html page; cp several/results.tsv rows

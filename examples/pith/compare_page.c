@@ -174,6 +174,18 @@ static void commands(FILE *f, const comparison *c)
     fputs("</div></details>\n", f);
 }
 
+/* Models that were trained once: the interval knows nothing of their luck. */
+static void trained_once(FILE *f, const comparison *c)
+{
+    for (int k = 0; k < c->first; k++) {
+        if (!c->arm[k].trains) continue;
+        fputs("<p class=\"soft\">One ", f);
+        report_text(f, c->arm[k].name);
+        fputs(" serves all seeds: what another would have changed is not in the intervals.</p>\n",
+              f);
+    }
+}
+
 static void section(FILE *f, const comparison *c, const results *all)
 {
     int cells = 0, done = 0;
@@ -184,6 +196,7 @@ static void section(FILE *f, const comparison *c, const results *all)
     claims(f, c, all);
     paragraph(f, "What this cannot tell:", c->limits);
     fprintf(f, "<p class=\"soft\">%d of %d cells finished.</p>\n", done, cells);
+    trained_once(f, c);
     arms_heading(f, c);
     for (int arm = c->first; arm < c->arms; arm++)
         if (c->arm[arm].trains || done) arm_row(f, c, all, arm);
@@ -221,7 +234,7 @@ static bool body(FILE *f, const void *context)
     const page_context *p = context;
     fputs(
         "<p>Each claim, its measure and its margin stood in a file before the first cell was run. "
-        "Every arm was measured on the same data after its last step. The interval is that of "
+        "All arms of a question were measured on the same data after their last step. The interval is that of "
         "Student's t, 95 %, over seeds, paired; of a claim about how soon something is reached "
         "it is in logarithms of pairs. A claim that one thing is better held if the interval lies "
         "wholly above 0, and that it is no worse, if wholly above minus the margin. Measures in "

@@ -13,7 +13,7 @@ static const char style[] = ":root { color-scheme: light dark; --page: #fbfaf8; 
                             "  --line: #363a42; --good: #5cc48d; --bad: #f08a74; --heat: #6ea2ee; "
                             "--series0: #6ea2ee; --series1: #5cc48d;\n"
                             "  --series2: #eba452; --series3: #cb8ce0; } }\n"
-                            "* { box-sizing: border-box; }\n"
+                            "* { box-sizing: border-box; } a { color: var(--heat); }\n"
                             "body { margin: 0; background: var(--page); color: var(--ink); font: "
                             "16px/1.55 system-ui, sans-serif; }\n"
                             "main { max-width: 1080px; margin: 0 auto; padding: 2.5rem 1.25rem "
