@@ -198,7 +198,7 @@ int command_compare(int argc, char **argv)
     const int n = parse_options(
         options, "FILE.json.. --out DIR",
         "Runs every arm with every seed, goes on where it was interrupted, and judges the\n"
-        "claims by a rule that was fixed before: see examples/README.md.",
+        "claims by a rule that was fixed before: see examples/pith/README.md.",
         1, MOST_FILES, argc, argv);
     need_option("--out", out);
     comparison *c = room(sizeof *c * (size_t)n);
