@@ -30,8 +30,8 @@ grep -q "short is no worse: did not hold" out || { bad "the third claim:"; cat o
 [ "$(wc -l <whole/results.tsv)" = 13 ] || bad "expected a heading and 12 rows"
 grep -q "longer is better: held" whole/index.html || bad "the page has no verdict"
 # A student's pairs are those of its steps; those of a run in stages, of all its parts.
-awk -F'\t' '$2 == "student" && $11 != 640 || $2 == "pruned" && $11 != 1280 || $2 == "short" && $11 != 320' whole/results.tsv | grep . && bad "pairs seen"
-awk -F'\t' 'NR > 1 && !($12 > 0 && $9 > 1 && $10 > 100)' whole/results.tsv | grep . && bad "GFLOP, memory and parameters"
+awk -F'\t' '$2 == "student" && $12 != 640 || $2 == "pruned" && $12 != 1280 || $2 == "short" && $12 != 320' whole/results.tsv | grep . && bad "pairs seen"
+awk -F'\t' 'NR > 1 && !($13 > 0 && $10 > 1 && $11 > 100 && $14 ~ / train.loss=[0-9]/)' whole/results.tsv | grep . && bad "GFLOP, memory and parameters"
 cp whole/results.tsv before.tsv
 says 0 "12 cells, 0 of them to be run" "$pith" compare c.json --out whole
 same before.tsv whole/results.tsv
@@ -45,7 +45,7 @@ kill -9 $pid; wait $pid 2>/dev/null
 [ "$(wc -l <cut/results.tsv)" -lt 13 ] || bad "it was over before it was killed"
 sleep 1 # the run itself gets a signal and saves what it has
 says 0 "longer is better: held" "$pith" compare c.json --out cut
-for t in whole cut; do cut -f 1-5,10-14 $t/results.tsv | sort >$t.rows; done
+for t in whole cut; do cut -f 1-6,11-15 $t/results.tsv | sort >$t.rows; done
 same whole.rows cut.rows
 "$pith" compare c.json --out stopped >out 2>&1 & pid=$!
 while [ ! -e stopped/long-0/step-10 ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
@@ -58,7 +58,7 @@ says 0 "longer is better: cannot be told by 1 seed" "$pith" compare c.json --out
 # Two questions at once: what they share stands in a third file; an arm of both is one cell; an arm that does not train makes what later ones need,
 # with each seed; models are measured on other data, too; the first words tell how long it may take.
 cat >both.json <<END
-{ "data": "shapes.pack", "measure": "combination.mrr", "seeds": [0, 1], "also": { "once_more": "{data} --split valid --probe" },
+{ "data": "shapes.pack", "measure": "combination.mrr", "seeds": [0, 1], "limits": "all is small", "also": { "once_more": "{data} --split valid --probe" },
   "before": [{ "name": "teacher", "run": "train --model 16/8:w32l2h2+w32l2h2c12v640:e16 --steps 40 $fast" }] }
 END
 cat >one.json <<END
@@ -78,23 +78,51 @@ cat >two.json <<END
 END
 says 0 "3 arms, 2 seeds: 5 cells, 5 of them to be run; very roughly" "$pith" compare one.json two.json --out several
 [ "$(sed 1d several/results.tsv | cut -f 2-3 | sort | tr '\t\n' ': ')" = "clip:0 clip:1 fewer:0 figures:0 figures:1 student:0 student:1 " ] || { bad "rows:"; cut -f 1-3 several/results.tsv; }
-awk -F'\t' 'NR > 1 && $2 != "figures" && $13 !~ /once_more.valid.mrr=.*once_more.valid.probe_top1=/' several/results.tsv | grep . && bad "no measures of other data"
+awk -F'\t' 'NR > 1 && $2 != "figures" && $14 !~ /once_more.valid.mrr=.*once_more.valid.probe_top1=/' several/results.tsv | grep . && bad "no measures of other data"
 [ -f several/part-0 ] && [ "$("$pith" data stats several/part-0 | head -1)" != "$("$pith" data stats shapes.pack | head -1)" ] || bad "no smaller set"
 [ "$(ls several/teacher/teacher-*.safetensors | wc -l)" = 1 ] && ! ls several/student-0/teacher-* >/dev/null 2>&1 || bad "the teacher's rows are not shared"
-for text in "2 questions, and what came of them" "a paper &lt;says&gt; so" "All arms" "One teacher serves all seeds" "the teacher is better than its student" "cannot be told by 1 seed"; do
+for text in "2 questions, and what came of them" "a paper &lt;says&gt; so" "All arms" "all is small" "One teacher serves all seeds" "the teacher is better than its student" "cannot be told by 1 seed"; do
     grep -q "$text" several/index.html || bad "the page does not say: $text"
 done
 mv several/index.html page; cp several/results.tsv rows
 says 0 "it does: " "$pith" compare one.json two.json --out several --draw
 same page several/index.html; same rows several/results.tsv
-says 0 "they do: cannot be told by 0 seeds" "$pith" compare two.json --out empty --draw
+says 1 "empty/results.tsv: there are no rows to draw" "$pith" compare two.json --out empty --draw; one_line
 [ ! -e empty/teacher ] || bad "--draw ran something"
 sed 's/--steps 20/--steps 21/; s/Do fewer/Do really fewer/' two.json >three.json
 says 1 'the arm "clip" is not the same in both' "$pith" compare one.json three.json --out several; one_line
 says 1 'clip-0: arm "clip" was begun there as "train --model' "$pith" compare three.json --out several
 says 1 "one.json and one.json ask the same question" "$pith" compare one.json one.json --out several; one_line
+# What an arm is made of and measured on counts, not its words alone; a row that is missing is made again, and no model trained.
+sed -i 's/--remove 0.3/--remove 0.4/' two.json; says 1 'the arm "fewer" was made of, or measured on, other data or models' "$pith" compare two.json --out several --draw; one_line
+sed -i 's/--remove 0.4/--remove 0.3/; s/"seeds": \[0\]/"seeds": [0], "also": { "x": "{data} --split valid" }/' two.json
+says 1 'was made of, or measured on, other data or models' "$pith" compare two.json --out several --draw; one_line
+grep -v "	figures	" rows >several/results.tsv
+says 0 "4 cells, 0 of them to be run" "$pith" compare one.json --out several
+[ "$(grep -c "	figures	" several/results.tsv)" = 2 ] || bad "a measured model has no row again"
+# A model trained on from another has cost what that cost, too; paths may have blanks; one comparison at a time.
+mkdir "my data"; cp shapes.pack "my data/s p.pack"
+cat >on.json <<END
+{ "question": "Does going on help?", "data": "my data/s p.pack", "measure": "valid.mrr", "seeds": [4],
+  "arms": [{ "name": "start", "run": "train --model $small --steps 10 $fast" },
+           { "name": "on", "run": "train --model {start} --steps 10 $fast" }] }
+END
+says 0 "on, seed 4" "$pith" compare on.json --out "my runs"
+[ "$(sed 1d "my runs/results.tsv" | cut -f 2,12 | tr '\t\n' ': ')" = "start:320 on:640 " ] || { bad "pairs of a training that goes on:"; cut -f 2,12 "my runs/results.tsv"; }
+sed -i 's/"seeds": \[4\]/"seeds": [4, 5, 6]/' on.json
+"$pith" compare on.json --out "my runs" >first 2>&1 & pid=$!
+while [ ! -e "my runs/start-5/run.json" ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+says 1 "my runs: another pith compare is running in it" "$pith" compare on.json --out "my runs"; one_line
+wait $pid || { bad "the first comparison failed:"; cat first; }
 sed -i 's/"seeds"/"arms"/' both.json
-says 1 'both.json: what comparisons share: unknown key "arms", expected data also measure seeds before' "$pith" compare one.json --out several; one_line
+says 1 'both.json: what comparisons share: unknown key "arms", expected data also measure seeds before limits' "$pith" compare one.json --out several; one_line
+
+for row in "1e999" "inf" "nan"; do # numbers that no cell has
+    awk -F'\t' -v OFS='\t' -v x=$row 'NR == 2 { $10 = x } { print }' whole/results.tsv >odd.tsv
+    says 1 "odd.tsv: line 2: expected a number, found \"$row\"" "$pith" compare c.json --out odd --results odd.tsv --draw; one_line
+done
+awk -F'\t' -v OFS='\t' 'NR > 1 { $10 = 0; $12 = 0; $15 = "inf:1:1 2:2:2" } { print }' whole/results.tsv >odd.tsv
+says 0 "" timeout 20 "$pith" compare c.json --out odd --results odd.tsv --draw
 
 # Mistakes.
 wrong() { text=$1; says 1 "$text" "$pith" compare c.json --out wrong; one_line; [ ! -e wrong ] || { bad "a refused comparison left its directory"; rm -rf wrong; }; }
@@ -106,6 +134,11 @@ write "0, 0" combination.mrr "$longer"; wrong 'the seed 0 stands there twice'
 write 0 combination.mrr "$longer"; sed -i '/"short"/s/train --model/eval --model/' c.json; wrong 'expected train, distil or prune with its options, or another command of pith that writes {out}; found "eval --model'
 write 0 combination.mrr "$longer"; sed -i 's/--steps 100/--steps 100 --out x/' c.json; wrong 'arm "long": --out is set by pith compare'
 write 0 combination.mrr "$longer"; sed -i 's/{teacher}/{teaser}/' c.json; wrong 'arm "student": {teaser} is neither out, data nor seed, nor an earlier arm'
+write 0 combination.mrr "$longer"; sed -i 's/"data": "shapes.pack"/"data": "x{data}"/' c.json; wrong '{data} cannot be a part of "data"'
+write 0 combination.mrr "$longer"; sed -i 's/"claims"/"": 1, "claims"/' c.json; wrong 'unknown key "", expected'
+write 0 combination.mrr "$longer"; sed -i 's/"claims"/"data also": 1, "claims"/' c.json; wrong 'unknown key "data also", expected'
+write 0 combination.mrr "$longer"; sed -i 's/"teacher"/"short-0"/; s/{teacher}/{short-0}/' c.json; wrong '"short-0" is also where the arm "short" lies with seed 0'
+write 0 combination.mrr "$longer"; sed -i '/"short"/s/train --model/compare {out}/' c.json; wrong 'a comparison cannot run another'
 echo '{ "question": 1 ' >c.json; wrong 'c.json:2: not JSON'
 write 0 composition.mrr "$longer"; says 1 'has no measure "composition.mrr"; it has valid.mrr=' "$pith" compare c.json --out whole; one_line
 write 0 combination.mrr "$longer"; sed -i 's/--steps 100/--steps 90/' c.json; says 1 'whole/results.tsv: line 3: the arm "long" was run as "' "$pith" compare c.json --out whole; one_line

@@ -1,8 +1,10 @@
 /* compare.c: pith compare: runs the arms of a comparison with all seeds, cell by cell, and says
  * which of its claims held. */
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include "compare.h"
 
@@ -45,13 +47,20 @@ static void tell_time(double seconds, int cells)
     fflush(stdout);
 }
 
-static void run_before(const comparison *c, int arm, int64_t seed, const char *out)
+/* What runs once is asked for by every question and seed, and run, or gone on with, by the first.
+ */
+static void run_before(const comparison *c, int arm, const char *out)
 {
+    static pith_table made;
+    const char *name = c->arm[arm].name;
     const double start = pith_seconds();
     double megabytes;
-    if (!run_arm(c, arm, seed, out, &megabytes)) return;
-    printf("%s: %.0f s", c->arm[arm].name, pith_seconds() - start);
-    tell_time(0, 0);
+    if (pith_table_find(&made, name, strlen(name) + 1) >= 0) return;
+    if (run_arm(c, arm, c->seed[0], out, &megabytes)) {
+        printf("%s: %.0f s", name, pith_seconds() - start);
+        tell_time(0, 0);
+    }
+    if (pith_table_add(&made, name, strlen(name) + 1) < 0) pith_raise("no memory for a name");
 }
 
 typedef struct {
@@ -64,23 +73,31 @@ static bool is_done(const comparison *c, const results *all, int arm, int64_t se
     return find_result(all, c, arm, seed) != NULL;
 }
 
-/* Is a training of this seed (every: of any) still to be run? */
-static bool is_needed(const comparison *c, const results *all, int64_t seed, bool every)
+/* Is a row of this arm wanted: does it train, or does a claim name it? */
+static bool is_wanted(const comparison *c, int arm)
+{
+    bool wanted = c->arm[arm].trains;
+    for (int k = 0; k < c->claims; k++) wanted |= c->claim[k].weight[arm] != 0;
+    return wanted;
+}
+
+static bool is_needed(const comparison *c, const results *all, int64_t seed)
 {
     for (int arm = c->first; arm < c->arms; arm++)
-        for (int s = 0; s < c->seeds; s++)
-            if (c->arm[arm].trains && (every || c->seed[s] == seed) &&
-                !is_done(c, all, arm, c->seed[s]))
-                return true;
+        if (is_wanted(c, arm) && !is_done(c, all, arm, seed)) return true;
     return false;
 }
 
-/* Has one of the comparisons before comparison k the same arm? */
-static bool is_shared(const comparison *c, int k, int arm)
+/* Has one of the comparisons before comparison k the same cell? */
+static bool is_shared(const comparison *c, int k, int arm, int64_t seed)
 {
     for (int before = 0; before < k; before++)
-        for (int i = 0; i < c[before].arms; i++)
-            if (!strcmp(c[before].arm[i].name, c[k].arm[arm].name)) return true;
+        for (int i = 0; i < c[before].arms; i++) {
+            if (strcmp(c[before].arm[i].name, c[k].arm[arm].name)) continue;
+            if (arm < c[k].first) return true;
+            for (int s = 0; s < c[before].seeds; s++)
+                if (c[before].seed[s] == seed) return true;
+        }
     return false;
 }
 
@@ -88,17 +105,32 @@ static bool is_shared(const comparison *c, int k, int arm)
 static void add_amount(amount *a, const comparison *c, int k, const results *all)
 {
     const comparison *own = &c[k];
-    const bool needed = is_needed(own, all, 0, true);
-    for (int arm = 0; arm < own->arms; arm++) {
-        if (!own->arm[arm].trains || is_shared(c, k, arm)) continue;
-        if (arm < own->first) {
-            if (needed) a->estimate += estimated_seconds(own, arm);
-            continue;
+    bool needed = false;
+    for (int arm = own->first; arm < own->arms; arm++) {
+        if (!own->arm[arm].trains) continue;
+        int cells = 0, left = 0;
+        for (int s = 0; s < own->seeds; s++) {
+            if (is_shared(c, k, arm, own->seed[s])) continue;
+            cells++;
+            left += !is_done(own, all, arm, own->seed[s]);
         }
-        int left = 0;
-        for (int s = 0; s < own->seeds; s++) left += !is_done(own, all, arm, own->seed[s]);
         if (left) a->estimate += left * estimated_seconds(own, arm);
-        a->arms++, a->cells += own->seeds, a->left += left;
+        a->arms += cells > 0, a->cells += cells, a->left += left;
+        needed |= left > 0;
+    }
+    for (int arm = 0; needed && arm < own->first; arm++)
+        if (!is_shared(c, k, arm, 0)) a->estimate += estimated_seconds(own, arm);
+}
+
+/* A training that starts from an earlier arm's model has cost what that cost, too. */
+static void add_start(const comparison *c, const results *all, int arm, int64_t seed, result *r)
+{
+    char name[80];
+    for (int k = c->first; k < arm; k++) {
+        const result *start = find_result(all, c, k, seed);
+        snprintf(name, sizeof name, "--model {%s} ", c->arm[k].name);
+        if (!start || !strstr(c->arm[arm].run, name)) continue;
+        r->pairs += start->pairs, r->gflop += start->gflop, r->seconds += start->seconds;
     }
 }
 
@@ -109,6 +141,7 @@ static bool run_cell(const comparison *c, results *all, int arm, int64_t seed, c
     const double start = pith_seconds();
     result r = { 0 };
     const bool ran = run_arm(c, arm, seed, out, &r.megabytes);
+    add_start(c, all, arm, seed, &r);
     if (!is_done(c, all, arm, seed) && measure_arm(c, arm, seed, out, &r)) {
         add_result(table, all, &r);
         free_measured(&r);
@@ -127,8 +160,8 @@ static bool run_cell(const comparison *c, results *all, int arm, int64_t seed, c
 static void run_seed(const comparison *c, results *all, int64_t seed, const char *out,
                      const char *table, amount *total, double begun)
 {
-    if (!is_needed(c, all, seed, false)) return;
-    for (int arm = 0; arm < c->first; arm++) run_before(c, arm, c->seed[0], out);
+    if (!is_needed(c, all, seed)) return;
+    for (int arm = 0; arm < c->first; arm++) run_before(c, arm, out);
     for (int arm = c->first; arm < c->arms; arm++) {
         const bool trains = c->arm[arm].trains;
         if (trains && is_done(c, all, arm, seed)) continue;
@@ -178,7 +211,18 @@ static void print_verdicts(const comparison *c, const results *all)
         if (j.interval.n > 1)
             printf("    %.4f, 95 %% interval %.4f to %.4f, %d seeds, margin %g\n", j.interval.mean,
                    j.interval.low, j.interval.high, j.interval.n, c->claim[k].margin);
+        if (j.interval.n > 1 && c->claim[k].reference >= 0)
+            printf("    in logarithms: %.3g times fewer pairs, %.3g to %.3g\n",
+                   exp(j.interval.mean), exp(j.interval.low), exp(j.interval.high));
     }
+}
+
+/* One comparison at a time in a directory; the lock goes with the program. */
+static void take_directory(const char *out)
+{
+    const int f = open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (f < 0 || flock(f, LOCK_EX | LOCK_NB))
+        pith_raise("%s: another pith compare is running in it", out);
 }
 
 int command_compare(int argc, char **argv)
@@ -208,9 +252,13 @@ int command_compare(int argc, char **argv)
         check_arms(&c[k], out);
     }
     make_directories(out);
+    take_directory(out);
     snprintf(own, sizeof own, "%s/results.tsv", out);
     snprintf(page, sizeof page, "%s/index.html", out);
     if (!table) table = own;
+    check_output(table, 0, "question\t");
+    if (draw && access(table, F_OK)) pith_raise("%s: there are no rows to draw", table);
+    check_output(page, 0, "<!doctype html>");
     results all = read_results(table);
     for (int k = 0; k < n; k++) check_rows(&c[k], &all, table);
     if (!draw) run_all(n, c, &all, out, table);

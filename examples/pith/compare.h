@@ -10,7 +10,7 @@ enum {
     MOST_SEEDS = 64,
     MOST_CLAIMS = 32,
     MOST_OTHERS = 8,
-    MOST_WORDS_OF_RUN = 60
+    MOST_WORDS_OF_RUN = 80
 };
 
 /* ---- compare_file.c -------------------------------------------------------------------------- */
@@ -20,8 +20,8 @@ typedef struct {
     bool trains; /* it is train, distil or prune; others make what arms after them need */
 } compared;
 
-/* A contrast of arms, weights times measures added up. steps: the measure is not an accuracy, but
- * after how many pairs an arm first reaches what `reference` reaches at its end, in logarithms. */
+/* A contrast of arms, weights times measures added up; or, with a reference, times the logarithms
+ * of the pairs after which an arm first reaches what that one reaches at its end. */
 typedef struct {
     const char *text, *measure;
     pith_claim_kind kind;
@@ -37,8 +37,9 @@ typedef struct {
 
 typedef struct {
     const char *path, *question, *measure;
-    const char *data;           /* what all are measured on */
-    const char *paper, *limits; /* what a paper claims; what so small a trial cannot tell; or "" */
+    const char *data; /* what all are measured on */
+    /* what a paper claims; what so small a trial cannot tell; the same of all that share; or "" */
+    const char *paper, *limits, *common_limits;
     int first, arms, seeds, claims, others; /* arms 0 .. first-1 run once, before the others */
     compared arm[MOST_ARMS];
     int64_t seed[MOST_SEEDS];
@@ -56,9 +57,11 @@ void check_together(const comparison *a, const comparison *b);
 
 typedef struct {
     const char *question, *arm, *run;
+    uint64_t made_of; /* see cell_hash */
     int64_t seed;
     char *data, *machine; /* the hash of the former */
-    double seconds, megabytes, parameters, pairs, gflop;
+    const char *version;  /* of a row that was read */
+    double seconds, megabytes, parameters, pairs, gflop, loss;
     char *measures; /* "composition.mrr=0.51 ..." */
     char *curve;    /* "pairs:gflop:value ...", of valid.r1 */
     char *line;     /* that all texts of a row lie in */
@@ -73,26 +76,46 @@ results read_results(const char *path);
 /* Adds a row to the file, which is made if it is not there. */
 void add_result(const char *path, results *all, const result *r);
 void free_results(results *all);
-/* The row of an arm, of whichever question, that was run in this way; NULL: not yet. */
+/* The row of an arm, of whichever question, that was made of the same; NULL: not yet. */
 const result *find_result(const results *all, const comparison *c, int arm, int64_t seed);
-/* An error where an arm of this comparison was run with other arguments. */
+/* An error where an arm of this comparison was made of other arguments, data or models. */
 void check_results(const results *all, const comparison *c, const char *path);
 /* A measure of a cell by its name; NaN if it has none. */
 double measure_of(const result *r, const char *name);
 
+/* ---- compare_words.c ------------------------------------------------------------------------- */
+
+/* The words of a command of pith, the first "pith", closed by NULL. */
+typedef struct {
+    int n;
+    char *word[MOST_WORDS_OF_RUN + 1];
+} words;
+words words_of(const comparison *c, int arm, int64_t seed, const char *out, const char *text);
+void add_word(words *w, const comparison *c, const char *word);
+void free_words(words *w);
+/* What an arm is to run; a training that was begun goes on. */
+words command_of(const comparison *c, int arm, int64_t seed, const char *out);
+/* The directory or file that an arm makes below `out`; those of `before` have no seed in their
+ * name. */
+char *arm_place(const comparison *c, int arm, int64_t seed, const char *out);
+/* Of an arm's arguments and data, of those of all arms that they name, and of what it is measured
+ * on. */
+uint64_t cell_hash(const comparison *c, int arm);
+/* Tells mistakes in the arguments of all arms. */
+void check_arms(const comparison *c, const char *out);
+
 /* ---- compare_cell.c, compare_gather.c ---------------------------------------------------------
  */
 
-/* Tells mistakes in the arguments of all arms. */
-void check_arms(const comparison *c, const char *out);
 /* Runs an arm with a seed below `out`, or goes on with it. False if there was nothing to do. */
 bool run_arm(const comparison *c, int arm, int64_t seed, const char *out, double *megabytes);
-/* Measures what came of it. False if it has no measures: it does not train, and left no figures. */
+/* Measures what came of it; costs are added to those in *r. False if it has no measures: it does
+ * not train, and left no figures. */
 bool measure_arm(const comparison *c, int arm, int64_t seed, const char *out, result *r);
 void free_measured(result *r);
 
-/* What a finished training came to, but for its measures. */
-void gather_run(result *r, const char *directory);
+/* What a finished training came to; of measures its last loss. */
+void gather_run(FILE *f, result *r, const char *directory);
 /* Adds the measures in a file that pith eval or pith data filter has written. */
 void gather_measures(FILE *f, const char *path, const char *name);
 

@@ -56,7 +56,8 @@ static double gflop_of(const comparison *c, int arm)
     clip_config config;
     value_of(name, &c->arm[arm], "--student");
     if (!*name) value_of(name, &c->arm[arm], "--model");
-    if (*name == '{') { /* an earlier arm's model */
+    if (!*name) value_of(name, &c->arm[arm], "--teacher"); /* with --sasp-last: of its sizes */
+    if (*name == '{') {                                    /* an earlier arm's model */
         name[strcspn(name, "}")] = 0;
         for (int k = 0; k < arm; k++)
             if (!strcmp(c->arm[k].name, name + 1)) return gflop_of(c, k);
@@ -70,12 +71,11 @@ double estimated_seconds(const comparison *c, int arm)
 {
     const compared *a = &c->arm[arm];
     char keep[256];
-    double parts = 1; /* of a run in stages, masks and tuning */
+    double stages = 1;
     if (!a->trains) return 0;
     value_of(keep, a, "--keep");
     if (!*keep) value_of(keep, a, "--stages");
-    if (*keep) parts = 2;
-    for (const char *k = keep; *k; k++) parts += *k == ',' ? 2 : 0;
-    return parts * number_in(a, "--steps", 1000) * number_in(a, "--batch", 128) * gflop_of(c, arm) /
-           (measured_speed() * share_of_products);
+    for (const char *k = keep; *k; k++) stages += *k == ',';
+    return stages * number_in(a, "--steps", 1000) * number_in(a, "--batch", 128) *
+           gflop_of(c, arm) / (measured_speed() * share_of_products);
 }

@@ -14,11 +14,10 @@ static void check_keys(const char *path, const char *what, const json_t *o, cons
     if (!json_is_object(o)) pith_raise("%s: %s: expected a JSON object", path, what);
     json_object_foreach((json_t *)o, key, value)
     {
-        const size_t size = strlen(key);
         bool found = false;
-        for (const char *at = known; !found && (at = strstr(at, key)); at += size)
-            found = (at == known || at[-1] == ' ') && (at[size] == ' ' || !at[size]);
-        if (!found || !size)
+        for (const char *at = known; *at; at += strcspn(at, " "), at += *at == ' ')
+            found |= strcspn(at, " ") == strlen(key) && !strncmp(at, key, strlen(key));
+        if (!found)
             pith_raise("%s: %s: unknown key \"%s\", expected %s", path, what, plain(key), known);
     }
 }
@@ -49,9 +48,11 @@ static void check_name(const char *path, const char *what, const char *name)
 {
     const size_t letters = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                         "0123456789_+-");
-    if (name[letters] || letters > 60 || !letters)
-        pith_raise("%s: %s: its name is \"%s\", expected at most 60 letters, digits, _, + and -",
-                   path, what, plain(name));
+    if (name[letters] || letters > 60 || !letters || name[letters - 1] == '-')
+        pith_raise(
+            "%s: %s: its name is \"%s\", expected at most 60 letters, digits, _, + and -, not "
+            "- at its end",
+            path, what, plain(name));
 }
 
 /* before: it runs once, before the others. */
@@ -77,6 +78,8 @@ static void read_arm(comparison *c, const json_t *o, bool before)
         if (strstr(a->run, ours[k]))
             pith_raise("%s: arm \"%s\": %s is set by pith compare", c->path, a->name, ours[k]);
     if (!a->trains && !strstr(a->run, "{data}")) a->data = "";
+    if (!strncmp(a->run, "compare", strlen("compare")))
+        pith_raise("%s: arm \"%s\": a comparison cannot run another", c->path, a->name);
     if (!before && !a->trains && !strstr(a->run, "{out}"))
         pith_raise("%s: arm \"%s\": expected train, distil or prune with its options, or another "
                    "command of pith that writes {out}; found \"%s\"",
@@ -165,9 +168,31 @@ static void read_others(comparison *c, const json_t *o)
     }
 }
 
+/* An arm that runs once must not lie where another lies with some seed. */
+static void check_places(const comparison *c)
+{
+    char place[100];
+    for (int once = 0; once < c->first; once++)
+        for (int arm = c->first; arm < c->arms; arm++)
+            for (int s = 0; s < c->seeds; s++) {
+                snprintf(place, sizeof place, "%s-%lld", c->arm[arm].name, (long long)c->seed[s]);
+                if (!strcmp(place, c->arm[once].name))
+                    pith_raise("%s: \"%s\" is also where the arm \"%s\" lies with seed %lld",
+                               c->path, place, c->arm[arm].name, (long long)c->seed[s]);
+            }
+}
+
+/* Texts of a file stay in use until the program ends. */
+static void keep_texts(json_t *root)
+{
+    static json_t *volatile roots; /* as in record.c */
+    if (!roots) roots = json_array();
+    json_array_append_new(roots, root);
+}
+
 /* What several comparisons share may stand in a file of its own, beside the others; a comparison's
  * own keys count more. */
-static void add_common(const char *path, json_t *root)
+static void add_common(comparison *c, const char *path, json_t *root)
 {
     const char *name = text_of(path, "the comparison", root, "common", ""),
                *slash = strrchr(path, '/');
@@ -176,9 +201,13 @@ static void add_common(const char *path, json_t *root)
     const int folder = *name != '/' && slash ? (int)(slash + 1 - path) : 0;
     if (asprintf(&common, "%.*s%s", folder, path, name) < 0) pith_raise("no memory for a path");
     json_t *shared = read_json(common, JSON_REJECT_DUPLICATES);
-    check_keys(common, "what comparisons share", shared, "data also measure seeds before");
-    json_object_update_missing(root, shared);
-    json_decref(shared);
+    check_keys(common, "what comparisons share", shared, "data also measure seeds before limits");
+    c->common_limits = text_of(common, "what comparisons share", shared, "limits", "");
+    json_t *own = json_copy(shared); /* all but the limits, which are told once for all */
+    json_object_del(own, "limits");
+    json_object_update_missing(root, own);
+    json_decref(own);
+    keep_texts(shared);
     free(common);
 }
 
@@ -186,18 +215,18 @@ void read_comparison(comparison *c, const char *path)
 {
     static const char keys[] =
         "question paper limits common data also measure seeds before arms claims";
-    static json_t *volatile roots; /* texts of them stay in use: as in record.c */
     json_t *root = read_json(path, JSON_REJECT_DUPLICATES);
     *c = (comparison){ .path = path };
-    if (!roots) roots = json_array();
-    json_array_append_new(roots, root);
+    c->common_limits = "";
+    keep_texts(root);
     check_keys(path, "the comparison", root, keys);
-    add_common(path, root);
+    add_common(c, path, root);
     c->question = text_of(path, "the comparison", root, "question", NULL);
     c->paper = text_of(path, "the comparison", root, "paper", "");
     c->limits = text_of(path, "the comparison", root, "limits", "");
     c->measure = text_of(path, "the comparison", root, "measure", NULL);
     c->data = text_of(path, "the comparison", root, "data", NULL);
+    if (strstr(c->data, "{data}")) pith_raise("%s: {data} cannot be a part of \"data\"", path);
     read_others(c, json_object_get(root, "also"));
     read_seeds(c, list_of(c, root, "seeds", true));
     const json_t *before = list_of(c, root, "before", false),
@@ -208,6 +237,7 @@ void read_comparison(comparison *c, const char *path)
     c->first = c->arms;
     for (size_t k = 0; k < json_array_size(arms); k++) read_arm(c, json_array_get(arms, k), false);
     for (size_t k = 0; k < json_array_size(claims); k++) read_claim(c, json_array_get(claims, k));
+    check_places(c);
 }
 
 void check_together(const comparison *a, const comparison *b)

@@ -12,17 +12,17 @@ static double of(const json_t *o, const char *key)
     return json_number_value(json_object_get(o, key));
 }
 
-/* Adds the numbers of an object that are measures, after "SPLIT." and perhaps a kind. */
-static void add_numbers(FILE *f, const char *name, const char *split, const char *kind,
-                        const json_t *o)
+/* Adds all numbers of an object, after "SPLIT." and perhaps a kind. */
+static void add_numbers(FILE *f, const char *name, const char *split, const char *kind, json_t *o)
 {
-    static const char *const keys[] = { "top1",          "chance_top1", "majority", "image_to_text",
-                                        "text_to_image", "both",        "chance",   "chance_both",
-                                        "auc",           "kept",        "pairs" };
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
-        if (json_is_number(json_object_get(o, keys[k])))
+    const char *key;
+    json_t *value;
+    json_object_foreach(o, key, value)
+    {
+        if (json_is_number(value) && !key[strcspn(key, "\t\n =")])
             fprintf(f, "%s%s%s.%s%s%s=%.6g", ftell(f) ? " " : "", name, split, kind,
-                    *kind ? "_" : "", keys[k], of(o, keys[k]));
+                    *kind ? "_" : "", key, json_number_value(value));
+    }
 }
 
 /* Retrieval: means of both directions. */
@@ -45,6 +45,7 @@ void gather_measures(FILE *f, const char *path, const char *name)
     if (*name) snprintf(before, sizeof before, "%s.", name);
     json_object_foreach(root, split, o)
     {
+        if (split[strcspn(split, "\t\n =")]) continue; /* no name of a measure */
         add_retrieval(f, before, split, json_object_get(o, "retrieval"));
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
             add_numbers(f, before, split, kinds[k], json_object_get(o, kinds[k]));
@@ -53,8 +54,8 @@ void gather_measures(FILE *f, const char *path, const char *name)
     json_decref(root);
 }
 
-/* Appends a part's evaluations to the curve; r counts pairs, GFLOP and seconds of all parts so far.
- */
+/* Appends a part's evaluations to the curve; r counts pairs, GFLOP and seconds of all parts so far,
+ * and keeps a running mean of the loss. */
 static void add_part(FILE *f, result *r, const char *directory, double batch)
 {
     char path[4400];
@@ -67,6 +68,7 @@ static void add_part(FILE *f, result *r, const char *directory, double batch)
     while (getline(&line, &room, lines) > 0) {
         json_t *o = json_loads(line, 0, NULL);
         const json_t *value = json_object_get(o, "valid.r1");
+        if (json_object_get(o, "loss")) r->loss += (of(o, "loss") - r->loss) / 20;
         seen = of(o, "step") * batch;
         if (json_object_get(o, "gflop")) gflop = of(o, "gflop"), seconds = of(o, "seconds");
         if (value)
@@ -100,7 +102,7 @@ static char *curve_of(result *r, const char *directory, double batch)
     return text;
 }
 
-void gather_run(result *r, const char *directory)
+void gather_run(FILE *f, result *r, const char *directory)
 {
     char path[4300], machine[200];
     clip_config config;
@@ -114,6 +116,7 @@ void gather_run(result *r, const char *directory)
     r->data = strdup(hash ? hash : "unknown");
     r->machine = strdup(machine);
     r->curve = curve_of(r, directory, of(data, "batch"));
+    fprintf(f, " train.loss=%.6g", r->loss);
     clip_config_read(&config, directory);
     r->parameters = clip_count(&config, 2).parameters;
     json_decref(run);

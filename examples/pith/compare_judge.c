@@ -11,7 +11,8 @@ curve read_curve(const result *r)
                 room(sizeof(double) * most) };
     int used;
     for (const char *at = r->curve;
-         sscanf(at, "%lf:%lf:%lf%n", &c.pairs[c.n], &c.gflop[c.n], &c.value[c.n], &used) == 3;
+         sscanf(at, "%lf:%lf:%lf%n", &c.pairs[c.n], &c.gflop[c.n], &c.value[c.n], &used) == 3 &&
+         c.pairs[c.n] < 1e15 && c.gflop[c.n] < 1e15 && fabs(c.value[c.n]) < 1e6;
          at += used)
         c.n++;
     return c;
@@ -21,21 +22,24 @@ void free_curve(curve *c) { free(c->pairs), free(c->gflop), free(c->value); }
 
 /* The logarithm of the pairs after which a cell first reaches a value, negative, since fewer are
  * better. One that never does needs more than all of its pairs: what is returned is then only a
- * bound from above. */
-static double reaches(const result *r, double value, bool *censored)
+ * bound from above; and from below where the first evaluation is good enough already. */
+static double reaches(const result *r, double value, bool *late, bool *early)
 {
     curve c = read_curve(r);
     int k = 0;
     while (k < c.n && !(c.value[k] >= value)) k++;
-    *censored |= k == c.n;
+    *late = k == c.n;
+    *early = k == 0;
     const double seen = k < c.n ? c.pairs[k] : r->pairs;
     free_curve(&c);
     return -log(seen);
 }
 
-/* The claim's contrast for one seed; NaN if a cell is missing. */
+/* The claim's contrast for one seed; NaN if a cell is missing. An arm that never reached what it
+ * was to makes the contrast smaller than it seems if its weight is positive, and larger if
+ * negative. */
 static double contrast(const comparison *c, const results *all, const claim *k, int64_t seed,
-                       bool *censored)
+                       bool *smaller, bool *larger)
 {
     double sum = 0, wanted = (double)NAN;
     const result *reference = k->reference < 0 ? NULL : find_result(all, c, k->reference, seed);
@@ -48,28 +52,30 @@ static double contrast(const comparison *c, const results *all, const claim *k, 
         if (k->weight[arm] == 0) continue;
         const result *r = find_result(all, c, arm, seed);
         if (!r || (k->reference >= 0 && isnan(wanted))) return (double)NAN;
-        bool late = false;
+        bool late = false, early = false;
         sum += k->weight[arm] *
-               (k->reference < 0 ? measure_of(r, k->measure) : reaches(r, wanted, &late));
-        *censored |= late;
+               (k->reference < 0 ? measure_of(r, k->measure) : reaches(r, wanted, &late, &early));
+        *smaller |= k->weight[arm] > 0 ? late : early;
+        *larger |= k->weight[arm] > 0 ? early : late;
     }
     return sum;
 }
 
 judgement judge(const comparison *c, const results *all, const claim *k)
 {
-    double x[MOST_SEEDS];
+    double x[MOST_SEEDS] = { 0 };
+    bool smaller = false, larger = false;
     int n = 0;
-    judgement j = { .censored = false };
     for (int s = 0; s < c->seeds; s++) {
-        bool censored = false;
-        x[n] = contrast(c, all, k, c->seed[s], &censored);
+        bool less = false, more = false;
+        x[n] = contrast(c, all, k, c->seed[s], &less, &more);
         if (isnan(x[n])) continue;
-        j.censored |= censored;
+        smaller |= less, larger |= more;
         n++;
     }
-    j.interval = pith_t_interval(n, x);
-    j.verdict = pith_judge(k->kind, k->margin, j.censored, &j.interval);
+    judgement j = { .interval = pith_t_interval(n, x), .censored = smaller || larger };
+    j.verdict = pith_judge(k->kind, k->margin, smaller, &j.interval);
+    if (larger && j.verdict == PITH_DID_NOT_HOLD) j.verdict = PITH_CANNOT_BE_TOLD;
     return j;
 }
 

@@ -29,7 +29,7 @@ static void claims(FILE *f, const comparison *c, const results *all)
         report_text(f, what->text);
         fputs(": ", f);
         report_text(f, verdict_text(&j));
-        fprintf(f, "</p>\n<p class=\"soft\">%s by a margin of %g; ",
+        fprintf(f, "</p>\n<p class=\"soft\">%s, margin %g; ",
                 what->kind == PITH_BETTER ? "better" : "no worse", what->margin);
         if (what->reference < 0) report_text(f, what->measure);
         else {
@@ -46,6 +46,9 @@ static void claims(FILE *f, const comparison *c, const results *all)
         if (j.interval.n > 1)
             fprintf(f, "; mean %.4f, %.4f to %.4f", j.interval.mean, j.interval.low,
                     j.interval.high);
+        if (j.interval.n > 1 && what->reference >= 0)
+            fprintf(f, ", in logarithms: %.3g times fewer pairs, %.3g to %.3g",
+                    exp(j.interval.mean), exp(j.interval.low), exp(j.interval.high));
         fputs("</p>\n", f);
         if (j.interval.n > 1) draw_interval(f, what, &j.interval);
         fputs("</div>\n", f);
@@ -141,6 +144,14 @@ static void arm_row(FILE *f, const comparison *c, const results *all, int arm)
     fputs("</tr>\n", f);
 }
 
+/* An arm that only makes data has none. */
+static bool has_rows(const comparison *c, const results *all, int arm)
+{
+    bool has = c->arm[arm].trains;
+    for (int s = 0; s < c->seeds; s++) has |= find_result(all, c, arm, c->seed[s]) != NULL;
+    return has;
+}
+
 /* What arms that do not train have measured, such as how well a score tells right captions. */
 static void other_figures(FILE *f, const comparison *c, const results *all)
 {
@@ -156,10 +167,41 @@ static void other_figures(FILE *f, const comparison *c, const results *all)
         }
 }
 
-static void commands(FILE *f, const comparison *c)
+/* Which machines and versions the rows come from, each once. */
+static void machines(FILE *f, const comparison *c, const results *all)
+{
+    pith_table told = { 0 };
+    for (int arm = c->first; arm < c->arms; arm++)
+        for (int s = 0; s < c->seeds; s++) {
+            const result *r = find_result(all, c, arm, c->seed[s]);
+            char text[400];
+            if (!r || !c->arm[arm].trains) continue;
+            snprintf(text, sizeof text, "data %s; pith %s; %s", r->data, r->version, r->machine);
+            if (pith_table_find(&told, text, strlen(text) + 1) >= 0) continue;
+            pith_table_add(&told, text, strlen(text) + 1);
+            fputs("<p class=\"soft\">", f);
+            report_text(f, text);
+            fputs("</p>\n", f);
+        }
+    pith_table_free(&told);
+}
+
+static void commands(FILE *f, const comparison *c, const results *all)
 {
     fputs("<details><summary class=\"soft\">How each arm was run</summary>\n<div class=\"card\">\n",
           f);
+    fputs("<p>Measured on <code>", f);
+    report_text(f, c->data);
+    fputs("</code>", f);
+    for (int k = 0; k < c->others; k++) {
+        fputs(", ", f);
+        report_text(f, c->other[k].name);
+        fputs(": <code>", f);
+        report_text(f, c->other[k].run);
+        fputs("</code>", f);
+    }
+    fputs("</p>\n", f);
+    machines(f, c, all);
     for (int k = 0; k < c->arms; k++) {
         fputs("<p><b>", f);
         report_text(f, c->arm[k].name);
@@ -199,12 +241,12 @@ static void section(FILE *f, const comparison *c, const results *all)
     trained_once(f, c);
     arms_heading(f, c);
     for (int arm = c->first; arm < c->arms; arm++)
-        if (c->arm[arm].trains || done) arm_row(f, c, all, arm);
+        if (has_rows(c, all, arm)) arm_row(f, c, all, arm);
     fputs("</tbody></table></div>\n", f);
     other_figures(f, c, all);
     draw_curves(f, c, all, false);
     draw_curves(f, c, all, true);
-    commands(f, c);
+    commands(f, c, all);
 }
 
 /* All verdicts of all comparisons, each with the place where it is told at length. */
@@ -233,16 +275,21 @@ static bool body(FILE *f, const void *context)
 {
     const page_context *p = context;
     fputs(
-        "<p>Each claim, its measure and its margin stood in a file before the first cell was run. "
+        "<p>Each claim, its measure and its margin are to stand in a file before the first cell is run. "
         "All arms of a question were measured on the same data after their last step. The interval is that of "
         "Student's t, 95 %, over seeds, paired; of a claim about how soon something is reached "
         "it is in logarithms of pairs. A claim that one thing is better held if the interval lies "
-        "wholly above 0, and that it is no worse, if wholly above minus the margin. Measures in "
+        "wholly above 0, and did not hold if wholly below the margin; that it is no worse held if wholly above minus "
+        "the margin, and did not hold if wholly below that. Measures in "
         "tables are in %, means over seeds with their standard deviation, of both directions, "
-        "words to picture and picture to words; chance is what guessing gives.</p>\n",
+        "words to picture and picture to words; chance is what guessing gives. Of many verdicts at "
+        "95 % some err by chance.</p>\n",
         f);
-    if (p->n > 1) summary(f, p);
-    draw_scatter(f, p->n, p->c, p->all, p->c[0].measure);
+    paragraph(f, "What none of this can tell:", p->c[0].common_limits);
+    if (p->n > 1) {
+        summary(f, p);
+        draw_scatter(f, p->n, p->c, p->all, p->c[0].measure);
+    }
     for (int k = 0; k < p->n; k++) {
         fprintf(f, "<h2 id=\"q%d\">", k);
         report_text(f, p->n > 1 ? p->c[k].question : "What came out");

@@ -55,6 +55,7 @@ void draw_curves(FILE *f, const comparison *c, const results *all, bool compute)
         }
         for (int k = 0; k < n; k++) x[k] /= seeds, y[k] /= seeds;
         if (n) line[lines++] = (report_line){ c->arm[arm].name, n, x, y };
+        else free(x), free(y);
     }
     if (lines) {
         fputs("<div class=\"card wide\">", f);
@@ -82,7 +83,8 @@ static bool make_point(const comparison *c, int arm, const results *all, const c
     *p = (point){ c->arm[arm].name, c->question, 0, { 0 } };
     for (int s = 0; s < c->seeds; s++) {
         const result *r = find_result(all, c, arm, c->seed[s]);
-        if (!r || !(r->parameters > 0) || isnan(measure_of(r, measure))) continue;
+        if (!r || !(r->parameters > 0 && r->pairs > 0 && r->megabytes > 0)) continue;
+        if (!isfinite(measure_of(r, measure))) continue;
         p->value += measure_of(r, measure);
         p->cost[0] += r->parameters / 1e6;
         p->cost[1] += r->pairs / 1e3;
@@ -144,14 +146,17 @@ void draw_scatter(FILE *f, int n, const comparison *c, const results *all, const
     int points = 0;
     for (int k = 0; k < n; k++)
         for (int arm = c[k].first; arm < c[k].arms; arm++) {
+            if (strcmp(c[k].data, c[0].data)) continue; /* its measure is another */
             if (!make_point(&c[k], arm, all, measure, &p[points])) continue;
             bool twice = false; /* an arm of several questions */
             for (int i = 0; i < points; i++) twice |= !strcmp(p[i].arm, p[points].arm);
             points += !twice;
         }
     if (points) {
-        fputs("<h2>All arms</h2>\n<p class=\"soft\">Each point is an arm, the mean of its seeds: ",
-              f);
+        fputs(
+            "<h2>All arms</h2>\n<p class=\"soft\">Each point is an arm that is measured on these data, the mean "
+            "of its seeds: ",
+            f);
         report_text(f, measure);
         fputs(" in %, by what it costs. Costs stand on scales that double from line to line. Point "
               "at one to see its name.</p>\n<div class=\"card wide\"><div style=\"display: grid; "

@@ -8,9 +8,9 @@
 #include "compare.h"
 #include "files/files.h"
 
-enum { COLUMNS = 14 };
+enum { COLUMNS = 15 };
 static const char heading[] =
-    "question\tarm\tseed\trun\tdata\tversion\tmachine\tseconds\tmegabytes\t"
+    "question\tarm\tseed\trun\tmade of\tdata\tversion\tmachine\tseconds\tmegabytes\t"
     "parameters\tpairs\tgflop\tmeasures\tcurve";
 
 static void keep(results *all, const result *r)
@@ -27,7 +27,7 @@ static double number(const char *path, int line, const char *text)
 {
     char *end;
     const double x = strtod(text, &end);
-    if (end == text || *end)
+    if (end == text || *end || !(fabs(x) < 1e18))
         pith_raise("%s: line %d: expected a number, found \"%s\"", path, line, plain(text));
     return x;
 }
@@ -44,15 +44,17 @@ static void read_row(results *all, const char *path, int line, char *text)
                        .arm = column[1],
                        .seed = (int64_t)number(path, line, column[2]),
                        .run = column[3],
-                       .data = column[4],
-                       .machine = column[6],
-                       .seconds = number(path, line, column[7]),
-                       .megabytes = number(path, line, column[8]),
-                       .parameters = number(path, line, column[9]),
-                       .pairs = number(path, line, column[10]),
-                       .gflop = number(path, line, column[11]),
-                       .measures = column[12],
-                       .curve = column[13],
+                       .made_of = strtoull(column[4], NULL, 16),
+                       .data = column[5],
+                       .version = column[6],
+                       .machine = column[7],
+                       .seconds = number(path, line, column[8]),
+                       .megabytes = number(path, line, column[9]),
+                       .parameters = number(path, line, column[10]),
+                       .pairs = number(path, line, column[11]),
+                       .gflop = number(path, line, column[12]),
+                       .measures = column[13],
+                       .curve = column[14],
                        .line = text };
     for (int k = 0; k < all->n; k++)
         if (all->at[k].seed == r.seed && !strcmp(all->at[k].arm, r.arm) &&
@@ -92,10 +94,10 @@ void free_results(results *all)
 
 const result *find_result(const results *all, const comparison *c, int arm, int64_t seed)
 {
-    const compared *a = &c->arm[arm];
+    const uint64_t hash = cell_hash(c, arm);
     for (int k = 0; k < all->n; k++) {
         const result *r = &all->at[k];
-        if (r->seed == seed && !strcmp(r->arm, a->name) && !strcmp(r->run, a->run)) return r;
+        if (r->seed == seed && r->made_of == hash && !strcmp(r->arm, c->arm[arm].name)) return r;
     }
     return NULL;
 }
@@ -106,11 +108,16 @@ void check_results(const results *all, const comparison *c, const char *path)
         for (int arm = c->first; arm < c->arms; arm++) {
             const result *r = &all->at[k];
             const compared *a = &c->arm[arm];
-            if (!strcmp(r->question, c->question) && !strcmp(r->arm, a->name) &&
-                strcmp(r->run, a->run))
+            if (strcmp(r->question, c->question) || strcmp(r->arm, a->name) ||
+                r->made_of == cell_hash(c, arm))
+                continue;
+            if (strcmp(r->run, a->run))
                 pith_raise("%s: line %d: the arm \"%s\" was run as \"%s\", and is now to be run "
                            "as \"%s\": remove the line or name another table",
                            path, k + 2, a->name, plain(r->run), a->run);
+            pith_raise("%s: line %d: the arm \"%s\" was made of, or measured on, other data or "
+                       "models than are now named: remove the line or name another table",
+                       path, k + 2, a->name);
         }
 }
 
@@ -137,17 +144,22 @@ static const char *version(void)
 void add_result(const char *path, results *all, const result *r)
 {
     const bool begun = access(path, F_OK) == 0;
-    char *line;
-    if (asprintf(&line, "%s\t%s\t%lld\t%s\t%s\t%s\t%s\t%.1f\t%.0f\t%.0f\t%.0f\t%.6g\t%s\t%s",
-                 r->question, r->arm, (long long)r->seed, r->run, r->data, version(), r->machine,
-                 r->seconds, r->megabytes, r->parameters, r->pairs, r->gflop, r->measures,
-                 r->curve) < 0)
+    char *line, hash[17];
+    if (asprintf(&line, "%s\t%s\t%lld\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.0f\t%.0f\t%.0f\t%.6g\t%s\t%s",
+                 r->question, r->arm, (long long)r->seed, r->run, pith_hash_text(r->made_of, hash),
+                 r->data, version(), r->machine, r->seconds, r->megabytes, r->parameters, r->pairs,
+                 r->gflop, r->measures, r->curve) < 0)
         pith_raise("no memory for a row");
     FILE *f = fopen(path, "a");
     if (!f) pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    fseek(f, 0, SEEK_END);
+    const long size = ftell(f);
     if (!begun) fprintf(f, "%s\n", heading);
     fprintf(f, "%s\n", line);
-    if (fflush(f) || fsync(fileno(f)) || fclose(f))
-        pith_raise("%s: cannot be written: %s", path, strerror(errno));
+    const bool written = !fflush(f) && !fsync(fileno(f));
+    const int why = errno;
+    if (!written && ftruncate(fileno(f), size)) errno = why; /* no half row stays */
+    fclose(f);
+    if (!written) pith_raise("%s: cannot be written: %s", path, strerror(why));
     read_row(all, path, all->n + 2, line);
 }

@@ -29,7 +29,7 @@ typedef struct {
     int *caption;       /* the same number for captions that differ in case and punctuation alone */
     int *cluster;       /* -1: as it is, and in none */
     pith_table captions; /* as bare_words makes them */
-    int clusters, *size; /* size: of each cluster */
+    int clusters, *size; /* size: of each cluster, without what stays apart */
 } sorting;
 
 /* ---- what the options name ---- */
@@ -144,7 +144,7 @@ static void find_clusters(sorting *s, double cosine)
     }
     s->size = room(sizeof *s->size * (size_t)s->clusters);
     for (size_t i = 0; i < count; i++)
-        if (s->cluster[i] >= 0) s->size[s->cluster[i]]++;
+        if (s->rule[i] == MIXED) s->size[s->cluster[i]]++;
     free(rows);
     free(shade);
     free(found);
