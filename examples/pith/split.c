@@ -227,10 +227,10 @@ static void tell(const sorting *s, double cosine)
     int largest = 0, grouped = 0, large = 0;
     pith_table names = { 0 };
     for (int k = 0; k < s->clusters; k++) {
-        grouped += s->size[k];
         large += s->size[k] > MOST_TESTED;
         if (s->size[k] > largest) largest = s->size[k];
     }
+    for (int i = 0; i < count; i++) grouped += s->cluster[i] >= 0;
     printf("%d pairs; %d of them in %d clusters at cosine %.6g, the largest of %d\n", count,
            grouped, s->clusters, cosine, largest);
     if (large)
