@@ -14,7 +14,7 @@ strict="-std=c11 -fopenmp -Wall -Wextra -Wshadow -Werror"
 
 # ---- blocks: $work/blocks/ROOM-LINE.c is a block of C as printed; those of commands go into one list -------------------------------
 mkdir "$work/blocks"
-for page in README.md */README.md core/*/README.md examples/pith/README.md; do
+for page in README.md */README.md core/*/README.md examples/pith/README.md bench/evidence/README.md; do
     name=$(dirname "$page" | tr / _ | sed 's/^\.$/house/')
     awk -v prefix="$work/blocks/$name" -v commands="$work/commands" -v page="$page" '
     function finish() {
