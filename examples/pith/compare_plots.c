@@ -153,10 +153,10 @@ void draw_scatter(FILE *f, int n, const comparison *c, const results *all, const
             points += !twice;
         }
     if (points) {
-        fputs(
-            "<h2>All arms</h2>\n<p class=\"soft\">Each point is an arm that is measured on these data, the mean "
-            "of its seeds: ",
-            f);
+        fputs("<h2>All arms</h2>\n<p class=\"soft\">Each point is an arm that is measured on these "
+              "data, the mean "
+              "of its seeds: ",
+              f);
         report_text(f, measure);
         fputs(" in %, by what it costs. Costs stand on scales that double from line to line. Point "
               "at one to see its name.</p>\n<div class=\"card wide\"><div style=\"display: grid; "
