@@ -84,11 +84,10 @@ const char *verdict_text(const judgement *j)
     static char text[160];
     static const char *const word[] = { "held", "did not hold", "cannot be told" };
     const pith_interval *i = &j->interval;
-    if (i->n < 2)
-        snprintf(text, sizeof text, "cannot be told by %d %s", i->n, i->n == 1 ? "seed" : "seeds");
-    else if (j->verdict != PITH_CANNOT_BE_TOLD) return word[j->verdict];
-    else
-        snprintf(text, sizeof text, "cannot be told; a difference of %.3g could have been seen",
-                 i->high - i->mean);
+    if (!i->n) return "not run yet";
+    if (i->n < 2) return "cannot be told by 1 seed";
+    if (j->verdict != PITH_CANNOT_BE_TOLD) return word[j->verdict];
+    snprintf(text, sizeof text, "cannot be told; a difference of %.3g could have been seen",
+             i->high - i->mean);
     return text;
 }

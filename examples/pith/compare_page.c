@@ -252,11 +252,12 @@ static void section(FILE *f, const comparison *c, const results *all)
 /* All verdicts of all comparisons, each with the place where it is told at length. */
 static void summary(FILE *f, const page_context *p)
 {
-    fputs("<div class=\"card wide\"><table><thead><tr><th>claim</th><th>seeds</th><th>verdict</th>"
-          "</tr></thead><tbody>\n",
-          f);
+    fputs(
+        "<div class=\"card wide\"><table><thead><tr><th>claim</th><th>seeds</th><th>mean, 95 %</th><th>verdict</th>"
+        "</tr></thead><tbody>\n",
+        f);
     for (int k = 0; k < p->n; k++) {
-        fprintf(f, "<tr class=\"split\"><th colspan=\"3\"><a href=\"#q%d\">", k);
+        fprintf(f, "<tr class=\"split\"><th colspan=\"4\"><a href=\"#q%d\">", k);
         report_text(f, p->c[k].question);
         fputs("</a></th></tr>\n", f);
         for (int i = 0; i < p->c[k].claims; i++) {
@@ -264,6 +265,11 @@ static void summary(FILE *f, const page_context *p)
             fputs("<tr><th style=\"white-space: normal\">", f);
             report_text(f, p->c[k].claim[i].text);
             fprintf(f, "</th><td>%d</td><td>", j.interval.n);
+            if (j.interval.n > 1)
+                fprintf(f, "%.3f, %.3f to %.3f", j.interval.mean, j.interval.low, j.interval.high);
+            fputs("</td><td style=\"white-space: normal; "
+                  "min-width: 9rem\">",
+                  f);
             report_text(f, verdict_text(&j));
             fputs("</td></tr>\n", f);
         }

@@ -8,10 +8,10 @@
 
 void draw_interval(FILE *f, const claim *k, const pith_interval *i)
 {
-    enum { WIDE = 860, HIGH = 40 };
+    enum { WIDE = 860, HIGH = 40, EDGE = 34 };
     const double bound = k->kind == PITH_BETTER ? k->margin : -k->margin;
     const double least = fmin(fmin(i->low, bound), 0), most = fmax(fmax(i->high, bound), 0);
-    const double scale = most > least ? (WIDE - 40) / (most - least) : 1;
+    const double scale = most > least ? (WIDE - 2 * EDGE) / (most - least) : 1;
     const struct {
         double at;
         const char *dash, *name;
@@ -22,14 +22,14 @@ void draw_interval(FILE *f, const claim *k, const pith_interval *i)
                 "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"2\" y2=\"24\" stroke=\"var(--soft)\" "
                 "stroke-dasharray=\"%s\"/><text x=\"%.1f\" y=\"38\" "
                 "text-anchor=\"middle\">%s</text>",
-                20 + scale * (mark[m].at - least), 20 + scale * (mark[m].at - least), mark[m].dash,
-                20 + scale * (mark[m].at - least), mark[m].name);
+                EDGE + scale * (mark[m].at - least), EDGE + scale * (mark[m].at - least),
+                mark[m].dash, EDGE + scale * (mark[m].at - least), mark[m].name);
     fprintf(f,
             "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"13\" y2=\"13\" stroke=\"var(--heat)\" "
             "stroke-width=\"3\"/><circle cx=\"%.1f\" cy=\"13\" r=\"5\" "
             "fill=\"var(--heat)\"/></svg>\n",
-            20 + scale * (i->low - least), 20 + scale * (i->high - least),
-            20 + scale * (i->mean - least));
+            EDGE + scale * (i->low - least), EDGE + scale * (i->high - least),
+            EDGE + scale * (i->mean - least));
 }
 
 void draw_curves(FILE *f, const comparison *c, const results *all, bool compute)
