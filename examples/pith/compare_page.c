@@ -252,10 +252,9 @@ static void section(FILE *f, const comparison *c, const results *all)
 /* All verdicts of all comparisons, each with the place where it is told at length. */
 static void summary(FILE *f, const page_context *p)
 {
-    fputs(
-        "<div class=\"card wide\"><table><thead><tr><th>claim</th><th>seeds</th><th>mean, 95 %</th><th>verdict</th>"
-        "</tr></thead><tbody>\n",
-        f);
+    fputs("<div class=\"card wide\"><table><thead><tr><th>claim</th><th>seeds</th>"
+          "<th>mean, 95 %</th><th>verdict</th></tr></thead><tbody>\n",
+          f);
     for (int k = 0; k < p->n; k++) {
         fprintf(f, "<tr class=\"split\"><th colspan=\"4\"><a href=\"#q%d\">", k);
         report_text(f, p->c[k].question);
