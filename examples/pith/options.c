@@ -108,7 +108,7 @@ static const struct range {
     { "--remove", 0, 1 },          { "--share", 0, 1 },
     { "--shuffle", 0, 1 },         { "--half", 1, 2 },
     { "--repeat", 2, 1e6 },        { "--every", 1, 1e6 },
-    { "--cosine", 0, 1 },         { "--test", 0, 0.99 },
+    { "--cosine", 0, 1 },          { "--test", 0, 0.99 },
 };
 
 static void check_range(const option *o, double x)
