@@ -108,7 +108,7 @@ int main(void)
     }
     for (int n = 1; n <= SEEDS; n *= 2) {
         const pith_interval i = pith_t_interval(n, difference);
-        const pith_verdict v = pith_judge(PITH_BETTER, margin, false, &i);
+        const pith_verdict v = pith_judge(PITH_BETTER, margin, false, false, &i);
         printf("\n%d seed%s: mean difference %+.3f, 95 %% interval %+.3f to %+.3f: %s", n,
                n > 1 ? "s" : "", i.mean, i.low, i.high, verdict[v]);
     }

@@ -17,3 +17,11 @@ says() { # status text command...: the command ends with the status and its outp
 }
 one_line() { [ "$(wc -l <out)" = 1 ] || { bad "expected one line, found:"; cat out; }; }
 same() { cmp -s "$1" "$2" || bad "$1 and $2 differ"; }
+shapes_and_models() { # shapes.pack, 300 pairs, of which $train train, and two models of $tiny sizes, m1 and m2, of a step each
+    tiny="16/8:w32l2h2+w32l2h2c12v640:e32"
+    "$pith" data fetch shapes . --count 300 --size 16 >out 2>&1 || { bad "no shapes"; cat out; }
+    for seed in 1 2; do
+        says 0 "1 steps" "$pith" train shapes.pack --model $tiny --batch 32 --steps 1 --seed $seed --out m$seed
+    done
+    train=$("$pith" data stats shapes.pack | sed -n 's/^ *train *//p')
+}

@@ -141,10 +141,23 @@ static void every_byte(void **state)
 
 /* ---- parts of a set ---- */
 
+/* Has pair k of q the picture of pair i of p, and the captions of pair `words`? */
+static void same_picture_and_words(const pith_pack *q, int k, const pith_pack *p, int i, int words)
+{
+    const size_t planes = 3 * (size_t)p->size * (size_t)p->size;
+    const int n = p->synthetic_start[words + 1] - p->synthetic_start[words];
+    assert_memory_equal(q->pixels + planes * (size_t)k, p->pixels + planes * (size_t)i, planes);
+    assert_string_equal(q->caption[k], p->caption[words]);
+    assert_int_equal(q->synthetic_start[k + 1] - q->synthetic_start[k], n);
+    for (int c = 0; c < n; c++)
+        assert_string_equal(q->synthetic[q->synthetic_start[k] + c],
+                            p->synthetic[p->synthetic_start[words] + c]);
+}
+
 static void keeps_what_belongs_to_a_pair(void **state)
 {
     (void)state;
-    enum { SIZE = 8, PLANES = 3 * SIZE * SIZE };
+    enum { SIZE = 8 };
     const char *all = path_of("all.pack"), *some = path_of("some.pack");
     assert_true(pith_pack_shapes(all, SIZE, 90, 4));
     pith_pack *p = pith_pack_open(all);
@@ -156,16 +169,10 @@ static void keeps_what_belongs_to_a_pair(void **state)
     assert_int_equal(q->count, 60);
     for (int i = 0, k = 0; i < 90; i++) {
         if (!keep[i]) continue;
-        assert_memory_equal(q->pixels + PLANES * k, p->pixels + PLANES * i, PLANES);
-        assert_string_equal(q->caption[k], p->caption[i]);
+        same_picture_and_words(q, k, p, i, i);
         assert_string_equal(q->source[k], p->source[i]);
         assert_string_equal(q->split_name[q->split[k]], p->split_name[p->split[i]]);
         assert_int_equal(q->label[k], p->label[i]);
-        const int n = p->synthetic_start[i + 1] - p->synthetic_start[i];
-        assert_int_equal(q->synthetic_start[k + 1] - q->synthetic_start[k], n);
-        for (int c = 0; c < n; c++)
-            assert_string_equal(q->synthetic[q->synthetic_start[k] + c],
-                                p->synthetic[p->synthetic_start[i] + c]);
         k++;
     }
     pith_pack_close(q);
@@ -179,7 +186,7 @@ static void keeps_what_belongs_to_a_pair(void **state)
 static void exchanges_captions_and_repeats(void **state)
 {
     (void)state;
-    enum { SIZE = 8, PLANES = 3 * SIZE * SIZE };
+    enum { SIZE = 8 };
     static const pith_chosen list[] = { { 7, 7, 0, NULL, false },
                                         { 2, 5, 0, NULL, true },
                                         { 2, 5, 12, NULL, false },
@@ -194,19 +201,13 @@ static void exchanges_captions_and_repeats(void **state)
     assert_int_equal(q->count, 4);
     for (int k = 0; k < 4; k++) {
         const int i = list[k].pair, words = list[k].caption;
-        assert_memory_equal(q->pixels + PLANES * k, p->pixels + PLANES * i, PLANES);
+        same_picture_and_words(q, k, p, i, words);
         snprintf(source, sizeof source, k == 2 ? "%s#12" : "%s", p->source[i]);
         assert_string_equal(q->source[k], source);
         assert_string_equal(q->split_name[q->split[k]],
                             k == 3 ? "another" : p->split_name[p->split[i]]);
         assert_true(p->label[i] >= 0);
         assert_int_equal(q->label[k], k == 1 ? -1 : p->label[i]);
-        assert_string_equal(q->caption[k], p->caption[words]);
-        const int n = p->synthetic_start[words + 1] - p->synthetic_start[words];
-        assert_int_equal(q->synthetic_start[k + 1] - q->synthetic_start[k], n);
-        for (int c = 0; c < n; c++)
-            assert_string_equal(q->synthetic[q->synthetic_start[k] + c],
-                                p->synthetic[p->synthetic_start[words] + c]);
     }
     pith_pack_close(q);
     pith_pack_close(p);

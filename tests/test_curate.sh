@@ -7,12 +7,7 @@ root=$PWD
 SAYS_SECONDS=60
 . tests/says.sh
 
-tiny="16/8:w32l2h2+w32l2h2c12v640:e32"
-"$pith" data fetch shapes . --count 300 --size 16 >out 2>&1 || { bad "no shapes"; cat out; }
-for seed in 1 2; do
-    says 0 "1 steps" "$pith" train shapes.pack --model $tiny --batch 32 --steps 1 --seed $seed --out m$seed
-done
-train=$("$pith" data stats shapes.pack | sed -n 's/^ *train *//p')
+shapes_and_models
 other=$((300 - train))
 pairs() { "$pith" data check "$1" | sed -n 's/.*: \([0-9]*\) pairs.*/\1/p'; }
 split() { "$pith" data stats "$1" | sed -n "s/^ *$2  *//p"; }

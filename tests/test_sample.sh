@@ -7,12 +7,7 @@ root=$PWD
 SAYS_SECONDS=60
 . tests/says.sh
 
-tiny="16/8:w32l2h2+w32l2h2c12v640:e32"
-"$pith" data fetch shapes . --count 300 --size 16 >out 2>&1 || { bad "no shapes"; cat out; }
-for seed in 1 2; do
-    says 0 "1 steps" "$pith" train shapes.pack --model $tiny --batch 32 --steps 1 --seed $seed --out m$seed
-done
-train=$("$pith" data stats shapes.pack | sed -n 's/^ *train *//p')
+shapes_and_models
 share() { awk "BEGIN { print int($1 * $2 + 0.5) }"; }
 list() { # source and caption of every training pair, by source, with a tab between them, into NAME.list
     "$pith" data filter "$1.pack" --model m1 --top 1 --out listed.pack >out 2>&1 || { bad "no list of $1:"; cat out; }

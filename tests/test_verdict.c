@@ -30,12 +30,12 @@ static void intervals_are_students(void **state)
     assert_true(alone.mean == 7 && isinf(alone.low) && isinf(alone.high));
 }
 
-static pith_verdict judged(pith_claim_kind kind, double margin, bool censored, double a, double b,
-                           double c)
+static pith_verdict judged(pith_claim_kind kind, double margin, bool smaller, bool larger, double a,
+                           double b, double c)
 {
     const double x[] = { a, b, c };
     const pith_interval i = pith_t_interval(3, x);
-    return pith_judge(kind, margin, censored, &i);
+    return pith_judge(kind, margin, smaller, larger, &i);
 }
 
 static void every_answer(void **state)
@@ -44,7 +44,7 @@ static void every_answer(void **state)
     const struct {
         pith_claim_kind kind;
         double margin;
-        bool censored;
+        bool smaller;
         double x[3];
         pith_verdict want;
     } all[] = {
@@ -63,13 +63,18 @@ static void every_answer(void **state)
         { PITH_NO_WORSE, 0.01, true, { -0.001, 0, 0.001 }, PITH_CANNOT_BE_TOLD },
     };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
-        assert_int_equal(judged(all[k].kind, all[k].margin, all[k].censored, all[k].x[0],
+        assert_int_equal(judged(all[k].kind, all[k].margin, all[k].smaller, false, all[k].x[0],
                                 all[k].x[1], all[k].x[2]),
                          all[k].want);
+    /* differences that may be larger: what would not hold might, what holds does */
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        assert_int_equal(judged(all[k].kind, all[k].margin, all[k].smaller, true, all[k].x[0],
+                                all[k].x[1], all[k].x[2]),
+                         all[k].want == PITH_DID_NOT_HOLD ? PITH_CANNOT_BE_TOLD : all[k].want);
     const double one = 0.5;
     const pith_interval alone = pith_t_interval(1, &one);
-    assert_int_equal(pith_judge(PITH_BETTER, 0.01, false, &alone), PITH_CANNOT_BE_TOLD);
-    assert_int_equal(pith_judge(PITH_NO_WORSE, 0.01, false, &alone), PITH_CANNOT_BE_TOLD);
+    assert_int_equal(pith_judge(PITH_BETTER, 0.01, false, false, &alone), PITH_CANNOT_BE_TOLD);
+    assert_int_equal(pith_judge(PITH_NO_WORSE, 0.01, false, false, &alone), PITH_CANNOT_BE_TOLD);
 }
 
 int main(void)

@@ -167,11 +167,13 @@ typedef struct {
 pith_interval pith_t_interval(int n, const double *differences);
 /* "A is better than B", of A - B: held if the interval is wholly above 0; else, if it is wholly
  * below the margin, it did not hold. "A is no worse than B": held if it is wholly above -margin;
- * did not hold if it is wholly below that. In all other cases it cannot be told. censored: some
- * differences are only known to be smaller than what was measured; then nothing is held. */
+ * did not hold if it is wholly below that. In all other cases it cannot be told. smaller, larger:
+ * some differences are only known to be smaller, or larger, than what was measured; then nothing
+ * can be held, or be said not to hold. */
 typedef enum { PITH_BETTER, PITH_NO_WORSE } pith_claim_kind;
 typedef enum { PITH_HELD, PITH_DID_NOT_HOLD, PITH_CANNOT_BE_TOLD } pith_verdict;
-pith_verdict pith_judge(pith_claim_kind kind, double margin, bool censored, const pith_interval *i);
+pith_verdict pith_judge(pith_claim_kind kind, double margin, bool smaller, bool larger,
+                        const pith_interval *i);
 
 /* ---- a teacher's embeddings, stored once and replayed ---------------------------------------- */
 

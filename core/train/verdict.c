@@ -42,9 +42,10 @@ pith_interval pith_t_interval(int n, const double *x)
     return i;
 }
 
-pith_verdict pith_judge(pith_claim_kind kind, double margin, bool censored, const pith_interval *i)
+pith_verdict pith_judge(pith_claim_kind kind, double margin, bool smaller, bool larger,
+                        const pith_interval *i)
 {
-    const bool above = !censored && i->low > (kind == PITH_BETTER ? 0 : -margin);
-    const bool below = i->high < (kind == PITH_BETTER ? margin : -margin);
+    const bool above = !smaller && i->low > (kind == PITH_BETTER ? 0 : -margin);
+    const bool below = !larger && i->high < (kind == PITH_BETTER ? margin : -margin);
     return above ? PITH_HELD : below ? PITH_DID_NOT_HOLD : PITH_CANNOT_BE_TOLD;
 }

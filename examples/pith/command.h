@@ -140,6 +140,7 @@ void chart(FILE *f, const clip_config *c, const clip_config *of);
 void check_output(const char *path, int at, const char *begins);
 /* Memory, all zeros, which the caller frees. */
 void *room(size_t bytes);
+char *copy_of(const char *text); /* which the caller frees; NULL of NULL */
 bool is_directory(const char *name);
 /* Makes a directory and its parents. */
 void make_directories(const char *path);
@@ -147,6 +148,8 @@ void make_directories(const char *path);
 void keep_quiet(const char *message, void *context);
 /* A JSON file; flags: jansson's. The caller lets go of it. */
 struct json_t *read_json(const char *path, size_t flags);
+/* Figures, with six digits. */
+void write_json(const char *path, const struct json_t *root);
 /* A text of somebody else's for the terminal, without what would steer it; one of the latest four.
  */
 const char *plain(const char *text);

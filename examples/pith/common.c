@@ -16,6 +16,8 @@ void *room(size_t bytes)
     return memory;
 }
 
+char *copy_of(const char *text) { return text ? strcpy(room(strlen(text)), text) : NULL; }
+
 void check_output(const char *path, int at, const char *begins)
 {
     char folder[4096], found[32] = "";
@@ -62,6 +64,13 @@ void make_directories(const char *path)
 }
 
 void keep_quiet(const char *message, void *context) { (void)message, (void)context; }
+
+void write_json(const char *path, const json_t *root)
+{
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    pith_write_text(path, text);
+    free(text);
+}
 
 json_t *read_json(const char *path, size_t flags)
 {

@@ -250,6 +250,7 @@ int command_compare(int argc, char **argv)
         read_comparison(&c[k], argv[1 + k]);
         for (int i = 0; i < k; i++) check_together(&c[i], &c[k]);
         check_arms(&c[k], out);
+        hash_cells(&c[k]);
     }
     make_directories(out);
     take_directory(out);

@@ -17,7 +17,8 @@ enum {
 
 typedef struct {
     const char *name, *run, *data; /* run: the arguments of pith, as they are written */
-    bool trains; /* it is train, distil or prune; others make what arms after them need */
+    bool trains;      /* it is train, distil or prune; others make what arms after them need */
+    uint64_t made_of; /* see hash_cells */
 } compared;
 
 /* A contrast of arms, weights times measures added up; or, with a reference, times the logarithms
@@ -57,7 +58,7 @@ void check_together(const comparison *a, const comparison *b);
 
 typedef struct {
     const char *question, *arm, *run;
-    uint64_t made_of; /* see cell_hash */
+    uint64_t made_of; /* see hash_cells */
     int64_t seed;
     char *data, *machine; /* the hash of the former */
     const char *version;  /* of a row that was read */
@@ -98,9 +99,9 @@ words command_of(const comparison *c, int arm, int64_t seed, const char *out);
 /* The directory or file that an arm makes below `out`; those of `before` have no seed in their
  * name. */
 char *arm_place(const comparison *c, int arm, int64_t seed, const char *out);
-/* Of an arm's arguments and data, of those of all arms that they name, and of what it is measured
- * on. */
-uint64_t cell_hash(const comparison *c, int arm);
+/* Fills in, of all arms but those of `before`, the hash of an arm's arguments and data, of those of
+ * all arms that they name, and of what it is measured on. */
+void hash_cells(comparison *c);
 /* Tells mistakes in the arguments of all arms. */
 void check_arms(const comparison *c, const char *out);
 

@@ -11,7 +11,6 @@
 #include <unistd.h>
 #include "compare.h"
 #include "files/files.h"
-#include "source.h"
 
 /* ---- a process ---- */
 
@@ -94,11 +93,9 @@ static char *noted(const compared *a)
 static bool was_begun(const compared *a, const char *place)
 {
     char path[4200], *wanted = noted(a);
-    size_t size;
     snprintf(path, sizeof path, "%s.arm", place);
     const bool is_there = access(path, F_OK) == 0;
-    char *found = is_there ? file_bytes(path, &size) : NULL;
-    if (is_there && !found) pith_raise("%s: cannot be read", path);
+    char *found = is_there ? pith_read_text(path) : NULL;
     if (found && strcmp(found, wanted)) {
         for (char *at = found; (at = strchr(at, '\n'));) *at = ' ';
         pith_raise("%s: arm \"%s\" was begun there as \"%s\": remove it, or name another --out",
@@ -176,7 +173,7 @@ bool measure_arm(const comparison *c, int arm, int64_t seed, const char *out, re
     }
     if (f) fclose(f);
     r->question = c->question, r->arm = a->name, r->run = a->run;
-    r->seed = seed, r->made_of = cell_hash(c, arm);
+    r->seed = seed, r->made_of = a->made_of;
     free(place);
     return any;
 }

@@ -37,7 +37,7 @@ static double reaches(const result *r, double value, bool *late, bool *early)
 
 /* The claim's contrast for one seed; NaN if a cell is missing. An arm that never reached what it
  * was to makes the contrast smaller than it seems if its weight is positive, and larger if
- * negative. */
+ * negative; one that did before it was first measured, the other way round. */
 static double contrast(const comparison *c, const results *all, const claim *k, int64_t seed,
                        bool *smaller, bool *larger)
 {
@@ -74,8 +74,7 @@ judgement judge(const comparison *c, const results *all, const claim *k)
         n++;
     }
     judgement j = { .interval = pith_t_interval(n, x), .censored = smaller || larger };
-    j.verdict = pith_judge(k->kind, k->margin, smaller, &j.interval);
-    if (larger && j.verdict == PITH_DID_NOT_HOLD) j.verdict = PITH_CANNOT_BE_TOLD;
+    j.verdict = pith_judge(k->kind, k->margin, smaller, larger, &j.interval);
     return j;
 }
 

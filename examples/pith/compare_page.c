@@ -35,7 +35,7 @@ static void claims(FILE *f, const comparison *c, const results *all)
         else {
             fputs("pairs until it reaches the end of ", f);
             report_text(f, c->arm[what->reference].name);
-            if (j.censored) fputs(", which some never did", f);
+            if (j.censored) fputs(", which some never did, or before they were first measured", f);
         }
         for (int arm = c->first; arm < c->arms; arm++) {
             if (what->weight[arm] == 0) continue;

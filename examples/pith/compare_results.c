@@ -94,10 +94,10 @@ void free_results(results *all)
 
 const result *find_result(const results *all, const comparison *c, int arm, int64_t seed)
 {
-    const uint64_t hash = cell_hash(c, arm);
+    const compared *a = &c->arm[arm];
     for (int k = 0; k < all->n; k++) {
         const result *r = &all->at[k];
-        if (r->seed == seed && r->made_of == hash && !strcmp(r->arm, c->arm[arm].name)) return r;
+        if (r->seed == seed && r->made_of == a->made_of && !strcmp(r->arm, a->name)) return r;
     }
     return NULL;
 }
@@ -109,7 +109,7 @@ void check_results(const results *all, const comparison *c, const char *path)
             const result *r = &all->at[k];
             const compared *a = &c->arm[arm];
             if (strcmp(r->question, c->question) || strcmp(r->arm, a->name) ||
-                r->made_of == cell_hash(c, arm))
+                r->made_of == a->made_of)
                 continue;
             if (strcmp(r->run, a->run))
                 pith_raise("%s: line %d: the arm \"%s\" was run as \"%s\", and is now to be run "

@@ -188,12 +188,14 @@ static uint64_t arm_hash(const comparison *c, int arm)
     return add_losses(add_text(add_text(PITH_HASH, c, arm, a->run), c, arm, a->data), a->run);
 }
 
-uint64_t cell_hash(const comparison *c, int arm)
+void hash_cells(comparison *c)
 {
-    uint64_t hash = add_text(arm_hash(c, arm), c, arm, c->data);
-    for (int k = 0; c->arm[arm].trains && k < c->others; k++) {
-        hash = pith_hash_bytes(hash, c->other[k].name, strlen(c->other[k].name) + 1);
-        hash = add_text(hash, c, arm, c->other[k].run);
+    for (int arm = c->first; arm < c->arms; arm++) {
+        uint64_t hash = add_text(arm_hash(c, arm), c, arm, c->data);
+        for (int k = 0; c->arm[arm].trains && k < c->others; k++) {
+            hash = pith_hash_bytes(hash, c->other[k].name, strlen(c->other[k].name) + 1);
+            hash = add_text(hash, c, arm, c->other[k].run);
+        }
+        c->arm[arm].made_of = hash;
     }
-    return hash;
 }

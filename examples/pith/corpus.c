@@ -37,12 +37,6 @@ const char *corpus_split(const char *caption)
     return d < 100 ? "test" : d < 140 ? "valid" : "train";
 }
 
-static char *copy_of(const char *text)
-{
-    char *copy = room(strlen(text));
-    return strcpy(copy, text);
-}
-
 static corpus_pair *new_pair(corpus *c)
 {
     if (c->count == c->room) {

@@ -70,10 +70,9 @@ void demo_summary(const demo *d)
                             (json_int_t)common_seed, "threads", (json_int_t)common_threads, "data",
                             d->shapes ? "shapes" : "emoji", "pairs", d->pack->count, "models",
                             models, "phases", phases);
-    char path[4096], *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    char path[4096];
     snprintf(path, sizeof path, "%s/summary.json", d->out);
-    pith_write_text(path, text);
-    free(text);
+    write_json(path, all);
     json_decref(all);
 }
 

@@ -238,11 +238,7 @@ int command_eval(int argc, char **argv)
         if (split ? k == chosen : strcmp(pack->split_name[k], "train") && split_size(pack, k))
             measure(&j, k), measured++;
     if (!measured) measure(&j, -1);
-    if (file) {
-        char *text = json_dumps(j.json, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        pith_write_text(file, text);
-        free(text);
-    }
+    if (file) write_json(file, j.json);
     json_decref(j.json);
     for (int k = 0; k < j.probes; k++) pith_probe_free(&j.probe[k]);
     free(j.rows);

@@ -144,9 +144,7 @@ static void write_figures(const char *path, const double *auc, int kept, int n)
     if (auc) json_object_set_new(fit, "auc", json_real(*auc));
     json_object_set_new(fit, "kept", json_integer(kept));
     json_object_set_new(fit, "pairs", json_integer(n));
-    char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    pith_write_text(path, text);
-    free(text);
+    write_json(path, all);
     json_decref(all);
 }
 

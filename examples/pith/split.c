@@ -261,8 +261,6 @@ static void write_manifest(const char *path, const sorting *s)
     sheet_write(&to, path);
 }
 
-static char *copy_of(const char *text) { return text ? strcpy(room(strlen(text)), text) : NULL; }
-
 void data_split(const char *data, const curation *c)
 {
     char manifest[4096], *apart = copy_of(c->apart), *as_is = copy_of(c->as_is);
