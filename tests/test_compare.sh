@@ -36,6 +36,22 @@ cp whole/results.tsv before.tsv
 says 0 "12 cells, 0 of them to be run" "$pith" compare c.json --out whole
 same before.tsv whole/results.tsv
 
+# Its loss is the mean of its last twenty; a table tells it as it is, shares in %.
+for seed in 0 1 2; do
+    told=$(awk -F'\t' -v s=$seed '$2 == "short" && $3 == s { print $14 }' whole/results.tsv | sed 's/.*train.loss=//; s/ .*//')
+    sed -n 's/.*"loss":\([0-9.]*\),.*/\1/p' whole/short-$seed/metrics.jsonl | tail -20 | awk -v told="$told" '{ sum += $1 } END { d = sum / NR - told; exit !(NR > 5 && d * d < 1e-8) }' ||
+        bad "the loss of short-$seed is not $told"
+done
+# Ratios and bounds, from curves made up: short is twice as fast; then it never comes there.
+write "0, 1, 2" combination.mrr "$never, $(echo "$never" | sed 's/short is as soon/its loss is no worse/; s/"reaches": "long"/"measure": "train.loss"/')"
+mkdir made; for end in 0.5 0.2; do
+    awk -F'\t' -v OFS='\t' -v end=$end '$2 == "long" { $15 = "100:1:0.1 400:2:0.5" } $2 == "short" { $15 = "100:1:0.1 200:2:" end; sub(/train.loss=[0-9.]*/, "train.loss=2.34567", $14) } { print }' whole/results.tsv >made/results.tsv
+    "$pith" compare c.json --out made --draw >out 2>&1 || { bad "made-up curves:"; cat out; }
+    if [ $end = 0.5 ]; then grep -q "short is as soon: held" out && grep -q "2 times fewer pairs, 2 to 2; 3 seeds, margin 0.01 of the logarithm" out || { bad "half of the pairs:"; cat out; }
+    else grep -q "short is as soon: cannot be told: some never came there" out && grep -q "times fewer pairs.*, of bounds" out || { bad "never reached:"; cat out; }; fi
+done
+grep -q "<td>2.346</td>" made/index.html || bad "a loss is not told as it is"
+write "0, 1, 2" combination.mrr "$longer, $never, $same"
 grep -q "combination.probe_top1=.*combination.probe_majority=" whole/results.tsv || bad "no linear probe in the table"
 
 # Killed in a cell, it goes on: the same measures.
@@ -100,6 +116,9 @@ says 1 'was made of, or measured on, other data or models' "$pith" compare two.j
 grep -v "	figures	" rows >several/results.tsv
 says 0 "4 cells, 0 of them to be run" "$pith" compare one.json --out several
 [ "$(grep -c "	figures	" several/results.tsv)" = 2 ] || bad "a measured model has no row again"
+# A teacher trained anew: what was made of the old one is not taken for its student.
+rm -r several/teacher several/teacher.arm; sed 's/--steps 40/--steps 50/' both.json >both2.json; sed 's/both.json/both2.json/' one.json >one2.json
+says 1 'student-0: arm "student" was begun there from other models, data or losses' "$pith" compare one2.json --out several --results anew.tsv
 # A model trained on from another has cost what that cost, too; paths may have blanks; one comparison at a time.
 mkdir "my data"; cp shapes.pack "my data/s p.pack"
 cat >on.json <<END

@@ -25,7 +25,7 @@ says 0 "12 steps" "$pith" train shapes.pack $run --out plain
 goes_on stacked --augment stacked
 goes_on flip --mask-patches 0.5
 goes_on slip --loss clip+slip --mask-patches 0.25 \
-    --augment flip,jitter=0.8,brightness=0.4,contrast=0.4,saturation=0.4,hue=0.1,gray=0.2,gaussian=0.5
+    --augment crop-flip,jitter=0.8,brightness=0.4,contrast=0.4,saturation=0.4,hue=0.1,gray=0.2,gaussian=0.5
 grep -q '"slip":' slip/metrics.jsonl || bad "the log has no term slip"
 grep -q loss.slip slip/latest/weights.safetensors || bad "a checkpoint lacks SLIP's MLP"
 grep -q loss.slip slip/open_clip_model.safetensors && bad "SLIP's MLP is exported"

@@ -26,7 +26,7 @@ static const struct {
     /* Scaling (Down) CLIP (Li et al., 2024) names crop and flip, RandAugment and stacked
        RandAugment, and gives no numbers: area and flips here are those of the codes that it cites.
      */
-    { "flip", { .crop = 0.08, .aspect = 1 / 3.0, .flip = 0.5 } },
+    { "crop-flip", { .crop = 0.08, .aspect = 1 / 3.0, .flip = 0.5 } },
     { "randaugment", { .flip = 0.5, .randaugment = 2, .magnitude = 10 } },
     { "stacked", /* SupCon's */
       { .crop = 0.08,
@@ -107,7 +107,7 @@ pith_augment parse_augment(const char *text)
             }
         if ((equals && (!value || end == equals + 1 || *end)) ||
             k == sizeof presets / sizeof *presets)
-            pith_raise("--augment: expected none, crop, light, strong, flip, randaugment, stacked, "
+            pith_raise("--augment: expected none, crop, light, strong, crop-flip, randaugment, stacked, "
                        "stacked-infomin or STRENGTH=NUMBER (crop, aspect, flip, shift, rotate, "
                        "zoom, brightness, contrast, saturation, channel, hue, jitter, gray, blur, "
                        "gaussian, noise, randaugment, magnitude, infomin), found \"%s\"",

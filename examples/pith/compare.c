@@ -207,13 +207,11 @@ static void print_verdicts(const comparison *c, const results *all)
 {
     for (int k = 0; k < c->claims; k++) {
         const judgement j = judge(c, all, &c->claim[k]);
-        printf("%s: %s\n", c->claim[k].text, verdict_text(&j));
+        printf("%s: %s\n", c->claim[k].text, verdict_text(&c->claim[k], &j));
         if (j.interval.n > 1)
-            printf("    %.4f, 95 %% interval %.4f to %.4f, %d seeds, margin %g\n", j.interval.mean,
-                   j.interval.low, j.interval.high, j.interval.n, c->claim[k].margin);
-        if (j.interval.n > 1 && c->claim[k].reference >= 0)
-            printf("    in logarithms: %.3g times fewer pairs, %.3g to %.3g\n",
-                   exp(j.interval.mean), exp(j.interval.low), exp(j.interval.high));
+            printf("    mean and 95 %% interval: %s; %d seeds, margin %g%s\n",
+                   interval_text(&c->claim[k], &j), j.interval.n, c->claim[k].margin,
+                   c->claim[k].reference < 0 ? "" : " of the logarithm");
     }
 }
 

@@ -17,8 +17,8 @@ enum {
 
 typedef struct {
     const char *name, *run, *data; /* run: the arguments of pith, as they are written */
-    bool trains;      /* it is train, distil or prune; others make what arms after them need */
-    uint64_t made_of; /* see hash_cells */
+    bool trains; /* it is train, distil or prune; others make what arms after them need */
+    uint64_t recipe, made_of; /* see hash_cells */
 } compared;
 
 /* A contrast of arms, weights times measures added up; or, with a reference, times the logarithms
@@ -62,7 +62,7 @@ typedef struct {
     int64_t seed;
     char *data, *machine; /* the hash of the former */
     const char *version;  /* of a row that was read */
-    double seconds, megabytes, parameters, pairs, gflop, loss;
+    double seconds, megabytes, parameters, pairs, gflop;
     char *measures; /* "composition.mrr=0.51 ..." */
     char *curve;    /* "pairs:gflop:value ...", of valid.r1 */
     char *line;     /* that all texts of a row lie in */
@@ -99,8 +99,8 @@ words command_of(const comparison *c, int arm, int64_t seed, const char *out);
 /* The directory or file that an arm makes below `out`; those of `before` have no seed in their
  * name. */
 char *arm_place(const comparison *c, int arm, int64_t seed, const char *out);
-/* Fills in, of all arms but those of `before`, the hash of an arm's arguments and data, of those of
- * all arms that they name, and of what it is measured on. */
+/* Fills in the hashes of an arm's arguments, data and losses in files, and of the same of all arms
+ * that they name: its recipe; and of the recipe with what the arm is measured on. */
 void hash_cells(comparison *c);
 /* Tells mistakes in the arguments of all arms. */
 void check_arms(const comparison *c, const char *out);
@@ -115,7 +115,7 @@ bool run_arm(const comparison *c, int arm, int64_t seed, const char *out, double
 bool measure_arm(const comparison *c, int arm, int64_t seed, const char *out, result *r);
 void free_measured(result *r);
 
-/* What a finished training came to; of measures its last loss. */
+/* What a finished training came to; of measures the mean of its last twenty losses. */
 void gather_run(FILE *f, result *r, const char *directory);
 /* Adds the measures in a file that pith eval or pith data filter has written. */
 void gather_measures(FILE *f, const char *path, const char *name);
@@ -142,7 +142,9 @@ typedef struct {
     bool censored;
 } judgement;
 judgement judge(const comparison *c, const results *all, const claim *k);
-const char *verdict_text(const judgement *j); /* "held", ... */
+/* "held", ...; and the interval in words, "" of fewer than two seeds. */
+const char *verdict_text(const claim *k, const judgement *j);
+const char *interval_text(const claim *k, const judgement *j);
 
 /* ---- compare_page.c, compare_plots.c ---------------------------------------------------------
  */

@@ -2,6 +2,7 @@
  * goes on where it was interrupted, then its evaluations. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,11 +83,13 @@ static bool has_classes(const char *data)
 }
 
 /* Beside a run lies a file with the arguments that it was begun with, or, of an arm that does not
- * train, was finished with. */
+ * train, was finished with; and a line with the hash of its recipe, which tells other models, data
+ * or losses under the same names. */
 static char *noted(const compared *a)
 {
     char *text;
-    if (asprintf(&text, "%s\n%s\n", a->run, a->data) < 0) pith_raise("no memory for arguments");
+    if (asprintf(&text, "%s\n%s\n%016" PRIx64 "\n", a->run, a->data, a->recipe) < 0)
+        pith_raise("no memory for arguments");
     return text;
 }
 
@@ -97,9 +100,12 @@ static bool was_begun(const compared *a, const char *place)
     const bool is_there = access(path, F_OK) == 0;
     char *found = is_there ? pith_read_text(path) : NULL;
     if (found && strcmp(found, wanted)) {
+        const size_t texts = strlen(a->run) + strlen(a->data) + 2;
+        const bool same = !strncmp(found, wanted, texts);
         for (char *at = found; (at = strchr(at, '\n'));) *at = ' ';
-        pith_raise("%s: arm \"%s\" was begun there as \"%s\": remove it, or name another --out",
-                   place, a->name, plain(found));
+        pith_raise("%s: arm \"%s\" was begun there %s%s%s: remove it and %s, or name another --out",
+                   place, a->name, same ? "from other models, data or losses" : "as \"",
+                   same ? "" : plain(found), same ? "" : "\"", path);
     }
     free(found);
     free(wanted);

@@ -2,6 +2,7 @@
  * its measures, from those of its evaluations. */
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "compare.h"
@@ -54,10 +55,13 @@ void gather_measures(FILE *f, const char *path, const char *name)
     json_decref(root);
 }
 
-/* Appends a part's evaluations to the curve; r counts pairs, GFLOP and seconds of all parts so far,
- * and keeps a running mean of the loss. */
-static void add_part(FILE *f, result *r, const char *directory, double batch)
+/* Appends a part's evaluations to the curve; r counts pairs, GFLOP and seconds of all parts so far.
+ * Returns the mean of the part's last losses. */
+static double add_part(FILE *f, result *r, const char *directory, double batch)
 {
+    enum { LAST = 20 };
+    double loss[LAST], sum = 0;
+    int losses = 0;
     char path[4400];
     snprintf(path, sizeof path, "%s/metrics.jsonl", directory);
     FILE *lines = pith_open_regular(path);
@@ -68,7 +72,7 @@ static void add_part(FILE *f, result *r, const char *directory, double batch)
     while (getline(&line, &room, lines) > 0) {
         json_t *o = json_loads(line, 0, NULL);
         const json_t *value = json_object_get(o, "valid.r1");
-        if (json_object_get(o, "loss")) r->loss += (of(o, "loss") - r->loss) / 20;
+        if (json_object_get(o, "loss")) loss[losses++ % LAST] = of(o, "loss");
         seen = of(o, "step") * batch;
         if (json_object_get(o, "gflop")) gflop = of(o, "gflop"), seconds = of(o, "seconds");
         if (value)
@@ -81,10 +85,13 @@ static void add_part(FILE *f, result *r, const char *directory, double batch)
     r->pairs += seen;
     r->gflop += gflop;
     r->seconds += seconds;
+    const int last = losses < LAST ? losses : LAST;
+    for (int k = 0; k < last; k++) sum += loss[k];
+    return last ? sum / last : (double)NAN;
 }
 
 /* A run in stages has a directory for each part, of which the last is its own: see prune.c. */
-static char *curve_of(result *r, const char *directory, double batch)
+static char *curve_of(result *r, const char *directory, double batch, double *loss)
 {
     char *text = NULL, masks[4300], smaller[4300];
     size_t room;
@@ -97,7 +104,7 @@ static char *curve_of(result *r, const char *directory, double batch)
         if (!is_directory(smaller)) break;
         add_part(f, r, smaller, batch);
     }
-    add_part(f, r, directory, batch);
+    *loss = add_part(f, r, directory, batch);
     fclose(f);
     return text;
 }
@@ -105,6 +112,7 @@ static char *curve_of(result *r, const char *directory, double batch)
 void gather_run(FILE *f, result *r, const char *directory)
 {
     char path[4300], machine[200];
+    double loss;
     clip_config config;
     snprintf(path, sizeof path, "%s/run.json", directory);
     json_t *run = read_json(path, 0);
@@ -115,8 +123,8 @@ void gather_run(FILE *f, result *r, const char *directory)
              of(on, "threads"));
     r->data = strdup(hash ? hash : "unknown");
     r->machine = strdup(machine);
-    r->curve = curve_of(r, directory, of(data, "batch"));
-    fprintf(f, " train.loss=%.6g", r->loss);
+    r->curve = curve_of(r, directory, of(data, "batch"), &loss);
+    if (!isnan(loss)) fprintf(f, " train.loss=%.6g", loss);
     clip_config_read(&config, directory);
     r->parameters = clip_count(&config, 2).parameters;
     json_decref(run);

@@ -78,15 +78,33 @@ judgement judge(const comparison *c, const results *all, const claim *k)
     return j;
 }
 
-const char *verdict_text(const judgement *j)
+const char *verdict_text(const claim *k, const judgement *j)
 {
     static char text[160];
     static const char *const word[] = { "held", "did not hold", "cannot be told" };
     const pith_interval *i = &j->interval;
+    const bool ratio = k->reference >= 0;
     if (!i->n) return "not run yet";
     if (i->n < 2) return "cannot be told by 1 seed";
     if (j->verdict != PITH_CANNOT_BE_TOLD) return word[j->verdict];
-    snprintf(text, sizeof text, "cannot be told; a difference of %.3g could have been seen",
-             i->high - i->mean);
+    if (j->censored)
+        return "cannot be told: some never came there, or before they were first measured";
+    snprintf(text, sizeof text, "cannot be told; %s of %.3g could have been seen",
+             ratio ? "a ratio" : "a difference",
+             ratio ? exp(i->high - i->mean) : i->high - i->mean);
+    return text;
+}
+
+const char *interval_text(const claim *k, const judgement *j)
+{
+    static char text[160];
+    const pith_interval *i = &j->interval;
+    const char *bound = j->censored ? ", of bounds" : "";
+    if (i->n < 2) return "";
+    if (k->reference < 0)
+        snprintf(text, sizeof text, "%.4f, %.4f to %.4f", i->mean, i->low, i->high);
+    else
+        snprintf(text, sizeof text, "%.3g times fewer pairs, %.3g to %.3g%s", exp(i->mean),
+                 exp(i->low), exp(i->high), bound);
     return text;
 }

@@ -28,14 +28,14 @@ static void claims(FILE *f, const comparison *c, const results *all)
         fputs("<div class=\"card\" style=\"margin-bottom:.7rem\"><p class=\"words\">", f);
         report_text(f, what->text);
         fputs(": ", f);
-        report_text(f, verdict_text(&j));
-        fprintf(f, "</p>\n<p class=\"soft\">%s, margin %g; ",
-                what->kind == PITH_BETTER ? "better" : "no worse", what->margin);
+        report_text(f, verdict_text(what, &j));
+        fprintf(f, "</p>\n<p class=\"soft\">%s, margin %g%s; ",
+                what->kind == PITH_BETTER ? "better" : "no worse", what->margin,
+                what->reference < 0 ? "" : " of the logarithm");
         if (what->reference < 0) report_text(f, what->measure);
         else {
             fputs("pairs until it reaches the end of ", f);
             report_text(f, c->arm[what->reference].name);
-            if (j.censored) fputs(", which some never did, or before they were first measured", f);
         }
         for (int arm = c->first; arm < c->arms; arm++) {
             if (what->weight[arm] == 0) continue;
@@ -43,12 +43,7 @@ static void claims(FILE *f, const comparison *c, const results *all)
             report_text(f, c->arm[arm].name);
         }
         fprintf(f, "; %d seeds", j.interval.n);
-        if (j.interval.n > 1)
-            fprintf(f, "; mean %.4f, %.4f to %.4f", j.interval.mean, j.interval.low,
-                    j.interval.high);
-        if (j.interval.n > 1 && what->reference >= 0)
-            fprintf(f, ", in logarithms: %.3g times fewer pairs, %.3g to %.3g",
-                    exp(j.interval.mean), exp(j.interval.low), exp(j.interval.high));
+        if (j.interval.n > 1) fprintf(f, "; mean and 95 %% interval: %s", interval_text(what, &j));
         fputs("</p>\n", f);
         if (j.interval.n > 1) draw_interval(f, what, &j.interval);
         fputs("</div>\n", f);
@@ -73,14 +68,29 @@ static int spread(const comparison *c, const results *all, int arm, const char *
     return n;
 }
 
+/* All measures but losses and counts lie between 0 and 1, and are told in %. */
+static bool is_share(const char *measure)
+{
+    static const char *const others[] = { "loss", "_pictures", "_classes", "_couples" };
+    bool share = true;
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
+        const size_t size = strlen(measure), end = strlen(others[k]);
+        share &= size < end || strcmp(measure + size - end, others[k]) != 0;
+    }
+    return share;
+}
+
 static void measure_cell(FILE *f, const comparison *c, const results *all, int arm,
                          const char *measure)
 {
     double mean, deviation;
     const int n = spread(c, all, arm, measure, &mean, &deviation);
+    const bool share = is_share(measure);
+    if (share) mean *= 100, deviation *= 100;
     if (!n) fputs("<td></td>", f);
-    else if (!(deviation > 1e-9)) fprintf(f, "<td>%.1f</td>", 100 * mean);
-    else fprintf(f, "<td>%.1f &plusmn; %.1f</td>", 100 * mean, 100 * deviation);
+    else fprintf(f, "<td>%.*f", share ? 1 : 3, mean);
+    if (n && deviation > 1e-7) fprintf(f, " &plusmn; %.*f", share ? 1 : 3, deviation);
+    if (n) fputs("</td>", f);
 }
 
 /* The name of another measure of the same split: "composition.mrr", "r1" gives "composition.r1". */
@@ -263,13 +273,10 @@ static void summary(FILE *f, const page_context *p)
             const judgement j = judge(&p->c[k], p->all, &p->c[k].claim[i]);
             fputs("<tr><th style=\"white-space: normal\">", f);
             report_text(f, p->c[k].claim[i].text);
-            fprintf(f, "</th><td>%d</td><td>", j.interval.n);
-            if (j.interval.n > 1)
-                fprintf(f, "%.3f, %.3f to %.3f", j.interval.mean, j.interval.low, j.interval.high);
-            fputs("</td><td style=\"white-space: normal; "
-                  "min-width: 9rem\">",
-                  f);
-            report_text(f, verdict_text(&j));
+            fprintf(
+                f, "</th><td>%d</td><td>%s</td><td style=\"white-space: normal; min-width: 9rem\">",
+                j.interval.n, interval_text(&p->c[k].claim[i], &j));
+            report_text(f, verdict_text(&p->c[k].claim[i], &j));
             fputs("</td></tr>\n", f);
         }
     }
@@ -279,16 +286,17 @@ static void summary(FILE *f, const page_context *p)
 static bool body(FILE *f, const void *context)
 {
     const page_context *p = context;
-    fputs("<p>Each claim, its measure and its margin are to stand in a file before the first "
-          "cell is run. All arms of a question were measured on the same data after their last "
-          "step. The interval is that of Student's t, 95 %, over seeds, paired; of a claim about "
-          "how soon something is reached it is in logarithms of pairs. A claim that one thing is "
-          "better held if the interval lies wholly above 0, and did not hold if wholly below the "
-          "margin; that it is no worse held if wholly above minus the margin, and did not hold "
-          "if wholly below that. Measures in tables are in %, means over seeds with their "
-          "standard deviation, of both directions, words to picture and picture to words; chance "
-          "is what guessing gives. Of many verdicts at 95 % some err by chance.</p>\n",
-          f);
+    fputs(
+        "<p>Each claim, its measure and its margin are to stand in a file before the first "
+        "cell is run. All arms of a question were measured on the same data after their last "
+        "step. The interval is that of Student's t, 95 %, over seeds, paired; of a claim about "
+        "how soon something is reached it is in logarithms of pairs. A claim that one thing is "
+        "better held if the interval lies wholly above 0, and did not hold if wholly below the "
+        "margin; that it is no worse held if wholly above minus the margin, and did not hold "
+        "if wholly below that. Measures in tables are in %, but for losses and counts: means over seeds with their "
+        "standard deviation, of both directions, words to picture and picture to words; chance "
+        "is what guessing gives. Of many verdicts at 95 % some err by chance.</p>\n",
+        f);
     paragraph(f, "What none of this can tell:", p->c[0].common_limits);
     if (p->n > 1) {
         summary(f, p);

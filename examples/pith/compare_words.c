@@ -149,8 +149,6 @@ void check_arms(const comparison *c, const char *out)
 
 /* ---- what an arm is made of ---- */
 
-static uint64_t arm_hash(const comparison *c, int arm);
-
 static uint64_t add_text(uint64_t hash, const comparison *c, int arm, const char *text)
 {
     size_t size;
@@ -160,8 +158,8 @@ static uint64_t add_text(uint64_t hash, const comparison *c, int arm, const char
         else if (is_called(name, size, "out") || is_called(name, size, "seed"))
             hash = pith_hash_bytes(hash, name, size);
         else {
-            const uint64_t earlier = arm_hash(c, arm_named(c, arm, name, size));
-            hash = pith_hash_bytes(hash, &earlier, sizeof earlier);
+            const int earlier = arm_named(c, arm, name, size);
+            hash = pith_hash_bytes(hash, &c->arm[earlier].recipe, sizeof(uint64_t));
         }
     }
     return pith_hash_bytes(hash, text, strlen(text) + 1);
@@ -182,20 +180,18 @@ static uint64_t add_losses(uint64_t hash, const char *run)
     return hash;
 }
 
-static uint64_t arm_hash(const comparison *c, int arm)
-{
-    const compared *a = &c->arm[arm];
-    return add_losses(add_text(add_text(PITH_HASH, c, arm, a->run), c, arm, a->data), a->run);
-}
-
 void hash_cells(comparison *c)
 {
-    for (int arm = c->first; arm < c->arms; arm++) {
-        uint64_t hash = add_text(arm_hash(c, arm), c, arm, c->data);
-        for (int k = 0; c->arm[arm].trains && k < c->others; k++) {
+    for (int arm = 0; arm < c->arms; arm++) {
+        compared *a = &c->arm[arm];
+        uint64_t hash = add_text(add_text(PITH_HASH, c, arm, a->run), c, arm, a->data);
+        a->recipe = hash = add_losses(hash, a->run);
+        if (arm < c->first) continue; /* it is not measured */
+        hash = add_text(hash, c, arm, c->data);
+        for (int k = 0; a->trains && k < c->others; k++) {
             hash = pith_hash_bytes(hash, c->other[k].name, strlen(c->other[k].name) + 1);
             hash = add_text(hash, c, arm, c->other[k].run);
         }
-        c->arm[arm].made_of = hash;
+        a->made_of = hash;
     }
 }
