@@ -98,8 +98,9 @@ int main(void)
 {
     static const char *const verdict[] = { "held", "did not hold", "cannot be told" };
     double a[SEEDS], b[SEEDS], difference[SEEDS];
-    printf("claim: %s, by a margin of %g\n\nseed  cross-entropy  Brier  difference\n", claim,
-           margin);
+    printf("claim: %s: held above 0, denied below %g\n\n"
+           "seed  cross-entropy  Brier  difference\n",
+           claim, margin);
     for (int k = 0; k < SEEDS; k++) {
         a[k] = accuracy(cross_entropy, (uint64_t)k);
         b[k] = accuracy(brier, (uint64_t)k);

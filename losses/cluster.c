@@ -40,8 +40,7 @@ static pith_node *divergence(const pith_batch *b, const loss_classes *c, pith_no
     pith_node *target = pith_matmul_nt(b->teachers[0].image, pith_detach(classes)); /* (B, S) */
     target = pith_mul_scalar(target, teacher_tau > 0 ? 1 / teacher_tau : scale);
     pith_node *logits = pith_mul_scalar(cosine, tau > 0 ? 1 / tau : scale);
-    return pith_sub(pith_soft_cross_entropy(logits, target),
-                    pith_soft_cross_entropy(target, target));
+    return loss_divergence(logits, target);
 }
 
 pith_node *cluster_loss(const pith_batch *b)

@@ -12,7 +12,6 @@
  * A reconstruction: that the loss is contrastive, both ways, for pictures and for captions, is
  * known of the paper; its scale, and whether pictures find pictures or captions, is not. `sum=1`
  * takes the sum of both modalities, not their mean. Across modalities it is `interactive`. */
-#include <math.h>
 #include "losses.h"
 
 static pith_node *both_ways(pith_node *student, pith_node *teacher, pith_node *scale) /* (B) */
@@ -27,11 +26,7 @@ pith_node *instance_loss(const pith_batch *b)
 {
     const pith_teacher *teacher = &b->teachers[0];
     const double fixed = pith_option(b, "scale", 0);
-    pith_node *scale = pith_const(b->graph, fixed);
-    if (!(fixed > 0)) {
-        pith_node *t = pith_param(b->graph, "scale", PITH_CONSTANT, log(1 / 0.07));
-        scale = pith_exp(pith_clamp_param(t, 0, log(100)));
-    }
+    pith_node *scale = fixed > 0 ? pith_const(b->graph, fixed) : loss_trained_scale(b, false);
     pith_node *u = loss_project(b, b->image_raw, b->image, teacher->image, "image");
     pith_node *v = loss_project(b, b->text_raw, b->text, teacher->text, "text");
     pith_node *losses = pith_add(both_ways(u, teacher->image, scale),

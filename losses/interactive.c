@@ -6,15 +6,12 @@
  * c = exp(t), and t is a trained parameter of this term, which starts at ln(1/0.07) and is clamped
  * to [0, ln 100], as in CLIP. `raw=1` takes c = t, as CLIP-KD's code does. If the widths differ, a
  * trained linear layer is applied before normalising. */
-#include <math.h>
 #include "losses.h"
 
 pith_node *interactive_loss(const pith_batch *b)
 {
     const pith_teacher *teacher = &b->teachers[0];
-    pith_node *t = pith_clamp_param(pith_param(b->graph, "scale", PITH_CONSTANT, log(1 / 0.07)), 0,
-                                    log(100));
-    pith_node *c = pith_option(b, "raw", 0) != 0 ? t : pith_exp(t);
+    pith_node *c = loss_trained_scale(b, pith_option(b, "raw", 0) != 0);
     pith_node *u = loss_project(b, b->image_raw, b->image, teacher->image, "image");
     pith_node *v = loss_project(b, b->text_raw, b->text, teacher->text, "text");
     pith_node *own = pith_arange(b->graph, b->image->dim[0]);

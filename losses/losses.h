@@ -34,6 +34,12 @@ pith_node *slip_loss(const pith_batch *b);        /* NT-Xent of two views, what 
 pith_node *loss_project(const pith_batch *b, pith_node *raw, pith_node *unit,
                         const pith_node *teacher, const char *name);
 
+/* KL(softmax(teacher) || softmax(student)) of each row, both logits (B, n) -> (B). */
+pith_node *loss_divergence(pith_node *student, pith_node *teacher);
+/* exp(t) of a trained parameter of the term, which starts at ln(1/0.07) and is clamped to
+ * [0, ln 100], as CLIP's scale is; `raw`: t itself. A scalar. */
+pith_node *loss_trained_scale(const pith_batch *b, bool raw);
+
 /* The S classes drawn for a step, by the options of classes.c: unit centroids and the student's
  * prototypes, (S, d), and which of them each row of the batch has, (B), -1 for none. */
 typedef struct {

@@ -8,7 +8,7 @@
  * minus the teacher's entropy: it has the gradient of `affinity`, and its minimum is 0. */
 #include "losses.h"
 
-static pith_node *divergence(pith_node *student, pith_node *teacher) /* logits (B, B) -> (B) */
+pith_node *loss_divergence(pith_node *student, pith_node *teacher)
 {
     return pith_sub(pith_soft_cross_entropy(student, teacher),
                     pith_soft_cross_entropy(teacher, teacher));
@@ -18,7 +18,7 @@ pith_node *relational_loss(const pith_batch *b)
 {
     pith_node *to_text = pith_mul(pith_matmul_nt(b->image, b->text), b->scale),
               *to_image = pith_mul(pith_matmul_nt(b->text, b->image), b->scale);
-    to_text = loss_of_teachers(b, to_text, NULL, false, divergence);
-    to_image = loss_of_teachers(b, to_image, NULL, true, divergence);
+    to_text = loss_of_teachers(b, to_text, NULL, false, loss_divergence);
+    to_image = loss_of_teachers(b, to_image, NULL, true, loss_divergence);
     return pith_mul_scalar(pith_mean(pith_add(to_text, to_image), PITH_ALL), 0.5);
 }

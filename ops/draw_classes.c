@@ -3,7 +3,7 @@
  * labels and on nothing else, so any number of threads, a resumed run and a recomputed region draw
  * the same. Time and memory are those of the labels and of the classes drawn, however many there
  * are to draw from. */
-#include "core.h"
+#include "slots.h"
 
 PITH_ATTRIBUTES(draw_attr, uint32_t low, high; int k, count;) /* the key in two halves */
 
@@ -56,19 +56,11 @@ static int take_labels(const int *labels, int n, int k, int *own, int *spare)
     return different;
 }
 
-/* A table of numbers that were drawn, open addressing, at least twice as large as they are many. */
-static size_t slots_of(const node *n)
-{
-    size_t slots = 4;
-    while (slots < 2 * (size_t)n->dim[0]) slots *= 2;
-    return slots;
-}
-
 /* Puts x into the table; false if it is there already. */
 static bool put(int x, int *slot, size_t slots)
 {
-    size_t k = (size_t)((uint32_t)x * 0x9E3779B9u) & (slots - 1);
-    while (slot[k] >= 0 && slot[k] != x) k = (k + 1) & (slots - 1);
+    size_t k = first_slot(x, slots);
+    while (slot[k] >= 0 && slot[k] != x) k = next_slot(k, slots);
     if (slot[k] == x) return false;
     slot[k] = x;
     return true;
@@ -98,7 +90,8 @@ static void draw(int n, int count, uint64_t key, uint64_t step, int *drawn, int 
 static size_t draw_scratch(const node *n)
 {
     const size_t labels = (size_t)n->in[0]->dim[0], count = (size_t)n->dim[0];
-    return (labels + count + (labels > count ? labels : count) + slots_of(n)) * sizeof(int);
+    return (labels + count + (labels > count ? labels : count) + slots_for(n->dim[0])) *
+           sizeof(int);
 }
 
 static bool draw_cpu(const pith_call *call)
@@ -108,7 +101,7 @@ static bool draw_cpu(const pith_call *call)
     const int *labels = call->in[0], rows = n->in[0]->dim[0];
     const uint64_t key = (uint64_t)a->high << 32 | a->low,
                    step = (uint64_t)*(const int *)call->in[1];
-    const size_t slots = slots_of(n);
+    const size_t slots = slots_for(n->dim[0]);
     int *ids = call->out[0], *at = call->out[1];
     int *slot = call->scratch, *own = slot + slots, *drawn = own + rows, *spare = drawn + a->count;
     const int labelled = take_labels(labels, rows, a->k, own, spare), others = a->count - labelled;

@@ -1,6 +1,6 @@
 /* ops/row_writes.c: writing some rows of a stored table, and the gradient of a table by its rows.
  * Both do work for the rows named, whatever the size of the table. */
-#include "core.h"
+#include "slots.h"
 
 enum { RANGES = 64 }; /* of the work, whatever the number of threads */
 
@@ -95,17 +95,9 @@ static bool row_gradient_shape(node *n)
            pith_more_result(n, 1, PITH_I32, 1, dim);
 }
 
-/* A table of positions by id, open addressing, at least twice as large as there are ids. */
-static size_t slots_of(const node *n)
-{
-    size_t slots = 4;
-    while (slots < 2 * (size_t)n->dim[0]) slots *= 2;
-    return slots;
-}
-
 static size_t row_gradient_scratch(const node *n)
 {
-    return (slots_of(n) + 2 * (size_t)n->dim[0]) * sizeof(int);
+    return (slots_for(n->dim[0]) + 2 * (size_t)n->dim[0]) * sizeof(int);
 }
 
 /* For each position the first one with the same id, -1 where the id is outside. */
@@ -115,8 +107,8 @@ static void find_firsts(const int *ids, int n, int count, int *slot, size_t slot
     for (int i = 0; i < n; i++) {
         first[i] = -1;
         if (ids[i] < 0 || ids[i] >= count) continue;
-        size_t k = (size_t)((uint32_t)ids[i] * 0x9E3779B9u) & (slots - 1);
-        while (slot[k] >= 0 && ids[slot[k]] != ids[i]) k = (k + 1) & (slots - 1);
+        size_t k = first_slot(ids[i], slots);
+        while (slot[k] >= 0 && ids[slot[k]] != ids[i]) k = next_slot(k, slots);
         if (slot[k] < 0) slot[k] = i;
         first[i] = slot[k];
     }
@@ -143,7 +135,7 @@ static bool row_gradient_cpu(const pith_call *call)
 {
     const node *n = call->n;
     const int rows = n->dim[0];
-    const size_t columns = pith_size(n) / (size_t)rows, slots = slots_of(n);
+    const size_t columns = pith_size(n) / (size_t)rows, slots = slots_for(n->dim[0]);
     int *slot = call->scratch, *first = slot + slots, *ids = first + rows, *own = call->out[1];
     real *y = call->out[0];
     size_t at = 0;

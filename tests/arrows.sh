@@ -11,7 +11,7 @@ may() {
 own='[a-z_0-9]+\.(h|def)'
 out=$(
     may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h'
-    may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|functions|patches|reduce|rows|tile)\.h'
+    may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|functions|patches|reduce|rows|slots|tile)\.h'
     may "$(ls core/base/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/look/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/files/*.[ch])" 'pith\.h|core\.h|files\.h'

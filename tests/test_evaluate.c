@@ -91,7 +91,7 @@ static void zero_shot(void **state)
         top1 += rank == 1;
         top5 += rank <= 5;
     }
-    const pith_zero_shot z = pith_measure_zero_shot(ROWS, WIDE, image, label, 8, rows);
+    const pith_classified z = pith_measure_classes(ROWS, WIDE, image, label, 8, rows);
     assert_int_equal(z.pictures, 50);
     near(z.top1, top1 / 50.0);
     near(z.top5, top5 / 50.0);
@@ -179,7 +179,7 @@ static void probe_is_ridge_regression(void **state)
             }
             assert_true(fabs(gradient) < (sizeof(real) == 8 ? 1e-10 : 2e-5) * size);
         }
-    const pith_zero_shot z = pith_probe_measure(&p, ROWS, x, label);
+    const pith_classified z = pith_probe_measure(&p, ROWS, x, label);
     assert_true(z.top1 > 0.8 && z.pictures == ROWS && z.classes == CLASSES);
     pith_probe_free(&p);
 }

@@ -5,7 +5,8 @@
  * compiler can vectorise: about 40 us for 32 x 32 pixels.
  *
  * The order is that of stacked RandAugment as in SupCon's code (Khosla et al., NeurIPS 2020), whose
- * optional warp is not here; or, but for the blur, as in InfoMin's (Tian et al., NeurIPS 2020). */
+ * optional warp is not here. With `infomin` the blur comes before the ops of RandAugment, as in
+ * InfoMin's (Tian et al., NeurIPS 2020). */
 #include <stdlib.h>
 #include "parts.h"
 

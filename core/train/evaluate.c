@@ -133,10 +133,10 @@ pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
     return r;
 }
 
-pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label,
-                                      int classes, const pith_real *rows)
+pith_classified pith_measure_classes(int n, int width, const pith_real *image, const int *label,
+                                     int classes, const pith_real *rows)
 {
-    pith_zero_shot z = { .classes = classes };
+    pith_classified z = { .classes = classes };
     captioned_row *pictures = malloc(sizeof *pictures * (size_t)(n + 1)),
                   *names = malloc(sizeof *names * (size_t)(classes + 1));
     int *rank = malloc(sizeof *rank * (size_t)(n + 1)),

@@ -6,7 +6,8 @@
  *     W = (X^T X + 2^10 I)^-1 X^T Y
  *
  * mean and deviation are those of the training rows; the constant 100 makes a bias that the penalty
- * hardly touches. */
+ * hardly touches. What the features are is the caller's: theirs are the tower's, before the
+ * projection; those of pith eval are the unit rows behind it, which are compared with captions. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,11 +111,11 @@ pith_probe pith_probe_fit(int n, int width, const pith_real *x, const int *label
     return p;
 }
 
-pith_zero_shot pith_probe_measure(const pith_probe *p, int n, const pith_real *x, const int *label)
+pith_classified pith_probe_measure(const pith_probe *p, int n, const pith_real *x, const int *label)
 {
     pith_real *rows = p->mean ? whitened(p, n, x) : NULL;
-    pith_zero_shot z = { .classes = p->classes };
-    if (rows) z = pith_measure_zero_shot(n, p->width + 1, rows, label, p->classes, p->rows);
+    pith_classified z = { .classes = p->classes };
+    if (rows) z = pith_measure_classes(n, p->width + 1, rows, label, p->classes, p->rows);
     free(rows);
     return z;
 }

@@ -127,11 +127,12 @@ pith_retrieval pith_measure_retrieval(int n, int width, const pith_real *image,
 typedef struct {
     int pictures, classes;
     double top1, top5, chance1, chance5, majority;
-} pith_zero_shot;
-/* image (n, width): a unit row a picture; rows (classes, width): a unit row a class. A picture
- * whose label is outside [0, classes) is left out. */
-pith_zero_shot pith_measure_zero_shot(int n, int width, const pith_real *image, const int *label,
-                                      int classes, const pith_real *rows);
+} pith_classified;
+/* image (n, width): a row a picture; rows (classes, width): a row a class. A picture is said to be
+ * of the class whose row has the greatest product with its own; for zero-shot classification all
+ * are unit rows. A picture whose label is outside [0, classes) is left out. */
+pith_classified pith_measure_classes(int n, int width, const pith_real *image, const int *label,
+                                     int classes, const pith_real *rows);
 
 /* Are twins told apart, which are pairs 2k and 2k+1? Shares in [0, 1]: of pictures whose own
  * caption is nearer than the twin's, of captions whose own picture is, and of couples of which all
@@ -144,16 +145,16 @@ typedef struct {
 pith_twins pith_measure_twins(int couples, int width, const pith_real *image,
                               const pith_real *text);
 
-/* A linear classifier on frozen features, by ridge regression (probe.c). x (n, width), labels in
- * [0, classes). To be freed, also after an error, of which it is then empty. */
+/* A linear classifier on features that stay as they are, by ridge regression (probe.c). x (n,
+ * width), labels in [0, classes). To be freed, also after an error, of which it is then empty. */
 typedef struct {
     int width, classes;
     pith_real *mean, *deviation; /* (width) of the features that it was fitted to */
     pith_real *rows;             /* (classes, width + 1) */
 } pith_probe;
 pith_probe pith_probe_fit(int n, int width, const pith_real *x, const int *label, int classes);
-/* The same figures as of zero-shot classification. */
-pith_zero_shot pith_probe_measure(const pith_probe *p, int n, const pith_real *x, const int *label);
+pith_classified pith_probe_measure(const pith_probe *p, int n, const pith_real *x,
+                                   const int *label);
 void pith_probe_free(pith_probe *p);
 
 /* ---- claims, judged by several seeds --------------------------------------------------------- */
@@ -167,9 +168,9 @@ typedef struct {
 pith_interval pith_t_interval(int n, const double *differences);
 /* "A is better than B", of A - B: held if the interval is wholly above 0; else, if it is wholly
  * below the margin, it did not hold. "A is no worse than B": held if it is wholly above -margin;
- * did not hold if it is wholly below that. In all other cases it cannot be told. smaller, larger:
- * some differences are only known to be smaller, or larger, than what was measured; then nothing
- * can be held, or be said not to hold. */
+ * did not hold if it is wholly below that. In all other cases it cannot be told. smaller: some
+ * differences are smaller than what was measured, nobody knows by how much; then it cannot be held.
+ * larger: some are larger; then it cannot be said not to hold. */
 typedef enum { PITH_BETTER, PITH_NO_WORSE } pith_claim_kind;
 typedef enum { PITH_HELD, PITH_DID_NOT_HOLD, PITH_CANNOT_BE_TOLD } pith_verdict;
 pith_verdict pith_judge(pith_claim_kind kind, double margin, bool smaller, bool larger,

@@ -107,11 +107,12 @@ pith_augment parse_augment(const char *text)
             }
         if ((equals && (!value || end == equals + 1 || *end)) ||
             k == sizeof presets / sizeof *presets)
-            pith_raise("--augment: expected none, crop, light, strong, crop-flip, randaugment, stacked, "
-                       "stacked-infomin or STRENGTH=NUMBER (crop, aspect, flip, shift, rotate, "
-                       "zoom, brightness, contrast, saturation, channel, hue, jitter, gray, blur, "
-                       "gaussian, noise, randaugment, magnitude, infomin), found \"%s\"",
-                       whole);
+            pith_raise(
+                "--augment: expected none, crop, light, strong, crop-flip, randaugment, stacked, "
+                "stacked-infomin or STRENGTH=NUMBER (crop, aspect, flip, shift, rotate, "
+                "zoom, brightness, contrast, saturation, channel, hue, jitter, gray, blur, "
+                "gaussian, noise, randaugment, magnitude, infomin), found \"%s\"",
+                whole);
         if (value && !(*value >= 0 && *value <= largest))
             pith_raise("--augment: %s is %g, expected 0 to %g", word, *value, largest);
         if (value == &a.randaugment && *value != floor(*value))

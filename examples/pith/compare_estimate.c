@@ -6,7 +6,7 @@
 /* Products are this share of the time of a small model's step: 1,702 GFLOP of demo-student's 300
  * steps took 46 s where products alone ran at 85 GFLOP/s. */
 static const double share_of_products = 0.43;
-static const double words_a_caption = 6;
+static const double tokens_a_caption = 6;
 
 /* GFLOP of products in a second on this machine: the most of three trials. */
 static double measured_speed(void)
@@ -64,7 +64,7 @@ static double gflop_of(const comparison *c, int arm)
     }
     if (!*name || *name == '{') return 0;
     config = named_config(name);
-    return 3e-9 * clip_count(&config, words_a_caption).flops_pair;
+    return 3e-9 * clip_count(&config, tokens_a_caption).flops_pair;
 }
 
 double estimated_seconds(const comparison *c, int arm)

@@ -286,17 +286,17 @@ static void summary(FILE *f, const page_context *p)
 static bool body(FILE *f, const void *context)
 {
     const page_context *p = context;
-    fputs(
-        "<p>Each claim, its measure and its margin are to stand in a file before the first "
-        "cell is run. All arms of a question were measured on the same data after their last "
-        "step. The interval is that of Student's t, 95 %, over seeds, paired; of a claim about "
-        "how soon something is reached it is in logarithms of pairs. A claim that one thing is "
-        "better held if the interval lies wholly above 0, and did not hold if wholly below the "
-        "margin; that it is no worse held if wholly above minus the margin, and did not hold "
-        "if wholly below that. Measures in tables are in %, but for losses and counts: means over seeds with their "
-        "standard deviation, of both directions, words to picture and picture to words; chance "
-        "is what guessing gives. Of many verdicts at 95 % some err by chance.</p>\n",
-        f);
+    fputs("<p>Each claim, its measure and its margin are to stand in a file before the "
+          "first cell is run. All arms of a question were measured on the same data after "
+          "their last step. The interval is that of Student's t, 95 %, over seeds, paired; "
+          "of a claim about how soon something is reached it is in logarithms of pairs. A "
+          "claim that one thing is better held if the interval lies wholly above 0, and did"
+          " not hold if wholly below the margin; that it is no worse held if wholly above "
+          "minus the margin, and did not hold if wholly below that. Measures in tables are "
+          "in %, but for losses and counts: means over seeds with their standard deviation,"
+          " of both directions, words to picture and picture to words; chance is what "
+          "guessing gives. Of many verdicts at 95 % some err by chance.</p>\n",
+          f);
     paragraph(f, "What none of this can tell:", p->c[0].common_limits);
     if (p->n > 1) {
         summary(f, p);

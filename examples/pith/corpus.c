@@ -29,11 +29,16 @@ int corpus_class(corpus *c, const char *name)
     return number;
 }
 
+int per_mille(const char *text)
+{
+    return (int)((pith_hash_bytes(PITH_HASH, text, strlen(text)) >> 40) % 1000);
+}
+
 const char *corpus_split(const char *caption)
 {
     char bare[1024];
     bare_words(bare, sizeof bare, caption);
-    const int d = (int)((pith_hash_bytes(PITH_HASH, bare, strlen(bare)) >> 40) % 1000);
+    const int d = per_mille(bare);
     return d < 100 ? "test" : d < 140 ? "valid" : "train";
 }
 

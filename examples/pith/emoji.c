@@ -46,14 +46,9 @@ typedef struct {
 
 /* ---- Unicode's list -------------------------------------------------------------------------- */
 
-static int draw(const char *caption) /* a number in 0 .. 999 that depends only on the caption */
-{
-    return (int)((pith_hash_bytes(PITH_HASH, caption, strlen(caption)) >> 40) % 1000);
-}
-
 static const char *split_of(const emoji *e)
 {
-    const int d = draw(e->caption);
+    const int d = per_mille(e->caption);
     if (e->toned) return d < 200 ? "composition" : d < 240 ? "valid" : "train";
     return !e->person && d < 120 ? "unseen" : "train";
 }

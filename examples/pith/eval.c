@@ -44,7 +44,7 @@ typedef struct {
     pith_probe probe[3];
 } evaluation;
 
-static void print_classified(const char *name, const char *what, const pith_zero_shot *z)
+static void print_classified(const char *name, const char *what, const pith_classified *z)
 {
     printf("  %-14s %-17s top-1 %.1f %% (chance %.1f, largest class %.1f), top-5 %.1f %% "
            "(chance %.1f); %d pictures of %d classes\n",
@@ -52,7 +52,7 @@ static void print_classified(const char *name, const char *what, const pith_zero
            100 * z->chance5, z->pictures, z->classes);
 }
 
-static json_t *classified_json(const pith_zero_shot *z)
+static json_t *classified_json(const pith_classified *z)
 {
     return json_pack("{s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "pictures", z->pictures, "classes",
                      z->classes, "top1", z->top1, "top5", z->top5, "chance_top1", z->chance1,
@@ -100,15 +100,15 @@ static void measure(evaluation *j, int split)
         json_object_set_new(o, "retrieval", retrieval_json(&r));
     }
     if (j->zero_shot && j->classes > 1) {
-        const pith_zero_shot z = pith_measure_zero_shot(p.n, p.width, p.image, p.label, j->classes,
-                                                        j->rows);
+        const pith_classified z = pith_measure_classes(p.n, p.width, p.image, p.label, j->classes,
+                                                       j->rows);
         print_classified(j->retrieval ? "" : name, "zero-shot", &z);
         json_object_set_new(o, "zero_shot", classified_json(&z));
     }
     if (j->probes) {
-        pith_zero_shot z = { 0 };
+        pith_classified z = { 0 };
         for (int k = 0; k < j->probes; k++) {
-            const pith_zero_shot one = pith_probe_measure(&j->probe[k], p.n, p.image, p.label);
+            const pith_classified one = pith_probe_measure(&j->probe[k], p.n, p.image, p.label);
             const double top1 = z.top1 + one.top1 / j->probes, top5 = z.top5 + one.top5 / j->probes;
             z = one;
             z.top1 = top1, z.top5 = top5;
@@ -197,7 +197,7 @@ int command_eval(int argc, char **argv)
         { "--split", TEXT, &split,
           "a split of the data, or all; by default each split but \"train\"" },
         { "--probe", FLAG, &probe,
-          "also a linear probe: ridge regression on the pictures of the split \"train\"" },
+          "also a linear probe: ridge regression on the unit rows of the split \"train\"" },
         { "--shots", INTEGER, &shots,
           "of the probe: so many pictures a class, the mean of three draws; 0: all" },
         { "--twins", FLAG, &twins,

@@ -1,11 +1,11 @@
 /* filter.c: pith data filter: the training pairs whose caption fits the picture best stay.
  *
- * Data quality as in Scaling (Down) CLIP (Li et al., arXiv 2404.08197), section 2.3 of our notes:
- * pairs are ranked by the similarity of picture and text, and the top share is kept. Which model
- * scores the paper does not say: here it is the one that is named. A model that was trained on the
- * pairs it scores knows them by heart; so --cross-fit scores each half of them by another model,
- * which has not seen it. Halves are told apart by a hash of the caption, so that equal captions lie
- * in one half, and each is ranked alone, since two models' cosines have two scales.
+ * Data quality as in Scaling (Down) CLIP (Li et al., arXiv 2404.08197): pairs are ranked by the
+ * similarity of picture and text, and the top share is kept. Which model scores the paper does not
+ * say: here it is the one that is named. A model that was trained on the pairs it scores knows them
+ * by heart; so --cross-fit scores each half of them by another model, which has not seen it. Halves
+ * are told apart by a hash of the caption, so that equal captions lie in one half, and each is
+ * ranked alone, since two models' cosines have two scales.
  *
  * Where it is known which captions are the right ones, --truth tells what the score is worth; and
  * without a model those stay, as an oracle would choose. */

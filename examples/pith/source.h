@@ -103,6 +103,8 @@ void words_of_name(char to[256], const char *path);
 /* Into `to`: a text in small letters, with one space in place of whatever is no letter and no
  * digit. */
 void bare_words(char *to, size_t room, const char *text);
+/* A number in 0 .. 999 that depends on nothing but the text. */
+int per_mille(const char *text);
 
 /* ---- source_zip.c ---------------------------------------------------------------------------- */
 

@@ -68,8 +68,7 @@ static void add_set(corpus *c, const char *debs, const char *file, const char *s
         for (size_t k = 0; k < sizeof rgba; k++)
             rgba[k] = k % 4 == 3 ? 255 : pixels[(size_t)i * AREA + k / 4];
         snprintf(source, sizeof source, "fashion/%s/%d", set, i);
-        const uint64_t hash = pith_hash_bytes(PITH_HASH, source, strlen(source));
-        const char *split = !strcmp(set, "test") ? set : (hash >> 40) % 1000 < 40 ? "valid" : set;
+        const char *split = !strcmp(set, "test") ? set : per_mille(source) < 40 ? "valid" : set;
         corpus_add(c, &p, class_name[label[i]], source, split, label[i]);
     }
     free(label);

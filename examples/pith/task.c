@@ -128,7 +128,7 @@ static int evaluate(void *context, pith_metric *metrics)
     if (classes > 1)
         metrics[n++] = (pith_metric){
             "valid.zero_shot",
-            pith_measure_zero_shot(p.n, p.width, p.image, p.label, classes, rows).top1
+            pith_measure_classes(p.n, p.width, p.image, p.label, classes, rows).top1
         };
     free(rows);
     pairs_free(&p);
