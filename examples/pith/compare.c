@@ -13,18 +13,18 @@
 static void check_data(const comparison *c, const results *all, int arm, const char *table)
 {
     const char *data = c->arm[arm].data;
-    pith_pack *p = NULL;
+    const result *row[MOST_SEEDS];
     char hash[17];
-    for (int s = 0; s < c->seeds; s++) {
-        const result *r = find_result(all, c, arm, c->seed[s]);
-        if (!r || !c->arm[arm].trains || strchr(data, '{') || access(data, F_OK)) continue;
-        if (!p) p = pith_pack_open(data);
-        if (strcmp(pith_hash_text(p->hash, hash), r->data))
+    const int n = rows_of_arm(all, c, arm, row);
+    if (!n || !c->arm[arm].trains || strchr(data, '{') || access(data, F_OK)) return;
+    pith_pack *p = pith_pack_open(data);
+    pith_hash_text(p->hash, hash);
+    for (int k = 0; k < n; k++)
+        if (strcmp(hash, row[k]->data))
             pith_raise(
                 "%s: the row of arm \"%s\" with seed %lld was made from data with the hash %s, "
                 "%s has %s: remove the row or name another table",
-                table, c->arm[arm].name, (long long)c->seed[s], plain(r->data), data, hash);
-    }
+                table, c->arm[arm].name, (long long)row[k]->seed, plain(row[k]->data), data, hash);
     pith_pack_close(p);
 }
 
@@ -176,11 +176,10 @@ static void check_rows(const comparison *c, const results *all, const char *tabl
 {
     check_results(all, c, table);
     for (int arm = c->first; arm < c->arms; arm++) {
+        const result *row[MOST_SEEDS];
+        const int n = c->arm[arm].trains ? rows_of_arm(all, c, arm, row) : 0;
         check_data(c, all, arm, table);
-        for (int s = 0; s < c->seeds; s++) {
-            const result *r = find_result(all, c, arm, c->seed[s]);
-            if (r && c->arm[arm].trains) check_measures(c, r);
-        }
+        for (int k = 0; k < n; k++) check_measures(c, row[k]);
     }
 }
 

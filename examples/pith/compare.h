@@ -79,6 +79,8 @@ void add_result(const char *path, results *all, const result *r);
 void free_results(results *all);
 /* The row of an arm, of whichever question, that was made of the same; NULL: not yet. */
 const result *find_result(const results *all, const comparison *c, int arm, int64_t seed);
+/* Those rows of an arm, of all seeds, that are there; returns how many. */
+int rows_of_arm(const results *all, const comparison *c, int arm, const result *row[MOST_SEEDS]);
 /* An error where an arm of this comparison was made of other arguments, data or models. */
 void check_results(const results *all, const comparison *c, const char *path);
 /* A measure of a cell by its name; NaN if it has none. */

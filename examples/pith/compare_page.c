@@ -54,11 +54,12 @@ static void claims(FILE *f, const comparison *c, const results *all)
 static int spread(const comparison *c, const results *all, int arm, const char *measure,
                   double *mean, double *deviation)
 {
+    const result *row[MOST_SEEDS];
+    const int rows = rows_of_arm(all, c, arm, row);
     double sum = 0, squares = 0;
     int n = 0;
-    for (int s = 0; s < c->seeds; s++) {
-        const result *r = find_result(all, c, arm, c->seed[s]);
-        const double x = r ? measure_of(r, measure) : (double)NAN;
+    for (int k = 0; k < rows; k++) {
+        const double x = measure_of(row[k], measure);
         if (isnan(x)) continue;
         sum += x, squares += x * x;
         n++;
@@ -130,11 +131,10 @@ static void arm_row(FILE *f, const comparison *c, const results *all, int arm)
     static const char *const others[] = { "r1", "r5", "r10", "chance_r1" };
     double parameters = 0, seen = 0, gflop = 0, seconds = 0, megabytes = 0;
     char name[80];
-    int n = 0;
-    for (int s = 0; s < c->seeds; s++) {
-        const result *r = find_result(all, c, arm, c->seed[s]);
-        if (!r) continue;
-        n++;
+    const result *row[MOST_SEEDS];
+    const int n = rows_of_arm(all, c, arm, row);
+    for (int k = 0; k < n; k++) {
+        const result *r = row[k];
         parameters += r->parameters, seen += r->pairs, gflop += r->gflop;
         seconds += r->seconds, megabytes += r->megabytes;
     }
@@ -157,18 +157,18 @@ static void arm_row(FILE *f, const comparison *c, const results *all, int arm)
 /* An arm that only makes data has none. */
 static bool has_rows(const comparison *c, const results *all, int arm)
 {
-    bool has = c->arm[arm].trains;
-    for (int s = 0; s < c->seeds; s++) has |= find_result(all, c, arm, c->seed[s]) != NULL;
-    return has;
+    const result *row[MOST_SEEDS];
+    return c->arm[arm].trains || rows_of_arm(all, c, arm, row);
 }
 
 /* What arms that do not train have measured, such as how well a score tells right captions. */
 static void other_figures(FILE *f, const comparison *c, const results *all)
 {
+    const result *row[MOST_SEEDS];
     for (int arm = c->first; arm < c->arms; arm++)
-        for (int s = 0; s < c->seeds; s++) {
-            const result *r = find_result(all, c, arm, c->seed[s]);
-            if (!r || c->arm[arm].trains || strstr(r->measures, ".mrr=")) continue;
+        for (int k = 0, n = rows_of_arm(all, c, arm, row); k < n; k++) {
+            const result *r = row[k];
+            if (c->arm[arm].trains || strstr(r->measures, ".mrr=")) continue;
             fputs("<p class=\"soft\">", f);
             report_text(f, c->arm[arm].name);
             fprintf(f, ", seed %lld: ", (long long)r->seed);
@@ -181,11 +181,12 @@ static void other_figures(FILE *f, const comparison *c, const results *all)
 static void machines(FILE *f, const comparison *c, const results *all)
 {
     pith_table told = { 0 };
+    const result *row[MOST_SEEDS];
     for (int arm = c->first; arm < c->arms; arm++)
-        for (int s = 0; s < c->seeds; s++) {
-            const result *r = find_result(all, c, arm, c->seed[s]);
+        for (int k = 0, n = rows_of_arm(all, c, arm, row); k < n; k++) {
+            const result *r = row[k];
             char text[400];
-            if (!r || !c->arm[arm].trains) continue;
+            if (!c->arm[arm].trains) continue;
             snprintf(text, sizeof text, "data %s; pith %s; %s", r->data, r->version, r->machine);
             if (pith_table_find(&told, text, strlen(text) + 1) >= 0) continue;
             pith_table_add(&told, text, strlen(text) + 1);
@@ -241,9 +242,9 @@ static void trained_once(FILE *f, const comparison *c)
 static void section(FILE *f, const comparison *c, const results *all)
 {
     int cells = 0, done = 0;
+    const result *row[MOST_SEEDS];
     for (int arm = c->first; arm < c->arms; arm++)
-        for (int s = 0; s < c->seeds && c->arm[arm].trains; s++)
-            cells++, done += find_result(all, c, arm, c->seed[s]) != NULL;
+        if (c->arm[arm].trains) cells += c->seeds, done += rows_of_arm(all, c, arm, row);
     paragraph(f, "Claimed:", c->paper);
     claims(f, c, all);
     paragraph(f, "What this cannot tell:", c->limits);

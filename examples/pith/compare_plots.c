@@ -38,11 +38,11 @@ void draw_curves(FILE *f, const comparison *c, const results *all, bool compute)
     int lines = 0;
     for (int arm = c->first; arm < c->arms; arm++) {
         double *x = NULL, *y = NULL;
+        const result *row[MOST_SEEDS];
+        const int rows = rows_of_arm(all, c, arm, row);
         int n = 0, seeds = 0;
-        for (int s = 0; s < c->seeds; s++) {
-            const result *r = find_result(all, c, arm, c->seed[s]);
-            if (!r) continue;
-            curve own = read_curve(r);
+        for (int i = 0; i < rows; i++) {
+            curve own = read_curve(row[i]);
             if (!x) {
                 n = own.n;
                 x = room(sizeof *x * (size_t)(n + 1));
@@ -79,11 +79,13 @@ typedef struct {
 static bool make_point(const comparison *c, int arm, const results *all, const char *measure,
                        point *p)
 {
+    const result *row[MOST_SEEDS];
+    const int rows = rows_of_arm(all, c, arm, row);
     int n = 0;
     *p = (point){ c->arm[arm].name, c->question, 0, { 0 } };
-    for (int s = 0; s < c->seeds; s++) {
-        const result *r = find_result(all, c, arm, c->seed[s]);
-        if (!r || !(r->parameters > 0 && r->pairs > 0 && r->megabytes > 0)) continue;
+    for (int k = 0; k < rows; k++) {
+        const result *r = row[k];
+        if (!(r->parameters > 0 && r->pairs > 0 && r->megabytes > 0)) continue;
         if (!isfinite(measure_of(r, measure))) continue;
         p->value += measure_of(r, measure);
         p->cost[0] += r->parameters / 1e6;

@@ -102,6 +102,16 @@ const result *find_result(const results *all, const comparison *c, int arm, int6
     return NULL;
 }
 
+int rows_of_arm(const results *all, const comparison *c, int arm, const result *row[MOST_SEEDS])
+{
+    int n = 0;
+    for (int s = 0; s < c->seeds; s++) {
+        row[n] = find_result(all, c, arm, c->seed[s]);
+        n += row[n] != NULL;
+    }
+    return n;
+}
+
 void check_results(const results *all, const comparison *c, const char *path)
 {
     for (int k = 0; k < all->n; k++)
