@@ -148,6 +148,10 @@ void data_balance(const char *data, const curation *c)
     pith_pack_keep(pack, keep, c->out);
     write_manifest(manifest, pack, &found);
     write_sheets(page, pack, &found, summary);
+    if (found.groups && found.group[0].count > t.n / 10)
+        printf(
+            "one group has more than a tenth of the pictures: the model hardly tells them apart at "
+            "this distance; --remove finds one for a share\n");
     printf("%s\n%s: %d pairs\n%s\n%s\n", summary, c->out, pack->count - removed, manifest, page);
     free(keep);
     free(found.pair);

@@ -123,7 +123,7 @@ static bool check_op(const pith_op *op)
                       op->name),
                false;
     while (check_example(op, e.examples, &e)) continue;
-    printf("op %s, %d examples\n", op->name, e.examples);
+    printf("op %s, %d example%s\n", op->name, e.examples, e.examples == 1 ? "" : "s");
     const bool first = e.first <= CHECK_ALLOWED, second = e.second <= ALLOWED_SECOND,
                lowered = e.lowered <= ALLOWED_LOWERED;
     if (op->no_grad) printf("    no gradient: %s\n", op->no_grad);

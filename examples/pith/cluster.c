@@ -17,9 +17,11 @@ static void tell(const curation *c, const pith_pack *pack, const int *cluster,
         if (pack->split[i] == PITH_TRAIN) size[cluster[i]]++, inertia += squared[i];
     qsort(size, (size_t)k, sizeof *size, ascending);
     while (empty < k && !size[empty]) empty++;
-    printf("%d clusters of %d training pairs: sizes %d, %d, %d (least, median, most); inertia %.9g "
-           "(%.6g a pair) after %d iterations\n",
-           k, n, size[0], size[k / 2], size[k - 1], inertia, inertia / n, iterations);
+    printf(
+        "%d cluster%s of %d training pairs: sizes %d, %d, %d (least, median, most); inertia %.9g "
+        "(%.6g a pair) after %d iterations\n",
+        k, k == 1 ? "" : "s", n, size[0], size[k / 2], size[k - 1], inertia, inertia / n,
+        iterations);
     if (empty) printf("%d clusters are empty: too few pictures differ\n", empty);
     free(size);
 }

@@ -183,6 +183,18 @@ static void check_rows(const comparison *c, const results *all, const char *tabl
     }
 }
 
+/* Are the data there, before hours are spent? What earlier arms are to make is not looked at. */
+static void check_there(const comparison *c)
+{
+    for (int arm = 0; arm < c->arms; arm++) {
+        const char *data = c->arm[arm].data;
+        if (*data && !strchr(data, '{') && access(data, F_OK))
+            pith_raise("%s: arm \"%s\": there is no %s; paths are those of the directory that pith "
+                       "is run in",
+                       c->path, c->arm[arm].name, plain(data));
+    }
+}
+
 /* All comparisons, seed by seed, so that all of them have as many seeds as there was time for. */
 static void run_all(int n, const comparison *c, results *all, const char *out, const char *table)
 {
@@ -192,6 +204,7 @@ static void run_all(int n, const comparison *c, results *all, const char *out, c
         add_amount(&total, c, k, all);
         if (c[k].seeds > seeds) seeds = c[k].seeds;
     }
+    for (int k = 0; k < n; k++) check_there(&c[k]);
     printf("%d arms, %d seeds: %d cells, %d of them to be run", total.arms, seeds, total.cells,
            total.left);
     if (total.left) printf("; very roughly %.0f min", total.estimate / 60 + 0.5);

@@ -119,8 +119,8 @@ void gather_run(FILE *f, result *r, const char *directory)
     const json_t *data = json_object_get(run, "data"), *on = json_object_get(run, "machine");
     const char *hash = json_string_value(json_object_get(data, "hash")),
                *processor = json_string_value(json_object_get(on, "processor"));
-    snprintf(machine, sizeof machine, "%s, %.0f threads", processor ? processor : "unknown",
-             of(on, "threads"));
+    snprintf(machine, sizeof machine, "%s, %.0f thread%s", processor ? processor : "unknown",
+             of(on, "threads"), of(on, "threads") == 1 ? "" : "s");
     r->data = strdup(hash ? hash : "unknown");
     r->machine = strdup(machine);
     r->curve = curve_of(r, directory, of(data, "batch"), &loss);

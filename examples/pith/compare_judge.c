@@ -20,9 +20,10 @@ curve read_curve(const result *r)
 
 void free_curve(curve *c) { free(c->pairs), free(c->gflop), free(c->value); }
 
-/* The logarithm of the pairs after which a cell first reaches a value, negative, since fewer are
- * better. One that never does needs more than all of its pairs: what is returned is then only a
- * bound from above; and from below where the first evaluation is good enough already. */
+/* The logarithm of the pairs after which a cell first reaches a value, on a straight line between
+ * two evaluations; negative, since fewer are better. One that never does needs more than all of its
+ * pairs: what is returned is then only a bound from above; and from below where the first
+ * evaluation is good enough already. */
 static double reaches(const result *r, double value, bool *late, bool *early)
 {
     curve c = read_curve(r);
@@ -30,7 +31,10 @@ static double reaches(const result *r, double value, bool *late, bool *early)
     while (k < c.n && !(c.value[k] >= value)) k++;
     *late = k == c.n;
     *early = k == 0;
-    const double seen = k < c.n ? c.pairs[k] : r->pairs;
+    double seen = k < c.n ? c.pairs[k] : r->pairs;
+    if (k > 0 && k < c.n)
+        seen -= (c.pairs[k] - c.pairs[k - 1]) * (c.value[k] - value) /
+                (c.value[k] - c.value[k - 1]);
     free_curve(&c);
     return -log(seen);
 }

@@ -42,7 +42,7 @@ static void claims(FILE *f, const comparison *c, const results *all)
             fprintf(f, "; %+g ", what->weight[arm]);
             report_text(f, c->arm[arm].name);
         }
-        fprintf(f, "; %d seeds", j.interval.n);
+        fprintf(f, "; %d seed%s", j.interval.n, j.interval.n == 1 ? "" : "s");
         if (j.interval.n > 1) fprintf(f, "; mean and 95 %% interval: %s", interval_text(what, &j));
         fputs("</p>\n", f);
         if (j.interval.n > 1) draw_interval(f, what, &j.interval);
@@ -56,16 +56,16 @@ static int spread(const comparison *c, const results *all, int arm, const char *
 {
     const result *row[MOST_SEEDS];
     const int rows = rows_of_arm(all, c, arm, row);
-    double sum = 0, squares = 0;
+    double sum = 0, squares = 0, value[MOST_SEEDS];
     int n = 0;
     for (int k = 0; k < rows; k++) {
         const double x = measure_of(row[k], measure);
         if (isnan(x)) continue;
-        sum += x, squares += x * x;
-        n++;
+        sum += value[n++] = x;
     }
+    for (int k = 0; k < n; k++) squares += (value[k] - sum / n) * (value[k] - sum / n);
     *mean = n ? sum / n : (double)NAN;
-    *deviation = n > 1 ? sqrt(fmax(0, squares - sum * sum / n) / (n - 1)) : (double)NAN;
+    *deviation = n > 1 ? sqrt(squares / (n - 1)) : (double)NAN;
     return n;
 }
 
@@ -197,6 +197,19 @@ static void machines(FILE *f, const comparison *c, const results *all)
     pith_table_free(&told);
 }
 
+static void command_line(FILE *f, const comparison *c, const compared *a)
+{
+    fputs("<p><b>", f);
+    report_text(f, a->name);
+    fputs("</b>: <code>pith ", f);
+    report_text(f, a->run);
+    if (a->trains && strcmp(a->data, c->data)) {
+        fputs("</code>, trained on <code>", f);
+        report_text(f, a->data);
+    }
+    fputs("</code></p>\n", f);
+}
+
 static void commands(FILE *f, const comparison *c, const results *all)
 {
     fputs("<details><summary class=\"soft\">How each arm was run</summary>\n<div class=\"card\">\n",
@@ -211,20 +224,30 @@ static void commands(FILE *f, const comparison *c, const results *all)
         report_text(f, c->other[k].run);
         fputs("</code>", f);
     }
-    fputs("</p>\n", f);
+    fputs("; a name in braces stands for what the arm of that name made.</p>\n", f);
     machines(f, c, all);
-    for (int k = 0; k < c->arms; k++) {
-        fputs("<p><b>", f);
-        report_text(f, c->arm[k].name);
-        fputs("</b>: <code>pith ", f);
-        report_text(f, c->arm[k].run);
-        if (c->arm[k].trains && strcmp(c->arm[k].data, c->data)) {
-            fputs("</code>, trained on <code>", f);
-            report_text(f, c->arm[k].data);
-        }
-        fputs("</code></p>\n", f);
-    }
+    for (int k = c->first; k < c->arms; k++) command_line(f, c, &c->arm[k]);
     fputs("</div></details>\n", f);
+}
+
+/* What runs once, before the arms; of several comparisons each once. */
+static void commands_before(FILE *f, const page_context *p)
+{
+    pith_table told = { 0 };
+    for (int k = 0; k < p->n; k++)
+        for (int arm = 0; arm < p->c[k].first; arm++) {
+            const char *name = p->c[k].arm[arm].name;
+            if (pith_table_find(&told, name, strlen(name) + 1) >= 0) continue;
+            if (!told.count)
+                fputs("<details><summary class=\"soft\">What was run once, before all arms"
+                      "</summary>\n"
+                      "<div class=\"card\">\n",
+                      f);
+            pith_table_add(&told, name, strlen(name) + 1);
+            command_line(f, &p->c[k], &p->c[k].arm[arm]);
+        }
+    if (told.count) fputs("</div></details>\n", f);
+    pith_table_free(&told);
 }
 
 /* Models that were trained once: the interval knows nothing of their luck. */
@@ -264,20 +287,21 @@ static void section(FILE *f, const comparison *c, const results *all)
 static void summary(FILE *f, const page_context *p)
 {
     fputs("<div class=\"card wide\"><table><thead><tr><th>claim</th><th>seeds</th>"
-          "<th>mean, 95 %</th><th>verdict</th></tr></thead><tbody>\n",
+          "<th>mean, 95 %</th><th>margin</th><th>verdict</th></tr></thead><tbody>\n",
           f);
     for (int k = 0; k < p->n; k++) {
-        fprintf(f, "<tr class=\"split\"><th colspan=\"4\"><a href=\"#q%d\">", k);
+        fprintf(f, "<tr class=\"split\"><th colspan=\"5\"><a href=\"#q%d\">", k);
         report_text(f, p->c[k].question);
         fputs("</a></th></tr>\n", f);
         for (int i = 0; i < p->c[k].claims; i++) {
-            const judgement j = judge(&p->c[k], p->all, &p->c[k].claim[i]);
+            const claim *what = &p->c[k].claim[i];
+            const judgement j = judge(&p->c[k], p->all, what);
             fputs("<tr><th style=\"white-space: normal\">", f);
-            report_text(f, p->c[k].claim[i].text);
-            fprintf(
-                f, "</th><td>%d</td><td>%s</td><td style=\"white-space: normal; min-width: 9rem\">",
-                j.interval.n, interval_text(&p->c[k].claim[i], &j));
-            report_text(f, verdict_text(&p->c[k].claim[i], &j));
+            report_text(f, what->text);
+            fprintf(f, "</th><td>%d</td><td>%s</td><td>%g</td>", j.interval.n,
+                    interval_text(what, &j), what->margin);
+            fputs("<td style=\"white-space: normal; min-width: 9rem\">", f);
+            report_text(f, verdict_text(what, &j));
             fputs("</td></tr>\n", f);
         }
     }
@@ -287,16 +311,17 @@ static void summary(FILE *f, const page_context *p)
 static bool body(FILE *f, const void *context)
 {
     const page_context *p = context;
-    fputs("<p>Each claim, its measure and its margin are to stand in a file before the "
-          "first cell is run. All arms of a question were measured on the same data after "
-          "their last step. The interval is that of Student's t, 95 %, over seeds, paired; "
-          "of a claim about how soon something is reached it is in logarithms of pairs. A "
-          "claim that one thing is better held if the interval lies wholly above 0, and did"
-          " not hold if wholly below the margin; that it is no worse held if wholly above "
-          "minus the margin, and did not hold if wholly below that. Measures in tables are "
-          "in %, but for losses and counts: means over seeds with their standard deviation,"
-          " of both directions, words to picture and picture to words; chance is what "
-          "guessing gives. Of many verdicts at 95 % some err by chance.</p>\n",
+    fputs("<p>Each claim, its measure and its margin are to stand in a file before the first "
+          "cell is run. All arms of a question were measured on the same data after their last "
+          "step. The interval is that of Student's t, 95 %, over seeds, paired; of a claim "
+          "about how soon something is reached it is in logarithms of pairs. A claim that one "
+          "thing is better held if the interval lies wholly above 0, and did not hold if wholly"
+          " below the margin; that it is no worse held if wholly above minus the margin, and "
+          "did not hold if wholly below that. Differences and margins are as they are measured,"
+          " 0.01 for a point of %; in tables measures are in %, but for losses and counts: "
+          "means over seeds with their standard deviation, of both directions, words to picture"
+          " and picture to words; chance is what guessing gives. Of many verdicts at 95 % some "
+          "err by chance.</p>\n",
           f);
     paragraph(f, "What none of this can tell:", p->c[0].common_limits);
     if (p->n > 1) {
@@ -309,6 +334,7 @@ static bool body(FILE *f, const void *context)
         fputs("</h2>\n", f);
         section(f, &p->c[k], p->all);
     }
+    commands_before(f, p);
     return true;
 }
 

@@ -8,7 +8,7 @@
 
 void draw_interval(FILE *f, const claim *k, const pith_interval *i)
 {
-    enum { WIDE = 860, HIGH = 40, EDGE = 34 };
+    enum { WIDE = 860, HIGH = 54, EDGE = 34 };
     const double bound = k->kind == PITH_BETTER ? k->margin : -k->margin;
     const double least = fmin(fmin(i->low, bound), 0), most = fmax(fmax(i->high, bound), 0);
     const double scale = most > least ? (WIDE - 2 * EDGE) / (most - least) : 1;
@@ -20,10 +20,10 @@ void draw_interval(FILE *f, const claim *k, const pith_interval *i)
     for (int m = 0; m < 1 + (bound != 0); m++)
         fprintf(f,
                 "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"2\" y2=\"24\" stroke=\"var(--soft)\" "
-                "stroke-dasharray=\"%s\"/><text x=\"%.1f\" y=\"38\" "
+                "stroke-dasharray=\"%s\"/><text x=\"%.1f\" y=\"%d\" "
                 "text-anchor=\"middle\">%s</text>",
                 EDGE + scale * (mark[m].at - least), EDGE + scale * (mark[m].at - least),
-                mark[m].dash, EDGE + scale * (mark[m].at - least), mark[m].name);
+                mark[m].dash, EDGE + scale * (mark[m].at - least), 36 + 14 * m, mark[m].name);
     fprintf(f,
             "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"13\" y2=\"13\" stroke=\"var(--heat)\" "
             "stroke-width=\"3\"/><circle cx=\"%.1f\" cy=\"13\" r=\"5\" "
@@ -119,10 +119,11 @@ static void panel(FILE *f, int points, const point *p, int cost, const char *nam
                 "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"var(--line)\"/>"
                 "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n",
                 LEFT + x_scale * (x - low), LEFT + x_scale * (x - low), TOP, HIGH - BOTTOM,
-                LEFT + x_scale * (x - low), HIGH - BOTTOM + 16, exp2(x));
-    for (int k = 0; k <= 4; k++)
-        fprintf(f, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3g</text>\n", LEFT - 6,
-                HIGH - BOTTOM - y_scale * top * k / 4 + 4, top * k / 4);
+                LEFT + x_scale * (x - low), HIGH - BOTTOM + 18, exp2(x));
+    const double mark = report_mark_step(top, 5);
+    for (double y = 0; y <= top; y += mark)
+        fprintf(f, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", LEFT - 6,
+                HIGH - BOTTOM - y_scale * y + 4, y);
     fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
             (LEFT + WIDE - RIGHT) / 2, HIGH - 6, name);
     for (int k = 0; k < points; k++) {

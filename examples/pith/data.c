@@ -77,7 +77,7 @@ static void print_synthetic(const pith_pack *p)
         if (n > most) most = n;
     }
     if (have)
-        printf("synthetic captions: %d in all, of %d pairs, %d to %d each\n",
+        printf("synthetic captions: %d in all, of %d pairs, at least %d and at most %d each\n",
                p->synthetic_start[p->count], have, least, most);
 }
 
@@ -268,17 +268,18 @@ static const struct {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static const char about[] =
-    "fetch: makes DIR/NAME.pack, or of several names DIR/corpus.pack. The pictures of emoji, "
-    "twemoji (80 MB), stamps (161),\n"
-    "clipart (156), furniture (120), icons (73), tiles (30), flags (8) and fashion (31) are "
-    "downloaded as Debian packages and\n"
-    "unpacked into DIR/debs, not installed; their licences are told first. shapes are drawn by "
-    "rule, and so are twins,\n"
-    "couples of pictures 2k and 2k+1 in which one of size, colour, shape and ground differs; each "
-    "is asked for alone.\n"
-    "By a hash of the caption 10 % of the pairs are \"test\" and 4 % \"valid\", the same captions "
-    "in all sources; emoji and\n"
-    "fashion have splits of their own. Labels are classes or folders; of several sources each has "
+    "fetch: makes DIR/NAME.pack, or of several names DIR/corpus.pack. The pictures of "
+    "emoji, twemoji, stamps, clipart,\n"
+    "furniture, icons, tiles, flags and fashion are downloaded as Debian packages and "
+    "unpacked into DIR/debs, not\n"
+    "installed; their sizes and licences are told first, and what is in DIR/debs is not "
+    "downloaded again. shapes are drawn\n"
+    "by rule, and so are twins, couples of pictures 2k and 2k+1 in which one of size, "
+    "colour, shape and ground differs;\n"
+    "each is asked for alone. By a hash of the caption 10 % of the pairs are \"test\" and"
+    " 4 % \"valid\", the same captions in\n"
+    "all sources; emoji and fashion have splits of their own. Labels are classes or "
+    "folders; of several sources each has\n"
     "its own, one after another.\n"
     "pack: a folder (captions.tsv, captions.jsonl, metadata.jsonl or NAME.txt beside NAME.png or "
     "NAME.jpg) or a manifest (.tsv,\n"

@@ -41,6 +41,7 @@ typedef struct {
     bool retrieval, zero_shot, twins;
     pith_real *rows;
     int classes, probes; /* probes: 0, 1, or, of few pictures a class, 3 */
+    int64_t shots;       /* pictures a class, of each probe; 0: all */
     pith_probe probe[3];
 } evaluation;
 
@@ -113,8 +114,14 @@ static void measure(evaluation *j, int split)
             z = one;
             z.top1 = top1, z.top5 = top5;
         }
-        print_classified(j->retrieval || j->zero_shot ? "" : name, "linear probe", &z);
-        json_object_set_new(o, "probe", classified_json(&z));
+        char kind[48] = "linear probe";
+        json_t *figures = classified_json(&z);
+        if (j->shots) {
+            snprintf(kind, sizeof kind, "probe, %lld a class", (long long)j->shots);
+            json_object_set_new(figures, "shots", json_integer(j->shots));
+        }
+        print_classified(j->retrieval || j->zero_shot ? "" : name, kind, &z);
+        json_object_set_new(o, "probe", figures);
     }
     if (j->twins) {
         const pith_twins t = measure_twins(j, &p, name);
@@ -180,6 +187,7 @@ static void fit_probes(evaluation *j, const char *directory, const char *data, i
         pith_raise("a linear probe needs labels of at least two classes, and the data have none");
     int n, *index = training_pairs(j->pack, data, &n);
     pith_real *rows = picture_rows(&j->m, directory, j->pack, n, index);
+    j->shots = shots;
     j->probes = shots ? 3 : 1;
     for (int k = 0; k < j->probes; k++)
         j->probe[k] = fit_probe(j, n, index, rows, shots, (uint64_t)k);

@@ -20,7 +20,7 @@ static bool has_common(const char *command, const char *name)
     static const struct {
         const char *name, *without;
     } list[] = {
-        { "--seed", " eval search embed inspect losses tokenize preprocess run " },
+        { "--seed", " eval search embed inspect losses tokenize preprocess run compare " },
         { "--threads", " inspect losses tokenize " },
     };
     char word[64];

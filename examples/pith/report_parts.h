@@ -17,6 +17,9 @@ typedef struct {
     const double *x, *y;
 } report_line;
 void report_plot(FILE *f, const char *x, const char *y, int lines, const report_line *line);
+/* The distance between marks of an axis, so that there are about `wanted`: 1, 2 or 5 times a power
+ * of ten. */
+double report_mark_step(double range, int wanted);
 
 void report_picture(FILE *f, const uint8_t *pixels, int size); /* as a data URI */
 bool report_curves(FILE *f, const report *r);

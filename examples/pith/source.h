@@ -1,5 +1,5 @@
 /* source.h: the sources of `pith data fetch`: sets of captioned pictures that lie in Debian
- * packages. A source is a page, source_NAME.c, with one function that reads its unpacked files and
+ * packages. A source is a function in a page called source_..., which reads its unpacked files and
  * adds pair after pair to a corpus, and an entry of the table in sources.c. A corpus is a list in
  * memory, and is packed when all its sources are read.
  *
@@ -46,7 +46,8 @@ void corpus_add_file(corpus *c, const char *path, const char *caption, const cha
 void corpus_skip(corpus *c, int *counter, const char *source);
 /* The split of a caption, by its hash: 10 % "test", 4 % "valid", the rest "train". Case and
  * punctuation count for nothing, so that equal captions of all sources fall on the same side; but
- * emoji.c has rules of its own, and may train on a caption that is held out here, or the reverse.
+ * source_emoji.c has rules of its own, and may train on a caption that is held out here, or the
+ * reverse.
  */
 const char *corpus_split(const char *caption);
 void corpus_write(const corpus *c, const char *out);

@@ -73,7 +73,7 @@ source_choice sources_named(const char *names)
         while (k < SOURCES && (strlen(table[k].name) != n || strncmp(table[k].name, at, n))) k++;
         if (k == SOURCES)
             pith_raise("pith data fetch: expected names of %s, with commas between them, or "
-                       "shapes, or twins; found \"%.*s\"",
+                       "shapes, or twins, alone; found \"%.*s\"",
                        sources_names(), (int)n, at);
         for (int i = 0; i < s.count; i++)
             if (s.at[i] == &table[k])

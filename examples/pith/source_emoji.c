@@ -1,5 +1,5 @@
-/* emoji.c: the sources "emoji", Unicode's list of emoji, drawn by two artists, and "twemoji", drawn
- * by a third one.
+/* source_emoji.c: the sources "emoji", Unicode's list of emoji, drawn by two artists, and
+ * "twemoji", drawn by a third one.
  *
  * Noto's pictures lie in a font: HarfBuzz turns a sequence of code points into a glyph, FreeType
  * gives its picture. EmojiOne's are PNG files named by code points. A caption is Unicode's name, so
@@ -13,11 +13,11 @@
  *     valid         4 % of the emoji with skin tones, for a look during training
  *     train         the rest; all but "artist" are Noto's
  * Sizes with Debian 12's packages: 352, 180, 1,538, 87, 3,036. Pictures of "train" have 11,406
- * synthetic captions, too: see emoji_words.c. Labels are Unicode's groups.
+ * synthetic captions, too: see source_emoji_words.c. Labels are Unicode's groups.
  *
  * Twemoji's pictures lie in a font that comes with Firefox, in splits as Noto's: what is held out
  * of the one is held out of the other. They have no synthetic captions. */
-#include "emoji_parts.h"
+#include "source_emoji.h"
 #include <ctype.h>
 #include <ft2build.h>
 #include FT_FREETYPE_H

@@ -1,5 +1,5 @@
-/* emoji_words.c: synthetic captions for the emoji data set: what a machine without eyes can say of
- * a picture by its place in Unicode's list, the parts of its name, and EmojiOne's keywords:
+/* source_emoji_words.c: synthetic captions for the emoji data set: what a machine without eyes can
+ * say of a picture by its place in Unicode's list, the parts of its name, and EmojiOne's keywords:
  *
  *     showing woman astronaut with dark skin
  *     person role: woman astronaut with dark skin
@@ -10,7 +10,7 @@
  * Captions of every split must stay unseen as far as they are, so none of these is the name of any
  * emoji, whatever its case and punctuation. */
 #include "command.h"
-#include "emoji_parts.h"
+#include "source_emoji.h"
 #include <ctype.h>
 #include <glob.h>
 #include <jansson.h>

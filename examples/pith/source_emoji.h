@@ -1,6 +1,6 @@
-/* emoji_parts.h: what emoji.c and emoji_words.c share. */
-#ifndef PITH_EMOJI_PARTS_H
-#define PITH_EMOJI_PARTS_H
+/* source_emoji.h: what source_emoji.c and source_emoji_words.c share. */
+#ifndef PITH_SOURCE_EMOJI_H
+#define PITH_SOURCE_EMOJI_H
 #include "source.h"
 
 typedef struct {
