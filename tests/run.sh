@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 variants=${*:-double float}
 passed=0 failed=0 skipped=0
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap 'rm -rf "$log" "$log.d"' EXIT
 
 tell() { # result name
     case $1 in
@@ -53,8 +53,11 @@ fi
 for lesson in build/0* build/1*; do
     [ -x "$lesson" ] && attempt "$lesson" "$lesson"
 done
-for script in tests/test_*.sh; do
-    [ -f "$script" ] && attempt "$script" sh "$script"
-done
+# Scripts try the program in folders of their own: JOBS of them at a time, whose threads sleep while they wait for each other.
+export logs="$log.d" OMP_WAIT_POLICY=passive
+mkdir "$logs"
+ls tests/test_*.sh | xargs -P "${JOBS:-$(nproc)}" -I '{}' sh -c \
+    'if sh {} >"$logs/${1##*/}" 2>&1; then echo "ok      {}"; else cat "$logs/${1##*/}"; echo "FAILED  {}"; fi' sh '{}' | tee "$log"
+passed=$((passed + $(grep -c '^ok      tests/' "$log"))); failed=$((failed + $(grep -c '^FAILED  tests/' "$log")))
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

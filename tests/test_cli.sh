@@ -59,8 +59,8 @@ says 0 "12 steps" "$pith" distil shapes.pack --teacher whole --student $small --
 says 1 "cannot inherit" "$pith" distil shapes.pack --teacher whole --student 16/4:w16l1h1+w16l1h1:e32 --out x --batch 32; one_line
 says 0 "combination" "$pith" eval small shapes.pack --json e.json
 grep -q '"chance_r1"' e.json || bad "e.json has no figures"
-says 0 "linear probe" "$pith" eval small shapes.pack --probe --shots 3 --json e.json
-grep -q '"probe"' e.json || bad "no probe in the figures"
+says 0 "probe, 3 a class" "$pith" eval small shapes.pack --probe --shots 3 --json e.json
+grep -q '"shots": 3' e.json || bad "no probe in the figures"
 says 1 "--shots: expected --probe beside it" "$pith" eval small shapes.pack --shots 3; one_line
 says 1 "no split" "$pith" eval small shapes.pack --split no; one_line
 says 1 "--freeze: no parameter" "$pith" train shapes.pack $run --freeze 'vizual.*' --out f; one_line

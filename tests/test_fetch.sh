@@ -32,7 +32,7 @@ holds() { LC_ALL=C grep -aqF -- "$2" "$1" || bad "$1 has no \"$2\""; }
 lacks() { LC_ALL=C grep -aqF -- "$2" "$1" && bad "$1 has a \"$2\""; }
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------
-says 1 'expected names of emoji, twemoji, stamps, clipart, furniture, icons, tiles, flags, fashion, with commas between them, or shapes, or twins; found "stamp"' \
+says 1 'expected names of emoji, twemoji, stamps, clipart, furniture, icons, tiles, flags, fashion, with commas between them, or shapes, or twins, alone; found "stamp"' \
     "$pith" data fetch fashion,stamp new; one_line
 says 1 'found ""' "$pith" data fetch stamps, new; one_line
 says 1 'found "shapes"' "$pith" data fetch stamps,shapes new; one_line

@@ -8,8 +8,8 @@ root=$PWD
 . tests/says.sh
 
 "$pith" data fetch shapes . --count 400 --size 16 >out 2>&1 || { bad "no shapes"; cat out; }
-says 0 "synthetic captions: 948 in all, of 316 pairs, 3 to 3 each" "$pith" data check shapes.pack
-says 0 "synthetic captions: 948 in all, of 316 pairs, 3 to 3 each" "$pith" data stats shapes.pack
+says 0 "synthetic captions: 948 in all, of 316 pairs, 3 each" "$pith" data check shapes.pack
+says 0 "synthetic captions: 948 in all, of 316 pairs, 3 each" "$pith" data stats shapes.pack
 run="--model 16/8:w32l2h2+w32l2h2c20v640:e32 --batch 32 --lr 1e-2 --warmup 2"
 for how in "" "replace" "replace=0.5" "add" "add=1" "add=0.25"; do
     says 0 "10 steps" "$pith" train shapes.pack $run --steps 10 ${how:+--synthetic $how} --out "t$how"
@@ -119,7 +119,7 @@ says 1 "photos has no synthetic captions in the split \"train\": --synthetic nee
 rm -r wrong # the photos, packed
 printf 'a.jpg\tpicture\ttrain\t\tone\ttwo\na.jpg\tother\t\t\t \n' >photos/captions.tsv
 says 0 "a.jpg: line 2: a synthetic caption is blank" "$pith" data pack photos p.pack --size 16
-says 0 "synthetic captions: 2 in all, of 1 pairs, 2 to 2 each" "$pith" data check p.pack
+says 0 "synthetic captions: 2 in all, of 1 pairs, 2 each" "$pith" data check p.pack
 [ ! -e wrong ] || bad "a refused run left its directory"
 
 debs=

@@ -8,7 +8,7 @@ pictures=$(realpath tests/pictures)
 
 says 0 "twins.pack" "$pith" data fetch twins . --count 600 --size 16
 says 1 "twins come in twos: expected an even number of pictures, found 601" "$pith" data fetch twins odd --count 601; one_line
-says 1 'or twins; found "twins"' "$pith" data fetch stamps,twins new; one_line
+says 1 'or twins, alone; found "twins"' "$pith" data fetch stamps,twins new; one_line
 run="--model 16/4:w32l2h2+w32l2h2c12v640:e32 --loss clip+pair --batch 32 --lr 1e-2 --warmup 2 --steps 12 --save-every 1"
 weights=open_clip_model.safetensors
 says 0 "12 steps" "$pith" train twins.pack $run --twins --out whole

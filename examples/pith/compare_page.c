@@ -72,7 +72,7 @@ static int spread(const comparison *c, const results *all, int arm, const char *
 /* All measures but losses and counts lie between 0 and 1, and are told in %. */
 static bool is_share(const char *measure)
 {
-    static const char *const others[] = { "loss", "_pictures", "_classes", "_couples" };
+    static const char *const others[] = { "loss", "_pictures", "_classes", "_couples", "_shots" };
     bool share = true;
     for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
         const size_t size = strlen(measure), end = strlen(others[k]);

@@ -77,8 +77,9 @@ static void print_synthetic(const pith_pack *p)
         if (n > most) most = n;
     }
     if (have)
-        printf("synthetic captions: %d in all, of %d pairs, at least %d and at most %d each\n",
-               p->synthetic_start[p->count], have, least, most);
+        printf("synthetic captions: %d in all, of %d pairs, ", p->synthetic_start[p->count], have);
+    if (have && least < most) printf("%d to ", least);
+    if (have) printf("%d each\n", most);
 }
 
 /* What the commands take: the names behind theirs. */

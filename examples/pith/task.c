@@ -293,10 +293,6 @@ pith_train_result train_model(model *m, const training *u, const char *title)
                 "no pair is in the split \"valid\", so none is measured, and there will be no "
                 "%s/best\n",
                 u->out);
-    if (!u->phase && r->warmup >= r->steps)
-        fprintf(stderr,
-                "the learning rate rises for %lld steps, and there are only %lld: --warmup\n",
-                (long long)r->warmup, (long long)r->steps);
     freeze(r, m->store);
     if (r->sasp_last && pith_store_count(m->store)) clip_freeze_skips(&m->config, m->store);
     pith_loader_options data = {
