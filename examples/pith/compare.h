@@ -142,6 +142,7 @@ typedef struct {
     pith_verdict verdict;
     pith_interval interval;
     bool censored;
+    bool coarse; /* no seed differs from another, by when something is reached */
 } judgement;
 judgement judge(const comparison *c, const results *all, const claim *k);
 /* "held", ...; and the interval in words, "" of fewer than two seeds. */

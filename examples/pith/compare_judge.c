@@ -20,10 +20,10 @@ curve read_curve(const result *r)
 
 void free_curve(curve *c) { free(c->pairs), free(c->gflop), free(c->value); }
 
-/* The logarithm of the pairs after which a cell first reaches a value, on a straight line between
- * two evaluations; negative, since fewer are better. One that never does needs more than all of its
- * pairs: what is returned is then only a bound from above; and from below where the first
- * evaluation is good enough already. */
+/* The logarithm of the pairs after which a cell first reaches a value, negative, since fewer are
+ * better; counted at evaluations, so that it is known as finely as they lie. One that never does
+ * needs more than all of its pairs: what is returned is then only a bound from above; and from
+ * below where the first evaluation is good enough already. */
 static double reaches(const result *r, double value, bool *late, bool *early)
 {
     curve c = read_curve(r);
@@ -31,10 +31,7 @@ static double reaches(const result *r, double value, bool *late, bool *early)
     while (k < c.n && !(c.value[k] >= value)) k++;
     *late = k == c.n;
     *early = k == 0;
-    double seen = k < c.n ? c.pairs[k] : r->pairs;
-    if (k > 0 && k < c.n)
-        seen -= (c.pairs[k] - c.pairs[k - 1]) * (c.value[k] - value) /
-                (c.value[k] - c.value[k - 1]);
+    const double seen = k < c.n ? c.pairs[k] : r->pairs;
     free_curve(&c);
     return -log(seen);
 }
@@ -79,6 +76,8 @@ judgement judge(const comparison *c, const results *all, const claim *k)
     }
     judgement j = { .interval = pith_t_interval(n, x), .censored = smaller || larger };
     j.verdict = pith_judge(k->kind, k->margin, smaller, larger, &j.interval);
+    j.coarse = k->reference >= 0 && j.interval.high - j.interval.low < 1e-9;
+    if (j.coarse) j.verdict = PITH_CANNOT_BE_TOLD;
     return j;
 }
 
@@ -93,6 +92,7 @@ const char *verdict_text(const claim *k, const judgement *j)
     if (j->verdict != PITH_CANNOT_BE_TOLD) return word[j->verdict];
     if (j->censored)
         return "cannot be told: some never came there, or before they were first measured";
+    if (j->coarse) return "cannot be told: all seeds came there at the same evaluation";
     snprintf(text, sizeof text, "cannot be told; %s of %.3g could have been seen",
              ratio ? "a ratio" : "a difference",
              ratio ? exp(i->high - i->mean) : i->high - i->mean);
