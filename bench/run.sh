@@ -2,7 +2,7 @@
 # The whole comparison, one process a measurement, ours and the peer's in turn. make bench calls it.
 #     run.sh [CONFIG...]
 # PYTHON: a Python that has torch and open_clip; without it only our own times are shown.
-# BENCH (build/float/pith-bench), ROUNDS (2), THREADS (2), NEAR_ROWS (20000; 100000 takes minutes).
+# BENCH (build/float/pith-bench), ROUNDS (2), THREADS (2), NEAR_ROWS (100000, searched once, in minutes).
 set -eu
 cd "$(dirname "$0")/.."
 bench=${BENCH:-build/float/pith-bench}
@@ -51,4 +51,4 @@ awk -F '\t' '
 echo "timing masks, teachers and blocks without a skip" >&2
 "$bench" models demo-teacher demo-student
 echo "timing near pairs" >&2
-"$bench" near "${NEAR_ROWS:-20000}" 512 "${ROUNDS:-2}"
+"$bench" near "${NEAR_ROWS:-100000}" 512 1

@@ -52,6 +52,11 @@ mkdir made; for end in 0.5 0.2 0.7; do
     else grep -q "short is as soon: cannot be told: some never came there" out && grep -q "times fewer pairs.*, of bounds" out || { bad "never reached:"; cat out; }; fi
 done
 grep -q "<td>2.346</td>" made/index.html || bad "a loss is not told as it is"
+# A contrast pairs rows by their seed, whatever their order: 1.1, 2.2 and 3.4 off, so 2.2333 +- 4.3027 * 1.1504 / sqrt(3).
+write "2, 0, 1" combination.mrr "$(echo "$never" | sed 's/"reaches": "long"/"measure": "train.loss"/')"
+{ sed 1q whole/results.tsv; sed 1d whole/results.tsv | sort -r; } | awk -F'\t' -v OFS='\t' '$2 == "long" { sub(/train.loss=[0-9.]*/, "train.loss=" 10 * $3, $14) }
+    $2 == "short" { split("1.1 12.2 23.4", x, " "); sub(/train.loss=[0-9.]*/, "train.loss=" x[$3 + 1], $14) } { print }' >made/results.tsv
+says 0 "mean and 95 % interval: 2.2333, -0.6243 to 5.0910; 3 seeds" "$pith" compare c.json --out made --draw
 write "0, 1, 2" combination.mrr "$longer, $never, $same"
 grep -q "combination.probe_top1=.*combination.probe_majority=" whole/results.tsv || bad "no linear probe in the table"
 

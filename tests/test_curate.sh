@@ -81,6 +81,8 @@ says 0 "halves: bit 32 of the FNV-1a hash of the caption; " "$pith" $filter --to
 says 0 "training pairs: " "$pith" data filter shapes.pack --model m2 --out second.pack
 for half in 1 2; do # each half has the scores of its own model
     scorer=top; [ $half = 1 ] || scorer=second
+    awk -F '\t' -v half=$half 'NR > 1 && $3 == half { n++; kept += $2 == "kept" } END { exit !(n > 50 && kept == int(0.4 * n + 0.5)) }' half.scores.tsv ||
+        bad "of half $half another share than 0.4 is kept"
     awk -F '\t' -v half=$half '$3 == half { print $4, $1 }' half.scores.tsv | sort >scores
     [ -s scores ] || bad "no pair is in half $half"
     awk -F '\t' 'NR > 1 { print $4, $1 }' $scorer.scores.tsv | sort >all

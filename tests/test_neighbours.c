@@ -114,7 +114,9 @@ static void every_pair(void **state)
     against_loops(512, 5, 60, 0.1, 0.4);
     against_loops(2, 7, 1, 0.1, 3);
     against_loops(1, 4, 1, 0, 3);
-    if (getenv("PITH_20K")) against_loops(20000, 32, 3000, 0.15, 0.3);
+#if !defined PITH_SLOW && !defined PITH_DOUBLE /* once is enough */
+    against_loops(20000, 32, 3000, 0.15, 0.3);
+#endif
 }
 
 /* ---- groups, betas ---- */

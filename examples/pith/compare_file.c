@@ -59,7 +59,7 @@ static void check_name(const char *path, const char *what, const char *name)
 static void read_arm(comparison *c, const json_t *o, bool before)
 {
     char what[80];
-    snprintf(what, sizeof what, "arm %d", c->arms);
+    snprintf(what, sizeof what, "arm %d", c->arms + 1);
     if (c->arms == MOST_ARMS) pith_raise("%s: more than %d arms", c->path, MOST_ARMS);
     check_keys(c->path, what, o, "name run data");
     compared *a = &c->arm[c->arms];
