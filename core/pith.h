@@ -23,9 +23,9 @@
  * Errors: shape and type errors are found while the graph is built and name the caller's file and
  * line. The first one is kept in the graph, its node is poisoned, and what is built on it is
  * silent. The handler (pith_on_error) hears of every first error; the default one prints it and
- * exits. With any other handler the library neither prints nor exits: functions that make nodes
- * return the poisoned node, which may be handed on like any other, and all else returns NULL or
- * false.
+ * exits. Any other handler must return, and the library neither prints nor exits: functions that
+ * make nodes return the poisoned node, which may be handed on like any other, and all else returns
+ * NULL or false.
  *
  * The header is C11 and C++17 alike. In the double build (-DPITH_DOUBLE) PITH_F32 means double. */
 #ifndef PITH_H

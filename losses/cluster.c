@@ -21,6 +21,9 @@ static bool fits(const pith_batch *b, double softmax, double kl)
     const pith_node *rows = b->teachers[0].image;
     if (softmax == 0 && kl == 0)
         pith_refuse(b->graph, "loss cluster: softmax=0 and kl=0 leave nothing of it");
+    else if (!(pith_option(b, "scale", 32) > 0))
+        pith_refuse(b->graph, "loss cluster: scale=%g: expected a number above 0",
+                    pith_option(b, "scale", 32));
     else if (kl != 0 && pith_is_missing(rows))
         pith_refuse(b->graph, "loss cluster needs a teacher, or kl=0: the softmax alone");
     else if (kl != 0 && rows->dim[1] != b->centroids->dim[1])

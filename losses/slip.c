@@ -32,6 +32,21 @@ static pith_node *layer(pith_node *x, int number, int in, int out, bool last)
     return y;
 }
 
+static bool fits(const pith_batch *b)
+{
+    const double hidden = pith_option(b, "hidden", 0), out = pith_option(b, "out", 256),
+                 temperature = pith_option(b, "temperature", 0.1);
+    if (!(hidden >= 0 && hidden <= 1e6 && hidden == floor(hidden)))
+        pith_refuse(b->graph, "loss slip: hidden=%g: expected a whole number up to a million",
+                    hidden);
+    else if (!(out >= 1 && out <= 1e6 && out == floor(out)))
+        pith_refuse(b->graph, "loss slip: out=%g: expected a whole number from 1 to a million",
+                    out);
+    else if (!(temperature > 0))
+        pith_refuse(b->graph, "loss slip: temperature=%g: expected a number above 0", temperature);
+    return !pith_graph_error(b->graph);
+}
+
 /* Unit rows (B, out). */
 static pith_node *head(const pith_batch *b, pith_node *features)
 {
@@ -58,6 +73,7 @@ static pith_node *find(const pith_batch *batch, pith_node *a, pith_node *b)
 
 pith_node *slip_loss(const pith_batch *b)
 {
+    if (!fits(b)) return pith_failed(b->graph, NULL);
     pith_node *one = head(b, b->image_features), *two = head(b, pith_second_view(b).image_features);
     pith_node *sum = pith_add(find(b, one, two), find(b, two, one));
     return pith_mul_scalar(pith_mean(sum, PITH_ALL), 0.5);

@@ -122,6 +122,9 @@ says 1 'was made of, or measured on, other data or models' "$pith" compare two.j
 grep -v "	figures	" rows >several/results.tsv
 says 0 "4 cells, 0 of them to be run" "$pith" compare one.json --out several
 [ "$(grep -c "	figures	" several/results.tsv)" = 2 ] || bad "a measured model has no row again"
+mv several/part-0 gone; sed -i '/	fewer	/d' several/results.tsv; rm -rf several/fewer-0*; sed -i 's/"seeds": \[0\], "also".*/"seeds": [0],/' two.json
+says 0 "fewer, seed 0" "$pith" compare two.json --out several
+same several/part-0 gone
 # A teacher trained anew: what was made of the old one is not taken for its student.
 rm -r several/teacher several/teacher.arm; sed 's/--steps 40/--steps 50/' both.json >both2.json; sed 's/both.json/both2.json/' one.json >one2.json
 says 1 'student-0: arm "student" was begun there from other models, data or losses' "$pith" compare one2.json --out several --results anew.tsv
@@ -149,6 +152,32 @@ done
 awk -F'\t' -v OFS='\t' 'NR > 1 { $10 = 0; $12 = 0; $15 = "inf:1:1 2:2:2" } { print }' whole/results.tsv >odd.tsv
 says 0 "" timeout 20 "$pith" compare c.json --out odd --results odd.tsv --draw
 
+# A table is what an editor and a full disk left of it: a heading where there is none, a new line behind the last; not a measure that is none.
+says 0 "index.html" "$pith" compare on.json --out "my runs" --draw
+cp "my runs/results.tsv" all.tsv
+head -c -1 all.tsv >left.tsv; : >none.tsv
+sed -i 's/"seeds": .*\]/"seeds": [4, 5, 6, 7]/' on.json
+says 0 "on, seed 7" "$pith" compare on.json --out "my runs" --results left.tsv
+head -$(wc -l <all.tsv) left.tsv >first; same first all.tsv
+sed 's/Does going on/Does it/; s/"arms"/"limits": "", "arms"/' on.json >it.json
+says 1 'expected a text as "limits"' "$pith" compare it.json --out "my runs"; one_line
+sed -i 's/"seeds": .*\]/"seeds": [4]/' on.json
+says 0 "start" "$pith" compare on.json --out "my runs" --results none.tsv
+[ "$(head -1 none.tsv)" = "$(head -1 all.tsv)" ] || bad "an empty table got no heading"
+for measure in "" "0,17" "nan"; do
+    sed "2s/valid.mrr=[0-9.]*/valid.mrr=$measure/" all.tsv >odd.tsv
+    says 1 "odd.tsv: line 2: expected a measure, as valid.mrr=0.5, found \"valid.mrr=$measure" "$pith" compare on.json --out odd --results odd.tsv --draw; one_line
+done
+# Logs are files of its own; what an arm made and is gone is made again; a mistake in options leaves nothing begun.
+mkdir laid; mkfifo laid/start-4.log; says 1 "laid/start-4.log: cannot be written" timeout 20 "$pith" compare on.json --out laid
+rm laid/start-4.log; echo mine >victim; ln -s ../victim laid/start-4.log
+says 1 "laid/start-4.log: cannot be written" "$pith" compare on.json --out laid
+[ "$(cat victim)" = mine ] || bad "a link was followed"
+rm laid/start-4.log; sed -i 's/--steps 10 /--stepz 10 /' on.json; says 1 "no option --stepz" "$pith" compare on.json --out laid
+sed -i 's/--stepz 10 /--steps 10 /; s/--model {start} \(.*\)" }\]/\1 --model {start}" }]/' on.json
+says 0 "on, seed 4" "$pith" compare on.json --out laid
+[ "$(awk -F'\t' '$2 == "on" { print $12 }' laid/results.tsv)" = 640 ] || bad "pairs of a training that names its start last"
+
 # Mistakes.
 wrong() { text=$1; says 1 "$text" "$pith" compare c.json --out wrong; one_line; [ ! -e wrong ] || { bad "a refused comparison left its directory"; rm -rf wrong; }; }
 sed 's/"claim":/"claims":/' c.json >d.json; mv d.json c.json; wrong 'claim 1: unknown key "claims", expected claim kind contrast margin measure reaches'
@@ -164,6 +193,11 @@ write 0 combination.mrr "$longer"; sed -i 's/"claims"/"": 1, "claims"/' c.json; 
 write 0 combination.mrr "$longer"; sed -i 's/"claims"/"data also": 1, "claims"/' c.json; wrong 'unknown key "data also", expected'
 write 0 combination.mrr "$longer"; sed -i 's/"teacher"/"short-0"/; s/{teacher}/{short-0}/' c.json; wrong '"short-0" is also where the arm "short" lies with seed 0'
 write 0 combination.mrr "$longer"; sed -i '/"short"/s/train --model/compare {out}/' c.json; wrong 'a comparison cannot run another'
+write 0 combination.mrr "$longer"; sed -i '/"short"/s/train --model/ compare {out}/' c.json; wrong 'arm 2: expected a text as "run"'
+write 0 combination.mrr "${longer%%\"contrast*}\"contrast\": { \"long\": 0, \"short\": 0 }, \"margin\": 0 }"; wrong 'claim 1: expected weights that are not all 0'
+write 1000000000000000001 combination.mrr "$longer"; wrong 'whole numbers as "seeds", up to 1e15'
+write 0 combination.mrr "$never"; sed -i '/"short"/s/train --model.*"/eval {teacher} {data} --json {out}.json"/' c.json; wrong '"short" does not train, so that it reaches nothing'
+printf '{ "question": "\302\233" ' >c.json; echo ', "measure": "a" }' >>c.json; wrong 'a control character in "question"'
 echo '{ "question": 1 ' >c.json; wrong 'c.json:2: not JSON'
 write 0 composition.mrr "$longer"; says 1 'has no measure "composition.mrr"; it has valid.mrr=' "$pith" compare c.json --out whole; one_line
 write 0 combination.mrr "$longer"; sed -i 's/--steps 100/--steps 90/' c.json; says 1 'whole/results.tsv: line 3: the arm "long" was run as "' "$pith" compare c.json --out whole; one_line

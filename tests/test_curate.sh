@@ -107,6 +107,19 @@ mkdir empty; "$pith" data pack set only.pack --size 16 --valid 0 >out 2>&1
 sed 's/\ttrain/\tvalid/' set/captions.tsv >valid.tsv; mv valid.tsv set/captions.tsv
 says 1 "set: the split \"train\" has no pairs" "$pith" data cluster set --model m1 --k 1 --out x.clusters; one_line
 
+# What is read is not written, nor another kind of file, nor two things into one.
+cp shapes.pack safe.pack; cp m1/open_clip_model.safetensors weights; cp m1/open_clip_config.json config
+for c in "balance shapes.pack --model m1" "filter shapes.pack --model m1" "sample shapes.pack --share 0.5" "split shapes.pack"; do
+    says 1 "shapes.pack: is to be written, and is also what is read" "$pith" data $c --out ./shapes.pack; one_line
+    says 1 "open_clip_model.safetensors: is there already, and is another kind of file" "$pith" data $c --out m1/open_clip_model.safetensors; one_line
+done
+says 1 "safe.pack: is there already, and is another kind of file" "$pith" data cluster shapes.pack --model m1 --k 3 --out safe.pack; one_line
+says 1 "safe.pack: is to be written, and is also what is read" "$pith" $filter --truth safe.pack --out safe.pack; one_line
+says 1 "j.pack: is to be written, and is also to be written as something else" "$pith" $filter --json j.pack --out j.pack; one_line
+says 1 "open_clip_config.json: is there already, and holds no figures" "$pith" eval m1 shapes.pack --json m1/open_clip_config.json; one_line
+same shapes.pack safe.pack; same weights m1/open_clip_model.safetensors; same config m1/open_clip_config.json
+for again in 1 2; do says 0 "" "$pith" eval m1 shapes.pack --json figures.json; done
+
 # A model whose pictures come out as NaN: half of the last weights so large, 3.4e38, that they overflow.
 cp -r m1 nan
 weights=nan/open_clip_model.safetensors

@@ -121,7 +121,7 @@ void data_balance(const char *data, const curation *c)
         pith_raise("--remove with --shards: a rate is found by one search of all pictures");
     name_beside(manifest, c->out, ".groups.tsv");
     name_beside(page, c->out, ".groups.html");
-    check_output(c->out, 8, "{");
+    check_pack(c->out, "pith-pack");
     check_output(manifest, 0, "group\twhat");
     check_output(page, 0, "<!doctype html>");
     model m = open_model(c->model);

@@ -41,7 +41,7 @@ void data_cluster(const char *data, const curation *c)
     int n;
     need_option("--model", c->model);
     need_option("--out", c->out);
-    check_output(c->out, 8, "{");
+    check_pack(c->out, "pith-clusters");
     model m = open_model(c->model);
     pith_pack *pack = open_data(data, m.config.image_size, 0.05, NULL);
     const size_t width = (size_t)m.config.embed, count = (size_t)pack->count;

@@ -138,6 +138,12 @@ void chart(FILE *f, const clip_config *c, const clip_config *of);
 /* For a file that a command is going to write: an error if its folder is not there, or if there is
  * something already that has no `begins` at byte `at`, so that nobody's photo is replaced. */
 void check_output(const char *path, int at, const char *begins);
+/* The same for a packed file of pictures or clusters, and for one with figures. */
+void check_pack(const char *path, const char *kind);
+void check_figures(const char *path);
+/* An error if what is to be written is also what is read, or is to be written twice. `other` may be
+ * NULL. */
+void check_differs(const char *out, const char *other);
 /* Memory, all zeros, which the caller frees. */
 void *room(size_t bytes);
 char *copy_of(const char *text); /* which the caller frees; NULL of NULL */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "command.h"
 #include "files/files.h"
 
@@ -20,7 +21,7 @@ char *copy_of(const char *text) { return text ? strcpy(room(strlen(text)), text)
 
 void check_output(const char *path, int at, const char *begins)
 {
-    char folder[4096], found[32] = "";
+    char folder[4096], found[80] = "";
     struct stat info;
     const size_t size = strlen(begins);
     snprintf(folder, sizeof folder, "%s", path);
@@ -39,6 +40,49 @@ void check_output(const char *path, int at, const char *begins)
         pith_raise("%s: is there already, and is another kind of file than is to be written: name "
                    "another, or remove it",
                    path);
+}
+
+void check_pack(const char *path, const char *kind)
+{
+    char begins[80];
+    snprintf(begins, sizeof begins, "{\"__metadata__\":{\"format\":\"pt\",\"kind\":\"%s\"", kind);
+    check_output(path, 8, begins);
+}
+
+void check_figures(const char *path)
+{
+    static const char *const kinds[] = {
+        "retrieval", "zero_shot", "probe", "twins", "auc", "kept"
+    };
+    const char *name;
+    json_t *o;
+    check_output(path, 0, "{");
+    char *text = access(path, F_OK) ? NULL : pith_read_text(path);
+    json_t *root = text ? json_loads(text, 0, NULL) : NULL;
+    bool figures = !text || !*text || root;
+    json_object_foreach(root, name, o)
+    {
+        bool any = false;
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            any |= json_object_get(o, kinds[k]) != NULL;
+        figures &= any;
+    }
+    if (!figures)
+        pith_raise("%s: is there already, and holds no figures of this program: name another, or "
+                   "remove it",
+                   path);
+    json_decref(root);
+    free(text);
+}
+
+void check_differs(const char *out, const char *other)
+{
+    struct stat a, b;
+    if (!other) return;
+    const bool both = !stat(out, &a) && !stat(other, &b);
+    if (both ? a.st_dev == b.st_dev && a.st_ino == b.st_ino : !strcmp(out, other))
+        pith_raise("%s: is to be written, and is also %s", out,
+                   both ? "what is read" : "to be written as something else");
 }
 
 bool is_directory(const char *name)

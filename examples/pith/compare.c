@@ -28,16 +28,19 @@ static void check_data(const comparison *c, const results *all, int arm, const c
     pith_pack_close(p);
 }
 
-/* Has a cell every measure that is asked for? */
-static void check_measures(const comparison *c, const result *r)
+/* Has a cell every measure that is asked of its arm? */
+static void check_measures(const comparison *c, int arm, const result *r)
 {
-    const char *missing = isnan(measure_of(r, c->measure)) ? c->measure : NULL;
-    for (int k = 0; k < c->claims; k++)
-        if (c->claim[k].reference < 0 && isnan(measure_of(r, c->claim[k].measure)))
-            missing = c->claim[k].measure;
+    const bool asked = c->arm[arm].trains && isnan(measure_of(r, c->measure));
+    const char *missing = asked ? c->measure : NULL;
+    for (int k = 0; k < c->claims; k++) {
+        const claim *what = &c->claim[k];
+        if (what->weight[arm] != 0 && what->reference < 0 && isnan(measure_of(r, what->measure)))
+            missing = what->measure;
+    }
     if (missing)
         pith_raise("%s: arm \"%s\" has no measure \"%s\"; it has %s", c->path, r->arm, missing,
-                   r->measures);
+                   plain(r->measures));
 }
 
 static void tell_time(double seconds, int cells)
@@ -128,7 +131,7 @@ static void add_start(const comparison *c, const results *all, int arm, int64_t 
     char name[80];
     for (int k = c->first; k < arm; k++) {
         const result *start = find_result(all, c, k, seed);
-        snprintf(name, sizeof name, "--model {%s} ", c->arm[k].name);
+        snprintf(name, sizeof name, "--model {%s}", c->arm[k].name);
         if (!start || !strstr(c->arm[arm].run, name)) continue;
         r->pairs += start->pairs, r->gflop += start->gflop, r->seconds += start->seconds;
     }
@@ -145,7 +148,7 @@ static bool run_cell(const comparison *c, results *all, int arm, int64_t seed, c
     if (!is_done(c, all, arm, seed) && measure_arm(c, arm, seed, out, &r)) {
         add_result(table, all, &r);
         free_measured(&r);
-        if (c->arm[arm].trains) check_measures(c, &all->at[all->n - 1]);
+        check_measures(c, arm, &all->at[all->n - 1]);
     }
     if (!ran) return false;
     const result *done = find_result(all, c, arm, seed);
@@ -177,9 +180,9 @@ static void check_rows(const comparison *c, const results *all, const char *tabl
     check_results(all, c, table);
     for (int arm = c->first; arm < c->arms; arm++) {
         const result *row[MOST_SEEDS];
-        const int n = c->arm[arm].trains ? rows_of_arm(all, c, arm, row) : 0;
+        const int n = rows_of_arm(all, c, arm, row);
         check_data(c, all, arm, table);
-        for (int k = 0; k < n; k++) check_measures(c, row[k]);
+        for (int k = 0; k < n; k++) check_measures(c, arm, row[k]);
     }
 }
 
@@ -188,6 +191,9 @@ static void check_there(const comparison *c)
 {
     for (int arm = 0; arm < c->arms; arm++) {
         const char *data = c->arm[arm].data;
+        if (*data && is_directory(data))
+            pith_raise("%s: arm \"%s\": %s is a folder, expected a packed file: pith data pack",
+                       c->path, c->arm[arm].name, plain(data));
         if (*data && !strchr(data, '{') && access(data, F_OK))
             pith_raise("%s: arm \"%s\": there is no %s; paths are those of the directory that pith "
                        "is run in",

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "compare.h"
@@ -22,12 +23,13 @@ static void hand_on(int number)
     if (child > 0) kill(child, number);
 }
 
-/* The last line of a log, for a message. */
-static void last_line(const char *path, char line[400])
+/* The last line of a log from a byte on, for a message. */
+static void last_line(const char *path, long from, char line[400])
 {
     FILE *f = fopen(path, "r");
     char next[400];
     *line = 0;
+    if (f) fseek(f, from, SEEK_SET);
     while (f && fgets(next, sizeof next, f))
         if (next[strspn(next, " \r\n")]) memcpy(line, next, sizeof next);
     if (f) fclose(f);
@@ -39,7 +41,12 @@ static void last_line(const char *path, char line[400])
 static double run_program(char *const *word, const char *log)
 {
     struct rusage used;
+    struct stat info;
     int status = 0;
+    const int f = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+                       0666);
+    if (f < 0 || fstat(f, &info) || !S_ISREG(info.st_mode))
+        pith_raise("%s: cannot be written: %s", log, f < 0 ? strerror(errno) : "it is not a file");
     fflush(NULL);
     signal(SIGINT, hand_on);
     signal(SIGTERM, hand_on);
@@ -47,20 +54,22 @@ static double run_program(char *const *word, const char *log)
     const pid_t pid = fork();
     if (pid < 0) pith_raise("cannot start another process: %s", strerror(errno));
     if (pid == 0) {
-        const int f = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         setpgid(0, 0); /* the terminal's Ctrl-C comes through this program, once */
-        if (f >= 0 && dup2(f, 1) >= 0 && dup2(f, 2) >= 0) execv("/proc/self/exe", word);
+        if (dup2(f, 1) >= 0 && dup2(f, 2) >= 0) execv("/proc/self/exe", word);
         _exit(127);
     }
     child = pid;
+    close(f);
     while (wait4(pid, &status, 0, &used) < 0)
         if (errno != EINTR) pith_raise("cannot wait for a process: %s", strerror(errno));
     child = 0;
     if (stopped) exit(130);
     if (!WIFEXITED(status) || WEXITSTATUS(status)) {
         char line[400];
-        last_line(log, line);
+        last_line(log, info.st_size, line);
         pith_raise("pith %s failed; the last line of %s is: %s", word[1], log, plain(line));
     }
     return (double)used.ru_maxrss / 1024;
@@ -93,11 +102,31 @@ static char *noted(const compared *a)
     return text;
 }
 
-static bool was_begun(const compared *a, const char *place)
+/* Is what an arm that does not train writes still there: all words with {out}? */
+static bool has_made(const comparison *c, int arm, int64_t seed, const char *out)
 {
+    words w = words_of(c, arm, seed, out, c->arm[arm].run);
+    char *copy = strdup(c->arm[arm].run), *rest = copy;
+    bool all = true;
+    int k = 1;
+    for (char *word; (word = strsep(&rest, " "));)
+        if (*word && strstr(word, "{out}")) all &= access(w.word[k++], F_OK) == 0;
+        else k += *word != 0;
+    free(copy);
+    free_words(&w);
+    return all;
+}
+
+/* An arm that was refused before it wrote anything, as one with a mistake in its options, was not
+ * begun. */
+static bool was_begun(const comparison *c, int arm, int64_t seed, const char *out,
+                      const char *place)
+{
+    const compared *a = &c->arm[arm];
     char path[4200], *wanted = noted(a);
     snprintf(path, sizeof path, "%s.arm", place);
-    const bool is_there = access(path, F_OK) == 0;
+    const bool is_there = access(path, F_OK) == 0 &&
+                          (a->trains ? access(place, F_OK) == 0 : has_made(c, arm, seed, out));
     char *found = is_there ? pith_read_text(path) : NULL;
     if (found && strcmp(found, wanted)) {
         const size_t texts = strlen(a->run) + strlen(a->data) + 2;
@@ -124,7 +153,7 @@ bool run_arm(const comparison *c, int arm, int64_t seed, const char *out, double
 {
     const compared *a = &c->arm[arm];
     char *place = arm_place(c, arm, seed, out), log[4200];
-    const bool begun = was_begun(a, place), wanted = a->trains || !begun;
+    const bool begun = was_begun(c, arm, seed, out, place), wanted = a->trains || !begun;
     snprintf(log, sizeof log, "%s.log", place);
     *megabytes = 0;
     if (a->trains && !begun) note_begun(a, place);

@@ -30,9 +30,11 @@ static const char *text_of(const char *path, const char *what, const json_t *o, 
     const json_t *x = json_object_get(o, key);
     if (!x && otherwise) return otherwise;
     const char *text = json_string_value(x);
-    if (!text || !*text) pith_raise("%s: %s: expected a text as \"%s\"", path, what, key);
+    if (!text || !*text || *text == ' ')
+        pith_raise("%s: %s: expected a text as \"%s\"", path, what, key);
     for (const char *s = text; *s; s++)
-        if ((unsigned char)*s < ' ' || *s == 127)
+        if ((unsigned char)*s < ' ' || *s == 127 ||
+            ((unsigned char)*s == 0xC2 && (unsigned char)s[1] < 0xA0)) /* U+0080 to U+009F */
             pith_raise("%s: %s: a control character in \"%s\"", path, what, key);
     return text;
 }
@@ -120,12 +122,22 @@ static void read_claim(comparison *c, const json_t *o)
     if (!json_is_object(contrast) || !json_object_size(contrast))
         pith_raise("%s: %s: expected weights of arms as \"contrast\", as in {\"a\": 1, \"b\": -1}",
                    c->path, what);
-    double sum = 0;
+    double sum = 0, most = 0;
     json_object_foreach((json_t *)contrast, name, weight)
     {
         const int arm = find_arm(c, what, name);
         sum += k->weight[arm] = number_of(c->path, what, weight, name);
+        most = fmax(most, fabs(k->weight[arm]));
+        if (k->reference >= 0 && !c->arm[arm].trains)
+            pith_raise("%s: %s: \"%s\" does not train, so that it reaches nothing", c->path, what,
+                       name);
     }
+    if (!(most > 0 && most < 1e6 && k->margin < 1e6))
+        pith_raise(
+            "%s: %s: expected weights that are not all 0, and they and the margin below a million",
+            c->path, what);
+    if (k->reference >= 0 && !c->arm[k->reference].trains)
+        pith_raise("%s: %s: \"%s\" does not train, so that it has no end", c->path, what, reached);
     if (fabs(sum) > 1e-9)
         pith_raise("%s: %s: the weights of its contrast add up to %g, expected 0", c->path, what,
                    sum);
@@ -144,8 +156,10 @@ static void read_seeds(comparison *c, const json_t *list)
 {
     for (size_t k = 0; k < json_array_size(list); k++) {
         const json_t *x = json_array_get(list, k);
-        if (!json_is_integer(x) || k == MOST_SEEDS)
-            pith_raise("%s: expected at most %d whole numbers as \"seeds\"", c->path, MOST_SEEDS);
+        if (!json_is_integer(x) || k == MOST_SEEDS ||
+            llabs(json_integer_value(x)) > 1000000000000000)
+            pith_raise("%s: expected at most %d whole numbers as \"seeds\", up to 1e15", c->path,
+                       MOST_SEEDS);
         c->seed[c->seeds++] = json_integer_value(x);
         for (int i = 0; i + 1 < c->seeds; i++)
             if (c->seed[i] == c->seed[c->seeds - 1])

@@ -32,6 +32,19 @@ static double number(const char *path, int line, const char *text)
     return x;
 }
 
+static void check_measures(const char *path, int line, const char *text)
+{
+    for (const char *at = text; *at;) {
+        const size_t name = strcspn(at, "= "), size = strcspn(at, " ");
+        char *end = NULL;
+        const double x = name < size ? strtod(at + name + 1, &end) : (double)NAN;
+        if (!name || end == at + name + 1 || end != at + size || !isfinite(x))
+            pith_raise("%s: line %d: expected a measure, as valid.mrr=0.5, found \"%.60s\"", path,
+                       line, plain(at));
+        at += size + (at[size] == ' ');
+    }
+}
+
 /* Takes a line apart, which becomes the row's. */
 static void read_row(results *all, const char *path, int line, char *text)
 {
@@ -56,6 +69,7 @@ static void read_row(results *all, const char *path, int line, char *text)
                        .measures = column[13],
                        .curve = column[14],
                        .line = text };
+    check_measures(path, line, r.measures);
     for (int k = 0; k < all->n; k++)
         if (all->at[k].seed == r.seed && !strcmp(all->at[k].arm, r.arm) &&
             !strcmp(all->at[k].question, r.question))
@@ -153,18 +167,20 @@ static const char *version(void)
 
 void add_result(const char *path, results *all, const result *r)
 {
-    const bool begun = access(path, F_OK) == 0;
     char *line, hash[17];
     if (asprintf(&line, "%s\t%s\t%lld\t%s\t%s\t%s\t%s\t%s\t%.1f\t%.0f\t%.0f\t%.0f\t%.6g\t%s\t%s",
                  r->question, r->arm, (long long)r->seed, r->run, pith_hash_text(r->made_of, hash),
                  r->data, version(), r->machine, r->seconds, r->megabytes, r->parameters, r->pairs,
                  r->gflop, r->measures, r->curve) < 0)
         pith_raise("no memory for a row");
-    FILE *f = fopen(path, "a");
+    FILE *f = fopen(path, "a+");
     if (!f) pith_raise("%s: cannot be written: %s", path, strerror(errno));
     fseek(f, 0, SEEK_END);
     const long size = ftell(f);
-    if (!begun) fprintf(f, "%s\n", heading);
+    const bool open_line = size && !fseek(f, -1, SEEK_END) && fgetc(f) != '\n'; /* an editor's */
+    fseek(f, 0, SEEK_END);
+    if (open_line) fputc('\n', f);
+    if (!size) fprintf(f, "%s\n", heading);
     fprintf(f, "%s\n", line);
     const bool written = !fflush(f) && !fsync(fileno(f));
     const int why = errno;

@@ -232,7 +232,7 @@ static void pack(char **name)
 {
     const char *data = name[0], *out = name[1];
     pith_pack_report report = { .list = left_out ? stdout : NULL };
-    check_output(out, 8, "{");
+    check_pack(out, "pith-pack");
     pith_pack_folder(data, out, (int)size, valid, &report);
     print_packed(&report);
     pith_pack *p = pith_pack_open(out);
@@ -356,6 +356,7 @@ int command_data(int argc, char **argv)
     if (arguments != 1 + commands[k].names)
         pith_raise("pith data %s: expected %d names behind it, found %d: see pith help data", what,
                    commands[k].names, arguments - 1);
+    if (curated.out) check_differs(curated.out, argv[2]);
     commands[k].run(argv + 2);
     return 0;
 }

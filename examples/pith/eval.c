@@ -224,7 +224,7 @@ int command_eval(int argc, char **argv)
         2, 2, argc, argv);
     if (kind && strcmp(kind, "retrieval") && strcmp(kind, "zero-shot"))
         pith_raise("--task: expected retrieval or zero-shot, found \"%s\"", kind);
-    if (file) check_output(file, 0, "{");
+    if (file) check_figures(file);
     evaluation j = { .m = open_model_with_tokenizer(argv[1]),
                      .json = json_object(),
                      .twins = twins };

@@ -155,8 +155,10 @@ static void check_options(const curation *c)
         pith_raise("--model is missing: --top and --cross-fit are about scores, and --truth alone "
                    "keeps the original captions");
     need_option("--out", c->out);
-    check_output(c->out, 8, "{");
-    if (c->json) check_output(c->json, 0, "{");
+    check_pack(c->out, "pith-pack");
+    if (c->json) check_figures(c->json);
+    check_differs(c->out, c->json);
+    check_differs(c->out, c->truth);
 }
 
 /* Scores, ranks and keeps; returns the area, if the truth is known. */

@@ -133,7 +133,7 @@ void data_sample(const char *data, const curation *c)
         pith_raise("--share and --count: a share or a number, not both");
     if (was_given("--every") && !was_given("--repeat"))
         pith_raise("--every: how often, says --repeat, which is missing");
-    check_output(c->out, 8, "{");
+    check_pack(c->out, "pith-pack");
     pith_pack *pack = open_data(data, 32, 0.05, NULL);
     sheet_open(&s.told);
     s.pack = pack;

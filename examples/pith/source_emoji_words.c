@@ -65,15 +65,14 @@ static void join(char *to, size_t room, const json_t *list)
 static bool read_keywords(emoji_words *w, const char *debs)
 {
     char pattern[4096];
-    json_error_t error;
     glob_t found;
     snprintf(pattern, sizeof pattern, "%s/%s", debs, KEYWORDS);
     if (glob(pattern, 0, NULL, &found))
         return pith_raise("%s: no such file: pith data fetch emoji fetches it", pattern);
-    json_t *all = json_load_file(found.gl_pathv[0], 0, &error), *one;
+    json_t *all = read_json(found.gl_pathv[0], 0), *one;
     const char *name;
-    const bool good = json_is_object(all) || pith_raise("%s: not EmojiOne's list of keywords: %s",
-                                                        found.gl_pathv[0], all ? "" : error.text);
+    const bool good = json_is_object(all) ||
+                      pith_raise("%s: not EmojiOne's list of keywords", found.gl_pathv[0]);
     w->keywords = room(sizeof *w->keywords * (json_object_size(all) + 1));
     json_object_foreach(all, name, one)
     {

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <jansson.h>
 #include <string.h>
+#include "command.h"
 #include "source.h"
 
 #define FLAGS "usr/share/iso-flags-png-320x240"
@@ -37,11 +38,10 @@ static void caption_of(char caption[256], const json_t *countries, const char *l
 void read_flags(corpus *c, const char *debs)
 {
     char path[4096];
-    json_error_t error;
     snprintf(path, sizeof path, "%s/%s", debs, NAMES);
-    json_t *root = json_load_file(path, 0, &error);
+    json_t *root = read_json(path, 0);
     const json_t *countries = json_object_get(root, "3166-1");
-    if (!countries) pith_raise("%s: not the list of countries: %s", path, error.text);
+    if (!countries) pith_raise("%s: not the list of countries: it has no \"3166-1\"", path);
     file_list f = files_below(debs, FLAGS, ".png", "iso-flags-png-320x240");
     for (int i = 0; i < f.count; i++) {
         char caption[256], source[4096], letters[256];

@@ -65,7 +65,7 @@ static catalogue read_names(const char *debs)
     g.root = room(sizeof *g.root * (size_t)f.count);
     for (int i = 0; i < f.count; i++) {
         size_t k;
-        json_t *o, *root = json_load_file(f.path[i], 0, NULL);
+        json_t *o, *root = read_json(f.path[i], 0);
         json_array_foreach(root, k, o) add_object(&g, o);
         g.root[g.roots++] = root;
     }
@@ -158,7 +158,7 @@ static void add_tileset(corpus *c, const catalogue *g, const char *debs, const c
     size_t i, k, at;
     json_t *part, *tile, *id;
     snprintf(path, sizeof path, "%s/" GAME "/gfx/%s/tile_config.json", debs, set);
-    json_t *root = json_load_file(path, 0, NULL);
+    json_t *root = read_json(path, 0);
     const json_t *info = json_array_get(json_object_get(root, "tile_info"), 0);
     const json_t *parts = json_object_get(root, "tiles-new");
     const int n = (int)json_array_size(parts);

@@ -269,7 +269,7 @@ void data_split(const char *data, const curation *c)
     if (c->test + c->valid >= 1)
         pith_raise("--test %.6g and --valid %.6g leave nothing to train on", c->test, c->valid);
     name_beside(manifest, c->out, ".splits.tsv");
-    check_output(c->out, 8, "{");
+    check_pack(c->out, "pith-pack");
     check_output(manifest, 0, "source\tcluster");
     pith_pack *pack = pith_pack_open(data);
     const size_t count = (size_t)pack->count;
