@@ -38,5 +38,8 @@ says 1 "flip.cut was begun with --mask-patches 0.5, found 0.25" "$pith" train --
 says 1 "--mask-patches: expected a number from 0 to 0.99, found 1" "$pith" train shapes.pack $run --mask-patches 1 --out wrong; one_line
 says 0 "12 steps" "$pith" distil shapes.pack --teacher plain --student plain --inherit none $(echo $run | sed 's/--model [^ ]*//') --mask-patches 0.5 --out distilled
 [ ! -e wrong ] || bad "a refused run left its directory"
+for option in hidden=3e9 hidden=1.5 out=0 temperature=-1; do
+    says 1 "loss slip: ${option%%=*}=" "$pith" train shapes.pack --model 16/8:w16l1h1+w16l1h1c12v640:e16 --batch 32 --steps 1 --loss "clip+slip:$option" --out refused; one_line
+done
 [ $failed = 0 ] && echo "test_strategies: all as it should be"
 exit $failed
