@@ -87,6 +87,10 @@ says 1 "both was begun with clusters with the hash" "$pith" distil --resume both
 cp kept c
 says 0 "12 steps" "$pith" distil shapes.pack --batch 8 --teacher t --inherit none --student "$student" --steps 12 --evaluate-every 0 --out none
 says 1 "none was begun without --clusters, found" "$pith" distil --resume none --steps 14 --clusters c; one_line
+cp t/open_clip_model.safetensors weights; cp none/open_clip_model.safetensors t/
+says 1 "none was begun with teacher with the hash" "$pith" distil --resume none --steps 14; one_line
+cp weights t/open_clip_model.safetensors
+says 0 "14 steps" "$pith" distil --resume none --steps 14
 
 wrong() { # text more...
     text=$1; shift

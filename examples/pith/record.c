@@ -101,28 +101,47 @@ static void hash_of_loss(const char *text, char hash[17])
     }
 }
 
-/* The hash, as text, of a file of clusters; "" for none. */
-static void hash_of_clusters(const char *path, char hash[17])
+/* The hash, as text, of what an option names and a run needs to its end: clusters, or the weights
+ * of teachers, with commas between; "" of all other options. */
+static void hash_of_named(const char *command, const option *o, char hash[17])
 {
-    uint64_t h;
+    const bool clusters = !strcmp(o->name, "--clusters"),
+               teachers = !strcmp(o->name, strcmp(command, "prune") ? "--teacher" : "--model");
+    const char *text = clusters || teachers ? *(const char **)o->value : NULL;
+    uint64_t all = PITH_HASH, one;
+    char path[4200];
     *hash = 0;
-    if (path && pith_hash_file(path, &h)) pith_hash_text(h, hash);
+    for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+        snprintf(path, sizeof path, "%.*s%s", clusters ? 4095 : (int)strcspn(at, ","), at,
+                 clusters ? "" : "/open_clip_model.safetensors");
+        if (access(path, R_OK) || !pith_hash_file(path, &one)) continue;
+        if (clusters) return (void)pith_hash_text(one, hash);
+        all = pith_hash_bytes(all, &one, sizeof one);
+        pith_hash_text(all, hash);
+    }
+}
+
+/* What it is called in a record: "clusters_hash". */
+static const char *name_of_hash(const option *o)
+{
+    static char name[40];
+    snprintf(name, sizeof name, "%.30s_hash", o->name + 2);
+    return name;
 }
 
 char *options_as_json(const char *command, const char *data, const option *options)
 {
-    char *lasting_data = lasting(data), hash[17] = "", clusters[17] = "";
+    char *lasting_data = lasting(data), hash[17] = "", named[17];
     json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data",
                           lasting_data, "--seed", (json_int_t)common_seed);
     free(lasting_data);
     for (; options->name; options++) {
         json_object_set_new(o, options->name, value_of(options));
         if (!strcmp(options->name, "--loss")) hash_of_loss(*(const char **)options->value, hash);
-        if (!strcmp(options->name, "--clusters"))
-            hash_of_clusters(*(const char **)options->value, clusters);
+        hash_of_named(command, options, named);
+        if (*named) json_object_set_new(o, name_of_hash(options), json_string(named));
     }
     if (*hash) json_object_set_new(o, "loss_hash", json_string(hash));
-    if (*clusters) json_object_set_new(o, "clusters_hash", json_string(clusters));
     char *text = json_dumps(o, JSON_INDENT(2));
     json_decref(o);
     return text;
@@ -174,15 +193,20 @@ static void check_loss_named(const char *run, const char *path, const json_t *o,
     free(file);
 }
 
-/* Clusters may lie elsewhere now, but must be the same. */
-static void check_clusters(const char *run, const json_t *o, const char *path)
+/* Clusters may lie elsewhere now, and teachers not, but both must be the same. */
+static void check_named(const char *run, const char *command, const json_t *o, const option *p,
+                        const char *given)
 {
-    const char *then = json_string_value(json_object_get(o, "clusters_hash"));
+    const char *then = json_string_value(json_object_get(o, name_of_hash(p)));
     char hash[17];
-    hash_of_clusters(path, hash);
-    if (then && strcmp(then, hash))
-        pith_raise("%s was begun with clusters with the hash %s, found %s with the hash %s", run,
-                   plain(then), path, hash);
+    option now = *p;
+    if (!then) return;
+    if (given) now.value = &given;
+    hash_of_named(command, &now, hash);
+    if (strcmp(then, hash))
+        pith_raise("%s was begun with %s with the hash %s, found %s with the hash %s", run,
+                   p->name + 2, plain(then), *(const char **)now.value,
+                   *hash ? hash : "of nothing");
 }
 
 /* Is what was given again for an option what the run was begun with? A loss's files may have moved,
@@ -231,10 +255,7 @@ static const char *read_record(const char *run, const char *command, const optio
         }
     }
     for (const option *p = options; p->name; p++)
-        if (!strcmp(p->name, "--clusters")) {
-            const char *again = json_string_value(json_object_get(given, p->name));
-            check_clusters(run, o, again ? again : *(const char **)p->value);
-        }
+        check_named(run, command, o, p, json_string_value(json_object_get(given, p->name)));
     const json_t *seed = json_object_get(o, "--seed"), *data = json_object_get(o, "data");
     if (!json_is_integer(seed) || !json_is_string(data))
         pith_raise("%s: expected a whole number as --seed and a text as data", path);
