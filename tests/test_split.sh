@@ -10,9 +10,10 @@ export LC_ALL=C
 awk '
 function random(n) { state = state * 16807 % 2147483647; return int(state / 2147483647 * n) } # 0 .. n-1
 function fresh(k) { for (k = 0; k < 432; k++) thing[k] = 45 + random(166) }
+function byte(x) { return x < 0 ? 0 : x > 255 ? 255 : x }
 function put(source, name, caption, noise, step,  k, line) {
     line = source "\t" name "\t" caption "\t" lines++ % 7 "\t"
-    for (k = 0; k < 432; k++) line = line (k ? " " : "") thing[k] + (noise ? random(2 * noise + 1) - noise : 0) + step * way[k]
+    for (k = 0; k < 432; k++) line = line (k ? " " : "") byte(thing[k] + (noise ? random(2 * noise + 1) - noise : 0) + step * way[k])
     print line
 }
 BEGIN {
