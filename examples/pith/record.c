@@ -102,8 +102,8 @@ static void hash_of_loss(const char *text, char hash[17])
 }
 
 /* The hash, as text, of what an option names and a run needs to its end: clusters, or the weights
- * of teachers, with commas between; "" of all other options. */
-static void hash_of_named(const char *command, const option *o, char hash[17])
+ * of teachers, with commas between; "" and false of all other options. */
+static bool hash_of_named(const char *command, const option *o, char hash[17])
 {
     const bool clusters = !strcmp(o->name, "--clusters"),
                teachers = !strcmp(o->name, strcmp(command, "prune") ? "--teacher" : "--model");
@@ -115,10 +115,11 @@ static void hash_of_named(const char *command, const option *o, char hash[17])
         snprintf(path, sizeof path, "%.*s%s", clusters ? 4095 : (int)strcspn(at, ","), at,
                  clusters ? "" : "/open_clip_model.safetensors");
         if (access(path, R_OK) || !pith_hash_file(path, &one)) continue;
-        if (clusters) return (void)pith_hash_text(one, hash);
-        all = pith_hash_bytes(all, &one, sizeof one);
+        all = clusters ? one : pith_hash_bytes(all, &one, sizeof one);
         pith_hash_text(all, hash);
+        if (clusters) break; /* a comma is of its name */
     }
+    return clusters || teachers;
 }
 
 /* What it is called in a record: "clusters_hash". */
@@ -200,10 +201,8 @@ static void check_named(const char *run, const char *command, const json_t *o, c
     const char *then = json_string_value(json_object_get(o, name_of_hash(p)));
     char hash[17];
     option now = *p;
-    if (!then) return;
     if (given) now.value = &given;
-    hash_of_named(command, &now, hash);
-    if (strcmp(then, hash))
+    if (hash_of_named(command, &now, hash) && then && strcmp(then, hash))
         pith_raise("%s was begun with %s with the hash %s, found %s with the hash %s", run,
                    p->name + 2, plain(then), *(const char **)now.value,
                    *hash ? hash : "of nothing");
