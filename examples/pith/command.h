@@ -141,9 +141,9 @@ void check_output(const char *path, int at, const char *begins);
 /* The same for a packed file of pictures or clusters, and for one with figures. */
 void check_pack(const char *path, const char *kind);
 void check_figures(const char *path);
-/* An error if what is to be written is also what is read, or is to be written twice. `other` may be
+/* An error if what is to be written is the same file as another, whose role is told; `other` may be
  * NULL. */
-void check_differs(const char *out, const char *other);
+void check_differs(const char *out, const char *other, const char *role);
 /* Memory, all zeros, which the caller frees. */
 void *room(size_t bytes);
 char *copy_of(const char *text); /* which the caller frees; NULL of NULL */

@@ -75,14 +75,13 @@ void check_figures(const char *path)
     free(text);
 }
 
-void check_differs(const char *out, const char *other)
+void check_differs(const char *out, const char *other, const char *role)
 {
     struct stat a, b;
     if (!other) return;
     const bool both = !stat(out, &a) && !stat(other, &b);
     if (both ? a.st_dev == b.st_dev && a.st_ino == b.st_ino : !strcmp(out, other))
-        pith_raise("%s: is to be written, and is also %s", out,
-                   both ? "what is read" : "to be written as something else");
+        pith_raise("%s: is to be written, and is also %s", out, role);
 }
 
 bool is_directory(const char *name)

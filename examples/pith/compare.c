@@ -38,9 +38,10 @@ static void check_measures(const comparison *c, int arm, const result *r)
         if (what->weight[arm] != 0 && what->reference < 0 && isnan(measure_of(r, what->measure)))
             missing = what->measure;
     }
-    if (missing)
-        pith_raise("%s: arm \"%s\" has no measure \"%s\"; it has %s", c->path, r->arm, missing,
-                   plain(r->measures));
+    if (!missing) return;
+    char *has = copy_of(r->measures); /* more than plain() keeps */
+    pith_make_plain(has, 0);
+    pith_raise("%s: arm \"%s\" has no measure \"%s\"; it has %s", c->path, r->arm, missing, has);
 }
 
 static void tell_time(double seconds, int cells)

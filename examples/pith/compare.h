@@ -96,6 +96,8 @@ typedef struct {
 words words_of(const comparison *c, int arm, int64_t seed, const char *out, const char *text);
 void add_word(words *w, const comparison *c, const char *word);
 void free_words(words *w);
+/* Is what an arm writes there: every word of its arguments with {out}? */
+bool has_made(const comparison *c, int arm, int64_t seed, const char *out);
 /* What an arm is to run; a training that was begun goes on. */
 words command_of(const comparison *c, int arm, int64_t seed, const char *out);
 /* The directory or file that an arm makes below `out`; those of `before` have no seed in their

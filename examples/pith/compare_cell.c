@@ -102,21 +102,6 @@ static char *noted(const compared *a)
     return text;
 }
 
-/* Is what an arm that does not train writes still there: all words with {out}? */
-static bool has_made(const comparison *c, int arm, int64_t seed, const char *out)
-{
-    words w = words_of(c, arm, seed, out, c->arm[arm].run);
-    char *copy = strdup(c->arm[arm].run), *rest = copy;
-    bool all = true;
-    int k = 1;
-    for (char *word; (word = strsep(&rest, " "));)
-        if (*word && strstr(word, "{out}")) all &= access(w.word[k++], F_OK) == 0;
-        else k += *word != 0;
-    free(copy);
-    free_words(&w);
-    return all;
-}
-
 /* An arm that was refused before it wrote anything, as one with a mistake in its options, was not
  * begun. */
 static bool was_begun(const comparison *c, int arm, int64_t seed, const char *out,

@@ -177,6 +177,13 @@ static void other_figures(FILE *f, const comparison *c, const results *all)
         }
 }
 
+static bool is_new(pith_table *told, const char *text)
+{
+    if (pith_table_find(told, text, strlen(text) + 1) >= 0) return false;
+    pith_table_add(told, text, strlen(text) + 1);
+    return true;
+}
+
 /* Which machines and versions the rows come from, each once. */
 static void machines(FILE *f, const comparison *c, const results *all)
 {
@@ -188,8 +195,7 @@ static void machines(FILE *f, const comparison *c, const results *all)
             char text[400];
             if (!c->arm[arm].trains) continue;
             snprintf(text, sizeof text, "data %s; pith %s; %s", r->data, r->version, r->machine);
-            if (pith_table_find(&told, text, strlen(text) + 1) >= 0) continue;
-            pith_table_add(&told, text, strlen(text) + 1);
+            if (!is_new(&told, text)) continue;
             fputs("<p class=\"soft\">", f);
             report_text(f, text);
             fputs("</p>\n", f);
@@ -236,14 +242,12 @@ static void commands_before(FILE *f, const page_context *p)
     pith_table told = { 0 };
     for (int k = 0; k < p->n; k++)
         for (int arm = 0; arm < p->c[k].first; arm++) {
-            const char *name = p->c[k].arm[arm].name;
-            if (pith_table_find(&told, name, strlen(name) + 1) >= 0) continue;
-            if (!told.count)
+            if (!is_new(&told, p->c[k].arm[arm].name)) continue;
+            if (told.count == 1)
                 fputs("<details><summary class=\"soft\">What was run once, before all arms"
                       "</summary>\n"
                       "<div class=\"card\">\n",
                       f);
-            pith_table_add(&told, name, strlen(name) + 1);
             command_line(f, &p->c[k], &p->c[k].arm[arm]);
         }
     if (told.count) fputs("</div></details>\n", f);

@@ -32,7 +32,7 @@ static double number(const char *path, int line, const char *text)
     return x;
 }
 
-static void check_measures(const char *path, int line, const char *text)
+static void check_numbers(const char *path, int line, const char *text)
 {
     for (const char *at = text; *at;) {
         const size_t name = strcspn(at, "= "), size = strcspn(at, " ");
@@ -69,7 +69,7 @@ static void read_row(results *all, const char *path, int line, char *text)
                        .measures = column[13],
                        .curve = column[14],
                        .line = text };
-    check_measures(path, line, r.measures);
+    check_numbers(path, line, r.measures);
     for (int k = 0; k < all->n; k++)
         if (all->at[k].seed == r.seed && !strcmp(all->at[k].arm, r.arm) &&
             !strcmp(all->at[k].question, r.question))

@@ -101,6 +101,20 @@ words words_of(const comparison *c, int arm, int64_t seed, const char *out, cons
     return w;
 }
 
+bool has_made(const comparison *c, int arm, int64_t seed, const char *out)
+{
+    char *copy = strdup(c->arm[arm].run), *rest = copy;
+    bool all = true;
+    for (char *word; (word = strsep(&rest, " "));) {
+        if (!strstr(word, "{out}")) continue;
+        char *path = replaced(c, arm, seed, out, word);
+        all &= access(path, F_OK) == 0;
+        free(path);
+    }
+    free(copy);
+    return all;
+}
+
 void free_words(words *w)
 {
     for (int k = 0; k < w->n; k++) free(w->word[k]);

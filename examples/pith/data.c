@@ -76,10 +76,10 @@ static void print_synthetic(const pith_pack *p)
         if (!have++ || n < least) least = n;
         if (n > most) most = n;
     }
-    if (have)
-        printf("synthetic captions: %d in all, of %d pairs, ", p->synthetic_start[p->count], have);
-    if (have && least < most) printf("%d to ", least);
-    if (have) printf("%d each\n", most);
+    if (!have) return;
+    printf("synthetic captions: %d in all, of %d pairs, ", p->synthetic_start[p->count], have);
+    if (least < most) printf("%d to ", least);
+    printf("%d each\n", most);
 }
 
 /* What the commands take: the names behind theirs. */
@@ -356,7 +356,7 @@ int command_data(int argc, char **argv)
     if (arguments != 1 + commands[k].names)
         pith_raise("pith data %s: expected %d names behind it, found %d: see pith help data", what,
                    commands[k].names, arguments - 1);
-    if (curated.out) check_differs(curated.out, argv[2]);
+    if (curated.out) check_differs(curated.out, argv[2], "what is read");
     commands[k].run(argv + 2);
     return 0;
 }

@@ -157,8 +157,8 @@ static void check_options(const curation *c)
     need_option("--out", c->out);
     check_pack(c->out, "pith-pack");
     if (c->json) check_figures(c->json);
-    check_differs(c->out, c->json);
-    check_differs(c->out, c->truth);
+    check_differs(c->out, c->json, "to be written as something else");
+    check_differs(c->out, c->truth, "what is read");
 }
 
 /* Scores, ranks and keeps; returns the area, if the truth is known. */
