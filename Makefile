@@ -1,6 +1,9 @@
 # pith: `make` builds build/pith and the lessons; `make demo` and `make test` also install what they need.
-#   V=float|double|asan   the variant built below build/V; double is what the tests check gradients in
+#   build/12_kernel, the lesson on CUDA kernels, is built by its name and by `make test`
+#   V=float|double|asan|emulated   the variant built below build/V; double is what the tests check gradients in,
+#                         cuda has the CUDA pages, by nvcc; emulated has them run by the small machine in tests/emulator/
 #   ARCH=native           the processor built for; x86-64-v3 for packages
+comma := ,
 V := float
 ARCH := native
 CC := gcc
@@ -11,6 +14,8 @@ NUMBERS := -O3 -march=$(ARCH) -ffp-contract=off -fno-math-errno -fno-trapping-ma
 CFLAGS := -g -fPIC
 VARIANT_double := -DPITH_DOUBLE
 VARIANT_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPITH_SLOW
+VARIANT_emulated := -DPITH_WITH_CUDA -DPITH_EMULATED
+VARIANT_cuda := -DPITH_WITH_CUDA
 VARIANT_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DPITH_SLOW
 ONEDNN := $(shell echo '\#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1 && echo yes)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -Icore $(WARN) $(NUMBERS) $(CFLAGS) $(VARIANT_$(V)) \
@@ -19,16 +24,30 @@ FONTS_CFLAGS = $(shell pkg-config --cflags freetype2 harfbuzz)
 LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -ljpeg -lz -lutf8proc -lm -ldl -lpthread
 LDFLAGS := -fopenmp -rdynamic $(VARIANT_$(V))
 
-LIBRARY := $(wildcard core/*.c core/base/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c core/neighbours/*.c ops/*.c models/*.c losses/*.c)
+LIBRARY := $(wildcard core/*.c core/base/*.c core/device/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c core/neighbours/*.c ops/*.c models/*.c losses/*.c)
 PROGRAM := $(wildcard examples/pith/*.c)
-LESSONS := $(wildcard examples/*.c)
+LESSONS := $(filter-out examples/12_kernel.c,$(wildcard examples/*.c))
 TESTS := $(wildcard tests/test_*.c)
+# those that the emulated device runs
+DEVICE_TESTS := emulator kernels products device ops ladder
 BENCH := $(wildcard bench/*.c)
+LADDERS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard bench/ladder/*.cu))
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
+ifneq ($(filter cuda emulated,$(V)),)
+OBJECTS += $(patsubst %.cu,$(BUILD)/%.o,$(wildcard cuda/*.cu))
+endif
+ifeq ($(V),emulated)
+OBJECTS += $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/emulator/*.cpp))
+endif
+ifeq ($(V),cuda)
+NVCC := nvcc
+CUDA_ROOT := $(patsubst %/bin/,%,$(dir $(realpath $(shell command -v $(NVCC)))))
+LIBS += -L$(CUDA_ROOT)/lib64 -lcudart_static -lrt
+endif
 
-comma := ,
+
 .SECONDARY:
-.PHONY: all deps test tests demo bench evidence evidence-full fuzz libs clean
+.PHONY: all deps test tests demo bench cuda evidence evidence-full fuzz libs clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
 
 # A user's own loss or op finds every public function in the program, so the library goes in whole.
@@ -38,6 +57,31 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "cc $< ($(V))"
 	@$(CC) $(ALL_CFLAGS) $(if $(findstring examples/pith,$<),$(FONTS_CFLAGS)) -MMD -MP -c $< -o $@
+
+# Objects that the C linker takes: of C++ they want no library.
+NVCC_FLAGS = -std=c++17 -O3 -Werror all-warnings -I. -Icore $(VARIANT_$(V)) \
+	-Xcompiler -fPIC,-Wall,-Wextra,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
+	$(foreach a,75 80 90,-gencode arch=compute_$a$(comma)code=sm_$a) -gencode arch=compute_90,code=compute_90
+
+# Pages of kernels as plain C++. The thread sanitizer's hooks are answered by the emulator, which sees every access,
+# those of memcpy and the like too. An index outside a local array, which has no shadow, traps.
+CXX_FLAGS = -std=c++17 -g -fPIC -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Wshadow -Werror -ffp-contract=off -I. -Icore \
+	-Itests/emulator -DPITH_EMULATE -DPITH_ROOT='"$(CURDIR)"' $(VARIANT_$(V))
+$(BUILD)/%.o: %.cu
+	@mkdir -p $(@D)
+ifeq ($(V),cuda)
+	@echo "nvcc $<"
+	@$(NVCC) $(NVCC_FLAGS) -MMD -MP -c $< -o $@
+else
+	@echo "c++ $< ($(V))"
+	@$(CXX) $(CXX_FLAGS) -O1 -fsanitize=thread,bounds -fsanitize-undefined-trap-on-error -MMD -MP -x c++ -c $< -o $@
+	@objcopy $(foreach f,memcpy memmove memset,--redefine-sym $f=__tsan_$f) $@
+endif
+
+$(BUILD)/tests/emulator/%.o: tests/emulator/%.cpp
+	@mkdir -p $(@D)
+	@echo "c++ $< ($(V))"
+	@$(CXX) $(CXX_FLAGS) -O2 -MMD -MP -c $< -o $@
 
 $(BUILD)/libpith.a: $(OBJECTS)
 	@rm -f $@
@@ -52,22 +96,45 @@ build/pith: build/float/pith
 $(LESSONS:examples/%.c=build/%): build/%: build/float/examples/%.o build/float/libpith.a
 	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
 
+# The lesson on kernels has a page of them, and runs on the emulated device.
+ifeq ($(V),emulated)
+build/12_kernel: build/emulated/examples/12_kernel.o build/emulated/examples/12_smooth.o build/emulated/libpith.a
+	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+else
+.PHONY: build/12_kernel
+build/12_kernel:
+	@$(MAKE) --no-print-directory V=emulated $@
+endif
+
 # The linker is the registry: the tests read the list of ops from the library.
 $(BUILD)/ops_list.h: $(BUILD)/libpith.a
 	@nm -g --defined-only $< | sed -n 's/.* [RD] \(pith_op_[a-z0-9_]*\)$$/\1/p' | sort -u | \
 	awk '{ print "extern const pith_op " $$1 ";"; all = all " &" $$1 "," } \
 	     END { print "static const pith_op *const every_op[] = {" all " NULL };" }' > $@
-$(BUILD)/tests/test_ops.o: $(BUILD)/ops_list.h
-$(BUILD)/tests/test_ops.o: CFLAGS += -I$(BUILD)
+$(BUILD)/tests/test_ops.o $(BUILD)/tests/test_kernels.o $(BUILD)/tests/test_chains.o: $(BUILD)/ops_list.h
+$(BUILD)/tests/test_ops.o $(BUILD)/tests/test_kernels.o $(BUILD)/tests/test_chains.o: CFLAGS += -I$(BUILD)
 
 $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libpith.a
-	@$(CC) $(LDFLAGS) $< $(WHOLE) $(LIBS) -lcmocka -o $@
+	@$(CC) $(LDFLAGS) $(filter %.o,$^) $(WHOLE) $(LIBS) -lcmocka -o $@
+
+ifeq ($(V),emulated)
+$(BUILD)/test_emulator: $(BUILD)/tests/emulator/planted.o
+$(BUILD)/test_ladder: $(LADDERS)
+endif
 
 # Memory that runs out when the test says so.
 $(BUILD)/test_memory: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc aligned_alloc)
 
 $(BUILD)/pith-bench: $(BENCH:%.c=$(BUILD)/%.o) $(BUILD)/libpith.a
 	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# V=cuda, or V=emulated, where it checks and times nothing
+$(BUILD)/ladder: $(BUILD)/bench/ladder/ladder.o $(LADDERS) $(BUILD)/libpith.a
+	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# The same program with CUDA in it: it also runs where there is no GPU.
+cuda:
+	@$(MAKE) --no-print-directory V=cuda build/cuda/pith
 
 tests: $(TESTS:tests/%.c=$(BUILD)/%)
 
@@ -77,6 +144,8 @@ deps:
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all tests
 	@$(MAKE) --no-print-directory -j$$(nproc) V=double tests
+	@$(MAKE) --no-print-directory -j$$(nproc) V=emulated $(DEVICE_TESTS:%=build/emulated/test_%) build/12_kernel
+	@! command -v nvcc >/dev/null || $(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith build/cuda/test_chains
 	@tests/run.sh
 
 demo: deps
@@ -108,4 +177,4 @@ evidence-full: deps
 clean:
 	rm -rf build
 
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*.d $(BUILD)/examples/*.d $(BUILD)/examples/pith/*.d $(BUILD)/bench/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/emulator/*.d $(BUILD)/examples/*.d $(BUILD)/examples/pith/*.d $(BUILD)/bench/*.d $(BUILD)/bench/ladder/*.d)

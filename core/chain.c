@@ -1,8 +1,6 @@
 /* chain.c: one chain of pointwise ops as a small program over tiles: which op reads what, in which
- * order, and how to run it. */
+ * order. device/host_run.c runs it. */
 #include "inside.h"
-
-#define TILE 512 /* elements: the tiles of a usual chain stay in the first-level cache */
 
 const pith_form *pith_form_of(const node *n)
 {
@@ -31,27 +29,26 @@ static int add_operand(builder *b, pith_operand o)
     return b->c->n_operands++;
 }
 
-/* How a smaller tensor repeats over the chain's shape: neighbouring axes with the same behaviour
- * are one. */
-static pith_operand broadcast(const node *a, const node *shape, int slot)
+/* Neighbouring axes with the same behaviour are one. */
+pith_repeat pith_repeat_of(const node *a, const node *over)
 {
-    pith_operand o = { .kind = PITH_BROADCAST, .slot = slot, .bytes = pith_width(a->dtype) };
+    pith_repeat r = { .n = 0 };
     size_t stride[PITH_MAX_DIMS], run = 1;
-    for (int k = shape->ndim - 1; k >= 0; k--) {
-        const int d = k - (shape->ndim - a->ndim), size = d >= 0 ? a->dim[d] : 1;
+    for (int k = over->ndim - 1; k >= 0; k--) {
+        const int d = k - (over->ndim - a->ndim), size = d >= 0 ? a->dim[d] : 1;
         stride[k] = size > 1 ? run : 0;
         run *= (size_t)size;
     }
-    for (int k = 0; k < shape->ndim; k++) {
-        const size_t size = (size_t)shape->dim[k];
+    for (int k = 0; k < over->ndim; k++) {
+        const size_t size = (size_t)over->dim[k];
         if (size == 1) continue;
-        const size_t outer = o.n ? o.stride[o.n - 1] : 0;
-        const bool same = o.n && (stride[k] ? outer == stride[k] * size : !outer);
-        if (!same) o.dim[o.n++] = 1;
-        o.dim[o.n - 1] *= size;
-        o.stride[o.n - 1] = stride[k];
+        const size_t outer = r.n ? r.stride[r.n - 1] : 0;
+        const bool same = r.n && (stride[k] ? outer == stride[k] * size : !outer);
+        if (!same) r.dim[r.n++] = 1;
+        r.dim[r.n - 1] *= size;
+        r.stride[r.n - 1] = stride[k];
     }
-    return o;
+    return r;
 }
 
 /* The place of n among the members, -1 if it is none. */
@@ -79,10 +76,11 @@ static int from_memory(builder *b, const node *n)
     }
     const int slot = s->n_in++;
     s->in[slot] = n->id;
-    if (pith_same_shape(n, b->shape))
-        return add_operand(b, (pith_operand){
-                                  .kind = PITH_FULL, .slot = slot, .bytes = pith_width(n->dtype) });
-    return add_operand(b, broadcast(n, b->shape, slot));
+    const bool full = pith_same_shape(n, b->shape);
+    return add_operand(b, (pith_operand){ .kind = full ? PITH_FULL : PITH_BROADCAST,
+                                          .slot = slot,
+                                          .bytes = pith_width(n->dtype),
+                                          .repeat = pith_repeat_of(n, b->shape) });
 }
 
 static int input_operand(builder *b, const node *in)
@@ -109,7 +107,7 @@ static void add_instruction(builder *b, const node *n, int member, bool stored)
 {
     pith_chain *c = b->c;
     pith_instruction *instruction = &c->instructions[c->n_instructions];
-    instruction->tile = pith_form_of(n)->tile;
+    instruction->form = pith_form_of(n);
     instruction->n_in = n->n_in;
     for (int k = 0; k < n->n_in; k++) {
         const int in = input_operand(b, n->in[k]);
@@ -230,94 +228,4 @@ void pith_chain_free(pith_chain *c)
     pith_room_return(c->late);
     pith_room_return(c->last_read);
     pith_room_return(c);
-}
-
-/* ---- running ---- */
-
-/* One number `count` times. */
-static void fill(char *to, const char *number, size_t bytes, size_t count)
-{
-    if (bytes == sizeof(uint32_t)) {
-        uint32_t x;
-        memcpy(&x, number, sizeof x);
-        for (size_t i = 0; i < count; i++) ((uint32_t *)(void *)to)[i] = x;
-    } else {
-        for (size_t i = 0; i < count; i++) memcpy(to + i * bytes, number, bytes);
-    }
-}
-
-/* Elements start .. start+count of a repeated tensor, as a pointer into it where they lie together,
- * else copied to `tile`. */
-static const char *repeat(const pith_operand *o, const char *x, size_t start, size_t count,
-                          char *tile)
-{
-    const size_t run = o->dim[o->n - 1], step = o->stride[o->n - 1];
-    size_t row = start / run, column = start % run;
-    for (size_t done = 0; done < count; row++, column = 0) {
-        size_t place = 0, rest = row;
-        for (int k = o->n - 2; k >= 0; k--) {
-            place += rest % o->dim[k] * o->stride[k];
-            rest /= o->dim[k];
-        }
-        const size_t left = count - done, n = run - column < left ? run - column : left;
-        const char *from = x + (place + (step ? column : 0)) * o->bytes;
-        if (step && n == count) return from;
-        if (step) memcpy(tile + done * o->bytes, from, n * o->bytes);
-        else fill(tile + done * o->bytes, from, o->bytes, n);
-        done += n;
-    }
-    return tile;
-}
-
-static bool is_single(const pith_operand *o) { return o->n == 0 || (o->n == 1 && !o->stride[0]); }
-
-/* What a tile takes in memory: TILE elements of the widest dtype that chains work on. */
-#define TILE_BYTES (TILE * sizeof(real))
-_Static_assert(sizeof(real) >= sizeof(int), "a tile has room for either dtype");
-
-static const char *locate(const pith_operand *o, const void *const *in, void *const *out,
-                          char *tiles, size_t start, size_t count)
-{
-    char *tile = tiles + (size_t)o->tile * TILE_BYTES;
-    if (o->kind == PITH_FULL) return (const char *)in[o->slot] + start * o->bytes;
-    if (o->kind == PITH_OUTPUT) return (char *)out[o->slot] + start * o->bytes;
-    if (o->kind == PITH_TILE || is_single(o)) return tile;
-    return repeat(o, in[o->slot], start, count, tile);
-}
-
-static void run_tile(const pith_chain *c, const void *const *in, void *const *out, char *tiles,
-                     size_t start)
-{
-    const size_t count = c->count - start < TILE ? c->count - start : TILE;
-    const char *at[PITH_MOST_OPERANDS];
-    for (int k = 0; k < c->n_operands; k++)
-        at[k] = locate(&c->operands[k], in, out, tiles, start, count);
-    for (int i = 0; i < c->n_instructions; i++) {
-        const pith_instruction *s = &c->instructions[i];
-        const void *arguments[3] = { at[s->in[0]], s->n_in > 1 ? at[s->in[1]] : NULL,
-                                     s->n_in > 2 ? at[s->in[2]] : NULL };
-        s->tile((int)count, (void *)(uintptr_t)at[s->out], arguments);
-    }
-    for (int k = 0; k < c->n_late; k++) {
-        const size_t bytes = c->operands[c->late[k].operand].bytes;
-        memcpy((char *)out[c->late[k].out] + start * bytes, at[c->late[k].operand], count * bytes);
-    }
-}
-
-void pith_chain_run(const pith_chain *c, const void *const *in, void *const *out)
-{
-    const int64_t tiles = (int64_t)((c->count + TILE - 1) / TILE);
-#pragma omp parallel if (c->count > PITH_SMALL)
-    {
-        /* of stack: at most PITH_MOST_OPERANDS tiles, half a megabyte, in double a whole one */
-        real memory[(size_t)(c->tiles + 1) * TILE];
-        char *all = (char *)memory;
-        for (int k = 0; k < c->n_operands; k++) { /* single numbers are spread once */
-            const pith_operand *o = &c->operands[k];
-            if (o->kind == PITH_BROADCAST && is_single(o))
-                fill(all + (size_t)o->tile * TILE_BYTES, in[o->slot], o->bytes, TILE);
-        }
-#pragma omp for schedule(static)
-        for (int64_t t = 0; t < tiles; t++) run_tile(c, in, out, all, (size_t)t * TILE);
-    }
 }

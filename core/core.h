@@ -9,6 +9,9 @@
 #include <stdarg.h>
 #include <string.h>
 #include "pith.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef pith_real real;
 typedef pith_node node;
@@ -52,6 +55,19 @@ typedef struct {
     size_t scratch; /* bytes the kernel wants, beside those of .scratch */
 } pith_prepared;
 
+/* Declares NAME_cuda, the launcher of an op's kernel in cuda/, for a descriptor's .cuda: one that
+ * nobody wrote is an error of the linker. Built without CUDA all are NULL. The second also declares
+ * NAME_cuda_scratch. */
+#ifdef PITH_WITH_CUDA
+#define PITH_ON_CUDA(name) pith_kernel name##_cuda
+#define PITH_ON_CUDA_WITH_SCRATCH(name)                                                            \
+    PITH_ON_CUDA(name);                                                                            \
+    size_t name##_cuda_scratch(const node *n)
+#else
+#define PITH_ON_CUDA(name) enum { name##_cuda }
+#define PITH_ON_CUDA_WITH_SCRATCH(name) enum { name##_cuda, name##_cuda_scratch = 0 }
+#endif
+
 /* Computes `count` elements of a pointwise op; out may be one of in. */
 typedef void pith_tile(int count, void *out, const void *const *in);
 
@@ -59,15 +75,15 @@ typedef void pith_tile(int count, void *out, const void *const *in);
 typedef struct {
     pith_dtype in[3], out;
     pith_tile *tile;
+    /* The expression itself, in a, b, c: source for devices. pith_print writes that of the first
+     * form, "a + b" and "-a" as they stand, anything longer as name(a, b). */
+    const char *text;
 } pith_form;
 
 /* A pointwise op: one line of ops/pointwise.def. The fuser sees nothing else of it. */
 typedef struct {
     const pith_form *forms;
     int n_forms;
-    /* The expression itself, in a, b, c. pith_print writes "a + b" and "-a" as they stand, anything
-     * longer as name(a, b). */
-    const char *text;
 } pith_pointwise;
 
 enum { PITH_MOST_RESULTS = 8 };
@@ -89,8 +105,9 @@ struct pith_op {
      * gradient walk asks for it where many of them are cotangents of one node. NULL: they are added
      * one by one. */
     node *(*join)(int n, node *const *terms);
-    pith_kernel *cpu;
-    size_t (*scratch)(const node *n); /* bytes the kernel wants beside its inputs and outputs */
+    pith_kernel *cpu, *cuda; /* cuda: its launcher, see PITH_ON_CUDA */
+    /* bytes the kernels want beside their inputs and outputs; SIZE_MAX after pith_raise */
+    size_t (*scratch)(const node *n), (*cuda_scratch)(const node *n);
     /* Called once a plan, before its memory is laid out: it sees shapes and no addresses. What it
      * makes may be shared by nodes of equal shape, under a lock of the op's own; `release` lets it
      * go with the plan. False after pith_raise. */
@@ -159,6 +176,14 @@ bool pith_given(const void *argument, const char *function, const char *what);
 /* the form of a pointwise op that takes its inputs' dtypes; NULL if none does */
 const pith_form *pith_form_of(const node *n);
 
+/* How a tensor repeats over the larger shape of `over`: the axes that are left where neighbours
+ * that behave alike are one, slowest first. n 0: a single element. */
+typedef struct {
+    int n;
+    size_t dim[PITH_MAX_DIMS], stride[PITH_MAX_DIMS]; /* strides in elements, 0 where repeated */
+} pith_repeat;
+pith_repeat pith_repeat_of(const node *a, const node *over);
+
 /* ---- nodes made by dims ---------------------------------------------------------------------- */
 
 node *pith_expand_like(node *n, const node *a); /* to a's shape, unless it has it already */
@@ -186,7 +211,8 @@ node *pith_const_scalar(const char *at, pith_graph *g, pith_dtype dtype, double 
 /* For who reads and writes whole stores. A run that ended midway leaves its store torn: plans and
  * saving refuse it until it has been loaded again. */
 bool pith_store_is_whole(const pith_store *s); /* false after saying so */
-void pith_store_mend(pith_store *s);           /* every tensor has been written anew */
+bool pith_store_settle(const pith_store *s); /* the same once its device has done all it was told */
+void pith_store_mend(pith_store *s);         /* every tensor has been written anew */
 
 /* ---- dtypes (dtype.c) ------------------------------------------------------------------------ */
 
@@ -283,4 +309,7 @@ double pith_uniform_at(uint64_t key, uint64_t step, uint64_t element);
 double pith_normal_at(uint64_t key, uint64_t step, uint64_t element);
 uint64_t pith_hash(const char *text, uint64_t seed); /* FNV-1a */
 uint64_t pith_stream_key(pith_graph *g);             /* the key of the scope's next random op */
+#ifdef __cplusplus
+}
+#endif
 #endif

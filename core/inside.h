@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "core.h"
+#include "device/device.h"
 
 /* ---- error.c ---- */
 void pith_graph_fail(pith_graph *g, const char *format, ...); /* an error that is no node's */
@@ -130,6 +131,7 @@ static inline void *pith_data(const pith_tensor *t) { return ((const pith_stored
 
 struct pith_store {
     pith_device device;
+    const pith_backend *on;
     pith_tensor **tensors;
     int n, capacity;
     int *table, table_size; /* open addressing by name */
@@ -145,7 +147,6 @@ struct pith_store {
 enum { PITH_MOST_NAME = 1000, PITH_WHY = PITH_MOST_NAME + 200 };
 pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind, pith_dtype dtype,
                                 int ndim, const int *dim, char why[PITH_WHY]);
-size_t pith_memory_size(void); /* bytes of this machine's memory */
 bool pith_store_is_frozen(const pith_store *s, const char *name);
 /* The arena is one plan's at a time; false, after saying so, while another runs in it. */
 bool pith_store_take(pith_store *s);
@@ -156,7 +157,18 @@ static inline pith_store *pith_store_behind(const pith_tensor *t)
     return ((const pith_stored *)t)->store;
 }
 bool pith_plan_is_whole(const pith_plan *p); /* false after saying that a store of it is torn */
+
+/* ---- device/ ---- */
+size_t pith_memory_size(void);    /* bytes of this machine's memory */
 void *pith_aligned(size_t bytes); /* 64-byte aligned zeros; NULL and an error when there is none */
+/* What lies on a device, or a copy of it in the host's memory, which the caller frees by way of
+ * *copy; NULL after an error. */
+const void *pith_on_host(const pith_backend *b, const void *data, size_t bytes, void **copy);
+/* A constant of the plan, as its kernels find it; sets p->failed after an error. */
+const void *pith_uploaded(pith_plan *p, const void *data, size_t bytes);
+bool pith_compile_chains(pith_plan *p);
+bool pith_run_remote(pith_plan *p);
+void pith_forget_remote(pith_plan *p);
 
 /* ---- base/room.c: what a plan is made of, and what is needed while it is made ---- */
 typedef struct {
@@ -174,7 +186,7 @@ void pith_room_empty(pith_room *room);
 
 /* One pointwise op inside a fused chain; operands are indices into the chain's table. */
 typedef struct {
-    pith_tile *tile;
+    const pith_form *form;
     int in[3], n_in, out;
 } pith_instruction;
 typedef enum {
@@ -187,12 +199,10 @@ typedef enum {
 #define PITH_MOST_OPERANDS (4 * PITH_MOST_MEMBERS)
 typedef struct {
     pith_operand_kind kind;
-    int slot;     /* input or output number of the step */
-    int tile;     /* register of a tile, or where a repeated input is spread */
-    size_t bytes; /* an element */
-    int n;        /* of a broadcast: axes left when neighbours are merged, slowest first */
-    size_t dim[PITH_MAX_DIMS];
-    size_t stride[PITH_MAX_DIMS]; /* in elements; 0 where repeated */
+    int slot;           /* input or output number of the step */
+    int tile;           /* register of a tile, or where a repeated input is spread */
+    size_t bytes;       /* an element */
+    pith_repeat repeat; /* of a broadcast */
 } pith_operand;
 /* a tile copied to output `out` when the tile is done */
 typedef struct {
@@ -213,6 +223,7 @@ void pith_chain_free(pith_chain *c);
 typedef struct {
     const node *n;     /* the op; of a chain, its last member */
     pith_chain *chain; /* NULL for other ops */
+    void *kernel;      /* of a chain on a device that compiles them */
     int n_in, n_out;
     int *in, *out; /* ids of nodes, by which plan->places tells where they lie */
     size_t scratch, scratch_offset;
@@ -221,6 +232,11 @@ typedef struct {
     int first_member, n_members; /* of a chain: into plan->members */
     double seconds;
 } pith_planned;
+
+/* device/remote.c: tells the emulated device what a step may touch: inputs, then outputs */
+void pith_name_memory(const pith_plan *p, const pith_planned *s, void *const *memory);
+/* device/chain_source.c: that step as the source of a kernel of that name */
+void pith_chain_source(FILE *f, const char *name, const pith_planned *chain);
 
 /* Where a value lies. */
 typedef enum { PITH_NOWHERE, PITH_ARENA, PITH_FIXED, PITH_FED } pith_where_kind;
@@ -272,7 +288,12 @@ struct pith_plan {
     size_t arena;
     pith_prepared *prepared; /* node id -> what its op made ready */
     const pith_plan *like;   /* the plan this one is a shadow of: `prepared` is its; else NULL */
-    bool failed;             /* a constant could not be computed */
+    bool failed;             /* a constant could not be computed, or copied */
+    void **constants;        /* on a device of its own: copies */
+    int n_constants;
+    void *recording;    /* of all steps; NULL: none yet */
+    size_t recorded_in; /* the size of the arena then */
+    bool has_run, not_repeatable;
     bool check_finite, timing;
     int64_t timed_runs;
     uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */
@@ -290,7 +311,19 @@ const node *pith_source(const pith_plan *p, const node *n);
 /* fuse.c: the node whose memory n's value lies in */
 const node *pith_memory_root(const pith_plan *p, const node *n);
 void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
-/* run.c: one op, for folding */
+/* the kernel of an op on the plan's device, and what it wants of scratch */
+static inline pith_kernel *pith_kernel_of(const pith_plan *p, const pith_op *op)
+{
+    return p->store->on->stream ? op->cuda : op->cpu;
+}
+/* does that device run chains? */
+static inline bool pith_has_chains(const pith_plan *p)
+{
+    const pith_backend *on = p->store->on;
+    return !on->stream || (p->flags & PITH_FUSE && on->compiles());
+}
+bool pith_run_steps(pith_plan *p); /* run.c: one after the other, or noting them */
+/* device/host_run.c: one op, for folding */
 bool pith_evaluate(const node *n, const void *const *in, void *out);
 /* run.c: the tensor that a node of the plan writes, NULL for none */
 pith_tensor *pith_written(const pith_plan *p, int id);

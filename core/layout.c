@@ -3,13 +3,18 @@
  * into one arena (arena.c). */
 #include "inside.h"
 
-static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+static size_t rounded(const pith_plan *p, size_t bytes)
+{
+    const size_t step = p->store->on->alignment;
+    return (bytes + step - 1) / step * step;
+}
 
 /* ---- lifetimes ---- */
 
 static int new_block(pith_plan *p, size_t size, int first)
 {
-    p->blocks[p->n_blocks] = (pith_memory){ .size = rounded(size), .first = first, .last = first };
+    p->blocks[p->n_blocks] =
+        (pith_memory){ .size = rounded(p, size), .first = first, .last = first };
     return p->n_blocks++;
 }
 
@@ -23,13 +28,20 @@ static void place_leaves(pith_plan *p)
         const pith_tensor *t = pith_is_stored(n) ? pith_leaf_of(n)->tensor : pith_written(p, id);
         if (p->folded[id] || n->op == &pith_op_const) {
             x->kind = PITH_FIXED;
-            x->pointer = p->folded[id] ? p->folded[id] : n->attr;
+            x->pointer = !p->live[id] ? NULL
+                                      : pith_uploaded(p, p->folded[id] ? p->folded[id] : n->attr,
+                                                      pith_bytes(n));
         } else if (t) { /* a leaf, or what writes one */
             x->kind = PITH_FIXED;
             x->pointer = pith_data(t);
         } else if (n->op == &pith_op_input) {
             x->kind = PITH_FED;
             x->source = id;
+            if (!p->store->on->stream || !p->live[id]) continue;
+            /* copied there before the first step */
+            *x = (pith_place){ .kind = PITH_ARENA,
+                               .source = -1,
+                               .block = new_block(p, pith_bytes(n), 0) };
         }
     }
 }
@@ -55,7 +67,7 @@ static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, i
     const node *a = p->graph->nodes[s->in[i]], *o = p->graph->nodes[s->out[k]];
     const int block = p->places[a->id].block;
     if (block < 0 || p->places[a->id].offset || p->blocks[block].last != step ||
-        p->blocks[block].size != rounded(pith_bytes(o)))
+        p->blocks[block].size != rounded(p, pith_bytes(o)))
         return false;
     if (pith_bytes(a) != pith_bytes(o) || a->dtype != o->dtype) return false;
     for (int other = 0; other < s->n_in; other++)
@@ -99,6 +111,9 @@ static int *last_reads(const pith_plan *p)
 static void live_ranges(pith_plan *p)
 {
     int *last = last_reads(p);
+    for (int id = 0; id < p->n; id++) /* what is fed to a device of its own */
+        if (p->places[id].block >= 0 && last[id] > 0)
+            p->blocks[p->places[id].block].last = last[id];
     for (int step = 0; step < p->n_steps; step++) {
         pith_planned *s = &p->steps[step];
         for (int i = 0; i < s->n_in; i++) {
@@ -121,6 +136,7 @@ void pith_lay_out(pith_plan *p)
 {
     size_t most = 1;
     for (int k = 0; k < p->n_steps; k++) most += (size_t)p->steps[k].n_out + 1;
+    for (int id = 0; id < p->n; id++) most += p->graph->nodes[id]->op == &pith_op_input;
     p->places = pith_room_get((size_t)p->n + 1, sizeof *p->places);
     p->blocks = pith_room_get(most, sizeof *p->blocks);
     place_leaves(p);

@@ -38,21 +38,25 @@ node *pith_input_(const char *at, pith_graph *g, const char *name, pith_dtype dt
 
 /* ---- params and states ---- */
 
-static void draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
+static bool draw(pith_tensor *t, uint64_t seed, pith_init init, double a)
 {
     const uint64_t key = pith_hash(t->name, seed);
     const size_t size = pith_tensor_size(t);
     const pith_dtype_info *type = pith_dtype_find(t->dtype);
-    enum { BLOCK = 512 };
-    double x[BLOCK];
-    for (size_t start = 0; start < size; start += BLOCK) {
+    enum { BLOCK = 2048 };
+    double x[BLOCK], typed[BLOCK]; /* of any dtype */
+    bool good = true;
+    for (size_t start = 0; start < size && good; start += BLOCK) {
         const size_t count = size - start < BLOCK ? size - start : BLOCK;
         for (size_t i = 0; i < count; i++)
             x[i] = init == PITH_CONSTANT ? a
                    : init == PITH_NORMAL ? a * pith_normal_at(key, 0, start + i)
                                          : a * (2 * pith_uniform_at(key, 0, start + i) - 1);
-        type->store(x, (char *)pith_data(t) + start * type->bytes, count);
+        type->store(x, typed, count);
+        good = pith_store_behind(t)->on->write((char *)pith_data(t) + start * type->bytes, typed,
+                                               count * type->bytes);
     }
+    return good;
 }
 
 /* May n hold this number? An integer dtype does not hold 0.5, nor what is out of its range. */
@@ -131,7 +135,8 @@ static node *make_leaf(const char *at, const pith_op *op, pith_graph *g, const c
     pith_tensor *average = find_average(n, home, full),
                 *t = average ? average : find_tensor(n, home, full, kind, &made);
     if (!t || !fits(n, t, average ? average->kind : kind)) return pith_poison(n);
-    if (made) draw(t, g->seed, init, a);
+    if (made && !draw(t, g->seed, init, a))
+        return pith_fail(n, "%s has no first values", full), pith_poison(n);
     node *same = pith_lookup_find(&g->leaf_over, (uint64_t)(uintptr_t)t);
     if (same && same->op != op)
         return pith_fail(n, "%s is a %s of this graph already, made at %s", full, same->op->name,

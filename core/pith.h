@@ -337,7 +337,7 @@ double pith_gemm_share(const pith_plan *p);         /* of the measured time, in 
 /* ---- stores ---------------------------------------------------------------------------------- */
 
 /* Where the memory of a store's tensors, and of the plans that use them, lies. */
-typedef enum { PITH_CPU } pith_device;
+typedef enum { PITH_CPU, PITH_CUDA } pith_device;
 /* PITH_ANY: both kinds; of a tensor: not known yet, for it came from a file that does not say, and
  * no graph has named it. */
 typedef enum { PITH_WEIGHT = 1, PITH_STATE = 2, PITH_ANY = 3 } pith_kind;
@@ -352,7 +352,10 @@ typedef struct {
     uint64_t version;  /* raised by every write, of a run, a load or by hand */
 } pith_tensor;
 
-pith_store *pith_store_new(void);
+pith_store *pith_store_new(void); /* on the CPU */
+/* NULL after an error where this machine, or this build of pith, has no such device. */
+pith_store *pith_store_new_on(pith_device device);
+bool pith_has_device(pith_device device); /* says nothing */
 void pith_store_free(pith_store *s);
 pith_device pith_store_device(const pith_store *s);
 int pith_store_count(const pith_store *s);

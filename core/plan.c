@@ -143,8 +143,11 @@ static bool plan_op(const pith_plan *p, const node *n, pith_planned *s)
     s->out = s->in + s->n_in;
     for (int k = 0; k < s->n_in; k++) s->in[k] = p->canonical[n->in[k]->id];
     for (int k = 0; k < s->n_out; k++) s->out[k] = n->id + k;
-    s->scratch = n->op->scratch ? n->op->scratch(n) : 0;
-    if (!n->op->prepare) return true;
+    const bool remote = p->store->on->stream;
+    size_t (*scratch)(const node *) = remote ? n->op->cuda_scratch : n->op->scratch;
+    s->scratch = scratch ? scratch(n) : 0;
+    if (s->scratch == SIZE_MAX) return false;
+    if (remote || !n->op->prepare) return true;
     const int id = p->like ? p->like->canonical[n->id] : n->id;
     s->prepared = &p->prepared[id];
     const bool good = p->like || n->op->prepare(n, &p->prepared[id]);
@@ -189,8 +192,10 @@ static bool make_steps(pith_plan *p)
             s->chain = pith_chain_new(p, s);
             p->n_steps++;
         } else if (chain < 0 && pith_runs(p, n) && pith_source(p, n) == n) {
-            good = n->op->cpu ? plan_op(p, n, s)
-                              : pith_raise("%s: %s: has no kernel", n->at, n->op->name);
+            good = pith_kernel_of(p, n->op)
+                       ? plan_op(p, n, s)
+                       : pith_raise("%s: %s: has no kernel%s", n->at, n->op->name,
+                                    p->store->on->stream ? " on this device" : "");
             p->n_steps++;
         }
     }
@@ -229,6 +234,7 @@ static bool make(void *plan)
     p->chain = pith_room_get(size, sizeof *p->chain);
     p->store_to = pith_room_get(size, sizeof *p->store_to);
     p->in_memory = pith_room_get(size, sizeof *p->in_memory);
+    p->constants = pith_room_get(size, sizeof *p->constants);
     memset(p->chain, -1, sizeof *p->chain * size);
     memset(p->store_to, -1, sizeof *p->store_to * size);
     for (int id = 0; id < p->n; id++) p->canonical[id] = id;
@@ -236,11 +242,11 @@ static bool make(void *plan)
     merge(p);
     if (p->failed) return false;
     mark(p);
-    pith_find_chains(p);
-    if (!make_steps(p)) return false;
+    if (pith_has_chains(p)) pith_find_chains(p);
+    if (!make_steps(p) || !pith_compile_chains(p)) return false;
     pith_lay_out(p);
     count_work(p);
-    return true;
+    return !p->failed;
 }
 
 /* `like`: the plan that this one is a shadow of, which has prepared what both need; else NULL. */
@@ -341,6 +347,7 @@ pith_plan_stats pith_plan_statistics(const pith_plan *p)
 void pith_plan_free(pith_plan *p)
 {
     if (!p) return;
+    pith_forget_remote(p);
     for (int id = 0; id < p->n && p->folded && !p->like; id++) {
         const pith_op *op = p->graph->nodes[id]->op;
         if (p->prepared[id].object && op->release) op->release(p->prepared[id].object);

@@ -56,17 +56,21 @@ const node *pith_plan_input(const pith_plan *p, const char *name)
 static bool check_finite(const pith_plan *p, const pith_planned *s)
 {
     char shape[96];
-    for (int k = 0; k < s->n_out; k++) {
+    bool good = true;
+    for (int k = 0; k < s->n_out && good; k++) {
         const node *n = p->graph->nodes[s->out[k]];
-        const int64_t i = pith_first_not_finite(n->dtype, pith_size(n), memory_of(p, s->out[k]));
+        void *copied;
+        const char *x = pith_on_host(p->store->on, memory_of(p, s->out[k]), pith_bytes(n), &copied);
+        const int64_t i = x ? pith_first_not_finite(n->dtype, pith_size(n), x) : -1;
+        good = x && i < 0;
         if (i >= 0)
-            return pith_raise("%s: %s makes %g at element %lld of %s%s", n->at, n->op->name,
-                              pith_dtype_read(n->dtype, (char *)memory_of(p, s->out[k]) +
-                                                            (size_t)i * pith_width(n->dtype)),
-                              (long long)i, pith_shape_text(n, shape),
-                              n->origin ? " in the backward pass" : "");
+            pith_raise("%s: %s makes %g at element %lld of %s%s", n->at, n->op->name,
+                       pith_dtype_read(n->dtype, x + (size_t)i * pith_width(n->dtype)),
+                       (long long)i, pith_shape_text(n, shape),
+                       n->origin ? " in the backward pass" : "");
+        free(copied);
     }
-    return true;
+    return good;
 }
 
 double pith_seconds(void)
@@ -85,22 +89,25 @@ pith_tensor *pith_written(const pith_plan *p, int id)
 
 static bool run_step(const pith_plan *p, const pith_planned *s)
 {
-    const void *small_in[16];
-    void *small_out[16];
-    const bool large = s->n_in > 16 || s->n_out > 16;
-    const void **in = large ? malloc(sizeof *in * (size_t)(s->n_in + 1)) : small_in;
-    void **out = large ? malloc(sizeof *out * (size_t)(s->n_out + 1)) : small_out;
-    bool good = (in && out) || pith_raise("no memory to run %s", s->n->op->name);
+    const int n = s->n_in + s->n_out;
+    void *few[32], **memory = n > 32 ? malloc(sizeof *memory * (size_t)n) : few;
+    const void **in = (const void **)memory;
+    void **out = memory + s->n_in;
+    bool good = memory || pith_raise("no memory to run %s", s->n->op->name);
     for (int k = 0; good && k < s->n_in; k++) in[k] = memory_of(p, s->in[k]);
     for (int k = 0; good && k < s->n_out; k++) out[k] = memory_of(p, s->out[k]);
+    const pith_backend *on = p->store->on;
     const pith_call call = { .n = s->n,
                              .in = in,
                              .out = out,
                              .scratch = s->scratch ? p->store->arena + s->scratch_offset : NULL,
-                             .prepared = s->prepared ? s->prepared->object : NULL };
-    if (good && s->chain) pith_chain_run(s->chain, in, out);
-    else if (good) good = s->n->op->cpu(&call);
-    if (large) free(in), free(out);
+                             .prepared = s->prepared ? s->prepared->object : NULL,
+                             .stream = on->stream ? on->stream() : NULL };
+    if (good && on->stream) pith_name_memory(p, s, memory);
+    if (good && s->kernel) good = on->start(&call, s->kernel, s->chain->count, memory, n);
+    else if (good && s->chain) pith_chain_run(s->chain, in, out);
+    else if (good) good = pith_kernel_of(p, s->n->op)(&call);
+    if (memory != few) free(memory);
     return good;
 }
 
@@ -137,12 +144,13 @@ static void tear(const pith_plan *p, int steps)
         }
 }
 
-static bool run_steps(pith_plan *p)
+bool pith_run_steps(pith_plan *p)
 {
+    const bool watched = p->timing || p->check_finite;
     for (int k = 0; k < p->n_steps; k++) {
         pith_planned *s = &p->steps[k];
         const double start = p->timing ? pith_seconds() : 0;
-        const bool good = run_step(p, s);
+        const bool good = run_step(p, s) && (!watched || p->store->on->wait(s->n));
         if (p->timing) s->seconds += pith_seconds() - start;
         note_writes(p, s);
         if (good && !(p->check_finite && !check_finite(p, s))) continue;
@@ -163,7 +171,7 @@ bool pith_run(pith_plan *p)
         sigset_t held;
         s->runs++;
         pith_hold_signals(&held, p->stats.gemm_flops > 0);
-        good = run_steps(p);
+        good = s->on->stream ? pith_run_remote(p) : pith_run_steps(p);
         pith_release_signals(&held);
         /* what a run that ended midway has left is nobody's value */
         p->latest = good ? s->runs : 0;
@@ -207,8 +215,7 @@ bool pith_value(const pith_plan *p, const node *output, void *to)
     const void *x = find_value("pith_value", p, output);
     if (!x) return false;
     if (!to) return pith_raise("pith_value: the memory to copy to is NULL");
-    memcpy(to, x, pith_bytes(output));
-    return true;
+    return p->store->on->read(to, x, pith_bytes(output));
 }
 
 double pith_scalar(const pith_plan *p, const node *output)
@@ -220,36 +227,7 @@ double pith_scalar(const pith_plan *p, const node *output)
         return pith_raise("pith_scalar: this node, made at %s, has shape %s, not one element",
                           output->at, pith_shape_text(output, shape)),
                (double)NAN;
-    return pith_dtype_read(output->dtype, x);
-}
-
-/* ---- one op alone, for folding ---- */
-
-static bool evaluate_op(const node *n, const void *const *in, void *out)
-{
-    const pith_op *op = n->op;
-    const size_t size = op->scratch ? op->scratch(n) : 0;
-    void *scratch = size ? pith_aligned(size) : NULL;
-    const pith_call call = { .n = n, .in = in, .out = &out, .scratch = scratch };
-    sigset_t held;
-    pith_hold_signals(&held, op->flops != NULL);
-    const bool good = (!size || scratch) && op->cpu(&call);
-    pith_release_signals(&held);
-    free(scratch);
-    return good;
-}
-
-bool pith_evaluate(const node *n, const void *const *in, void *out)
-{
-    if (!n->op->pointwise) return evaluate_op(n, in, out);
-    pith_planned s = { .n = n };
-    pith_chain *c = pith_chain_new(NULL, &s);
-    const void *ordered[3];
-    for (int slot = 0; slot < s.n_in; slot++) /* an input named twice has one slot */
-        for (int k = 0; k < n->n_in; k++)
-            if (n->in[k]->id == s.in[slot]) ordered[slot] = in[k];
-    pith_chain_run(c, ordered, &out);
-    pith_chain_free(c);
-    pith_room_return(s.in);
-    return true;
+    double number; /* of any dtype */
+    if (!p->store->on->read(&number, x, pith_width(output->dtype))) return (double)NAN;
+    return pith_dtype_read(output->dtype, &number);
 }

@@ -2,49 +2,31 @@
  * share. */
 #include <ctype.h>
 #include <fnmatch.h>
-#include <sys/sysinfo.h>
 #include "inside.h"
-
-size_t pith_memory_size(void)
-{
-    struct sysinfo machine;
-    if (sysinfo(&machine)) return SIZE_MAX;
-    return ((size_t)machine.totalram + (size_t)machine.totalswap) * machine.mem_unit;
-}
-
-/* The system promises more memory than it has and ends the program when it is written to, so what
- * is beyond the machine's is refused here. */
-static void *zeros(size_t bytes)
-{
-    const size_t size = (bytes ? bytes : 1) + 63;
-    void *p = bytes <= pith_memory_size() ? aligned_alloc(64, size / 64 * 64) : NULL;
-    return p ? memset(p, 0, bytes) : NULL;
-}
-
-void *pith_aligned(size_t bytes)
-{
-    void *p = zeros(bytes);
-    return p ? p : (pith_raise("no memory: %zu bytes were asked for", bytes), NULL);
-}
 
 pith_store *pith_store_of(const pith_graph *g)
 {
     return pith_given(g, "pith_store_of", "graph") ? g->home.store : NULL;
 }
 
-pith_store *pith_store_new(void)
+pith_store *pith_store_new_on(pith_device device)
 {
-    pith_store *s = calloc(1, sizeof *s);
-    if (!s) return pith_raise("no memory for a store"), NULL;
+    const pith_backend *on = pith_backend_of(device);
+    pith_store *s = on ? calloc(1, sizeof *s) : NULL;
+    if (!s) return on ? pith_raise("no memory for a store"), NULL : NULL;
+    s->device = device;
+    s->on = on;
     atomic_flag_clear(&s->running);
     return s;
 }
+
+pith_store *pith_store_new(void) { return pith_store_new_on(PITH_CPU); }
 
 void pith_store_free(pith_store *s)
 {
     if (!s) return;
     for (int k = 0; k < s->n; k++) {
-        free(pith_data(s->tensors[k]));
+        s->on->release(pith_data(s->tensors[k]));
         free((void *)(uintptr_t)s->tensors[k]->name);
         free(s->tensors[k]);
     }
@@ -52,7 +34,7 @@ void pith_store_free(pith_store *s)
     free(s->patterns);
     free(s->tensors);
     free(s->table);
-    free(s->arena);
+    s->on->release(s->arena);
     free(s);
 }
 
@@ -61,6 +43,8 @@ bool pith_store_is_whole(const pith_store *s)
     return !s->torn || pith_raise("a run of this store ended midway, so that some of its tensors "
                                   "are new and others old: load it again");
 }
+
+bool pith_store_settle(const pith_store *s) { return s->on->wait(NULL) && pith_store_is_whole(s); }
 
 bool pith_plan_is_whole(const pith_plan *p)
 {
@@ -126,16 +110,14 @@ static char *element(const pith_tensor *t, size_t i)
 bool pith_tensor_read_part(const pith_tensor *t, size_t first, size_t count, void *to)
 {
     if (!is_part("pith_tensor_read_part", t, first, count, to)) return false;
-    memcpy(to, element(t, first), count * pith_width(t->dtype));
-    return true;
+    return pith_store_behind(t)->on->read(to, element(t, first), count * pith_width(t->dtype));
 }
 
 bool pith_tensor_write_part(pith_tensor *t, size_t first, size_t count, const void *from)
 {
     if (!is_part("pith_tensor_write_part", t, first, count, from)) return false;
-    memcpy(element(t, first), from, count * pith_width(t->dtype));
     t->version++;
-    return true;
+    return pith_store_behind(t)->on->write(element(t, first), from, count * pith_width(t->dtype));
 }
 
 bool pith_tensor_read(const pith_tensor *t, void *to)
@@ -157,13 +139,26 @@ bool pith_tensor_copy(pith_tensor *to, const pith_tensor *from)
     if (to->dtype != from->dtype || pith_tensor_size(to) != pith_tensor_size(from))
         return pith_raise("pith_tensor_copy: %s and %s differ in size or type", to->name,
                           from->name);
-    return pith_tensor_write(to, pith_data(from));
+    const pith_backend *there = pith_store_behind(to)->on, *here = pith_store_behind(from)->on;
+    void *copied = NULL;
+    const size_t bytes = pith_tensor_bytes(from);
+    to->version++;
+    if (there == here) return there->copy(pith_data(to), pith_data(from), bytes);
+    const void *x = pith_on_host(here, pith_data(from), bytes, &copied);
+    const bool good = x && there->write(pith_data(to), x, bytes);
+    free(copied);
+    return good;
 }
 
 int64_t pith_tensor_not_finite(const pith_tensor *t)
 {
     if (!pith_given(t, "pith_tensor_not_finite", "tensor")) return -1;
-    return pith_first_not_finite(t->dtype, pith_tensor_size(t), pith_data(t));
+    void *copied;
+    const void *x = pith_on_host(pith_store_behind(t)->on, pith_data(t), pith_tensor_bytes(t),
+                                 &copied);
+    const int64_t first = x ? pith_first_not_finite(t->dtype, pith_tensor_size(t), x) : 0;
+    free(copied);
+    return first;
 }
 
 /* The slot of a name: where it is, or where it would be. */
@@ -238,7 +233,7 @@ pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind,
     }
     pith_stored *stored = fits && grow(s) ? calloc(1, sizeof *stored) : NULL;
     char *copy = stored ? malloc(strlen(name) + 1) : NULL;
-    void *data = copy ? zeros(bytes) : NULL;
+    void *data = copy ? s->on->get(bytes, true) : NULL;
     if (!data) {
         free(copy);
         free(stored);
@@ -301,10 +296,10 @@ void pith_store_let_go(pith_store *s) { atomic_flag_clear(&s->running); }
 bool pith_store_reserve(pith_store *s, size_t bytes)
 {
     if (bytes <= s->arena_size) return true;
-    free(s->arena);
-    s->runs++; /* what earlier runs computed is gone */
-    /* not cleared: every step writes before it is read */
-    s->arena = bytes <= pith_memory_size() ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
+    s->on->release(s->arena);
+    s->runs++;                           /* what earlier runs computed is gone */
+    s->arena = s->on->get(bytes, false); /* every step writes before it is read */
     s->arena_size = s->arena ? bytes : 0;
-    return s->arena || pith_raise("no memory for a plan: it wants %zu bytes", bytes);
+    return s->arena || pith_raise("no memory for a plan: it wants %zu bytes, and %zu can be had",
+                                  bytes, s->on->left());
 }

@@ -46,8 +46,11 @@ static bool assign_cpu(const pith_call *call)
     return true;
 }
 
-const pith_op pith_op_assign = { "assign", .shape = assign_shape, .grad = assign_grad,
-                                 .cpu = assign_cpu, .flags = PITH_DISTINCT | PITH_WRITE };
+PITH_ON_CUDA(assign);
+const pith_op pith_op_assign = {
+    "assign",          .shape = assign_shape, .grad = assign_grad,
+    .cpu = assign_cpu, .cuda = assign_cuda,   .flags = PITH_DISTINCT | PITH_WRITE
+};
 
 node *pith_assign_(const char *at, node *leaf, node *value)
 {

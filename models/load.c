@@ -155,7 +155,7 @@ pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged)
 {
     clip_tensor *list;
     const int n = clip_tensors(c, &list);
-    pith_store *out = n ? pith_store_new() : NULL;
+    pith_store *out = n ? pith_store_new_on(pith_store_device(s)) : NULL;
     bool good = out != NULL;
     for (int k = 0; good && k < n; k++) /* in the order of the config */
         good = pith_store_find(s, list[k].name)

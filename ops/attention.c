@@ -322,24 +322,30 @@ static node *pooled_attention_example(pith_graph *g, int i)
                                  pith_const_array(g, PITH_I32, offsets, 4));
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(attention);
 const pith_op pith_op_attention = { "attention",
                                     .attr_size = sizeof(attention_attr),
                                     .shape = attention_shape,
                                     .grad = attention_grad,
                                     .lower = attention_lower,
                                     .cpu = attention_cpu,
+                                    .cuda = attention_cuda,
                                     .scratch = attention_scratch,
+                                    .cuda_scratch = attention_cuda_scratch,
                                     .flops = attention_flops,
                                     .results = 2,
                                     .example = attention_example };
 
+PITH_ON_CUDA_WITH_SCRATCH(pooled_attention);
 const pith_op pith_op_pooled_attention = { "pooled_attention",
                                            .attr_size = sizeof(attention_attr),
                                            .shape = pooled_attention_shape,
                                            .grad = attention_grad,
                                            .lower = attention_lower,
                                            .cpu = attention_cpu,
+                                           .cuda = pooled_attention_cuda,
                                            .scratch = attention_scratch,
+                                           .cuda_scratch = pooled_attention_cuda_scratch,
                                            .flops = attention_flops,
                                            .results = 2,
                                            .example = pooled_attention_example };

@@ -6,6 +6,7 @@
  * by their log-sum-exps. */
 #ifndef PITH_ATTENTION_H
 #define PITH_ATTENTION_H
+#include "attributes.h"
 #include "tile.h"
 
 enum {
@@ -23,9 +24,6 @@ enum {
 
 extern const pith_op pith_op_attention, pith_op_attention_grad, pith_op_pooled_attention,
     pith_op_pooled_attention_grad;
-
-/* Of all four: 1 where a query sees no later key. */
-PITH_ATTRIBUTES(attention_attr, int causal;)
 
 /* Of a node of any of the four ops: rows of q, k, v and of the output, in elements. */
 typedef struct {

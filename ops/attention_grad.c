@@ -253,21 +253,27 @@ static node *pooled_attention_grad_example(pith_graph *g, int i)
     return pith_make(PITH_HERE, &pith_op_pooled_attention_grad, g, 6, in, NULL);
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(attention_grad);
 const pith_op pith_op_attention_grad = { "attention_grad",
                                          .attr_size = sizeof(attention_attr),
                                          .shape = attention_grad_shape,
                                          .lower = attention_grad_lower,
                                          .cpu = attention_grad_cpu,
+                                         .cuda = attention_grad_cuda,
                                          .scratch = attention_grad_scratch,
+                                         .cuda_scratch = attention_grad_cuda_scratch,
                                          .flops = attention_grad_flops,
                                          .example = attention_grad_example };
 
+PITH_ON_CUDA_WITH_SCRATCH(pooled_attention_grad);
 const pith_op pith_op_pooled_attention_grad = { "pooled_attention_grad",
                                                 .attr_size = sizeof(attention_attr),
                                                 .shape = attention_grad_shape,
                                                 .lower = attention_grad_lower,
                                                 .cpu = attention_grad_cpu,
+                                                .cuda = pooled_attention_grad_cuda,
                                                 .scratch = attention_grad_scratch,
+                                                .cuda_scratch = pooled_attention_grad_cuda_scratch,
                                                 .flops = attention_grad_flops,
                                                 .results = 2,
                                                 .example = pooled_attention_grad_example };

@@ -155,11 +155,14 @@ static node *batch_norm_example(pith_graph *g, int i)
                     : NULL;
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(batch_norm);
 const pith_op pith_op_batch_norm = { "batch_norm",
                                      .shape = batch_norm_shape,
                                      .grad = batch_norm_grad,
                                      .lower = batch_norm_lower,
                                      .cpu = batch_norm_cpu,
+                                     .cuda = batch_norm_cuda,
+                                     .cuda_scratch = batch_norm_cuda_scratch,
                                      .scratch = scratch_of,
                                      .flags = PITH_INPLACE,
                                      .results = 3,
@@ -252,10 +255,13 @@ static node *batch_norm_grad_example(pith_graph *g, int i)
     return pith_make(PITH_HERE, &pith_op_batch_norm_grad, g, 5, in, NULL);
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(batch_norm_grad);
 const pith_op pith_op_batch_norm_grad = { "batch_norm_grad",
                                           .shape = batch_norm_grad_shape,
                                           .lower = batch_norm_grad_lower,
                                           .cpu = batch_norm_grad_cpu,
+                                          .cuda = batch_norm_grad_cuda,
+                                          .cuda_scratch = batch_norm_grad_cuda_scratch,
                                           .scratch = scratch_of,
                                           .flags = PITH_INPLACE,
                                           .results = 3,

@@ -8,14 +8,10 @@
  * whole matrix of them, kh kw times as large as x, is never in memory. */
 #include <limits.h>
 #include <stdlib.h>
+#include "attributes.h"
 #include "patches.h"
 
 extern const pith_op pith_op_convolution, pith_op_convolution_input, pith_op_convolution_weight;
-
-/* Of a convolution; and what derivatives cannot see from their inputs: the height and width of x,
- * or those of the kernel. */
-PITH_ATTRIBUTES(convolution_attr, int stride, padding;)
-PITH_ATTRIBUTES(derivative_attr, int stride, padding, height, width;)
 
 static node *convolution(const char *at, node *x, node *w, int stride, int padding)
 {
@@ -51,7 +47,7 @@ static window forward_window(const node *x, const node *w, const node *y, int st
                      .apart = 1 };
 }
 
-static window window_of(const node *y)
+window pith_convolution_window(const node *y)
 {
     const convolution_attr *attr = y->attr;
     return forward_window(y->in[0], y->in[1], y, attr->stride, attr->padding);
@@ -91,7 +87,7 @@ static bool convolution_shape(node *y)
 
 static size_t convolution_scratch(const node *y)
 {
-    const window p = window_of(y);
+    const window p = pith_convolution_window(y);
     const patch_cut c = pith_cut_patches(&p);
     return pith_patch_scratch(&c);
 }
@@ -99,7 +95,7 @@ static size_t convolution_scratch(const node *y)
 static bool convolution_cpu(const pith_call *call)
 {
     const node *y = call->n;
-    const window p = window_of(y);
+    const window p = pith_convolution_window(y);
     pith_multiply_patches(&p, call->in[0], true, call->in[1], y->dim[3], call->out[0],
                           call->scratch);
     return true;
@@ -158,7 +154,7 @@ static node *patches_of(node *x, const window *p)
 
 static void convolution_lower(node *y, node **out)
 {
-    const window p = window_of(y);
+    const window p = pith_convolution_window(y);
     node *w = matrix(y->in[1], (int)pith_cut_patches(&p).patch);
     out[0] = RESHAPE_LIKE(MATMUL_NT(patches_of(y->in[0], &p), w), y);
 }
@@ -177,13 +173,16 @@ static node *convolution_example(pith_graph *g, int i)
                     : NULL;
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(convolution);
 const pith_op pith_op_convolution = { "convolution",
                                       .attr_size = sizeof(convolution_attr),
                                       .shape = convolution_shape,
                                       .grad = convolution_grad,
                                       .lower = convolution_lower,
                                       .cpu = convolution_cpu,
+                                      .cuda = convolution_cuda,
                                       .scratch = convolution_scratch,
+                                      .cuda_scratch = convolution_cuda_scratch,
                                       .flops = convolution_flops,
                                       .flags = PITH_GEMM,
                                       .example = convolution_example };
@@ -201,7 +200,7 @@ node *pith_convolution_(const char *at, node *x, node *w, int stride, int paddin
 
 /* The patches are those of dy, of which the kernel, turned around, makes dx: with a stride s only
  * every s-th entry meets one. */
-static window input_window(const node *dx)
+window pith_input_window(const node *dx)
 {
     const node *dy = dx->in[0], *w = dx->in[1];
     const derivative_attr *attr = dx->attr;
@@ -225,7 +224,7 @@ static bool input_shape(node *dx)
 
 static size_t input_scratch(const node *dx)
 {
-    const window p = input_window(dx);
+    const window p = pith_input_window(dx);
     const patch_cut c = pith_cut_patches(&p);
     return pith_patch_scratch(&c) + pith_bytes(dx->in[1]);
 }
@@ -244,7 +243,7 @@ static void turn_around(const node *w, const real *from, real *to)
 static bool input_cpu(const pith_call *call)
 {
     const node *dx = call->n;
-    const window p = input_window(dx);
+    const window p = pith_input_window(dx);
     const patch_cut c = pith_cut_patches(&p);
     real *turned = (real *)call->scratch + pith_patch_scratch(&c) / sizeof(real);
     turn_around(dx->in[1], call->in[1], turned);
@@ -284,17 +283,23 @@ static node *input_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_convolution_input = {
-    "convolution_input",      .attr_size = sizeof(derivative_attr),
-    .shape = input_shape,     .grad = input_grad,
-    .lower = input_lower,     .cpu = input_cpu,
-    .scratch = input_scratch, .flops = input_flops,
-    .flags = PITH_GEMM,       .example = input_example
-};
+PITH_ON_CUDA_WITH_SCRATCH(convolution_input);
+const pith_op pith_op_convolution_input = { "convolution_input",
+                                            .attr_size = sizeof(derivative_attr),
+                                            .shape = input_shape,
+                                            .grad = input_grad,
+                                            .lower = input_lower,
+                                            .cpu = input_cpu,
+                                            .cuda = convolution_input_cuda,
+                                            .scratch = input_scratch,
+                                            .cuda_scratch = convolution_input_cuda_scratch,
+                                            .flops = input_flops,
+                                            .flags = PITH_GEMM,
+                                            .example = input_example };
 
 /* ---- w from y and x: the derivative with regard to w ---- */
 
-static window weight_window(const node *dw)
+window pith_weight_window(const node *dw)
 {
     const derivative_attr *attr = dw->attr;
     return forward_window(dw->in[1], dw, dw->in[0], attr->stride, attr->padding);
@@ -317,7 +322,7 @@ static patch_cut weight_cut(const window *p)
 
 static size_t weight_scratch(const node *dw)
 {
-    const window p = weight_window(dw);
+    const window p = pith_weight_window(dw);
     const patch_cut c = weight_cut(&p);
     return pith_patch_scratch(&c) + (c.parts - 1) * pith_bytes(dw);
 }
@@ -339,7 +344,7 @@ static void sum_part(const window *p, const patch_cut *c, size_t part, const pit
 
 static bool weight_cpu(const pith_call *call)
 {
-    const window p = weight_window(call->n);
+    const window p = pith_weight_window(call->n);
     const patch_cut c = weight_cut(&p);
     const size_t size = pith_size(call->n), block = c.rows * c.patch;
     real *dw = call->out[0], *scratch = call->scratch, *sums = scratch + c.parts * block;
@@ -365,7 +370,7 @@ static bool weight_grad(node *dw, node *const *cotangents, node **out)
 
 static void weight_lower(node *dw, node **out)
 {
-    const window p = weight_window(dw);
+    const window p = pith_weight_window(dw);
     out[0] = RESHAPE_LIKE(MATMUL_TN(matrix(dw->in[0], dw->dim[0]), patches_of(dw->in[1], &p)), dw);
 }
 
@@ -378,10 +383,16 @@ static node *weight_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_convolution_weight = {
-    "convolution_weight",      .attr_size = sizeof(derivative_attr),
-    .shape = weight_shape,     .grad = weight_grad,
-    .lower = weight_lower,     .cpu = weight_cpu,
-    .scratch = weight_scratch, .flops = weight_flops,
-    .flags = PITH_GEMM,        .example = weight_example
-};
+PITH_ON_CUDA_WITH_SCRATCH(convolution_weight);
+const pith_op pith_op_convolution_weight = { "convolution_weight",
+                                             .attr_size = sizeof(derivative_attr),
+                                             .shape = weight_shape,
+                                             .grad = weight_grad,
+                                             .lower = weight_lower,
+                                             .cpu = weight_cpu,
+                                             .cuda = convolution_weight_cuda,
+                                             .scratch = weight_scratch,
+                                             .cuda_scratch = convolution_weight_cuda_scratch,
+                                             .flops = weight_flops,
+                                             .flags = PITH_GEMM,
+                                             .example = weight_example };

@@ -69,11 +69,13 @@ static node *cross_entropy_example(pith_graph *g, int i)
                     : NULL;
 }
 
+PITH_ON_CUDA(cross_entropy);
 const pith_op pith_op_cross_entropy = { "cross_entropy",
                                         .shape = cross_entropy_shape,
                                         .grad = cross_entropy_grad,
                                         .lower = cross_entropy_lower,
                                         .cpu = cross_entropy_cpu,
+                                        .cuda = cross_entropy_cuda,
                                         .results = 2,
                                         .example = cross_entropy_example };
 
@@ -134,11 +136,13 @@ static node *soft_cross_entropy_example(pith_graph *g, int i)
                                            pith_sample(g, -2, 2, rows, columns));
 }
 
+PITH_ON_CUDA(soft_cross_entropy);
 const pith_op pith_op_soft_cross_entropy = { "soft_cross_entropy",
                                              .shape = soft_cross_entropy_shape,
                                              .grad = soft_cross_entropy_grad,
                                              .lower = soft_cross_entropy_lower,
                                              .cpu = soft_cross_entropy_cpu,
+                                             .cuda = soft_cross_entropy_cuda,
                                              .results = 3,
                                              .example = soft_cross_entropy_example };
 

@@ -3,9 +3,8 @@
  * labels and on nothing else, so any number of threads, a resumed run and a recomputed region draw
  * the same. Time and memory are those of the labels and of the classes drawn, however many there
  * are to draw from. */
+#include "attributes.h"
 #include "slots.h"
-
-PITH_ATTRIBUTES(draw_attr, uint32_t low, high; int k, count;) /* the key in two halves */
 
 static bool draw_shape(node *n)
 {
@@ -99,8 +98,7 @@ static bool draw_cpu(const pith_call *call)
     const node *n = call->n;
     const draw_attr *a = n->attr;
     const int *labels = call->in[0], rows = n->in[0]->dim[0];
-    const uint64_t key = (uint64_t)a->high << 32 | a->low,
-                   step = (uint64_t)*(const int *)call->in[1];
+    const uint64_t key = whole_key(a->key), step = (uint64_t)*(const int *)call->in[1];
     const size_t slots = slots_for(n->dim[0]);
     int *ids = call->out[0], *at = call->out[1];
     int *slot = call->scratch, *own = slot + slots, *drawn = own + rows, *spare = drawn + a->count;
@@ -126,10 +124,17 @@ static node *draw_example(pith_graph *g, int i)
     return NULL;
 }
 
-const pith_op pith_op_draw_classes = { "draw_classes",          .attr_size = sizeof(draw_attr),
-                                       .shape = draw_shape,     .cpu = draw_cpu,
-                                       .scratch = draw_scratch, .results = 2,
-                                       .flags = PITH_DISTINCT,  .no_grad = "it draws whole numbers",
+PITH_ON_CUDA_WITH_SCRATCH(draw_classes);
+const pith_op pith_op_draw_classes = { "draw_classes",
+                                       .attr_size = sizeof(draw_attr),
+                                       .shape = draw_shape,
+                                       .cpu = draw_cpu,
+                                       .cuda = draw_classes_cuda,
+                                       .cuda_scratch = draw_classes_cuda_scratch,
+                                       .scratch = draw_scratch,
+                                       .results = 2,
+                                       .flags = PITH_DISTINCT,
+                                       .no_grad = "it draws whole numbers",
                                        .example = draw_example };
 
 node *pith_draw_classes_(const char *at, node *labels, int k, int count)
@@ -137,6 +142,6 @@ node *pith_draw_classes_(const char *at, node *labels, int k, int count)
     if (!labels || pith_poisoned(labels))
         return pith_make1(at, &pith_op_draw_classes, labels, NULL);
     const uint64_t key = pith_stream_key(labels->graph);
-    const draw_attr attr = { (uint32_t)key, (uint32_t)(key >> 32), k, count };
+    const draw_attr attr = { { (uint32_t)key, (uint32_t)(key >> 32) }, k, count };
     return pith_make2(at, &pith_op_draw_classes, labels, pith_step(labels->graph), &attr);
 }

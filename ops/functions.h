@@ -1,5 +1,4 @@
-/* ops/functions.h: elementary functions on `real`, and arithmetic on i32 that wraps around, for
- * kernels.
+/* ops/functions.h: elementary functions on `real`, for kernels.
  *
  * In float they are polynomials without branches, so that the compiler vectorises the loops that
  * call them, and a vector's body and its tail run the same operations: an element's result does not
@@ -9,6 +8,8 @@
 #ifndef PITH_FUNCTIONS_H
 #define PITH_FUNCTIONS_H
 #include "core.h"
+#define PITH_FUNCTION static inline
+#include "lines.h"
 
 #ifdef PITH_DOUBLE
 
@@ -185,16 +186,6 @@ static inline float real_cos(float x)
 }
 
 #endif
-
-/* ---- i32: two's complement, where C's own int is undefined ----
- *
- * Computed as uint32_t, which wraps around by definition: INT32_MAX + 1 is INT32_MIN, and INT32_MIN
- * is its own negation and its own absolute value. */
-static inline int int_add(int a, int b) { return (int)((uint32_t)a + (uint32_t)b); }
-static inline int int_sub(int a, int b) { return (int)((uint32_t)a - (uint32_t)b); }
-static inline int int_mul(int a, int b) { return (int)((uint32_t)a * (uint32_t)b); }
-static inline int int_neg(int a) { return int_sub(0, a); }
-static inline int int_abs(int a) { return a < 0 ? int_neg(a) : a; }
 
 static inline real real_rsqrt(real x) { return 1 / real_sqrt(x); }
 #endif

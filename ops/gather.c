@@ -1,6 +1,7 @@
 /* ops/gather.c: rows by number, and the adjoint, rows summed by number. Also segments, the number
  * of each packed row. No atomics: scatter_add gives each range of destination rows to one thread,
  * which reads all numbers in order. */
+#include "attributes.h"
 #include "rows.h"
 
 enum { RANGES = 64 }; /* of destination rows, whatever the number of threads */
@@ -58,10 +59,14 @@ static node *gather_example(pith_graph *g, int i)
     return NULL;
 }
 
-const pith_op pith_op_gather = {
-    "gather",          .shape = gather_shape, .grad = gather_grad,
-    .cpu = gather_cpu, .moved = gather_moved, .example = gather_example
-};
+PITH_ON_CUDA(gather);
+const pith_op pith_op_gather = { "gather",
+                                 .shape = gather_shape,
+                                 .grad = gather_grad,
+                                 .cpu = gather_cpu,
+                                 .cuda = gather_cuda,
+                                 .moved = gather_moved,
+                                 .example = gather_example };
 
 node *pith_gather_(const char *at, node *table, node *ids)
 {
@@ -69,9 +74,6 @@ node *pith_gather_(const char *at, node *table, node *ids)
 }
 
 /* ---- scatter_add ---- */
-
-/* Of scatter_add and segments: the number of rows of the result. */
-PITH_ATTRIBUTES(rows_attr, int count;)
 
 static int count_of(const node *n) { return ((const rows_attr *)n->attr)->count; }
 
@@ -135,11 +137,14 @@ static node *scatter_add_example(pith_graph *g, int i)
     return NULL;
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(scatter_add);
 const pith_op pith_op_scatter_add = { "scatter_add",
                                       .shape = scatter_add_shape,
                                       .grad = scatter_add_grad,
                                       .attr_size = sizeof(rows_attr),
                                       .cpu = scatter_add_cpu,
+                                      .cuda = scatter_add_cuda,
+                                      .cuda_scratch = scatter_add_cuda_scratch,
                                       .moved = scatter_add_moved,
                                       .example = scatter_add_example };
 
@@ -174,10 +179,13 @@ static node *segments_example(pith_graph *g, int i)
     return i == 0 ? pith_segments(pith_const_array(g, PITH_I32, offsets, 4), 8) : NULL;
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(segments);
 const pith_op pith_op_segments = { "segments",
                                    .shape = segments_shape,
                                    .attr_size = sizeof(rows_attr),
                                    .cpu = segments_cpu,
+                                   .cuda = segments_cuda,
+                                   .cuda_scratch = segments_cuda_scratch,
                                    .no_grad = "it makes whole numbers of whole numbers",
                                    .example = segments_example };
 

@@ -1,8 +1,8 @@
 /* ops/layer_norm.c: layer normalisation over the last axis, and its gradient op. Mean and 1/std of
  * each row are results, so that the gradient takes one pass over x and dy. */
+#include "attributes.h"
 #include "rows.h"
 
-#define EPSILON 1e-5
 /* partial sums of the gradient of gain and bias, whatever the number of threads */
 enum { BLOCKS = 64 };
 
@@ -38,7 +38,7 @@ static node *row_mean(node *a) { return SCALE(SUM(a, -1), 1. / (double)pith_colu
 static void layer_norm_lower(node *y, node **out)
 {
     node *x = y->in[0], *mean = row_mean(x), *centred = SUB(x, KEEP(mean, -1));
-    node *rstd = RSQRT(SHIFT(row_mean(SQUARE(centred)), EPSILON));
+    node *rstd = RSQRT(SHIFT(row_mean(SQUARE(centred)), LAYER_NORM_EPSILON));
     out[0] = ADD(MUL(MUL(centred, KEEP(rstd, -1)), y->in[1]), y->in[2]);
     out[1] = mean;
     out[2] = rstd;
@@ -56,7 +56,7 @@ static bool layer_norm_cpu(const pith_call *call)
         ROW_SUM(sum, columns, x[i]);
         const real mean = sum * share;
         ROW_SUM(squares, columns, (x[i] - mean) * (x[i] - mean));
-        const real rstd = 1 / real_sqrt(squares * share + (real)EPSILON);
+        const real rstd = 1 / real_sqrt(squares * share + (real)LAYER_NORM_EPSILON);
         for (size_t i = 0; i < columns; i++) y[i] = (x[i] - mean) * rstd * gain[i] + bias[i];
         ((real *)call->out[1])[r] = mean;
         ((real *)call->out[2])[r] = rstd;
@@ -76,11 +76,13 @@ static node *layer_norm_example(pith_graph *g, int i)
     return i == 0 ? layer_norm_sample(g, 3, 5) : i == 1 ? layer_norm_sample(g, 2, 18) : NULL;
 }
 
+PITH_ON_CUDA(layer_norm);
 const pith_op pith_op_layer_norm = { "layer_norm",
                                      .shape = layer_norm_shape,
                                      .grad = layer_norm_grad,
                                      .lower = layer_norm_lower,
                                      .cpu = layer_norm_cpu,
+                                     .cuda = layer_norm_cuda,
                                      .flags = PITH_INPLACE,
                                      .results = 3,
                                      .example = layer_norm_example };
@@ -169,10 +171,13 @@ static node *layer_norm_grad_example(pith_graph *g, int i)
     return pith_make(PITH_HERE, &pith_op_layer_norm_grad, g, 5, in, NULL);
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(layer_norm_grad);
 const pith_op pith_op_layer_norm_grad = { "layer_norm_grad",
                                           .shape = layer_norm_grad_shape,
                                           .lower = layer_norm_grad_lower,
                                           .cpu = layer_norm_grad_cpu,
+                                          .cuda = layer_norm_grad_cuda,
                                           .scratch = layer_norm_grad_scratch,
+                                          .cuda_scratch = layer_norm_grad_cuda_scratch,
                                           .results = 3,
                                           .example = layer_norm_grad_example };

@@ -1,41 +1,9 @@
 /* ops/matmul.c: matrix products, alone or one a batch, with transpose flags; and linear, a product
  * with a bias that is added while the panel is in cache. */
 #include <limits.h>
-#include "core.h"
+#include "product.h"
 
 extern const pith_op pith_op_matmul;
-
-/* Which of a and b are read transposed. */
-PITH_ATTRIBUTES(matmul_attr, int ta, tb;)
-
-/* One or many products op(a) (m, k) times op(b) (k, n); steps between products in elements. */
-typedef struct {
-    bool ta, tb;
-    int m, n, k, lda, ldb;
-    size_t batch, step_a, step_b;
-} product;
-
-static product product_of(const node *y)
-{
-    const node *a = y->in[0], *b = y->in[1];
-    const int *da = a->dim + a->ndim - 2, *db = b->dim + b->ndim - 2;
-    const size_t size_a = (size_t)da[0] * (size_t)da[1];
-    const matmul_attr *attr = y->attr;
-    product p = { .ta = attr->ta,
-                  .tb = attr->tb,
-                  .batch = pith_size(a) / size_a,
-                  .lda = da[1],
-                  .ldb = db[1],
-                  .step_a = size_a };
-    p.m = da[p.ta];
-    p.k = da[!p.ta];
-    p.n = db[!p.tb];
-    if (b->ndim > 2) p.step_b = (size_t)db[0] * (size_t)db[1];
-    else if (!p.ta) { /* b is shared by all rows: rows_fit */ p.m = (int)pith_rows(a);
-        p.batch = 1;
-    }
-    return p;
-}
 
 /* The gradient of a weight sums over very many rows. Cut along them both libraries are up to a
  * third faster than cut along the small result; the parts are added in order. */
@@ -84,11 +52,10 @@ static bool matmul_cpu(const pith_call *call)
     if (parts > 1) sum_of_parts(&p, parts, a, b, c, call->scratch);
     else if (p.batch == 1) pith_gemm(p.ta, p.tb, p.m, p.n, p.k, a, p.lda, b, p.ldb, c, p.n, false);
     else {
-        const size_t step_c = (size_t)p.m * (size_t)p.n;
 #pragma omp parallel for schedule(static) if ((double)p.batch * p.m * p.n * p.k > PITH_SMALL)
         for (size_t i = 0; i < p.batch; i++)
             pith_gemm_block(p.ta, p.tb, p.m, p.n, p.k, a + i * p.step_a, p.lda, b + i * p.step_b,
-                            p.ldb, c + i * step_c, p.n, false);
+                            p.ldb, c + i * p.step_c, p.n, false);
     }
     return true;
 }
@@ -179,12 +146,15 @@ static node *matmul_example(pith_graph *g, int i)
                     : NULL;
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(matmul);
 const pith_op pith_op_matmul = { "matmul",
                                  .shape = matmul_shape,
                                  .grad = matmul_grad,
                                  .attr_size = sizeof(matmul_attr),
                                  .cpu = matmul_cpu,
                                  .scratch = matmul_scratch,
+                                 .cuda = matmul_cuda,
+                                 .cuda_scratch = matmul_cuda_scratch,
                                  .flops = matmul_flops,
                                  .flags = PITH_GEMM,
                                  .example = matmul_example };
@@ -278,10 +248,17 @@ static node *linear_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_linear = {
-    "linear",          .shape = linear_shape, .grad = linear_grad, .lower = linear_lower,
-    .cpu = linear_cpu, .flops = linear_flops, .flags = PITH_GEMM,  .example = linear_example
-};
+PITH_ON_CUDA_WITH_SCRATCH(linear);
+const pith_op pith_op_linear = { "linear",
+                                 .shape = linear_shape,
+                                 .grad = linear_grad,
+                                 .lower = linear_lower,
+                                 .cpu = linear_cpu,
+                                 .cuda = linear_cuda,
+                                 .cuda_scratch = linear_cuda_scratch,
+                                 .flops = linear_flops,
+                                 .flags = PITH_GEMM,
+                                 .example = linear_example };
 
 node *pith_linear_(const char *at, node *x, node *w, node *b)
 {

@@ -66,9 +66,15 @@ static node *max_mask_example(pith_graph *g, int i)
     return largest ? max_mask(largest->in[0], largest) : NULL;
 }
 
-const pith_op pith_op_max_mask = { "max_mask",          .shape = max_mask_shape,
-                                   .grad = nothing,     .attr_size = sizeof(reduce_attr),
-                                   .cpu = max_mask_cpu, .example = max_mask_example };
+PITH_ON_CUDA_WITH_SCRATCH(max_mask);
+const pith_op pith_op_max_mask = { "max_mask",
+                                   .shape = max_mask_shape,
+                                   .grad = nothing,
+                                   .attr_size = sizeof(reduce_attr),
+                                   .cpu = max_mask_cpu,
+                                   .cuda = max_mask_cuda,
+                                   .cuda_scratch = max_mask_cuda_scratch,
+                                   .example = max_mask_example };
 
 static node *max_mask(node *a, node *largest)
 {
@@ -92,12 +98,15 @@ static bool max_grad(node *n, node *const *dy, node **dx)
 
 static node *max_example(pith_graph *g, int i) { return pith_reduce_example(g, i, &pith_op_max); }
 
+PITH_ON_CUDA_WITH_SCRATCH(max);
 const pith_op pith_op_max = { "max",
                               .shape = pith_reduce_shape,
                               .grad = max_grad,
                               .attr_size = sizeof(reduce_attr),
                               .cpu = max_cpu,
+                              .cuda = max_cuda,
                               .scratch = pith_reduce_scratch,
+                              .cuda_scratch = max_cuda_scratch,
                               .example = max_example };
 
 node *pith_max_(const char *at, node *a, ...)

@@ -2,7 +2,7 @@
  * slice of axis 0 is an alias: no work at all. */
 #include <stdarg.h>
 #include <stdlib.h>
-#include "core.h"
+#include "attributes.h"
 
 static node *sample(pith_graph *g, int rows, int columns)
 {
@@ -17,9 +17,6 @@ static size_t product(const int *dim, int from, int to)
 }
 
 /* ---- slice and its adjoint pad ---- */
-
-/* Of slice: the part [first, second) of the axis. Of pad: how many zeros before it and after. */
-PITH_ATTRIBUTES(part_attr, int axis, first, second;)
 
 /* Copies `rows` runs of `bytes`; the sources lie from_step apart, the destinations to_step. */
 static void copy_runs(char *to, size_t to_step, const char *from, size_t from_step, size_t rows,
@@ -88,10 +85,15 @@ static node *slice_example(pith_graph *g, int i)
     return y;
 }
 
-const pith_op pith_op_slice = {
-    "slice",          .attr_size = sizeof(part_attr), .shape = slice_shape,    .grad = slice_grad,
-    .cpu = slice_cpu, .moved = slice_moved,           .example = slice_example
-};
+PITH_ON_CUDA(slice);
+const pith_op pith_op_slice = { "slice",
+                                .attr_size = sizeof(part_attr),
+                                .shape = slice_shape,
+                                .grad = slice_grad,
+                                .cpu = slice_cpu,
+                                .cuda = slice_cuda,
+                                .moved = slice_moved,
+                                .example = slice_example };
 
 static node *slice_rows_example(pith_graph *g, int i)
 {
@@ -225,11 +227,13 @@ static node *pad_join(int n, node *const *pads)
     return sum;
 }
 
+PITH_ON_CUDA(pad);
 const pith_op pith_op_pad = { "pad",
                               .attr_size = sizeof(part_attr),
                               .shape = pad_shape,
                               .grad = pad_grad,
                               .cpu = pad_cpu,
+                              .cuda = pad_cuda,
                               .join = pad_join,
                               .example = pad_example };
 
@@ -239,8 +243,6 @@ static node *pad(node *a, int axis, int before, int after)
 }
 
 /* ---- concat ---- */
-
-PITH_ATTRIBUTES(concat_attr, int axis;)
 
 static bool concat_shape(node *n)
 {
@@ -293,10 +295,14 @@ static node *concat_example(pith_graph *g, int i)
     return NULL;
 }
 
-const pith_op pith_op_concat = {
-    "concat",          .attr_size = sizeof(concat_attr), .shape = concat_shape, .grad = concat_grad,
-    .cpu = concat_cpu, .example = concat_example
-};
+PITH_ON_CUDA(concat);
+const pith_op pith_op_concat = { "concat",
+                                 .attr_size = sizeof(concat_attr),
+                                 .shape = concat_shape,
+                                 .grad = concat_grad,
+                                 .cpu = concat_cpu,
+                                 .cuda = concat_cuda,
+                                 .example = concat_example };
 
 node *pith_concat_(const char *at, int n, node *const *list, int axis)
 {

@@ -3,6 +3,9 @@
 #ifndef PITH_PATCHES_H
 #define PITH_PATCHES_H
 #include "core.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* A window of `kernel` entries at each of `places` of a source (images, size, channels). At place
  * i its entry u is the source at (i step - before + u) / apart: zeros where that is outside, or no
@@ -24,4 +27,12 @@ void pith_gather_patches(const window *p, const real *source, size_t first, size
 /* y (places, n) = patches times w, which is (patch, n), or, with tw, (n, patch). */
 void pith_multiply_patches(const window *p, const real *source, bool tw, const real *w, int n,
                            real *y, real *scratch);
+
+/* The windows of nodes of the three ops of convolution.c. */
+window pith_convolution_window(const node *y);
+window pith_input_window(const node *dx);
+window pith_weight_window(const node *dw);
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -3,13 +3,10 @@
  * Axes that stay neighbours count as one. If the last axis stays last, runs are copied; else square
  * tiles are turned, so that both sides are touched by whole cache lines. */
 #include <stdarg.h>
-#include "core.h"
+#include "permute.h"
 
 extern const pith_op pith_op_permute;
 enum { TILE = 32 };
-
-/* Which old axis stands at each place. */
-PITH_ATTRIBUTES(permute_attr, int ndim, axis[PITH_MAX_DIMS];)
 
 static bool permute_shape(node *n)
 {
@@ -43,45 +40,6 @@ static bool permute_grad(node *n, node *const *dy, node **dx)
     for (int k = 0; k < n->ndim; k++) back[attr->axis[k]] = k;
     dx[0] = permute(NULL, dy[0], n->ndim, back);
     return true;
-}
-
-/* The result's axes with their strides in the input and in the result. Axes of size 1 are left out,
- * neighbours are joined. */
-typedef struct {
-    int n;
-    int inner; /* the axis along which the input is contiguous */
-    size_t dim[PITH_MAX_DIMS], from[PITH_MAX_DIMS], to[PITH_MAX_DIMS];
-} axes;
-
-static axes joined(const node *n)
-{
-    const node *a = n->in[0];
-    const permute_attr *attr = n->attr;
-    size_t stride[PITH_MAX_DIMS], step = 1;
-    for (int k = a->ndim - 1; k >= 0; k--) {
-        stride[k] = step;
-        step *= (size_t)a->dim[k];
-    }
-    axes x = { .n = 0 };
-    for (int k = 0; k < n->ndim; k++) {
-        const size_t dim = (size_t)n->dim[k], from = stride[attr->axis[k]];
-        if (dim == 1) continue;
-        const bool joins = x.n > 0 && x.from[x.n - 1] == from * dim;
-        if (!joins) x.dim[x.n++] = 1;
-        x.dim[x.n - 1] *= dim;
-        x.from[x.n - 1] = from;
-    }
-    if (x.n == 0) {
-        x.dim[0] = x.from[0] = 1;
-        x.n = 1;
-    }
-    step = 1;
-    for (int k = x.n - 1; k >= 0; k--) {
-        x.to[k] = step;
-        step *= x.dim[k];
-    }
-    while (x.from[x.inner] != 1) x.inner++;
-    return x;
 }
 
 /* to[i, j] = from[j, i] */
@@ -140,7 +98,7 @@ static corner corner_of(const axes *x, size_t task)
 static bool permute_cpu(const pith_call *call)
 {
     const node *n = call->n;
-    const axes x = joined(n);
+    const axes x = joined_axes(n);
     const int last = x.n - 1;
     const size_t width = pith_width(n->dtype);
     turn *turn_tile = turn_of(width);
@@ -171,11 +129,13 @@ static node *permute_example(pith_graph *g, int i)
                     : NULL;
 }
 
+PITH_ON_CUDA(permute);
 const pith_op pith_op_permute = { "permute",
                                   .shape = permute_shape,
                                   .grad = permute_grad,
                                   .attr_size = sizeof(permute_attr),
                                   .cpu = permute_cpu,
+                                  .cuda = permute_cuda,
                                   .example = permute_example };
 
 node *pith_permute_(const char *at, node *a, ...)

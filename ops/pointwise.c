@@ -5,11 +5,9 @@
  * without a gradient, such as `less`, have examples too, so that the tests see that no gradient
  * arrives. */
 #include <stdarg.h>
+#include "attributes.h"
 #include "functions.h"
 
-#define SQRT_HALF ((real)0.70710678118654752440) /* sqrt(1/2) */
-#define GAUSS ((real)0.39894228040143267794)     /* 1 / sqrt(2 pi) */
-#define QUICK ((real)1.702)
 #define ZERO pith_const_(NULL, y->graph, 0)
 
 /* ---- dtypes: what no form of the op takes is an error that says what they take ---- */
@@ -149,12 +147,13 @@ static node *quick_gelu_second(node *a)
     {                                                                                              \
         return example(g, &pith_op_##name, inputs, i, low, high);                                  \
     }                                                                                              \
-    static const pith_pointwise name##_pointwise = {                                               \
-        name##_forms, (int)(sizeof name##_forms / sizeof *name##_forms), #value                    \
-    };                                                                                             \
+    static const pith_pointwise name##_pointwise = { name##_forms, (int)(sizeof name##_forms /     \
+                                                                         sizeof *name##_forms) };  \
+    PITH_ON_CUDA(name);                                                                            \
     const pith_op pith_op_##name = { #name,                                                        \
                                      .shape = broadcast_shape,                                     \
                                      .grad = name##_grad,                                          \
+                                     .cuda = name##_cuda,                                          \
                                      .pointwise = &name##_pointwise,                               \
                                      .flags = PITH_INPLACE,                                        \
                                      .example = name##_example };
@@ -162,13 +161,15 @@ static node *quick_gelu_second(node *a)
 /* one input: f32, and where a value of i32 is given, that too */
 #define UNARY(name, value, da, low, high)                                                          \
     TILE(name##_f32, real, IN_A(real), value)                                                      \
-    static const pith_form name##_forms[] = { { { PITH_F32 }, PITH_F32, name##_f32 } };            \
+    static const pith_form name##_forms[] = { { { PITH_F32 }, PITH_F32, name##_f32, #value } };    \
     UNARY_OP(name, value, da, low, high)
 #define UNARY_I32(name, value, value_i32, da, low, high)                                           \
     TILE(name##_f32, real, IN_A(real), value)                                                      \
     TILE(name##_i32, int, IN_A(int), value_i32)                                                    \
-    static const pith_form name##_forms[] = { { { PITH_F32 }, PITH_F32, name##_f32 },              \
-                                              { { PITH_I32 }, PITH_I32, name##_i32 } };            \
+    static const pith_form name##_forms[] = {                                                      \
+        { { PITH_F32 }, PITH_F32, name##_f32, #value },                                            \
+        { { PITH_I32 }, PITH_I32, name##_i32, #value_i32 }                                         \
+    };                                                                                             \
     UNARY_OP(name, value, da, low, high)
 #define UNARY_OP(name, value, da, low, high)                                                       \
     GRAD(name, node *a = y->in[0]; (void)a;, dx[0] = da;)                                          \
@@ -181,13 +182,17 @@ static node *quick_gelu_second(node *a)
 /* two inputs of one dtype; `result` and `RESULT` are what the i32 form gives */
 #define BINARY(name, value, da, db, low, high)                                                     \
     TILE(name##_f32, real, IN_A(real) IN_B(real), value)                                           \
-    static const pith_form name##_forms[] = { { { PITH_F32, PITH_F32 }, PITH_F32, name##_f32 } };  \
+    static const pith_form name##_forms[] = {                                                      \
+        { { PITH_F32, PITH_F32 }, PITH_F32, name##_f32, #value }                                   \
+    };                                                                                             \
     BINARY_OP(name, value, da, db, low, high)
 #define BINARY_BOTH(name, value, result, RESULT, value_i32, da, db, low, high)                     \
     TILE(name##_f32, real, IN_A(real) IN_B(real), value)                                           \
     TILE(name##_i32, result, IN_A(int) IN_B(int), value_i32)                                       \
-    static const pith_form name##_forms[] = { { { PITH_F32, PITH_F32 }, PITH_F32, name##_f32 },    \
-                                              { { PITH_I32, PITH_I32 }, RESULT, name##_i32 } };    \
+    static const pith_form name##_forms[] = {                                                      \
+        { { PITH_F32, PITH_F32 }, PITH_F32, name##_f32, #value },                                  \
+        { { PITH_I32, PITH_I32 }, RESULT, name##_i32, #value_i32 }                                 \
+    };                                                                                             \
     BINARY_OP(name, value, da, db, low, high)
 #define BINARY_I32(name, value, value_i32, da, db, low, high)                                      \
     BINARY_BOTH(name, value, int, PITH_I32, value_i32, da, db, low, high)
@@ -210,12 +215,12 @@ static node *quick_gelu_second(node *a)
     TILE(name##_f32_u8, uint8_t, IN_A(real) IN_B(uint8_t) IN_C(uint8_t), value)                    \
     TILE(name##_i32_u8, uint8_t, IN_A(int) IN_B(uint8_t) IN_C(uint8_t), value)                     \
     static const pith_form name##_forms[] = {                                                      \
-        { { PITH_F32, PITH_F32, PITH_F32 }, PITH_F32, name##_f32_f32 },                            \
-        { { PITH_I32, PITH_F32, PITH_F32 }, PITH_F32, name##_i32_f32 },                            \
-        { { PITH_F32, PITH_I32, PITH_I32 }, PITH_I32, name##_f32_i32 },                            \
-        { { PITH_I32, PITH_I32, PITH_I32 }, PITH_I32, name##_i32_i32 },                            \
-        { { PITH_F32, PITH_U8, PITH_U8 }, PITH_U8, name##_f32_u8 },                                \
-        { { PITH_I32, PITH_U8, PITH_U8 }, PITH_U8, name##_i32_u8 },                                \
+        { { PITH_F32, PITH_F32, PITH_F32 }, PITH_F32, name##_f32_f32, #value },                    \
+        { { PITH_I32, PITH_F32, PITH_F32 }, PITH_F32, name##_i32_f32, #value },                    \
+        { { PITH_F32, PITH_I32, PITH_I32 }, PITH_I32, name##_f32_i32, #value },                    \
+        { { PITH_I32, PITH_I32, PITH_I32 }, PITH_I32, name##_i32_i32, #value },                    \
+        { { PITH_F32, PITH_U8, PITH_U8 }, PITH_U8, name##_f32_u8, #value },                        \
+        { { PITH_I32, PITH_U8, PITH_U8 }, PITH_U8, name##_i32_u8, #value },                        \
     };                                                                                             \
     GRAD(name, node *a = y->in[0];, dx[0] = da; dx[1] = db; dx[2] = dc;)                           \
     OP(name, value, 3, low, high)                                                                  \
@@ -237,8 +242,6 @@ node *pith_add_scalar_(const char *at, node *a, double c)
 }
 
 /* ---- expand ---- */
-
-PITH_ATTRIBUTES(expand_attr, int ndim, dim[PITH_MAX_DIMS];)
 
 static bool expand_shape(node *n)
 {
@@ -276,14 +279,16 @@ static node *expand_example(pith_graph *g, int i)
 TILE(expand_f32, real, IN_A(real), a)
 TILE(expand_i32, int, IN_A(int), a)
 TILE(expand_u8, uint8_t, IN_A(uint8_t), a)
-static const pith_form expand_forms[] = { { { PITH_F32 }, PITH_F32, expand_f32 },
-                                          { { PITH_I32 }, PITH_I32, expand_i32 },
-                                          { { PITH_U8 }, PITH_U8, expand_u8 } };
-static const pith_pointwise expand_pointwise = { expand_forms, 3, "a" };
+static const pith_form expand_forms[] = { { { PITH_F32 }, PITH_F32, expand_f32, "a" },
+                                          { { PITH_I32 }, PITH_I32, expand_i32, "a" },
+                                          { { PITH_U8 }, PITH_U8, expand_u8, "a" } };
+static const pith_pointwise expand_pointwise = { expand_forms, 3 };
+PITH_ON_CUDA(expand);
 const pith_op pith_op_expand = { "expand",
                                  .attr_size = sizeof(expand_attr),
                                  .shape = expand_shape,
                                  .grad = expand_grad,
+                                 .cuda = expand_cuda,
                                  .pointwise = &expand_pointwise,
                                  .flags = PITH_INPLACE,
                                  .example = expand_example };

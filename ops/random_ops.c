@@ -2,12 +2,7 @@
  * step and its own place and on nothing else, so threads, replays and recomputed regions draw the
  * same. Every op here has pith_step(g) among its inputs, the number of the training step. */
 #include <stdarg.h>
-#include "core.h"
-
-/* A stream's key of 64 bits in two halves, so that the attributes have no padding. */
-typedef struct {
-    uint32_t low, high;
-} key_halves;
+#include "attributes.h"
 
 static key_halves next_key(pith_graph *g)
 {
@@ -15,11 +10,7 @@ static key_halves next_key(pith_graph *g)
     return (key_halves){ (uint32_t)key, (uint32_t)(key >> 32) };
 }
 
-static uint64_t whole_key(key_halves k) { return (uint64_t)k.high << 32 | k.low; }
-
 /* ---- uniform and normal ---- */
-
-PITH_ATTRIBUTES(random_attr, key_halves key; int ndim, dim[PITH_MAX_DIMS];)
 
 static bool random_shape(node *n)
 {
@@ -60,17 +51,21 @@ static bool normal_cpu(const pith_call *call)
 static node *uniform_example(pith_graph *g, int i) { return i == 0 ? pith_uniform(g, 3, 4) : NULL; }
 static node *normal_example(pith_graph *g, int i) { return i == 0 ? pith_normal(g, 3, 4) : NULL; }
 
+PITH_ON_CUDA(uniform);
 const pith_op pith_op_uniform = { "uniform",
                                   .shape = random_shape,
                                   .grad = random_grad,
                                   .cpu = uniform_cpu,
+                                  .cuda = uniform_cuda,
                                   .attr_size = sizeof(random_attr),
                                   .flags = PITH_DISTINCT,
                                   .example = uniform_example };
+PITH_ON_CUDA(normal);
 const pith_op pith_op_normal = { "normal",
                                  .shape = random_shape,
                                  .grad = random_grad,
                                  .cpu = normal_cpu,
+                                 .cuda = normal_cuda,
                                  .attr_size = sizeof(random_attr),
                                  .flags = PITH_DISTINCT,
                                  .example = normal_example };
@@ -103,8 +98,6 @@ node *pith_normal_(const char *at, pith_graph *g, ...)
  * sorted.
  * ---- */
 
-PITH_ATTRIBUTES(choose_attr, key_halves key; int rows, n, count;)
-
 static bool choose_shape(node *n)
 {
     const choose_attr *a = n->attr;
@@ -133,9 +126,11 @@ static node *choose_example(pith_graph *g, int i)
     return i == 0 ? pith_choose(g, 3, 7, 4) : NULL;
 }
 
+PITH_ON_CUDA(choose);
 const pith_op pith_op_choose = { "choose",
                                  .shape = choose_shape,
                                  .cpu = choose_cpu,
+                                 .cuda = choose_cuda,
                                  .attr_size = sizeof(choose_attr),
                                  .flags = PITH_DISTINCT,
                                  .no_grad = "it draws whole numbers",
@@ -150,8 +145,6 @@ node *pith_choose_(const char *at, pith_graph *g, int rows, int n, int count)
 
 /* ---- dropout: the mask is drawn again for the gradient, not kept, for dropout is linear in its
  * input. ---- */
-
-PITH_ATTRIBUTES(dropout_attr, key_halves key; double share;)
 
 static bool dropout_shape(node *n)
 {
@@ -190,10 +183,12 @@ static node *dropout_example(pith_graph *g, int i)
     return y;
 }
 
+PITH_ON_CUDA(dropout);
 const pith_op pith_op_dropout = { "dropout",
                                   .shape = dropout_shape,
                                   .grad = dropout_grad,
                                   .cpu = dropout_cpu,
+                                  .cuda = dropout_cuda,
                                   .attr_size = sizeof(dropout_attr),
                                   .flags = PITH_INPLACE,
                                   .example = dropout_example };

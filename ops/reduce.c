@@ -60,9 +60,7 @@ void pith_reduce(const reducer *how, const real *x, real *y, real *scratch, redu
     }
 }
 
-/* The reductions that a node stands for, from the last axes to the first; returns how many. Of
- * a scalar: one, of one element. */
-static int reductions_of(const node *n, reduction *list)
+int pith_reductions_of(const node *n, reduction *list)
 {
     const node *a = n->in[0];
     int count = 0;
@@ -82,7 +80,7 @@ static int reductions_of(const node *n, reduction *list)
 size_t pith_reduce_scratch(const node *n)
 {
     reduction list[PITH_MAX_DIMS];
-    const int count = reductions_of(n, list);
+    const int count = pith_reductions_of(n, list);
     size_t used = 0;
     for (int k = 0; k < count; k++) used += pith_reduce_room(list[k], k == count - 1);
     return used * sizeof(real);
@@ -92,7 +90,7 @@ size_t pith_reduce_scratch(const node *n)
 void pith_reduce_axes(const reducer *how, const pith_call *call)
 {
     reduction list[PITH_MAX_DIMS];
-    const int last = reductions_of(call->n, list) - 1;
+    const int last = pith_reductions_of(call->n, list) - 1;
     const real *x = call->in[0];
     real *scratch = call->scratch;
     for (int k = 0; k < last; k++) {
@@ -167,12 +165,15 @@ static bool sum_grad(node *n, node *const *dy, node **dx)
 
 static node *sum_example(pith_graph *g, int i) { return pith_reduce_example(g, i, &pith_op_sum); }
 
+PITH_ON_CUDA_WITH_SCRATCH(sum);
 const pith_op pith_op_sum = { "sum",
                               .shape = pith_reduce_shape,
                               .grad = sum_grad,
                               .attr_size = sizeof(reduce_attr),
                               .cpu = sum_cpu,
+                              .cuda = sum_cuda,
                               .scratch = pith_reduce_scratch,
+                              .cuda_scratch = sum_cuda_scratch,
                               .example = sum_example };
 
 node *pith_sum_(const char *at, node *a, ...)
@@ -248,8 +249,15 @@ static node *dot_example(pith_graph *g, int i)
     return pith_dot(pith_sample(g, PITH_AWAY, 0, 3, 4), pith_sample(g, PITH_AWAY, 0, 3, 4));
 }
 
-const pith_op pith_op_dot = { "dot",          .shape = dot_shape,     .grad = dot_grad,
-                              .cpu = dot_cpu, .scratch = dot_scratch, .example = dot_example };
+PITH_ON_CUDA_WITH_SCRATCH(dot);
+const pith_op pith_op_dot = { "dot",
+                              .shape = dot_shape,
+                              .grad = dot_grad,
+                              .cpu = dot_cpu,
+                              .cuda = dot_cuda,
+                              .scratch = dot_scratch,
+                              .cuda_scratch = dot_cuda_scratch,
+                              .example = dot_example };
 
 node *pith_dot_(const char *at, node *a, node *b)
 {

@@ -2,6 +2,7 @@
  * the shape rule. */
 #ifndef PITH_REDUCE_H
 #define PITH_REDUCE_H
+#include "attributes.h"
 #include "functions.h"
 
 /* A chunk is CHUNK elements where one number is kept of it, else CHUNK_ROWS rows. */
@@ -51,20 +52,6 @@ typedef struct {
         }                                                                                          \
     }                                                                                              \
     static const reducer name##_reducer = { name##_run, name##_rows };
-
-/* Which axes are reduced, a bit each. Until the shape rule has run: `count` axes as the caller
- * named them, none for all. */
-PITH_ATTRIBUTES(reduce_attr, unsigned mask; int count, axis[PITH_MAX_DIMS];)
-
-static inline bool pith_is_reduced(const node *n, int axis)
-{
-    return ((const reduce_attr *)n->attr)->mask >> axis & 1;
-}
-
-/* An array (outer, length, inner), of which (outer, inner) is to be left. */
-typedef struct {
-    size_t outer, length, inner;
-} reduction;
 
 static inline size_t chunks_of(size_t length, size_t chunk)
 {

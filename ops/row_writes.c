@@ -1,5 +1,6 @@
 /* ops/row_writes.c: writing some rows of a stored table, and the gradient of a table by its rows.
  * Both do work for the rows named, whatever the size of the table. */
+#include "attributes.h"
 #include "slots.h"
 
 enum { RANGES = 64 }; /* of the work, whatever the number of threads */
@@ -41,9 +42,12 @@ static size_t write_rows_moved(const node *n)
     return pith_bytes(n->in[1]) + 2 * pith_bytes(n->in[2]);
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(write_rows);
 const pith_op pith_op_write_rows = { "write_rows",
                                      .shape = write_rows_shape,
                                      .cpu = write_rows_cpu,
+                                     .cuda = write_rows_cuda,
+                                     .cuda_scratch = write_rows_cuda_scratch,
                                      .moved = write_rows_moved,
                                      .flags = PITH_DISTINCT | PITH_WRITE,
                                      .no_grad = "it is a write: differentiate the rows instead" };
@@ -65,8 +69,6 @@ node *pith_write_rows_(const char *at, node *table, node *ids, node *rows, node 
 }
 
 /* ---- row_gradient: inputs rows and ids, rows and ids, ..., joined one behind the other ---- */
-
-PITH_ATTRIBUTES(row_gradient_attr, int count;)
 
 static bool row_gradient_shape(node *n)
 {
@@ -164,10 +166,13 @@ static node *row_gradient_example(pith_graph *g, int i)
     return i == 1 ? pith_row_gradient(1, &rows, &ids, 4) : NULL;
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(row_gradient);
 const pith_op pith_op_row_gradient = { "row_gradient",
                                        .attr_size = sizeof(row_gradient_attr),
                                        .shape = row_gradient_shape,
                                        .cpu = row_gradient_cpu,
+                                       .cuda = row_gradient_cuda,
+                                       .cuda_scratch = row_gradient_cuda_scratch,
                                        .scratch = row_gradient_scratch,
                                        .results = 2,
                                        .no_grad = "it is what an optimizer is given",

@@ -1,9 +1,9 @@
 /* ops/running_sum.c: sums of rows inside segments of packed rows: of the tokens of a caption up to
  * each one. The adjoint is the same from behind. */
+#include "attributes.h"
 #include "rows.h"
 
 extern const pith_op pith_op_running_sum;
-PITH_ATTRIBUTES(running_attr, int reverse;)
 
 static bool is_reverse(const node *n) { return ((const running_attr *)n->attr)->reverse; }
 
@@ -84,11 +84,14 @@ static node *running_example(pith_graph *g, int i)
     return NULL;
 }
 
+PITH_ON_CUDA_WITH_SCRATCH(running_sum);
 const pith_op pith_op_running_sum = { "running_sum",
                                       .shape = running_shape,
                                       .grad = running_grad,
                                       .lower = running_lower,
                                       .cpu = running_cpu,
+                                      .cuda = running_sum_cuda,
+                                      .cuda_scratch = running_sum_cuda_scratch,
                                       .scratch = running_scratch,
                                       .attr_size = sizeof(running_attr),
                                       .example = running_example };

@@ -1,7 +1,7 @@
 /* ops/shape.c: reshape and detach, which are aliases: no work at all; and cast. */
 #include <stdarg.h>
 #include <stdlib.h>
-#include "core.h"
+#include "attributes.h"
 
 static node *sample(pith_graph *g, int rows, int columns)
 {
@@ -16,8 +16,6 @@ static size_t product(const int *dim, int from, int to)
 }
 
 /* ---- reshape ---- */
-
-PITH_ATTRIBUTES(reshape_attr, int ndim, dim[PITH_MAX_DIMS];)
 
 static bool reshape_shape(node *n)
 {
@@ -113,8 +111,6 @@ node *pith_detach_(const char *at, node *a) { return pith_make1(at, &pith_op_det
 
 /* ---- cast ---- */
 
-PITH_ATTRIBUTES(cast_attr, pith_dtype to;)
-
 static bool cast_shape(node *n)
 {
     return pith_shape(n, ((const cast_attr *)n->attr)->to, n->in[0]->ndim, n->in[0]->dim);
@@ -151,10 +147,14 @@ static node *cast_example(pith_graph *g, int i)
                     : NULL;
 }
 
-const pith_op pith_op_cast = {
-    "cast",          .attr_size = sizeof(cast_attr), .shape = cast_shape, .grad = cast_grad,
-    .cpu = cast_cpu, .example = cast_example
-};
+PITH_ON_CUDA(cast);
+const pith_op pith_op_cast = { "cast",
+                               .attr_size = sizeof(cast_attr),
+                               .shape = cast_shape,
+                               .grad = cast_grad,
+                               .cpu = cast_cpu,
+                               .cuda = cast_cuda,
+                               .example = cast_example };
 
 node *pith_cast_(const char *at, node *a, pith_dtype dtype)
 {

@@ -48,9 +48,10 @@ static node *softmax_example(pith_graph *g, int i)
                     : NULL;
 }
 
+PITH_ON_CUDA(softmax);
 const pith_op pith_op_softmax = {
-    "softmax",          .shape = softmax_shape, .grad = softmax_grad,      .lower = softmax_lower,
-    .cpu = softmax_cpu, .flags = PITH_INPLACE,  .example = softmax_example
+    "softmax",          .shape = softmax_shape, .grad = softmax_grad,  .lower = softmax_lower,
+    .cpu = softmax_cpu, .cuda = softmax_cuda,   .flags = PITH_INPLACE, .example = softmax_example
 };
 
 node *pith_softmax_(const char *at, node *a) { return pith_make1(at, &pith_op_softmax, a, NULL); }
@@ -93,11 +94,13 @@ static node *log_sum_exp_example(pith_graph *g, int i)
                     : NULL;
 }
 
+PITH_ON_CUDA(log_sum_exp);
 const pith_op pith_op_log_sum_exp = { "log_sum_exp",
                                       .shape = log_sum_exp_shape,
                                       .grad = log_sum_exp_grad,
                                       .lower = log_sum_exp_lower,
                                       .cpu = log_sum_exp_cpu,
+                                      .cuda = log_sum_exp_cuda,
                                       .example = log_sum_exp_example };
 
 node *pith_log_sum_exp_(const char *at, node *a)

@@ -10,9 +10,12 @@ may() {
 }
 own='[a-z_0-9]+\.(h|def)'
 out=$(
-    may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h'
-    may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|functions|patches|reduce|rows|slots|tile)\.h'
+    may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h|device/device\.h'
+    may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|attributes|functions|lines|patches|permute|product|reduce|rows|slots|tile)\.h'
+    may "$(ls cuda/*.cu cuda/*.h)" '(core|device/device|emulator|fragments|[a-z_]+)\.h|ops/[a-z_]+\.(h|def)'
+    may "$(ls bench/ladder/*.*)" 'core\.h|device/device\.h|cuda/(launch|rows)\.h|ops/attributes\.h|(ladder|tree)\.h'
     may "$(ls core/base/*.[ch])" 'pith\.h|core\.h|inside\.h'
+    may "$(ls core/device/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/look/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/files/*.[ch])" 'pith\.h|core\.h|files\.h'
     may "$(ls core/text/*.[ch])" 'pith\.h|core\.h|text\.h|parts\.h|files/files\.h'
@@ -22,7 +25,7 @@ out=$(
     may "$(ls core/neighbours/*.[ch])" 'pith\.h|neighbours\.h|parts\.h'
     may "$(ls models/*.[ch])" "(core/)?pith\.h|losses/loss\.h|(models/)?(models|parts)\.h"
     may "$(ls losses/*.[ch])" "(core/)?pith\.h|(losses/)?(loss|losses|parts)\.h"
-    grep -lE '[<"](core/)?(core|inside)\.h[>"]' models/*.[ch] losses/*.[ch] core/train/*.[ch] core/neighbours/*.[ch] $(ls examples/*.c | grep -v 04_op.c) | sed 's/^/may know pith.h only: /'
+    grep -lE '[<"](core/)?(core|inside)\.h[>"]' models/*.[ch] losses/*.[ch] core/train/*.[ch] core/neighbours/*.[ch] $(ls examples/*.c | grep -vE '04_op|12_kernel') | sed 's/^/may know pith.h only: /'
     grep -nE '#include "(.*/)?(data|train|neighbours|models|losses)\.h"' core/*.[ch] ops/*.[ch] 2>/dev/null | sed 's/^/arrow: /'
     grep -rnE 'getenv' core ops | sed 's/^/the environment is the business of the program: /'
     grep -nE 'static const pith_op ' ops/*.c | sed 's/^/an op the tests cannot see: /'
@@ -38,13 +41,13 @@ rm -f build/arrows.txt
 
 lines=$(cat core/*.c core/*.h | wc -l)
 [ "$lines" -le 4500 ] || say "the engine has $lines lines, more than 4,500"
-for f in $(git ls-files '*.c' '*.h' '*.def' '*.sh' 2>/dev/null); do
+for f in $(git ls-files '*.c' '*.h' '*.def' '*.sh' '*.cu' '*.cpp' 2>/dev/null); do
     [ -f "$f" ] && [ "$(wc -l < "$f")" -gt 400 ] && say "$f is longer than 400 lines"
 done
-for f in $(git ls-files '*.c' '*.h' 2>/dev/null); do
+for f in $(git ls-files '*.c' '*.h' '*.cu' '*.cpp' 2>/dev/null); do
     [ -f "$f" ] && ! awk 'length > 100 { exit 1 }' "$f" && say "$f has a line of more than 100 columns"
 done
-for d in core core/base core/look core/files core/text core/pictures core/data core/train core/neighbours ops cuda models losses examples tests bench; do
+for d in core core/base core/device core/look core/files core/text core/pictures core/data core/train core/neighbours ops cuda models losses examples tests bench bench/ladder; do
     [ -f $d/README.md ] || say "$d has no README.md"
 done
 [ "$bad" -eq 0 ] && echo "the engine has $lines lines"

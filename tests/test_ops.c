@@ -36,7 +36,7 @@ static node *project(pith_graph *g, node *const *list, int n)
 static bool begin(instance *t, const pith_op *op, int i)
 {
     memset(t, 0, sizeof *t);
-    t->store = pith_store_new();
+    t->store = new_store();
     t->g = pith_graph_new(t->store, 7);
     pith_set_training(t->g, true);
     t->y = op->example(t->g, i / 2);

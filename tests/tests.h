@@ -18,6 +18,15 @@ static inline void near(double a, double b)
     if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
 }
 
+/* On the CPU, or, with TEST_DEVICE=cuda, on that device. */
+static inline pith_store *new_store(void)
+{
+    const char *name = getenv("TEST_DEVICE");
+    pith_store *s = pith_store_new_on(name && strcmp(name, "cuda") == 0 ? PITH_CUDA : PITH_CPU);
+    if (!s) fail_msg("%s", pith_error());
+    return s;
+}
+
 /* ---- copies of what lies in a store or plan: the latest 64 live ---- */
 
 static inline void *copy_room(size_t bytes)

@@ -46,16 +46,18 @@ static void convert(const pith_file_type *type, const uint8_t *from, void *to, s
 enum { PART = 1 << 14 };
 
 /* Fills a tensor from the file: directly where the types are the same, else converted in parts. */
-static void fill(pith_tensor *t, const pith_file_type *type, const uint8_t *from)
+static bool fill(pith_tensor *t, const pith_file_type *type, const uint8_t *from)
 {
     const size_t size = pith_tensor_size(t);
     pith_real part[PART];
-    if (is_plain(type)) pith_tensor_write(t, from);
-    for (size_t i = 0; i < size && !is_plain(type); i += PART) {
+    bool good = true;
+    if (is_plain(type)) return pith_tensor_write(t, from);
+    for (size_t i = 0; i < size && good; i += PART) {
         const size_t count = size - i < PART ? size - i : PART;
         convert(type, from + i * type->bytes, part, count);
-        pith_tensor_write_part(t, i, count, part);
+        good = pith_tensor_write_part(t, i, count, part);
     }
+    return good;
 }
 
 /* Checks one tensor of the file before any is read, so that a file that is refused leaves the store
@@ -98,8 +100,7 @@ static bool read_tensor(const pith_entry *e, pith_store *s, pith_kind kind)
     if (!t) return false;
     t->loaded = true;
     t->kind &= kind;
-    fill(t, type, e->data);
-    return true;
+    return fill(t, type, e->data);
 }
 
 /* Is `name` in a list of the file's metadata, a name a line? */
@@ -182,8 +183,8 @@ static bool write_tensor(FILE *f, const pith_tensor *t)
     pith_real part[PART];
     for (size_t i = 0; i < size; i += PART) {
         const size_t count = size - i < PART ? size - i : PART;
-        pith_tensor_read_part(t, i, count, part);
-        if (fwrite(part, width, count, f) != count) return false;
+        if (!pith_tensor_read_part(t, i, count, part) || fwrite(part, width, count, f) != count)
+            return false;
     }
     return true;
 }
@@ -202,7 +203,7 @@ static bool write_all(FILE *f, const pith_store *s, pith_kind kinds, const char 
 bool pith_store_save(const pith_store *s, const char *path, pith_kind kinds)
 {
     if (!pith_given(s, "pith_store_save", "store") ||
-        !pith_given(path, "pith_store_save", "path") || !pith_store_is_whole(s))
+        !pith_given(path, "pith_store_save", "path") || !pith_store_settle(s))
         return false;
     size_t size = 0;
     char *header = make_header(s, kinds, &size);

@@ -27,7 +27,7 @@ static const struct {
 /* Ops whose expression is a sign between two inputs, or before one; false for others. */
 static bool print_sign(FILE *f, const node *n, int depth, int binding)
 {
-    const char *text = n->op->pointwise ? n->op->pointwise->text : "";
+    const char *text = n->op->pointwise ? n->op->pointwise->forms->text : "";
     for (size_t k = 0; k < sizeof signs / sizeof *signs; k++) {
         if (strcmp(text, signs[k].text)) continue;
         const bool prefix = n->n_in == 1;

@@ -69,8 +69,8 @@ static bool check_finite(const char *directory, int64_t step, pith_store *s)
         const int64_t i = pith_tensor_not_finite(t);
         pith_real x = 0;
         if (i < 0) continue;
-        pith_tensor_read_part(t, (size_t)i, 1, &x);
-        return pith_raise("%s/step-%" PRId64 ": tensor %s holds %g at element %" PRId64, directory,
+        return pith_tensor_read_part(t, (size_t)i, 1, &x) &&
+               pith_raise("%s/step-%" PRId64 ": tensor %s holds %g at element %" PRId64, directory,
                           step, t->name, (double)x, i);
     }
     return true;

@@ -244,7 +244,8 @@ static node *average_of(node *param)
     node *mean = state_for(param, "ema/");
     const bool fresh = pith_store_count(store) > before;
     pith_tensor *average = fresh ? pith_tensor_of(mean) : NULL;
-    if (average) pith_tensor_copy(average, pith_tensor_of(param));
+    if (average && !pith_tensor_copy(average, pith_tensor_of(param)))
+        return pith_refuse(param->graph, "%s has no first average", param->name);
     return mean;
 }
 

@@ -53,6 +53,7 @@ int parse_options(const option *options, const char *usage, const char *about, i
 bool was_given(const char *name); /* is the option on the command line? */
 extern int64_t common_seed;
 extern int64_t common_threads; /* as many as the machine has, unless --threads says otherwise */
+pith_store *new_store(void);   /* on the device that --device names */
 /* The options of every plan that the program makes, set by PITH_NOPLAN=1 and PITH_NAN=1 in the
  * environment. */
 extern pith_plan_options common_plan;

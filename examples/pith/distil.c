@@ -47,7 +47,7 @@ model open_towers(const char *from)
                        copy, comma + 1, a.config.embed, b.config.embed,
                        a.config.quick_gelu ? "QuickGELU" : "GELU",
                        b.config.quick_gelu ? "QuickGELU" : "GELU");
-        pith_store *s = pith_store_new();
+        pith_store *s = new_store();
         clip_tensor *list;
         a.config.text = b.config.text;
         a.config.bidirectional = b.config.bidirectional;

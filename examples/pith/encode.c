@@ -31,7 +31,7 @@ void check_model(const char *directory)
 
 model open_model(const char *directory)
 {
-    model m = { .store = pith_store_new() };
+    model m = { .store = new_store() };
     char path[4096];
     vocabulary_path(path, directory);
     check_model(directory);

@@ -6,12 +6,15 @@
 #include <string.h>
 
 int64_t common_seed = 0, common_threads = 0;
+static const char *device_name = "auto";
 pith_plan_options common_plan;
 double common_megapixels = 64;
 
 static const option common[] = { { "--seed", INTEGER, &common_seed, "keys every random number" },
                                  { "--threads", INTEGER, &common_threads,
                                    "0: as many as the machine has; results do not depend on it" },
+                                 { "--device", TEXT, &device_name,
+                                   "cpu, cuda, or auto: cuda where there is one" },
                                  END_OF_OPTIONS };
 
 /* Do the common options do something in this command? */
@@ -22,6 +25,7 @@ static bool has_common(const char *command, const char *name)
     } list[] = {
         { "--seed", " eval search embed inspect losses tokenize preprocess run compare " },
         { "--threads", " inspect losses tokenize " },
+        { "--device", " inspect losses tokenize preprocess graph check compare " },
     };
     char word[64];
     snprintf(word, sizeof word, " %.50s ", command);
@@ -201,6 +205,20 @@ int parse_options(const option *table, const char *usage, const char *about, int
     if (common_threads > 0) omp_set_num_threads((int)common_threads);
     else common_threads = omp_get_max_threads();
     return arguments;
+}
+
+pith_store *new_store(void)
+{
+    static const struct {
+        const char *name;
+        pith_device device;
+    } devices[] = { { "cpu", PITH_CPU }, { "cuda", PITH_CUDA } };
+    if (!strcmp(device_name, "auto"))
+        return pith_store_new_on(pith_has_device(PITH_CUDA) ? PITH_CUDA : PITH_CPU);
+    for (size_t k = 0; k < sizeof devices / sizeof *devices; k++)
+        if (!strcmp(device_name, devices[k].name)) return pith_store_new_on(devices[k].device);
+    pith_raise("--device: expected cpu, cuda or auto, found \"%s\"", device_name);
+    return NULL;
 }
 
 void need_option(const char *name, const char *value)

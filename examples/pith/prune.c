@@ -124,7 +124,7 @@ static void take_weights(model *m, bool averaged)
 static void fuse(model *m)
 {
     clip_config smaller;
-    pith_store *s = pith_store_new();
+    pith_store *s = new_store();
     clip_fuse(&m->config, m->store, &smaller, s);
     pith_store_free(m->store);
     m->store = s;

@@ -101,7 +101,7 @@ static const void *fetch(void *context, const char *name, const pith_host_batch 
 static model evaluated_model(const task *t)
 {
     model m = *t->m;
-    if (is_masked(t)) clip_fuse(&t->m->config, t->m->store, &m.config, m.store = pith_store_new());
+    if (is_masked(t)) clip_fuse(&t->m->config, t->m->store, &m.config, m.store = new_store());
     else if (t->averaged) m.store = clip_own(&m.config, m.store, true);
     return m;
 }
@@ -197,7 +197,7 @@ model start_model(const char *name, const char *tokenizer, const pith_pack *pack
     if (is_directory(name) && tokenizer && pack)
         pith_raise("--tokenizer: the model in %s has a tokenizer of its own", name);
     if (is_directory(name)) return open_model_with_tokenizer(name);
-    model m = { .config = named_config(name), .store = pith_store_new() };
+    model m = { .config = named_config(name), .store = new_store() };
     if (tokenizer) {
         m.tokenizer = pith_tokenizer_read(tokenizer);
     } else {
@@ -228,7 +228,7 @@ void make_sasp(model *m, const recipe *r)
         pith_raise("--sasp-last: expected a number of blocks or half, found \"%s\"", r->sasp_last);
     clip_with_sasp(&m->config, half ? CLIP_HALF : (int)count, &c);
     if (pith_store_count(m->store)) {
-        pith_store *s = pith_store_new();
+        pith_store *s = new_store();
         clip_inherit(&c, s, &m->config, m->store, r->sasp_inherit);
         pith_store_free(m->store);
         m->store = s;

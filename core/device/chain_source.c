@@ -1,0 +1,84 @@
+/* chain_source.c: a chain of pointwise ops as the source of one kernel, made of the ops' own text:
+ * one thread an element.
+ *
+ *     PITH_CHAIN(name, 2)
+ *     {
+ *         PITH_ELEMENT(unsigned, i, 1000)
+ *         const float x0 = ((const float *)m.at[0])[i];
+ *         float x1;
+ *         { const float a = x0; x1 = a * a; }
+ *         ((float *)m.at[1])[i] = x1;
+ *     }
+ *
+ * m.at[k] is the memory of the step's inputs and then of its outputs. What PITH_CHAIN and
+ * PITH_ELEMENT are, the device says. */
+#include "inside.h"
+
+static const char *type_of(pith_dtype dtype)
+{
+    return dtype == PITH_F32 ? "float" : dtype == PITH_I32 ? "int" : "unsigned char";
+}
+
+/* Sizes are written out, so that the compiler divides by numbers it knows. */
+static void put_place(FILE *f, const pith_repeat *r)
+{
+    size_t below = 1, terms = 0;
+    for (int k = r->n - 1; k >= 0; k--) {
+        if (r->stride[k]) {
+            fprintf(f, terms++ ? " + i" : "i");
+            if (below > 1) fprintf(f, " / %zu", below);
+            if (k) fprintf(f, " %% %zu", r->dim[k]);
+            if (r->stride[k] > 1) fprintf(f, " * %zu", r->stride[k]);
+        }
+        below *= r->dim[k];
+    }
+    if (!terms) fprintf(f, "0");
+}
+
+/* Every input is read before any output is written: they may lie in one place. */
+static void put_inputs(FILE *f, const pith_chain *c)
+{
+    bool done[PITH_MOST_OPERANDS] = { false };
+    for (int i = 0; i < c->n_instructions; i++)
+        for (int k = 0; k < c->instructions[i].n_in; k++) {
+            const int o = c->instructions[i].in[k];
+            const pith_operand *x = &c->operands[o];
+            if (done[o] || (x->kind != PITH_FULL && x->kind != PITH_BROADCAST)) continue;
+            const char *type = type_of(c->instructions[i].form->in[k]);
+            done[o] = true;
+            fprintf(f, "    const %s x%d = ((const %s *)m.at[%d])[", type, o, type, x->slot);
+            if (x->kind == PITH_FULL) fprintf(f, "i");
+            else put_place(f, &x->repeat);
+            fprintf(f, "];\n");
+        }
+}
+
+static void put_instruction(FILE *f, const pith_instruction *s)
+{
+    fprintf(f, "    %s x%d;\n    {", type_of(s->form->out), s->out);
+    for (int k = 0; k < s->n_in; k++)
+        fprintf(f, " const %s %c = x%d;", type_of(s->form->in[k]), 'a' + k, s->in[k]);
+    fprintf(f, " x%d = %s; }\n", s->out, s->form->text);
+}
+
+static void put_output(FILE *f, const pith_planned *s, int out, int operand)
+{
+    const pith_chain *c = s->chain;
+    const char *type = "float";
+    for (int i = 0; i < c->n_instructions; i++)
+        if (c->instructions[i].out == operand) type = type_of(c->instructions[i].form->out);
+    fprintf(f, "    ((%s *)m.at[%d])[i] = x%d;\n", type, s->n_in + out, operand);
+}
+
+void pith_chain_source(FILE *f, const char *name, const pith_planned *s)
+{
+    const pith_chain *c = s->chain;
+    fprintf(f, "PITH_CHAIN(%s, %d)\n{\n    PITH_ELEMENT(%s, i, %zu)\n", name, s->n_in + s->n_out,
+            c->count >> 31 ? "size_t" : "unsigned", c->count);
+    put_inputs(f, c);
+    for (int i = 0; i < c->n_instructions; i++) put_instruction(f, &c->instructions[i]);
+    for (int o = 0; o < c->n_operands; o++)
+        if (c->operands[o].kind == PITH_OUTPUT) put_output(f, s, c->operands[o].slot, o);
+    for (int k = 0; k < c->n_late; k++) put_output(f, s, c->late[k].out, c->late[k].operand);
+    fprintf(f, "}\n");
+}

@@ -1,0 +1,52 @@
+/* device.h: what the engine asks of the device that a store's memory and the values of its plans
+ * lie on. The CPU is one (host.c); cuda/device.cu is another. */
+#ifndef PITH_DEVICE_H
+#define PITH_DEVICE_H
+#include "core.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Functions that return bool give false after pith_raise. Work is done in the order in which it is
+ * asked for; a device may be late with it, and then an error is told by a later call. */
+typedef struct {
+    size_t alignment; /* of what .get returns, and of blocks in an arena */
+    /* Memory, zeros if asked for; NULL, with nothing said, where there is not so much. */
+    void *(*get)(size_t bytes, bool zeros);
+    void (*release)(void *memory); /* NULL is allowed */
+    size_t (*left)(void);          /* bytes that .get may have at most */
+    /* To the device and from it: afterwards the host's memory may be used for something else. */
+    bool (*write)(void *to, const void *host, size_t bytes);
+    bool (*read)(void *host, const void *from, size_t bytes);
+    bool (*copy)(void *to, const void *from, size_t bytes); /* inside the device */
+    /* Until all is done. What goes wrong before is told here, as n's if there is one. */
+    bool (*wait)(const node *n);
+
+    /* The rest only where kernels run on another device than the host. */
+    /* Kernels from source, as chain_source.c writes it, one for each name; without a compiler ops
+     * of chains run one by one. */
+    bool (*compiles)(void);
+    bool (*compile)(const char *source, int n, char *const *names, void **kernels);
+    bool (*start)(const pith_call *call, const void *kernel, size_t elements, void *const *memory,
+                  int n);
+    /* Of the emulated device alone, else NULL: what is put on the stream from now on may touch only
+     * what was named until then; bytes 0: nothing, to begin with. */
+    void (*may_touch)(const void *p, size_t bytes, bool write);
+    void *(*stream)(void);         /* what kernels find in call->stream */
+    bool (*begin)(void);           /* note what is asked for from now on, without doing it */
+    bool (*end)(void **recording); /* what was noted since; NULL, having said why, if it cannot be
+                                      repeated */
+    bool (*replay)(const void *recording); /* do all of it */
+    void (*forget)(void *recording);
+} pith_backend;
+
+/* NULL after an error where this machine, or this build, has no such device. */
+const pith_backend *pith_backend_of(pith_device device);
+#ifdef PITH_WITH_CUDA
+/* cuda/device.cu; NULL where there is none, and then *why says so. */
+const pith_backend *pith_cuda(const char **why);
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,125 @@
+/* remote.c: plans whose memory lies on a device of its own. What they are fed is copied there
+ * before each run, what is constant when they are made. The first run does one step after the
+ * other; the second notes them, and all further runs repeat what was noted as one. */
+#include <stdlib.h>
+#include "inside.h"
+
+/* ---- constants ---- */
+
+const void *pith_uploaded(pith_plan *p, const void *data, size_t bytes)
+{
+    const pith_backend *b = p->store->on;
+    if (!b->stream || p->like) return data;
+    void *there = b->get(bytes, false);
+    if (there) p->constants[p->n_constants++] = there;
+    else pith_raise("no memory for a constant of a plan: %zu bytes", bytes);
+    if (!there || !b->write(there, data, bytes)) p->failed = true;
+    return there;
+}
+
+/* ---- chains ---- */
+
+/* Equal chains, as those of equal layers, are one kernel: it is named after its source. */
+static void name_chain(const pith_planned *s, char name[24])
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (f) pith_chain_source(f, "chain", s), fclose(f);
+    snprintf(name, 24, "chain_%016llx", (unsigned long long)(text ? pith_hash(text, 0) : 0));
+    free(text);
+}
+
+bool pith_compile_chains(pith_plan *p)
+{
+    const size_t most = (size_t)p->n_steps + 1;
+    if (!p->store->on->stream || p->like || !pith_has_chains(p)) return true;
+    char(*name)[24] = pith_room_get(most, sizeof *name),
+    **names = pith_room_get(most, sizeof *names);
+    int *which = pith_room_get(most, sizeof *which), n = 0;
+    void **kernels = pith_room_get(most, sizeof *kernels);
+    char *source = NULL;
+    size_t size;
+    FILE *f = open_memstream(&source, &size);
+    if (!f) return pith_raise("no memory for the source of a plan's chains");
+    for (int k = 0; k < p->n_steps; k++) {
+        if (!p->steps[k].chain) continue;
+        name_chain(&p->steps[k], name[n]);
+        for (which[k] = 0; strcmp(name[which[k]], name[n]) != 0;) which[k]++;
+        if (which[k] < n) continue;
+        pith_chain_source(f, name[n], &p->steps[k]);
+        names[n] = name[n];
+        n++;
+    }
+    fclose(f);
+    const bool good = !n || p->store->on->compile(source, n, names, kernels);
+    for (int k = 0; k < p->n_steps && good; k++)
+        if (p->steps[k].chain) p->steps[k].kernel = kernels[which[k]];
+    free(source);
+    return good;
+}
+
+/* ---- what a step touches ---- */
+
+void pith_name_memory(const pith_plan *p, const pith_planned *s, void *const *memory)
+{
+    const pith_backend *on = p->store->on;
+    if (!on->may_touch) return;
+    on->may_touch(NULL, 0, false);
+    for (int k = 0; k < s->n_in; k++)
+        on->may_touch(memory[k], pith_bytes(p->graph->nodes[s->in[k]]), false);
+    for (int k = 0; k < s->n_out; k++)
+        on->may_touch(memory[s->n_in + k], pith_bytes(p->graph->nodes[s->out[k]]), true);
+    if (s->scratch) on->may_touch(p->store->arena + s->scratch_offset, s->scratch, true);
+}
+
+/* ---- runs ---- */
+
+static bool upload_inputs(const pith_plan *p)
+{
+    bool good = true;
+    for (int id = 0; id < p->n && good; id++) {
+        const node *n = p->graph->nodes[id];
+        const pith_place *x = &p->places[id];
+        if (p->live[id] && n->op == &pith_op_input && x->kind == PITH_ARENA)
+            good = p->store->on->write(p->store->arena + x->offset, x->pointer, pith_bytes(n));
+    }
+    return good;
+}
+
+static bool note(pith_plan *p)
+{
+    const pith_backend *b = p->store->on;
+    if (!b->begin()) return false;
+    const bool good = pith_run_steps(p);
+    if (!b->end(&p->recording) || !good) return false;
+    p->recorded_in = p->store->arena_size;
+    p->not_repeatable = !p->recording;
+    return true;
+}
+
+/* A recording holds addresses: where the arena has grown since, and so lies elsewhere, it is made
+ * anew. */
+bool pith_run_remote(pith_plan *p)
+{
+    const pith_backend *b = p->store->on;
+    if (!upload_inputs(p)) return false;
+    if (p->recording && p->recorded_in != p->store->arena_size) {
+        b->forget(p->recording);
+        p->recording = NULL;
+    }
+    const bool watched = p->check_finite || p->timing;
+    if (watched || p->not_repeatable || !p->has_run) {
+        p->has_run = true;
+        return pith_run_steps(p);
+    }
+    if (!p->recording && !note(p)) return false;
+    return p->recording ? b->replay(p->recording) : pith_run_steps(p);
+}
+
+void pith_forget_remote(pith_plan *p)
+{
+    const pith_backend *b = p->store ? p->store->on : NULL;
+    if (p->recording) b->forget(p->recording);
+    for (int k = 0; k < p->n_constants; k++) b->release(p->constants[k]);
+}
