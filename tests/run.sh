@@ -1,9 +1,10 @@
 #!/bin/sh
-# Runs every test program of the variants named (default: double, then float, which is compared with it), the arrows between the rooms,
+# Runs every test program of the variants named (default: double, then float, which is compared with it, then emulated, of which those
+# that use a device, then cuda, where nvcc is), the arrows between the rooms,
 # the public header as C11 and as C++17, and the lessons; closes with one line of counts.
 set -u
 cd "$(dirname "$0")/.."
-variants=${*:-double float}
+variants=${*:-double float emulated cuda}
 passed=0 failed=0 skipped=0
 log=$(mktemp)
 trap 'rm -rf "$log" "$log.d"' EXIT
@@ -22,6 +23,12 @@ attempt() { # name command...
 }
 
 for v in $variants; do
+    if [ "$v" = cuda ] && ! command -v nvcc >/dev/null; then
+        skipped=$((skipped + 1)); echo "skipped CUDA not compiled: there is no nvcc here"
+        continue
+    fi
+    unset TEST_DEVICE
+    [ "$v" != emulated ] || export TEST_DEVICE=cuda
     for t in build/"$v"/test_*; do
         case $t in *.d|*.o) continue ;; esac
         [ -x "$t" ] || continue
@@ -36,6 +43,7 @@ for v in $variants; do
         passed=$((passed + p)); failed=$((failed + f)); skipped=$((skipped + s))
     done
 done
+unset TEST_DEVICE
 attempt "arrows between the rooms" sh tests/arrows.sh
 if command -v clang-format-19 >/dev/null; then
     attempt "every page as .clang-format has it" sh -c 'clang-format-19 --dry-run -Werror $(git ls-files "*.c" "*.h")'

@@ -1,0 +1,135 @@
+/* attention.cu: a block of threads has a block of queries in one head and meets the keys of their
+ * segment tile by tile. Scores become weights at once, relative to the largest so far of their row;
+ * where a later tile has a larger one, what was gathered is scaled down (softmax "online"). No
+ * score goes to memory. The grid knows shapes alone, and which block has which queries is found by
+ * work_of (attention.h). Pooled attention: a block a query, whose warps do the same key by key. */
+#include "attention.h"
+
+template <int EACH>
+static __global__ void __launch_bounds__(THREADS, BLOCKS)
+    attend(attention x, const int *bound, const float *qkv, float *y, float *lse)
+{
+    PITH_SHARED_ARRAY(quad, tile, 2 * SLICE_TILE);
+    PITH_SHARED_ARRAY(quad, weight, WHOLE_TILE);
+    const work w = work_of(&x, bound, LANES * EACH);
+    if (w.count <= 0) return;
+    const size_t out = (size_t)x.heads * (size_t)x.width, row = 3 * out;
+    const float *q = qkv + (size_t)w.head * (size_t)x.width, *k = q + out, *v = k + out;
+    const side queries = { q + (size_t)w.begin * row, row, w.count };
+    const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
+
+    float sum[ROWS_EACH], max[ROWS_EACH], gathered[ROWS_EACH][EACH];
+    for (int i = 0; i < ROWS_EACH; i++) {
+        max[i] = MASKED, sum[i] = 0;
+        for (int e = 0; e < EACH; e++) gathered[i][e] = 0;
+    }
+    for (int key = w.first; key < key_end; key += TILE) {
+        const int count = key_end - key < TILE ? key_end - key : TILE;
+        const side keys = { k + (size_t)key * row, row, count },
+                   values = { v + (size_t)key * row, row, count };
+        const int columns = columns_of(x.causal, &w, key, count);
+        float score[ROWS_EACH][COLUMNS_EACH];
+        products(score, queries, keys, columns, x.width, tile);
+        for (int i = 0; columns > 0 && i < ROWS_EACH; i++) {
+            const int valid = seen(x.causal, w.begin + row_of(i), key, count);
+            float high = max[i];
+            for (int j = 0; j < COLUMNS_EACH; j++)
+                if (column_of(j) < valid) high = fmaxf(high, score[i][j] * x.scale);
+            high = lanes_max(high);
+            const float keep = expf(max[i] - high);
+            max[i] = high, sum[i] *= keep;
+            for (int e = 0; e < EACH; e++) gathered[i][e] *= keep;
+            for (int j = 0; j < COLUMNS_EACH; j++) {
+                const float p = column_of(j) < valid ? expf(score[i][j] * x.scale - high) : 0;
+                *weight_at(weight, row_of(i), column_of(j)) = p;
+                sum[i] += p; /* of this lane's keys alone, for now */
+            }
+        }
+        add_weighted<EACH>(gathered, weight, columns, values, w.column, x.width, tile);
+    }
+    for (int i = 0; i < ROWS_EACH; i++) {
+        const float all = lanes_sum(sum[i]);
+        const float share = all == 0 ? 0 : 1 / all; /* without a key, zeros */
+        for (int e = 0; e < EACH; e++) gathered[i][e] *= share;
+        if (row_of(i) < w.count && w.column == 0 && column_of(0) == 0)
+            lse[(size_t)(w.begin + row_of(i)) * (size_t)x.heads + (size_t)w.head] =
+                all == 0 ? 0 : max[i] + logf(all);
+    }
+    store<EACH>(gathered, y + (size_t)w.begin * out + (size_t)w.head * (size_t)x.width, out,
+                w.count, w.column, x.width);
+}
+
+template <int EACH> static bool launch(const pith_call *call)
+{
+    const node *n = call->n;
+    const attention x = attention_of(n->in[0], n->in[1], LANES * EACH, is_causal(n));
+    return find_bounds(call, &x, call->in[1]) &&
+           PITH_LAUNCH(call, attend<EACH>, blocks_for(&x), THREADS, 0, x,
+                       (const int *)call->scratch, (const float *)call->in[0],
+                       (float *)call->out[0], (float *)call->out[1]);
+}
+
+PITH_CUDA_SCRATCH(attention) { return bounds_bytes(n->in[1]); }
+
+PITH_CUDA_KERNEL(attention)
+{
+    return call->n->in[0]->dim[3] > 2 * LANES ? launch<4>(call) : launch<2>(call);
+}
+
+/* ---- one query a segment ---- */
+
+static __global__ void __launch_bounds__(POOLED_WARPS *WARP)
+    attend_pooled(attention x, const int *bound, const float *q, const float *kv, float *y,
+                  float *lse)
+{
+    PITH_SHARED_ARRAY(float, maxima, POOLED_WARPS);
+    PITH_SHARED_ARRAY(float, sums, POOLED_WARPS);
+    PITH_SHARED_ARRAY(float, gatherings, POOLED_WARPS *PARTS *WARP);
+    const work w = pooled_work_of(&x, bound);
+    const size_t out = (size_t)x.heads * (size_t)x.width;
+    const int thread = (int)threadIdx.x, warp = thread / WARP, lane = thread % WARP;
+    q += (size_t)w.begin * out + (size_t)w.head * (size_t)x.width;
+    kv += (size_t)w.head * (size_t)x.width;
+    float max = MASKED, sum = 0, gathered[PARTS] = { 0 };
+    for (int key = w.first + warp; key < w.end; key += POOLED_WARPS) {
+        const float *k = kv + (size_t)key * 2 * out, *v = k + out;
+        float value[PARTS]; /* asked for before the score is waited for */
+        for (int i = 0; i < PARTS; i++) {
+            const int c = w.column + lane + i * WARP;
+            value[i] = c < x.width ? v[c] : 0;
+        }
+        const float score = warp_dot(q, k, x.width) * x.scale, high = fmaxf(max, score);
+        const float keep = expf(max - high), p = expf(score - high);
+        max = high, sum = sum * keep + p;
+        for (int i = 0; i < PARTS; i++) gathered[i] = gathered[i] * keep + p * value[i];
+    }
+    if (lane == 0) maxima[warp] = max, sums[warp] = sum;
+    for (int i = 0; i < PARTS; i++) gatherings[(warp * PARTS + i) * WARP + lane] = gathered[i];
+    __syncthreads();
+    if (thread >= PARTS * WARP) return; /* from here on a thread is a column */
+    float all = 0, result = 0;
+    max = MASKED;
+    for (int k = 0; k < POOLED_WARPS; k++) max = fmaxf(max, maxima[k]);
+    for (int k = 0; k < POOLED_WARPS; k++) {
+        const float keep = expf(maxima[k] - max);
+        all += sums[k] * keep;
+        result += gatherings[k * PARTS * WARP + thread] * keep;
+    }
+    const size_t pair = (size_t)w.begin * (size_t)x.heads + (size_t)w.head;
+    if (w.column + thread < x.width)
+        y[pair * (size_t)x.width + (size_t)(w.column + thread)] = all == 0 ? 0 : result / all;
+    if (w.column + thread == 0) lse[pair] = all == 0 ? 0 : max + logf(all);
+}
+
+PITH_CUDA_SCRATCH(pooled_attention) { return bounds_bytes(n->in[2]); }
+
+PITH_CUDA_KERNEL(pooled_attention)
+{
+    const node *n = call->n;
+    const attention x = attention_of(n->in[1], n->in[2], PARTS * WARP, false);
+    const unsigned blocks = (unsigned)x.segments * (unsigned)x.heads * (unsigned)x.slices;
+    return find_bounds(call, &x, call->in[2]) &&
+           PITH_LAUNCH(call, attend_pooled, blocks, POOLED_WARPS * WARP, 0, x,
+                       (const int *)call->scratch, (const float *)call->in[0],
+                       (const float *)call->in[1], (float *)call->out[0], (float *)call->out[1]);
+}

@@ -1,0 +1,309 @@
+/* device.cu: an NVIDIA GPU as a device of the engine: memory, one stream on which everything
+ * happens in order, copies, recordings, and errors, which the engine's one channel tells. */
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "compile.h"
+#include "device/device.h"
+#include "launch.h"
+
+/* Memory comes from the driver in slabs, since asking for it is slow; what is large has one alone.
+ */
+typedef struct slab {
+    struct slab *next;
+    char *from;
+    size_t size, used;
+    int blocks; /* not yet given back */
+} slab;
+
+enum { ALIGNMENT = 256, HALVES = 2 };
+static const size_t SLAB = (size_t)32 << 20, STAGE = (size_t)4 << 20;
+
+/* One device a process, and so one of these. */
+static struct {
+    pthread_mutex_t lock;
+    cudaStream_t stream;
+    slab *slabs;
+    /* pinned memory through which copies pass: while one half travels the other is filled */
+    char *stage[HALVES];
+    cudaEvent_t travelled[HALVES];
+    int half;
+    char lost[256]; /* why nothing may touch the device any more; empty: it may */
+} gpu;
+
+/* ---- errors ---- */
+
+/* All but want of memory stay with the driver's context until the process ends. */
+static bool is_good(cudaError_t error, const char *what)
+{
+    if (*gpu.lost) return pith_raise("%s", gpu.lost);
+    if (error == cudaSuccess) return true;
+    if (error != cudaErrorMemoryAllocation)
+        snprintf(gpu.lost, sizeof gpu.lost, "the CUDA device is lost: %s: %s", what,
+                 cudaGetErrorString(error));
+    return pith_raise("CUDA: %s: %s", what, cudaGetErrorString(error));
+}
+
+bool pith_launched(const pith_call *call, cudaError_t error)
+{
+    return error == cudaSuccess ||
+           pith_raise("%s: %s: the kernel cannot be started: %s", call->n->at, call->n->op->name,
+                      cudaGetErrorString(error));
+}
+
+/* ---- memory ---- */
+
+static slab *new_slab(size_t bytes)
+{
+    slab *s = (slab *)calloc(1, sizeof *s);
+    void *from = NULL;
+    const cudaError_t error = s ? cudaMalloc(&from, bytes) : cudaErrorMemoryAllocation;
+    if (error != cudaSuccess) {
+        cudaGetLastError(); /* so that no later call tells it */
+        free(s);
+        if (error != cudaErrorMemoryAllocation) is_good(error, "memory");
+        return NULL;
+    }
+    s->from = (char *)from;
+    s->size = bytes;
+    s->next = gpu.slabs;
+    return gpu.slabs = s;
+}
+
+static slab *slab_with(size_t bytes)
+{
+    for (slab *s = gpu.slabs; s; s = s->next)
+        if (s->size - s->used >= bytes) return s;
+    slab *s = bytes > SLAB / 2 ? NULL : new_slab(SLAB);
+    return s ? s : new_slab(bytes);
+}
+
+static void *get(size_t bytes, bool zeros)
+{
+    const size_t size = (bytes / ALIGNMENT + 1) * ALIGNMENT;
+    pthread_mutex_lock(&gpu.lock);
+    slab *s = *gpu.lost ? NULL : slab_with(size);
+    void *p = s ? s->from + s->used : NULL;
+    if (s) s->used += size, s->blocks++;
+    if (p && zeros && !is_good(cudaMemsetAsync(p, 0, bytes, gpu.stream), "zeros")) p = NULL;
+    pthread_mutex_unlock(&gpu.lock);
+    return p;
+}
+
+static void release(void *memory)
+{
+    if (!memory) return;
+    pthread_mutex_lock(&gpu.lock);
+    for (slab **link = &gpu.slabs; *link; link = &(*link)->next) {
+        slab *s = *link;
+        if ((char *)memory < s->from || (char *)memory >= s->from + s->size) continue;
+        if (--s->blocks == 0) {
+            *link = s->next;
+            cudaFree(s->from); /* waits for all work */
+            free(s);
+        }
+        break;
+    }
+    pthread_mutex_unlock(&gpu.lock);
+}
+
+static size_t left(void)
+{
+    size_t free_bytes = 0, all = 0;
+    return cudaMemGetInfo(&free_bytes, &all) == cudaSuccess ? free_bytes : 0;
+}
+
+/* ---- copies ---- */
+
+static bool wait(const node *n)
+{
+    const cudaError_t error = cudaStreamSynchronize(gpu.stream);
+    char what[160] = "waiting for the device";
+    if (n) snprintf(what, sizeof what, "%.120s: %.30s", n->at, n->op->name);
+    return is_good(error, what);
+}
+
+/* A half of the stage that nothing travels through any more. */
+static bool take_half(void)
+{
+    gpu.half = (gpu.half + 1) % HALVES;
+    return is_good(cudaEventSynchronize(gpu.travelled[gpu.half]), "waiting for a copy");
+}
+
+static bool write(void *to, const void *host, size_t bytes)
+{
+    bool good = true;
+    pthread_mutex_lock(&gpu.lock);
+    for (size_t done = 0; done < bytes && good; done += STAGE) {
+        const size_t count = bytes - done < STAGE ? bytes - done : STAGE;
+        good = take_half();
+        if (!good) break;
+        memcpy(gpu.stage[gpu.half], (const char *)host + done, count);
+        good = is_good(cudaMemcpyAsync((char *)to + done, gpu.stage[gpu.half], count,
+                                       cudaMemcpyHostToDevice, gpu.stream),
+                       "a copy to the device") &&
+               is_good(cudaEventRecord(gpu.travelled[gpu.half], gpu.stream),
+                       "a copy to the device");
+    }
+    pthread_mutex_unlock(&gpu.lock);
+    return good;
+}
+
+static bool read(void *host, const void *from, size_t bytes)
+{
+    bool good = true;
+    pthread_mutex_lock(&gpu.lock);
+    for (size_t done = 0; done < bytes && good; done += STAGE) {
+        const size_t count = bytes - done < STAGE ? bytes - done : STAGE;
+        good = take_half() &&
+               is_good(cudaMemcpyAsync(gpu.stage[gpu.half], (const char *)from + done, count,
+                                       cudaMemcpyDeviceToHost, gpu.stream),
+                       "a copy from the device") &&
+               wait(NULL);
+        if (good) memcpy((char *)host + done, gpu.stage[gpu.half], count);
+    }
+    pthread_mutex_unlock(&gpu.lock);
+    return good;
+}
+
+static bool copy(void *to, const void *from, size_t bytes)
+{
+    return is_good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, gpu.stream),
+                   "a copy");
+}
+
+/* ---- recordings ---- */
+
+static void *stream(void) { return gpu.stream; }
+
+/* From here to the end nobody else may put work on the stream. */
+static bool begin(void)
+{
+    pthread_mutex_lock(&gpu.lock);
+    const bool good = is_good(cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal),
+                              "the start of a recording");
+    if (!good) pthread_mutex_unlock(&gpu.lock);
+    return good;
+}
+
+static bool end(void **recording)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t made = NULL;
+    cudaError_t error = cudaStreamEndCapture(gpu.stream, &graph);
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&made, graph, 0);
+    if (graph) cudaGraphDestroy(graph);
+    if (error != cudaSuccess) {
+        cudaGetLastError();
+        pith_raise("CUDA: the steps of a plan cannot be repeated as one (%s), and run one by one",
+                   cudaGetErrorString(error));
+    }
+    *recording = made;
+    pthread_mutex_unlock(&gpu.lock);
+    return true;
+}
+
+static bool replay(const void *recording)
+{
+    return is_good(cudaGraphLaunch((cudaGraphExec_t)(uintptr_t)recording, gpu.stream), "a run");
+}
+
+static void forget(void *recording) { cudaGraphExecDestroy((cudaGraphExec_t)recording); }
+
+/* ---- the device ---- */
+
+#ifdef PITH_EMULATE
+extern "C" void emulator_may(const void *p, size_t bytes, bool write); /* control.h */
+static void (*const may_touch)(const void *, size_t, bool) = emulator_may;
+#else
+static void (*const may_touch)(const void *, size_t, bool) = NULL;
+#endif
+
+static const pith_backend cuda = { ALIGNMENT,
+                                   get,
+                                   release,
+                                   left,
+                                   write,
+                                   read,
+                                   copy,
+                                   wait,
+                                   pith_cuda_compiles,
+                                   pith_cuda_compile,
+                                   pith_cuda_start,
+                                   may_touch,
+                                   stream,
+                                   begin,
+                                   end,
+                                   replay,
+                                   forget };
+
+static char missing[256]; /* why there is no device */
+
+static bool is_missing(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(missing, sizeof missing, format, list);
+    va_end(list);
+    cudaGetLastError(); /* so that no later call tells it */
+    return false;
+}
+
+static bool driver_is_good(void)
+{
+    int driver = 0, devices = 0;
+    const cudaError_t error = cudaGetDeviceCount(&devices);
+    cudaDriverGetVersion(&driver);
+    if (error == cudaSuccess && devices > 0) return true;
+    if (!driver) return is_missing("no CUDA device: there is no NVIDIA driver on this machine");
+    if (error == cudaErrorInsufficientDriver)
+        return is_missing("no CUDA device: the NVIDIA driver serves CUDA %d.%d, and this pith was "
+                          "built with %d.%d",
+                          driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                          CUDART_VERSION % 1000 / 10);
+    return is_missing("no CUDA device: %s",
+                      error == cudaSuccess ? "the driver sees none" : cudaGetErrorString(error));
+}
+
+static bool opens(cudaError_t error)
+{
+    return error == cudaSuccess ||
+           is_missing("the CUDA device cannot be used: %s", cudaGetErrorString(error));
+}
+
+static bool device_is_good(void)
+{
+    int major = 0, minor = 0;
+    return opens(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0)) &&
+           opens(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0)) &&
+           (10 * major + minor >= 75 ||
+            is_missing("the CUDA device has compute capability %d.%d, expected at least 7.5", major,
+                       minor));
+}
+
+static bool is_open(void)
+{
+    bool good = opens(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking));
+    for (int k = 0; k < HALVES && good; k++)
+        good = opens(cudaMallocHost((void **)&gpu.stage[k], STAGE)) &&
+               opens(cudaEventCreateWithFlags(&gpu.travelled[k], cudaEventDisableTiming));
+    return good;
+}
+
+extern "C" const pith_backend *pith_cuda(const char **why)
+{
+    static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
+    static bool open;
+    pthread_mutex_lock(&once);
+    if (!open) {
+        pthread_mutexattr_t recursive;
+        pthread_mutexattr_init(&recursive);
+        pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+        pthread_mutex_init(&gpu.lock, &recursive);
+        open = driver_is_good() && device_is_good() && is_open();
+    }
+    pthread_mutex_unlock(&once);
+    *why = missing;
+    return open ? &cuda : NULL;
+}
