@@ -270,7 +270,7 @@ static void fewer_tokens_cost_less(void **state)
     static flip f;
     pith_plan_stats stats[2];
     for (int k = 0; k < 2; k++) {
-        begin(&f, w->s, "32/2:w16l3h2+w8l1h1c6v11:e5", k ? 0.5 : 0, true);
+        begin(&f, w->s, "32/2:w32l3h2+w8l1h1c6v11:e5", k ? 0.5 : 0, true);
         node *loss = clip_loss(&f.b), **params;
         const int n = pith_params(f.g, &params);
         node **out = malloc(sizeof *out * (size_t)n);
