@@ -56,16 +56,18 @@ typedef struct {
 } pith_prepared;
 
 /* Declares NAME_cuda, the launcher of an op's kernel in cuda/, for a descriptor's .cuda: one that
- * nobody wrote is an error of the linker. Built without CUDA all are NULL. The second also declares
- * NAME_cuda_scratch. */
+ * nobody wrote is an error of the linker. Built without CUDA nobody writes any, and a weak function
+ * without a body has the address NULL. The second also declares NAME_cuda_scratch. */
 #ifdef PITH_WITH_CUDA
 #define PITH_ON_CUDA(name) pith_kernel name##_cuda
 #define PITH_ON_CUDA_WITH_SCRATCH(name)                                                            \
     PITH_ON_CUDA(name);                                                                            \
     size_t name##_cuda_scratch(const node *n)
 #else
-#define PITH_ON_CUDA(name) enum { name##_cuda }
-#define PITH_ON_CUDA_WITH_SCRATCH(name) enum { name##_cuda, name##_cuda_scratch = 0 }
+#define PITH_ON_CUDA(name) __attribute__((weak)) pith_kernel name##_cuda
+#define PITH_ON_CUDA_WITH_SCRATCH(name)                                                            \
+    PITH_ON_CUDA(name);                                                                            \
+    __attribute__((weak)) size_t name##_cuda_scratch(const node *n)
 #endif
 
 /* Computes `count` elements of a pointwise op; out may be one of in. */
