@@ -1,6 +1,6 @@
 # pith: `make` builds build/pith and the lessons; `make demo` and `make test` also install what they need.
 #   build/12_kernel, the lesson on CUDA kernels, is built by its name and by `make test`
-#   V=float|double|asan|emulated   the variant built below build/V; double is what the tests check gradients in,
+#   V=float|double|asan|cuda|emulated   the variant built below build/V; double is what the tests check gradients in,
 #                         cuda has the CUDA pages, by nvcc; emulated has them run by the small machine in tests/emulator/
 #   ARCH=native           the processor built for; x86-64-v3 for packages
 comma := ,

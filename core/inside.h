@@ -235,8 +235,9 @@ typedef struct {
 
 /* device/remote.c: tells the emulated device what a step may touch: inputs, then outputs */
 void pith_name_memory(const pith_plan *p, const pith_planned *s, void *const *memory);
-/* device/chain_source.c: that step as the source of a kernel of that name */
-void pith_chain_source(FILE *f, const char *name, const pith_planned *chain);
+/* device/chain_source.c: that step as the source of a kernel, what stands behind PITH_CHAIN(NAME;
+ * the caller frees it. NULL after an error. */
+char *pith_chain_source(const pith_planned *chain);
 
 /* Where a value lies. */
 typedef enum { PITH_NOWHERE, PITH_ARENA, PITH_FIXED, PITH_FED } pith_where_kind;
@@ -293,7 +294,7 @@ struct pith_plan {
     int n_constants;
     void *recording;    /* of all steps; NULL: none yet */
     size_t recorded_in; /* the size of the arena then */
-    bool has_run, not_repeatable;
+    bool not_repeatable;
     bool check_finite, timing;
     int64_t timed_runs;
     uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */
@@ -323,6 +324,8 @@ static inline bool pith_has_chains(const pith_plan *p)
     return !on->stream || (p->flags & PITH_FUSE && on->compiles());
 }
 bool pith_run_steps(pith_plan *p); /* run.c: one after the other, or noting them */
+/* run.c: what the step writes has another version */
+void pith_note_writes(const pith_plan *p, const pith_planned *s);
 /* device/host_run.c: one op, for folding */
 bool pith_evaluate(const node *n, const void *const *in, void *out);
 /* run.c: the tensor that a node of the plan writes, NULL for none */

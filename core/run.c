@@ -127,7 +127,7 @@ static bool find_inputs(pith_plan *p)
 
 /* What the step wrote has another version now; where the step failed, the tensor may hold anything.
  */
-static void note_writes(const pith_plan *p, const pith_planned *s)
+void pith_note_writes(const pith_plan *p, const pith_planned *s)
 {
     for (int k = 0; k < s->n_out; k++) {
         pith_tensor *t = pith_written(p, s->out[k]);
@@ -152,7 +152,7 @@ bool pith_run_steps(pith_plan *p)
         const double start = p->timing ? pith_seconds() : 0;
         const bool good = run_step(p, s) && (!watched || p->store->on->wait(s->n));
         if (p->timing) s->seconds += pith_seconds() - start;
-        note_writes(p, s);
+        pith_note_writes(p, s);
         if (good && !(p->check_finite && !check_finite(p, s))) continue;
         tear(p, k + 1);
         return false;

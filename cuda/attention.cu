@@ -35,7 +35,7 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
             float high = max[i];
             for (int j = 0; j < COLUMNS_EACH; j++)
                 if (column_of(j) < valid) high = fmaxf(high, score[i][j] * x.scale);
-            high = lanes_max(high);
+            high = warp_max<LANES>(high);
             const float keep = expf(max[i] - high);
             max[i] = high, sum[i] *= keep;
             for (int e = 0; e < EACH; e++) gathered[i][e] *= keep;
@@ -48,7 +48,7 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
         add_weighted<EACH>(gathered, weight, columns, values, w.column, x.width, tile);
     }
     for (int i = 0; i < ROWS_EACH; i++) {
-        const float all = lanes_sum(sum[i]);
+        const float all = warp_sum<LANES>(sum[i]);
         const float share = all == 0 ? 0 : 1 / all; /* without a key, zeros */
         for (int e = 0; e < EACH; e++) gathered[i][e] *= share;
         if (row_of(i) < w.count && w.column == 0 && column_of(0) == 0)

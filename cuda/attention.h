@@ -165,21 +165,6 @@ static __device__ __forceinline__ int columns_of(bool causal, const work *w, int
                                  : 0;
 }
 
-/* ---- sums over the lanes that share rows ---- */
-
-static __device__ __forceinline__ float lanes_sum(float x)
-{
-    for (int lanes = LANES / 2; lanes; lanes /= 2) x += __shfl_xor_sync(0xffffffffu, x, lanes);
-    return x;
-}
-
-static __device__ __forceinline__ float lanes_max(float x)
-{
-    for (int lanes = LANES / 2; lanes; lanes /= 2)
-        x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, lanes));
-    return x;
-}
-
 /* ---- tiles ---- */
 
 /* Some rows of a tensor, `stride` floats apart. */

@@ -98,11 +98,9 @@ static bool open_library(void)
 
 static int device_now(void)
 {
-    int device = 0; /* also where there is none, which cublasLtCreate says */
-#ifndef PITH_EMULATE
-    if (cudaGetDevice(&device) != cudaSuccess) device = 0;
-#endif
-    return device;
+    int device = 0;
+    /* where there is none, cublasLtCreate says so */
+    return cudaGetDevice(&device) == cudaSuccess ? device : 0;
 }
 
 static bool open_handle(int device)

@@ -1,6 +1,6 @@
 /* compile.cu: chains of pointwise ops compiled for this very device by NVRTC, all chains of a plan
- * as one program, and kept on disk. Their source comes from the ops' own text
- * (core/device/chain_source.c). NVRTC is opened at run time: without it ops run one by one. */
+ * as one program. Their source comes from the ops' own text (core/device/chain_source.c).
+ * NVRTC is opened at run time: without it ops run one by one. */
 #include "compile.h"
 #include <dlfcn.h>
 #include <pthread.h>
@@ -14,7 +14,6 @@ enum { THREADS = 256, OPTIONS = 3, HEADERS = 2, MOST_MEMORY = 256 };
 
 typedef struct program *nvrtcProgram;
 #define FUNCTIONS(X)                                                                               \
-    X(Version, (int *major, int *minor))                                                           \
     X(CreateProgram, (nvrtcProgram * p, const char *source, const char *name, int headers,         \
                       const char *const *texts, const char *const *header_names))                  \
     X(CompileProgram, (nvrtcProgram p, int options, const char *const *option))                    \
@@ -125,37 +124,32 @@ typedef struct loaded {
 } loaded;
 static loaded *programs;
 
-static loaded *load(const char *source)
+static loaded *load(int capability, const char *source)
 {
     for (loaded *l = programs; l; l = l->next)
         if (strcmp(l->source, source) == 0) return l;
-    int device = 0, major = 0, minor = 0;
-    cudaError_t error = cudaGetDevice(&device);
-    if (error == cudaSuccess)
-        error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-    if (error == cudaSuccess)
-        error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
     size_t size = 0;
-    char *code = error == cudaSuccess ? pith_cuda_code(source, 10 * major + minor, &size) : NULL;
-    if (error == cudaSuccess && !code) return NULL;
-    loaded *l = code ? (loaded *)calloc(1, sizeof *l + strlen(source) + 1) : NULL;
+    char *code = pith_cuda_code(source, capability, &size);
+    if (!code) return NULL;
+    loaded *l = (loaded *)calloc(1, sizeof *l + strlen(source) + 1);
+    cudaError_t error = cudaErrorMemoryAllocation;
     if (l) error = cudaLibraryLoadData(&l->library, code, NULL, NULL, 0, NULL, NULL, 0);
     free(code);
-    if (l && error == cudaSuccess) {
+    if (error == cudaSuccess) {
         strcpy(l->source, source);
         l->next = programs;
         return programs = l;
     }
     free(l);
-    pith_raise("CUDA: the chains of a plan cannot be loaded: %s",
-               error == cudaSuccess ? "no memory" : cudaGetErrorString(error));
+    pith_raise("CUDA: the chains of a plan cannot be loaded: %s", cudaGetErrorString(error));
     return NULL;
 }
 
-bool pith_cuda_compile(const char *source, int n, char *const *names, void **kernels)
+bool pith_cuda_compile(int capability, const char *source, int n, char *const *names,
+                       void **kernels)
 {
     pthread_mutex_lock(&lock);
-    const loaded *l = load(source);
+    const loaded *l = load(capability, source);
     bool good = l;
     for (int k = 0; k < n && good; k++) {
         const cudaError_t error = cudaLibraryGetKernel((cudaKernel_t *)&kernels[k], l->library,

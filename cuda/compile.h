@@ -10,7 +10,8 @@ bool pith_cuda_compiles(void);
 /* Machine code for a compute capability, 90 for 9.0, which the caller frees; NULL after an error.
  * It takes no device. */
 char *pith_cuda_code(const char *source, int capability, size_t *size);
-bool pith_cuda_compile(const char *source, int n, char *const *names, void **kernels);
+bool pith_cuda_compile(int capability, const char *source, int n, char *const *names,
+                       void **kernels);
 bool pith_cuda_start(const pith_call *call, const void *kernel, size_t elements,
                      void *const *memory, int n);
 #ifdef __cplusplus

@@ -20,9 +20,12 @@ typedef struct slab {
 enum { ALIGNMENT = 256, HALVES = 2 };
 static const size_t SLAB = (size_t)32 << 20, STAGE = (size_t)4 << 20;
 
-/* One device a process, and so one of these. */
+/* One device a process, and so one of these, and a lock for it. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
-    pthread_mutex_t lock;
+    bool tried, open;
+    char missing[256]; /* why there is none */
+    int capability;    /* 90 for 9.0 */
     cudaStream_t stream;
     slab *slabs;
     /* pinned memory through which copies pass: while one half travels the other is filled */
@@ -82,19 +85,19 @@ static slab *slab_with(size_t bytes)
 static void *get(size_t bytes, bool zeros)
 {
     const size_t size = (bytes / ALIGNMENT + 1) * ALIGNMENT;
-    pthread_mutex_lock(&gpu.lock);
+    pthread_mutex_lock(&lock);
     slab *s = *gpu.lost ? NULL : slab_with(size);
     void *p = s ? s->from + s->used : NULL;
     if (s) s->used += size, s->blocks++;
     if (p && zeros && !is_good(cudaMemsetAsync(p, 0, bytes, gpu.stream), "zeros")) p = NULL;
-    pthread_mutex_unlock(&gpu.lock);
+    pthread_mutex_unlock(&lock);
     return p;
 }
 
 static void release(void *memory)
 {
     if (!memory) return;
-    pthread_mutex_lock(&gpu.lock);
+    pthread_mutex_lock(&lock);
     for (slab **link = &gpu.slabs; *link; link = &(*link)->next) {
         slab *s = *link;
         if ((char *)memory < s->from || (char *)memory >= s->from + s->size) continue;
@@ -105,7 +108,7 @@ static void release(void *memory)
         }
         break;
     }
-    pthread_mutex_unlock(&gpu.lock);
+    pthread_mutex_unlock(&lock);
 }
 
 static size_t left(void)
@@ -134,7 +137,7 @@ static bool take_half(void)
 static bool write(void *to, const void *host, size_t bytes)
 {
     bool good = true;
-    pthread_mutex_lock(&gpu.lock);
+    pthread_mutex_lock(&lock);
     for (size_t done = 0; done < bytes && good; done += STAGE) {
         const size_t count = bytes - done < STAGE ? bytes - done : STAGE;
         good = take_half();
@@ -146,14 +149,14 @@ static bool write(void *to, const void *host, size_t bytes)
                is_good(cudaEventRecord(gpu.travelled[gpu.half], gpu.stream),
                        "a copy to the device");
     }
-    pthread_mutex_unlock(&gpu.lock);
+    pthread_mutex_unlock(&lock);
     return good;
 }
 
 static bool read(void *host, const void *from, size_t bytes)
 {
     bool good = true;
-    pthread_mutex_lock(&gpu.lock);
+    pthread_mutex_lock(&lock);
     for (size_t done = 0; done < bytes && good; done += STAGE) {
         const size_t count = bytes - done < STAGE ? bytes - done : STAGE;
         good = take_half() &&
@@ -163,31 +166,34 @@ static bool read(void *host, const void *from, size_t bytes)
                wait(NULL);
         if (good) memcpy((char *)host + done, gpu.stage[gpu.half], count);
     }
-    pthread_mutex_unlock(&gpu.lock);
+    pthread_mutex_unlock(&lock);
     return good;
 }
 
 static bool copy(void *to, const void *from, size_t bytes)
 {
-    return is_good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, gpu.stream),
-                   "a copy");
+    pthread_mutex_lock(&lock);
+    const bool good =
+        is_good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, gpu.stream), "a copy");
+    pthread_mutex_unlock(&lock);
+    return good;
 }
 
 /* ---- recordings ---- */
 
 static void *stream(void) { return gpu.stream; }
 
-/* From here to the end nobody else may put work on the stream. */
+/* From here to the end nobody else copies: it would be noted, too. Plans run one at a time. */
 static bool begin(void)
 {
-    pthread_mutex_lock(&gpu.lock);
+    pthread_mutex_lock(&lock);
     const bool good = is_good(cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal),
                               "the start of a recording");
-    if (!good) pthread_mutex_unlock(&gpu.lock);
+    if (!good) pthread_mutex_unlock(&lock);
     return good;
 }
 
-static bool end(void **recording)
+static void *end(void)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t made = NULL;
@@ -199,9 +205,8 @@ static bool end(void **recording)
         pith_raise("CUDA: the steps of a plan cannot be repeated as one (%s), and run one by one",
                    cudaGetErrorString(error));
     }
-    *recording = made;
-    pthread_mutex_unlock(&gpu.lock);
-    return true;
+    pthread_mutex_unlock(&lock);
+    return made;
 }
 
 static bool replay(const void *recording)
@@ -212,6 +217,11 @@ static bool replay(const void *recording)
 static void forget(void *recording) { cudaGraphExecDestroy((cudaGraphExec_t)recording); }
 
 /* ---- the device ---- */
+
+static bool compile(const char *source, int n, char *const *names, void **kernels)
+{
+    return pith_cuda_compile(gpu.capability, source, n, names, kernels);
+}
 
 #ifdef PITH_EMULATE
 extern "C" void emulator_may(const void *p, size_t bytes, bool write); /* control.h */
@@ -229,7 +239,7 @@ static const pith_backend cuda = { ALIGNMENT,
                                    copy,
                                    wait,
                                    pith_cuda_compiles,
-                                   pith_cuda_compile,
+                                   compile,
                                    pith_cuda_start,
                                    may_touch,
                                    stream,
@@ -238,13 +248,11 @@ static const pith_backend cuda = { ALIGNMENT,
                                    replay,
                                    forget };
 
-static char missing[256]; /* why there is no device */
-
 static bool is_missing(const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    vsnprintf(missing, sizeof missing, format, list);
+    vsnprintf(gpu.missing, sizeof gpu.missing, format, list);
     va_end(list);
     cudaGetLastError(); /* so that no later call tells it */
     return false;
@@ -277,7 +285,7 @@ static bool device_is_good(void)
     int major = 0, minor = 0;
     return opens(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0)) &&
            opens(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0)) &&
-           (10 * major + minor >= 75 ||
+           ((gpu.capability = 10 * major + minor) >= 75 ||
             is_missing("the CUDA device has compute capability %d.%d, expected at least 7.5", major,
                        minor));
 }
@@ -293,17 +301,10 @@ static bool is_open(void)
 
 extern "C" const pith_backend *pith_cuda(const char **why)
 {
-    static pthread_mutex_t once = PTHREAD_MUTEX_INITIALIZER;
-    static bool open;
-    pthread_mutex_lock(&once);
-    if (!open) {
-        pthread_mutexattr_t recursive;
-        pthread_mutexattr_init(&recursive);
-        pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-        pthread_mutex_init(&gpu.lock, &recursive);
-        open = driver_is_good() && device_is_good() && is_open();
-    }
-    pthread_mutex_unlock(&once);
-    *why = missing;
-    return open ? &cuda : NULL;
+    pthread_mutex_lock(&lock);
+    if (!gpu.tried) gpu.open = driver_is_good() && device_is_good() && is_open();
+    gpu.tried = true;
+    pthread_mutex_unlock(&lock);
+    *why = gpu.missing;
+    return gpu.open ? &cuda : NULL;
 }

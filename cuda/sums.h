@@ -6,43 +6,44 @@
 
 enum { WARP = 32 };
 
-static __device__ __forceinline__ float warp_sum(float x)
+/* Over a warp, or over each group of LANES neighbours in it. */
+template <int LANES = WARP> static __device__ __forceinline__ float warp_sum(float x)
 {
-    for (int lanes = WARP / 2; lanes; lanes /= 2) x += __shfl_xor_sync(0xffffffffu, x, lanes);
+    for (int lanes = LANES / 2; lanes; lanes /= 2) x += __shfl_xor_sync(0xffffffffu, x, lanes);
     return x;
 }
 
-static __device__ __forceinline__ float warp_max(float x)
+template <int LANES = WARP> static __device__ __forceinline__ float warp_max(float x)
 {
-    for (int lanes = WARP / 2; lanes; lanes /= 2)
+    for (int lanes = LANES / 2; lanes; lanes /= 2)
         x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, lanes));
     return x;
 }
 
 /* Over a block of whole warps: each warp leaves its own, and then every warp reduces those. The
- * second barrier keeps the next call from writing while this one is still read. */
-static __device__ __forceinline__ float block_sum(float x)
+ * second barrier keeps the next call from writing while this one is still read. `neutral` stands
+ * for the warps that a block has less than it might. */
+template <float (*warp_reduce)(float)>
+static __device__ __forceinline__ float block_reduce(float x, float neutral)
 {
     PITH_SHARED_ARRAY(float, of_warp, WARP);
     const unsigned lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
-    x = warp_sum(x);
+    x = warp_reduce(x);
     if (lane == 0) of_warp[threadIdx.x / WARP] = x;
     __syncthreads();
-    x = lane < warps ? of_warp[lane] : 0;
+    x = lane < warps ? of_warp[lane] : neutral;
     __syncthreads();
-    return warp_sum(x);
+    return warp_reduce(x);
+}
+
+static __device__ __forceinline__ float block_sum(float x)
+{
+    return block_reduce<warp_sum<WARP>>(x, 0);
 }
 
 static __device__ __forceinline__ float block_max(float x)
 {
-    PITH_SHARED_ARRAY(float, of_warp, WARP);
-    const unsigned lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
-    x = warp_max(x);
-    if (lane == 0) of_warp[threadIdx.x / WARP] = x;
-    __syncthreads();
-    x = of_warp[lane < warps ? lane : 0];
-    __syncthreads();
-    return warp_max(x);
+    return block_reduce<warp_max<WARP>>(x, -INFINITY);
 }
 
 static __device__ __forceinline__ int plus(int a, int b) { return a + b; }

@@ -51,14 +51,10 @@ static void add(pith_graph *g, int n, node *const *outputs)
     pith_plan *p = pith_plan_new(g, n, outputs, NULL);
     if (!p) fail_msg("%s", pith_error());
     for (int k = 0; k < p->n_steps; k++) {
-        char *text = NULL, name[40];
-        size_t length;
         if (!p->steps[k].chain) continue;
-        FILE *f = open_memstream(&text, &length);
-        pith_chain_source(f, "chain", &p->steps[k]);
-        fclose(f);
-        snprintf(name, sizeof name, "chain_%d", n_seen);
-        if (is_new(pith_hash(text, 0))) pith_chain_source(file, name, &p->steps[k]);
+        char *text = pith_chain_source(&p->steps[k]);
+        if (!text) fail_msg("%s", pith_error());
+        if (is_new(pith_hash(text, 0))) fprintf(file, "PITH_CHAIN(chain_%d%s", n_seen, text);
         free(text);
     }
     pith_plan_free(p);

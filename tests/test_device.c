@@ -2,6 +2,7 @@
  * the same weights within rounding, step after step; recordings repeat what single steps do, bit
  * for bit. Without a GPU the device is the emulated one; in a build with CUDA on a machine without
  * a GPU there is nothing to test. */
+#include <pthread.h>
 #include <sys/wait.h>
 #include "tests.h"
 #include "losses/losses.h"
@@ -190,6 +191,48 @@ static void repeated_as_one(void **unused)
     end(&again);
 }
 
+/* Every run raises what it writes, also one that repeats a recording. */
+static void versions_rise(void **unused)
+{
+    (void)unused;
+    training t = train(store_on_device(), &subjects[0]);
+    pith_node **params;
+    assert_true(pith_params(t.g, &params) > 0);
+    const pith_tensor *weight = pith_tensor_of(params[0]);
+    for (int k = 0; k < 3; k++) {
+        const uint64_t before = weight->version;
+        assert_true(pith_run(t.plan));
+        assert_true(weight->version == before + 1);
+    }
+    end(&t);
+}
+
+static void *train_one(void *loss)
+{
+    training *t = loss;
+    *t = prepare(store_on_device(), &subjects[0], false);
+    run(t);
+    return NULL;
+}
+
+/* Trainings of two stores from two threads, each with the bits of one alone. */
+static void two_at_once(void **unused)
+{
+    (void)unused;
+    training alone = train(store_on_device(), &subjects[0]), two[2];
+    pthread_t thread[2];
+    const char *where = "";
+    for (int k = 0; k < 2; k++)
+        assert_int_equal(pthread_create(&thread[k], NULL, train_one, &two[k]), 0);
+    for (int k = 0; k < 2; k++) pthread_join(thread[k], NULL);
+    for (int k = 0; k < 2; k++) {
+        assert_memory_equal(two[k].losses, alone.losses, sizeof alone.losses);
+        assert_true(compare_stores(two[k].store, alone.store, &where) == 0);
+        end(&two[k]);
+    }
+    end(&alone);
+}
+
 #ifdef PITH_EMULATED
 /* ---- what can go wrong on a device: told in one sentence, and what is lost stays lost ---- */
 
@@ -303,8 +346,8 @@ int main(void)
         cmocka_unit_test(faults), /* before OpenMP's threads are there, which no fork has */
         cmocka_unit_test(too_small),
 #endif
-        cmocka_unit_test(trainings_agree),
-        cmocka_unit_test(repeated_as_one),
+        cmocka_unit_test(trainings_agree), cmocka_unit_test(repeated_as_one),
+        cmocka_unit_test(versions_rise),   cmocka_unit_test(two_at_once),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

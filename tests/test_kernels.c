@@ -24,9 +24,7 @@ static bool finish(instance *t, const pith_op *op, node *y)
 {
     if (!y) return false;
     if (pith_graph_error(t->g)) fail_msg("%s", pith_graph_error(t->g));
-    for (int id = 0; id < pith_graph_size(t->g); id++)
-        if (pith_graph_node(t->g, id)->op == op) t->self = pith_graph_node(t->g, id);
-    if (!t->self) fail_msg("an example of %s has no %s in it", op->name, op->name);
+    t->self = the_op(t->g, op);
     node *results[PITH_MOST_RESULTS];
     const int count = pith_results_of(op);
     for (int k = 0; k < count; k++) results[k] = pith_result(t->self, k);

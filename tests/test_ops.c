@@ -42,9 +42,7 @@ static bool begin(instance *t, const pith_op *op, int i)
     t->y = op->example(t->g, i / 2);
     if (!t->y) return false;
     assert_null(pith_graph_error(t->g));
-    for (int id = 0; id < pith_graph_size(t->g); id++)
-        if (pith_graph_node(t->g, id)->op == op) t->self = pith_graph_node(t->g, id);
-    if (!t->self) fail_msg("an example of %s has no %s in it", op->name, op->name);
+    t->self = the_op(t->g, op);
     node *result[8];
     const int results = pith_results_of(t->y->op);
     for (int k = 0; k < results; k++) result[k] = pith_result(t->y, k);

@@ -13,6 +13,16 @@
 static inline int pith_results_of(const pith_op *op) { return pith_results(op); }
 static inline node *pith_graph_node(pith_graph *g, int id) { return g->nodes[id]; }
 
+/* The node of an op in a graph that was made as one of its examples. */
+static inline node *the_op(pith_graph *g, const pith_op *op)
+{
+    node *found = NULL;
+    for (int id = 0; id < pith_graph_size(g); id++)
+        if (g->nodes[id]->op == op) found = g->nodes[id];
+    if (!found) fail_msg("an example of %s has no %s in it", op->name, op->name);
+    return found;
+}
+
 static inline void near(double a, double b)
 {
     if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);

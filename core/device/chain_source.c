@@ -12,6 +12,7 @@
  *
  * m.at[k] is the memory of the step's inputs and then of its outputs. What PITH_CHAIN and
  * PITH_ELEMENT are, the device says. */
+#include <stdlib.h>
 #include "inside.h"
 
 static const char *type_of(pith_dtype dtype)
@@ -61,24 +62,24 @@ static void put_instruction(FILE *f, const pith_instruction *s)
     fprintf(f, " x%d = %s; }\n", s->out, s->form->text);
 }
 
-static void put_output(FILE *f, const pith_planned *s, int out, int operand)
+char *pith_chain_source(const pith_planned *s)
 {
     const pith_chain *c = s->chain;
-    const char *type = "float";
-    for (int i = 0; i < c->n_instructions; i++)
-        if (c->instructions[i].out == operand) type = type_of(c->instructions[i].form->out);
-    fprintf(f, "    ((%s *)m.at[%d])[i] = x%d;\n", type, s->n_in + out, operand);
-}
-
-void pith_chain_source(FILE *f, const char *name, const pith_planned *s)
-{
-    const pith_chain *c = s->chain;
-    fprintf(f, "PITH_CHAIN(%s, %d)\n{\n    PITH_ELEMENT(%s, i, %zu)\n", name, s->n_in + s->n_out,
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return pith_raise("no memory for the source of a chain"), NULL;
+    fprintf(f, ", %d)\n{\n    PITH_ELEMENT(%s, i, %zu)\n", s->n_in + s->n_out,
             c->count >> 31 ? "size_t" : "unsigned", c->count);
     put_inputs(f, c);
     for (int i = 0; i < c->n_instructions; i++) put_instruction(f, &c->instructions[i]);
-    for (int o = 0; o < c->n_operands; o++)
-        if (c->operands[o].kind == PITH_OUTPUT) put_output(f, s, c->operands[o].slot, o);
-    for (int k = 0; k < c->n_late; k++) put_output(f, s, c->late[k].out, c->late[k].operand);
+    for (int k = 0; k < s->n_out; k++) {
+        const pith_instruction *made = &c->instructions[c->made[k]];
+        fprintf(f, "    ((%s *)m.at[%d])[i] = x%d;\n", type_of(made->form->out), s->n_in + k,
+                made->out);
+    }
     fprintf(f, "}\n");
+    if (!fclose(f)) return text;
+    free(text);
+    return pith_raise("no memory for the source of a chain"), NULL;
 }

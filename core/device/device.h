@@ -32,10 +32,9 @@ typedef struct {
     /* Of the emulated device alone, else NULL: what is put on the stream from now on may touch only
      * what was named until then; bytes 0: nothing, to begin with. */
     void (*may_touch)(const void *p, size_t bytes, bool write);
-    void *(*stream)(void);         /* what kernels find in call->stream */
-    bool (*begin)(void);           /* note what is asked for from now on, without doing it */
-    bool (*end)(void **recording); /* what was noted since; NULL, having said why, if it cannot be
-                                      repeated */
+    void *(*stream)(void); /* what kernels find in call->stream */
+    bool (*begin)(void);   /* note what is asked for from now on, without doing it */
+    void *(*end)(void);    /* what was noted; NULL, having said why, where it cannot be repeated */
     bool (*replay)(const void *recording); /* do all of it */
     void (*forget)(void *recording);
 } pith_backend;

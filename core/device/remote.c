@@ -1,6 +1,7 @@
 /* remote.c: plans whose memory lies on a device of its own. What they are fed is copied there
  * before each run, what is constant when they are made. The first run does one step after the
  * other; the second notes them, and all further runs repeat what was noted as one. */
+#include <pthread.h>
 #include <stdlib.h>
 #include "inside.h"
 
@@ -20,16 +21,6 @@ const void *pith_uploaded(pith_plan *p, const void *data, size_t bytes)
 /* ---- chains ---- */
 
 /* Equal chains, as those of equal layers, are one kernel: it is named after its source. */
-static void name_chain(const pith_planned *s, char name[24])
-{
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    if (f) pith_chain_source(f, "chain", s), fclose(f);
-    snprintf(name, 24, "chain_%016llx", (unsigned long long)(text ? pith_hash(text, 0) : 0));
-    free(text);
-}
-
 bool pith_compile_chains(pith_plan *p)
 {
     const size_t most = (size_t)p->n_steps + 1;
@@ -41,17 +32,21 @@ bool pith_compile_chains(pith_plan *p)
     char *source = NULL;
     size_t size;
     FILE *f = open_memstream(&source, &size);
-    if (!f) return pith_raise("no memory for the source of a plan's chains");
-    for (int k = 0; k < p->n_steps; k++) {
+    for (int k = 0; f && k < p->n_steps; k++) {
         if (!p->steps[k].chain) continue;
-        name_chain(&p->steps[k], name[n]);
+        char *chain = pith_chain_source(&p->steps[k]);
+        if (!chain) return fclose(f), free(source), false;
+        snprintf(name[n], sizeof *name, "chain_%016llx", (unsigned long long)pith_hash(chain, 0));
         for (which[k] = 0; strcmp(name[which[k]], name[n]) != 0;) which[k]++;
-        if (which[k] < n) continue;
-        pith_chain_source(f, name[n], &p->steps[k]);
-        names[n] = name[n];
-        n++;
+        if (which[k] == n) {
+            fprintf(f, "PITH_CHAIN(%s%s", name[n], chain);
+            names[n] = name[n];
+            n++;
+        }
+        free(chain);
     }
-    fclose(f);
+    if (!f || fclose(f))
+        return free(source), pith_raise("no memory for the source of a plan's chains");
     const bool good = !n || p->store->on->compile(source, n, names, kernels);
     for (int k = 0; k < p->n_steps && good; k++)
         if (p->steps[k].chain) p->steps[k].kernel = kernels[which[k]];
@@ -87,39 +82,48 @@ static bool upload_inputs(const pith_plan *p)
     return good;
 }
 
+static void forget(pith_plan *p)
+{
+    if (p->recording) p->store->on->forget(p->recording);
+    p->recording = NULL;
+}
+
 static bool note(pith_plan *p)
 {
-    const pith_backend *b = p->store->on;
-    if (!b->begin()) return false;
+    const pith_backend *on = p->store->on;
+    if (!on->begin()) return false;
     const bool good = pith_run_steps(p);
-    if (!b->end(&p->recording) || !good) return false;
+    p->recording = on->end();
+    if (!good) return forget(p), false;
     p->recorded_in = p->store->arena_size;
     p->not_repeatable = !p->recording;
-    return true;
+    return p->recording ? on->replay(p->recording) : pith_run_steps(p);
 }
 
 /* A recording holds addresses: where the arena has grown since, and so lies elsewhere, it is made
  * anew. */
+static bool run(pith_plan *p)
+{
+    if (!upload_inputs(p)) return false;
+    if (p->recorded_in != p->store->arena_size) forget(p);
+    if (p->check_finite || p->timing || p->not_repeatable || !p->latest) return pith_run_steps(p);
+    if (!p->recording) return note(p);
+    for (int k = 0; k < p->n_steps; k++) pith_note_writes(p, &p->steps[k]);
+    return p->store->on->replay(p->recording);
+}
+
+/* A device has one stream: what is recorded there is one plan's. */
 bool pith_run_remote(pith_plan *p)
 {
-    const pith_backend *b = p->store->on;
-    if (!upload_inputs(p)) return false;
-    if (p->recording && p->recorded_in != p->store->arena_size) {
-        b->forget(p->recording);
-        p->recording = NULL;
-    }
-    const bool watched = p->check_finite || p->timing;
-    if (watched || p->not_repeatable || !p->has_run) {
-        p->has_run = true;
-        return pith_run_steps(p);
-    }
-    if (!p->recording && !note(p)) return false;
-    return p->recording ? b->replay(p->recording) : pith_run_steps(p);
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&one);
+    const bool good = run(p);
+    pthread_mutex_unlock(&one);
+    return good;
 }
 
 void pith_forget_remote(pith_plan *p)
 {
-    const pith_backend *b = p->store ? p->store->on : NULL;
-    if (p->recording) b->forget(p->recording);
-    for (int k = 0; k < p->n_constants; k++) b->release(p->constants[k]);
+    forget(p);
+    for (int k = 0; k < p->n_constants; k++) p->store->on->release(p->constants[k]);
 }

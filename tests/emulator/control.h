@@ -37,9 +37,6 @@ long emulator_calls(const char *function); /* so far, since emulator_reset; of "
 void emulator_may(const void *p, size_t bytes, bool write);
 void emulator_may_anything(void);
 
-/* ---- the compiler ---- */
-extern bool emulator_compiles; /* off: every program is refused */
-
 /* ---- how kernels are run ---- */
 /* In which order threads and blocks run: 0 as they are numbered, 1 backwards, from 2 on a seed. */
 extern int emulator_order;

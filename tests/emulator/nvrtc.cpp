@@ -6,10 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "control.h"
 #include "emulator.h"
-
-bool emulator_compiles = true;
 
 typedef struct program {
     char folder[40];
@@ -51,8 +48,6 @@ static int run(const char *format, const char *a, const char *b)
 }
 
 extern "C" {
-int nvrtcVersion(int *major, int *minor) { return *major = 13, *minor = 0, 0; }
-
 int nvrtcCreateProgram(nvrtcProgram *made, const char *source, const char *, int headers,
                        const char *const *texts, const char *const *names)
 {
@@ -68,7 +63,6 @@ int nvrtcCreateProgram(nvrtcProgram *made, const char *source, const char *, int
 
 int nvrtcCompileProgram(nvrtcProgram p, int, const char *const *)
 {
-    if (!emulator_compiles) return 6;
     const int failed =
         run("cd %s && { ${CXX:-g++} -std=c++17 -O1 -fPIC -ffp-contract=off -fno-exceptions "
             "-fno-rtti -fno-threadsafe-statics -fsanitize=thread -Wall -Wextra -Werror "

@@ -361,10 +361,4 @@ void emulator_reset(void)
     device_error = last_error = cudaSuccess;
     emulator_unlock(NULL);
 }
-
-__attribute__((weak)) bool pith_launched(const pith_call *call, cudaError_t error)
-{
-    return error == cudaSuccess ||
-           pith_raise("%s: %s: %s", call->n->at, call->n->op->name, cudaGetErrorString(error));
-}
 }
