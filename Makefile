@@ -24,12 +24,12 @@ FONTS_CFLAGS = $(shell pkg-config --cflags freetype2 harfbuzz)
 LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -ljpeg -lz -lutf8proc -lm -ldl -lpthread
 LDFLAGS := -fopenmp -rdynamic $(VARIANT_$(V))
 
-LIBRARY := $(wildcard core/*.c core/base/*.c core/device/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c core/neighbours/*.c ops/*.c models/*.c losses/*.c)
+LIBRARY := $(wildcard core/*.c core/base/*.c core/device/*.c core/precision/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c core/neighbours/*.c ops/*.c models/*.c losses/*.c)
 PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(filter-out examples/12_kernel.c,$(wildcard examples/*.c))
 TESTS := $(wildcard tests/test_*.c)
 # those that the emulated device runs
-DEVICE_TESTS := emulator kernels products device ops ladder
+DEVICE_TESTS := emulator kernels products device ops ladder bf16 bf16_training
 BENCH := $(wildcard bench/*.c)
 LADDERS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard bench/ladder/*.cu))
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)

@@ -27,6 +27,7 @@ enum {
     PITH_GEMM = 32,     /* its time is that of the library's matrix product */
     PITH_PART = 64,     /* a further result of another op, whose step makes it */
     PITH_WRITE = 128,   /* result 0 is input 0 itself, a stored leaf, which the kernel writes */
+    PITH_MOVES = 256,   /* it moves elements of any dtype, and computes nothing */
 };
 
 /* Declares the struct of an op's attributes: PITH_ATTRIBUTES(cast_attr, pith_dtype to;). A node
@@ -59,16 +60,14 @@ typedef struct {
  * nobody wrote is an error of the linker. Built without CUDA nobody writes any, and a weak function
  * without a body has the address NULL. The second also declares NAME_cuda_scratch. */
 #ifdef PITH_WITH_CUDA
-#define PITH_ON_CUDA(name) pith_kernel name##_cuda
-#define PITH_ON_CUDA_WITH_SCRATCH(name)                                                            \
-    PITH_ON_CUDA(name);                                                                            \
-    size_t name##_cuda_scratch(const node *n)
+#define PITH_ELSEWHERE
 #else
-#define PITH_ON_CUDA(name) __attribute__((weak)) pith_kernel name##_cuda
+#define PITH_ELSEWHERE __attribute__((weak))
+#endif
+#define PITH_ON_CUDA(name) PITH_ELSEWHERE pith_kernel name##_cuda
 #define PITH_ON_CUDA_WITH_SCRATCH(name)                                                            \
     PITH_ON_CUDA(name);                                                                            \
-    __attribute__((weak)) size_t name##_cuda_scratch(const node *n)
-#endif
+    PITH_ELSEWHERE size_t name##_cuda_scratch(const node *n)
 
 /* Computes `count` elements of a pointwise op; out may be one of in. */
 typedef void pith_tile(int count, void *out, const void *const *in);
@@ -120,6 +119,12 @@ struct pith_op {
     size_t (*moved)(const node *n);
     const pith_pointwise *pointwise;
     double (*flops)(const node *n); /* of the matrix products inside, if any */
+    /* Which inputs and results may be bf16, a bit each, and which inputs are what the results are;
+     * does the CPU's kernel know it, on this machine, and the CUDA one? See core/precision/. */
+    struct {
+        unsigned in, out, as_out;
+    } bf16;
+    bool (*cpu_bf16)(void), cuda_bf16;
     unsigned flags;
     int results;         /* at most PITH_MOST_RESULTS; 0 means 1 */
     const char *no_grad; /* why there is no gradient, where there is none */
@@ -259,7 +264,7 @@ const void *pith_sample_data(const node *n); /* what to feed such an input */
 /* ---- the structural few ops that core knows by name ------------------------------------------ */
 
 extern const pith_op pith_op_input, pith_op_param, pith_op_state, pith_op_const, pith_op_result,
-    pith_op_assign, pith_op_group, pith_op_update, pith_op_expand;
+    pith_op_assign, pith_op_group, pith_op_update, pith_op_expand, pith_op_narrow, pith_op_widen;
 
 /* ---- compositions, for rules: they take their place from the node at hand -------------------- */
 

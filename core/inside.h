@@ -255,6 +255,16 @@ typedef struct {
     int first, last;
 } pith_memory;
 
+/* precision/bf16.c: what a plan in bf16 is made of in place of the first n nodes of the user's
+ * graph. */
+typedef struct {
+    const pith_graph *of;
+    pith_graph *graph;
+    node **stands, **outputs; /* by id of the user's graph, and by output */
+    int n;
+} pith_rounded;
+bool pith_round_graph(const pith_graph *g, int n, node *const *outputs, pith_rounded *rounded);
+
 /* What a plan is allowed: pith_plan_options' `unplanned` is none of it. */
 enum {
     PITH_MERGE = 1,        /* equal nodes are one, constants are folded */
@@ -299,6 +309,7 @@ struct pith_plan {
     int64_t timed_runs;
     uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */
     pith_plan_stats stats;
+    pith_rounded rounded; /* its own graph; none: it is of the user's, as it stands */
 };
 void pith_find_chains(pith_plan *p); /* fuse.c */
 /* chain.c; p NULL: step->n alone */

@@ -9,8 +9,9 @@
  * inputs and results of an op cannot overflow either. */
 bool pith_shape(node *n, pith_dtype dtype, int ndim, const int *dim)
 {
-    if (!pith_dtype_find(dtype))
-        return pith_fail(n, "%d is no dtype, expected a value of pith_dtype", (int)dtype);
+    if (!pith_dtype_find(dtype) || dtype == PITH_BF16)
+        return pith_fail(n, "%d is no dtype of graphs, expected PITH_F32, PITH_I32 or PITH_U8",
+                         (int)dtype);
     const size_t most = ((size_t)1 << 48) / pith_width(dtype);
     size_t elements = 1;
     if (ndim > PITH_MAX_DIMS)

@@ -49,10 +49,10 @@ typedef double pith_real;
 typedef float pith_real; /* the element of a PITH_F32 tensor */
 #endif
 
-typedef enum { PITH_F32, PITH_I32, PITH_U8 } pith_dtype;
-const char *pith_dtype_name(pith_dtype dtype); /* "f32" */
-size_t pith_width(pith_dtype dtype);           /* bytes of an element */
-bool pith_is_floating(pith_dtype dtype);       /* has gradients, may start random, may be NaN */
+typedef enum { PITH_F32, PITH_I32, PITH_U8, PITH_BF16 } pith_dtype; /* bf16: plans alone make it */
+const char *pith_dtype_name(pith_dtype dtype);                      /* "f32" */
+size_t pith_width(pith_dtype dtype);                                /* bytes of an element */
+bool pith_is_floating(pith_dtype dtype); /* has gradients, may start random, may be NaN */
 
 typedef struct pith_graph pith_graph; /* owns every node of one program; freed as a whole */
 typedef struct pith_node pith_node;   /* one value: an op applied to nodes, or a leaf */
@@ -271,16 +271,17 @@ int pith_cotangents(const pith_graph *g, const pith_cotangent **list);
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 
-/* How a plan is made and run; zeros, or NULL, for the usual way. The device is that of the store.
- */
+/* How a plan is made and run; zeros, or NULL: the usual way. The device is that of the store. */
 typedef struct {
     /* A buffer for every value, nothing merged, folded, fused or overwritten: the same bits, for
-     * finding mistakes, and pith_value reads any node that the outputs depend on. */
+     * finding mistakes; pith_value reads any node the outputs depend on that is not bf16. */
     bool unplanned;
     /* A run ends at the first step whose result holds a NaN or an infinity, naming it. What a chain
      * keeps to itself is no result; with `unplanned` every op is a step. */
     bool check_finite;
+    bool bf16; /* matrix products, and activations between them; the rest f32: core/precision/ */
 } pith_plan_options;
+bool pith_multiplies_bf16(void); /* can the CPU? Else it takes rounded numbers in f32 */
 /* `n` outputs, at least one. NULL after an error: one is to need more of the store's memory while
  * another of its plans runs. */
 pith_plan *pith_plan_new(pith_graph *g, int n, pith_node *const *outputs,
@@ -386,8 +387,7 @@ bool pith_tensor_read_part(const pith_tensor *t, size_t first, size_t count, voi
 bool pith_tensor_write_part(pith_tensor *t, size_t first, size_t count, const void *from);
 /* All of `from`, which does not pass through host memory; an error if size or type differ. */
 bool pith_tensor_copy(pith_tensor *to, const pith_tensor *from);
-/* The first element that is NaN or infinite; -1 if none is. */
-int64_t pith_tensor_not_finite(const pith_tensor *t);
+int64_t pith_tensor_not_finite(const pith_tensor *t); /* the first NaN or infinity; -1: none */
 /* Any file, written so that a crash leaves the old one or the new one. */
 bool pith_write_file(const char *path, const void *data, size_t size);
 bool pith_write_text(const char *path, const char *text); /* and a newline */

@@ -317,15 +317,21 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
         return pith_raise(
                    "pith_plan_new: a plan wants a graph with a store, which holds its memory"),
                NULL;
-    pith_plan *p = new_plan(g, n, outputs, o.unplanned ? 0 : PITH_EVERYTHING, NULL);
-    if (p && !reads_stay(p)) return pith_plan_free(p), NULL;
-    if (p && p->arena > p->store->arena_size) { /* where the values of other plans lie, too */
+    pith_rounded rounded = { .graph = NULL };
+    if (o.bf16 && !pith_round_graph(g, n, outputs, &rounded)) return NULL;
+    pith_plan *p = new_plan(rounded.graph ? rounded.graph : g, n,
+                            rounded.graph ? rounded.outputs : outputs,
+                            o.unplanned ? 0 : PITH_EVERYTHING, NULL);
+    if (!p) return pith_graph_free(rounded.graph), NULL;
+    p->rounded = rounded;
+    if (!reads_stay(p)) return pith_plan_free(p), NULL;
+    if (p->arena > p->store->arena_size) { /* where the values of other plans lie, too */
         const bool taken = pith_store_take(p->store),
                    good = taken && pith_store_reserve(p->store, p->arena);
         if (taken) pith_store_let_go(p->store);
         if (!good) return pith_plan_free(p), NULL;
     }
-    if (p) p->check_finite = o.check_finite;
+    p->check_finite = o.check_finite;
     return p;
 }
 
@@ -354,5 +360,6 @@ void pith_plan_free(pith_plan *p)
         free(p->folded[id]);
     }
     pith_room_empty(&p->room);
+    pith_graph_free(p->rounded.graph);
     free(p);
 }

@@ -11,13 +11,22 @@ static void *memory_of(const pith_plan *p, int id)
     return base ? (char *)(uintptr_t)base + x->offset : NULL;
 }
 
+/* The node of the plan for one of the user's graph, which a plan in bf16 is not made of; NULL where
+ * there is none. */
+static const node *standing(const pith_plan *p, const node *n)
+{
+    if (!n || n->graph == p->graph) return n && n->id < p->n ? n : NULL;
+    return n->graph == p->rounded.of && n->id < p->rounded.n ? p->rounded.stands[n->id] : NULL;
+}
+
 bool pith_feed(pith_plan *p, const node *input, const void *data)
 {
     if (!pith_given(p, "pith_feed", "plan")) return false;
-    if (!input || input->graph != p->graph || input->op != &pith_op_input)
+    if (!input || (input->graph != p->graph && input->graph != p->rounded.of) ||
+        input->op != &pith_op_input)
         return pith_raise("pith_feed: this is not an input of the plan's graph");
     if (!data) return pith_raise("pith_feed: the data of input %s is NULL", input->name);
-    if (input->id < p->n) p->places[input->id].pointer = data;
+    if ((input = standing(p, input))) p->places[input->id].pointer = data;
     return true;
 }
 
@@ -195,12 +204,13 @@ static bool stays(const pith_plan *p, const node *n)
 static const void *find_value(const char *function, const pith_plan *p, const node *output)
 {
     if (!pith_given(p, function, "plan")) return NULL;
-    if (!output || output->graph != p->graph || output->id >= p->n ||
-        !p->live[p->canonical[output->id]])
+    const node *n = standing(p, output);
+    if (!n || !p->live[p->canonical[n->id]])
         return pith_raise("%s: this node is not part of the plan", function), NULL;
     if (!p->latest) return pith_raise("%s: the plan has not run to its end", function), NULL;
-    const int id = pith_source(p, output)->id;
-    if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]))
+    const int id = pith_source(p, n)->id;
+    if (p->places[id].kind == PITH_NOWHERE || !stays(p, p->graph->nodes[id]) ||
+        n->dtype != output->dtype)
         return pith_raise("%s: this node is not an output of the plan", function), NULL;
     if (p->places[id].kind == PITH_ARENA && p->latest != p->store->runs)
         return pith_raise("%s: another plan of the store has run or was made since, and its values "

@@ -215,8 +215,9 @@ pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind,
         if (iscntrl((unsigned char)*c))
             return refuse(why, "a name with the control character %d in it", *c);
     if (pith_store_find(s, name)) return refuse(why, "%s is in the store already", name);
-    if (!pith_dtype_find(dtype))
-        return refuse(why, "%s has dtype %d, expected a value of pith_dtype", name, (int)dtype);
+    if (!pith_dtype_find(dtype) || dtype == PITH_BF16)
+        return refuse(why, "%s has dtype %d, expected PITH_F32, PITH_I32 or PITH_U8", name,
+                      (int)dtype);
     if (!(kind >= PITH_WEIGHT && kind <= PITH_ANY))
         return refuse(why, "%s has kind %d, expected a value of pith_kind", name, (int)kind);
     if (ndim > 0 && !dim)

@@ -316,17 +316,18 @@ static int alignment_of(const node *n)
 {
     size_t offset = 0;
     for (; n->op->flags & PITH_ALIAS; n = n->in[0])
-        if (n->op->offset) offset += n->op->offset(n) * sizeof(float);
+        if (n->op->offset) offset += n->op->offset(n) * pith_width(n->dtype);
     offset |= 256; /* every buffer's, and so at most that */
     return (int)(offset & -offset);
 }
 
 extern "C" pith_cuda_product pith_cuda_product_of(product shape, const node *a, const node *b,
-                                                  const node *bias)
+                                                  const node *bias, pith_dtype result)
 {
     pith_cuda_product p;
     p.shape = shape;
-    p.factors = p.result = PITH_CUDA_F32;
+    p.factors = a->dtype == PITH_BF16 ? PITH_CUDA_BF16 : PITH_CUDA_F32;
+    p.result = result == PITH_BF16 ? PITH_CUDA_BF16 : PITH_CUDA_F32;
     p.add = 0;
     p.bias = bias != NULL;
     p.align_a = alignment_of(a), p.align_b = alignment_of(b), p.align_c = 256;

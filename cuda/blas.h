@@ -21,10 +21,10 @@ PITH_ATTRIBUTES(pith_cuda_product, product shape; int factors; /* PITH_CUDA_F32 
                 /* bytes that their addresses are multiples of */
                 int align_a, align_b, align_c, align_bias;)
 
-/* The product of f32 tensors a and b, and of a bias unless that is NULL, into a result of its own.
- * Addresses are taken from where the nodes will lie. */
+/* The product of tensors a and b, both f32 or both bf16, and of a bias unless that is NULL, into a
+ * result of its own. Addresses are taken from where the nodes will lie. */
 pith_cuda_product pith_cuda_product_of(product shape, const node *a, const node *b,
-                                       const node *bias);
+                                       const node *bias, pith_dtype result);
 
 /* Chooses how the product is made, once for all that are equal, and says how many bytes of scratch
  * memory it wants; SIZE_MAX after saying, in one sentence, why there is no way. */

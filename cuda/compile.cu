@@ -74,6 +74,7 @@ static const char prelude[] =
     "#define PITH_CHAIN(name, n) extern \"C\" __global__ void name(memory m)\n"
 #else
     "typedef unsigned int uint32_t;\n"
+    "typedef unsigned short uint16_t;\n"
     "#define PITH_CHAIN(name, n) struct name##_memory { void *at[n]; };\\\n"
     "    extern \"C\" __global__ void __launch_bounds__(256) name(const name##_memory m)\n"
 #endif

@@ -2,6 +2,8 @@
 #ifndef PITH_CUDA_FUNCTIONS_H
 #define PITH_CUDA_FUNCTIONS_H
 #define PITH_FUNCTION static __device__ __forceinline__
+PITH_FUNCTION uint32_t float_bits(float x) { return __float_as_uint(x); }
+PITH_FUNCTION float bits_float(uint32_t x) { return __uint_as_float(x); }
 #include "ops/lines.h"
 
 PITH_FUNCTION float real_abs(float x) { return fabsf(x); }

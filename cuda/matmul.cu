@@ -5,7 +5,7 @@
 
 static pith_cuda_product of_matmul(const node *y)
 {
-    return pith_cuda_product_of(product_of(y), y->in[0], y->in[1], NULL);
+    return pith_cuda_product_of(product_of(y), y->in[0], y->in[1], NULL, y->dtype);
 }
 
 PITH_CUDA_SCRATCH(matmul)
@@ -29,7 +29,7 @@ static pith_cuda_product of_linear(const node *y)
     p.m = (int)pith_rows(x), p.n = p.ldc = w->dim[0], p.k = p.lda = p.ldb = w->dim[1];
     p.batch = 1;
     p.step_a = p.step_b = p.step_c = 0;
-    return pith_cuda_product_of(p, x, w, y->in[2]);
+    return pith_cuda_product_of(p, x, w, y->in[2], y->dtype);
 }
 
 PITH_CUDA_SCRATCH(linear)

@@ -81,5 +81,9 @@ PITH_CUDA_KERNEL(permute)
     const int last = x.n - 1;
     if (x.inner == last) return move_outer(call, x, last);
     if (x.dim[last] < FEW || x.dim[x.inner] < FEW) return move_outer(call, x, x.n);
-    return pith_width(call->n->dtype) == 1 ? turn<uint8_t>(call, &x) : turn<uint32_t>(call, &x);
+    switch (pith_width(call->n->dtype)) {
+    case 1: return turn<uint8_t>(call, &x);
+    case 2: return turn<uint16_t>(call, &x);
+    default: return turn<uint32_t>(call, &x);
+    }
 }

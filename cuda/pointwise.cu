@@ -89,14 +89,21 @@ static __device__ size_t place(const pith_repeat *r, size_t i)
         if (IS(1, U8)) RUN(name##_f32_u8, uint8_t);                                                \
         RUN(name##_f32_f32, float);                                                                \
     }
+#define F32_TYPE float
+#define BF16_TYPE uint16_t
+#define CONVERT(name, from, to, value, flags)                                                      \
+    KERNEL(name##_kernel, to##_TYPE, IN_A(from##_TYPE), value)                                     \
+    PITH_CUDA_KERNEL(name) { RUN(name##_kernel, to##_TYPE); }
 #include "ops/pointwise.def"
 
 KERNEL(expand_f32, float, IN_A(float), a)
 KERNEL(expand_i32, int, IN_A(int), a)
 KERNEL(expand_u8, uint8_t, IN_A(uint8_t), a)
+KERNEL(expand_bf16, uint16_t, IN_A(uint16_t), a)
 PITH_CUDA_KERNEL(expand)
 {
     if (IS(0, I32)) RUN(expand_i32, int);
     if (IS(0, U8)) RUN(expand_u8, uint8_t);
+    if (IS(0, BF16)) RUN(expand_bf16, uint16_t);
     RUN(expand_f32, float);
 }

@@ -1,8 +1,7 @@
 /* ops/convolution.c: two-dimensional convolution, channels last, and its two derivatives.
  *
- * x (B, H, W, C), w (O, kh, kw, C) -> y (B, H', W', O). Times a cotangent dy, and summed, it is
- * linear in each of dy, x and w. So its derivatives with regard to x and to w are sums of the same
- * products, and the derivatives of all three ops are these three ops again.
+ * x (B, H, W, C), w (O, kh, kw, C) -> y (B, H', W', O). Times a cotangent dy it is linear in each
+ * of dy, x and w. So its derivatives are sums of the same products, and theirs are these ops again.
  *
  * Each is a matrix product of which one side is the patches that the kernel covers (patches.c): the
  * whole matrix of them, kh kw times as large as x, is never in memory. */
@@ -181,6 +180,7 @@ const pith_op pith_op_convolution = { "convolution",
                                       .lower = convolution_lower,
                                       .cpu = convolution_cpu,
                                       .cuda = convolution_cuda,
+                                      .bf16 = { 3, 1 },
                                       .scratch = convolution_scratch,
                                       .cuda_scratch = convolution_cuda_scratch,
                                       .flops = convolution_flops,
@@ -291,6 +291,7 @@ const pith_op pith_op_convolution_input = { "convolution_input",
                                             .lower = input_lower,
                                             .cpu = input_cpu,
                                             .cuda = convolution_input_cuda,
+                                            .bf16 = { 3, 1 },
                                             .scratch = input_scratch,
                                             .cuda_scratch = convolution_input_cuda_scratch,
                                             .flops = input_flops,
@@ -391,6 +392,7 @@ const pith_op pith_op_convolution_weight = { "convolution_weight",
                                              .lower = weight_lower,
                                              .cpu = weight_cpu,
                                              .cuda = convolution_weight_cuda,
+                                             .bf16 = { 3, 1 },
                                              .scratch = weight_scratch,
                                              .cuda_scratch = convolution_weight_cuda_scratch,
                                              .flops = weight_flops,

@@ -8,6 +8,19 @@
 #ifndef PITH_FUNCTIONS_H
 #define PITH_FUNCTIONS_H
 #include "core.h"
+
+static inline uint32_t float_bits(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    return u;
+}
+static inline float bits_float(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, 4);
+    return x;
+}
 #define PITH_FUNCTION static inline
 #include "lines.h"
 
@@ -34,18 +47,6 @@ static inline double real_abs(double x) { return fabs(x); }
 /* Before a loop whose elements do not depend on each other: the output may be one of the inputs. */
 #define PITH_SIMD _Pragma("omp simd")
 
-static inline uint32_t float_bits(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, 4);
-    return u;
-}
-static inline float bits_float(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, 4);
-    return x;
-}
 static inline float real_sqrt(float x) { return sqrtf(x); }
 static inline float real_abs(float x) { return fabsf(x); }
 

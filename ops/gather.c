@@ -65,6 +65,7 @@ const pith_op pith_op_gather = { "gather",
                                  .grad = gather_grad,
                                  .cpu = gather_cpu,
                                  .cuda = gather_cuda,
+                                 .flags = PITH_MOVES,
                                  .moved = gather_moved,
                                  .example = gather_example };
 

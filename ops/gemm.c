@@ -8,7 +8,7 @@
 #include <cblas.h>
 #include <omp.h>
 #include <stdlib.h>
-#include "core.h"
+#include "product.h"
 
 #if defined PITH_ONEDNN && !defined PITH_DOUBLE
 #include <dnnl.h>
@@ -42,6 +42,8 @@ bool pith_use_gemm(const char *library)
     onednn = wanted;
     return true;
 }
+
+bool pith_uses_onednn(void) { return onednn; }
 
 #if ONEDNN
 /* Alone also outside a parallel region, where oneDNN would start a team of its own. */

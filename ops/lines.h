@@ -16,4 +16,13 @@ PITH_FUNCTION int int_sub(int a, int b) { return (int)((uint32_t)a - (uint32_t)b
 PITH_FUNCTION int int_mul(int a, int b) { return (int)((uint32_t)a * (uint32_t)b); }
 PITH_FUNCTION int int_neg(int a) { return int_sub(0, a); }
 PITH_FUNCTION int int_abs(int a) { return a < 0 ? int_neg(a) : a; }
+
+/* ---- bf16: the upper half of a float's bits; to the nearest, ties to even, NaN to NaN ---- */
+PITH_FUNCTION uint16_t bf16_of(float x)
+{
+    const uint32_t u = float_bits(x);
+    if (x != x) return (uint16_t)(u >> 16 | 64);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+PITH_FUNCTION float bf16_number(uint16_t x) { return bits_float((uint32_t)x << 16); }
 #endif

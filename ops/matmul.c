@@ -42,10 +42,23 @@ static size_t matmul_scratch(const node *n)
     return (size_t)(parts_of(&p) - 1) * (size_t)p.m * (size_t)p.n * sizeof(real);
 }
 
+static bool matmul_bf16(const pith_call *call, const product *p)
+{
+    const uint16_t *a = call->in[0], *b = call->in[1];
+    const size_t width = pith_width(call->n->dtype);
+    bool good = true;
+    for (size_t i = 0; i < p->batch && good; i++)
+        good = pith_gemm_bf16(p->ta, p->tb, p->m, p->n, p->k, a + i * p->step_a, p->lda,
+                              b + i * p->step_b, p->ldb, NULL, call->n->dtype,
+                              (char *)call->out[0] + i * p->step_c * width);
+    return good;
+}
+
 static bool matmul_cpu(const pith_call *call)
 {
     const node *y = call->n;
     const product p = product_of(y);
+    if (y->in[0]->dtype == PITH_BF16) return matmul_bf16(call, &p);
     const real *a = call->in[0], *b = call->in[1];
     real *c = call->out[0];
     const int parts = parts_of(&p);
@@ -154,6 +167,9 @@ const pith_op pith_op_matmul = { "matmul",
                                  .cpu = matmul_cpu,
                                  .scratch = matmul_scratch,
                                  .cuda = matmul_cuda,
+                                 .bf16 = { 3, 1 },
+                                 .cpu_bf16 = pith_multiplies_bf16,
+                                 .cuda_bf16 = true,
                                  .cuda_scratch = matmul_cuda_scratch,
                                  .flops = matmul_flops,
                                  .flags = PITH_GEMM,
@@ -219,6 +235,9 @@ static bool linear_cpu(const pith_call *call)
     const node *result = call->n;
     const size_t m = pith_rows(result), n = pith_columns(result);
     const int columns = (int)n, k = result->in[1]->dim[1];
+    if (result->in[0]->dtype == PITH_BF16)
+        return pith_gemm_bf16(false, true, (int)m, columns, k, call->in[0], k, call->in[1], k,
+                              call->in[2], result->dtype, call->out[0]);
     const real *x = call->in[0], *w = call->in[1], *bias = call->in[2];
     real *y = call->out[0];
     const size_t panel = panel_rows(m, n);
@@ -255,6 +274,9 @@ const pith_op pith_op_linear = { "linear",
                                  .lower = linear_lower,
                                  .cpu = linear_cpu,
                                  .cuda = linear_cuda,
+                                 .bf16 = { 3, 1, .as_out = 4 },
+                                 .cpu_bf16 = pith_multiplies_bf16,
+                                 .cuda_bf16 = true,
                                  .cuda_scratch = linear_cuda_scratch,
                                  .flops = linear_flops,
                                  .flags = PITH_GEMM,

@@ -92,6 +92,7 @@ const pith_op pith_op_slice = { "slice",
                                 .grad = slice_grad,
                                 .cpu = slice_cpu,
                                 .cuda = slice_cuda,
+                                .flags = PITH_MOVES,
                                 .moved = slice_moved,
                                 .example = slice_example };
 
@@ -234,6 +235,7 @@ const pith_op pith_op_pad = { "pad",
                               .grad = pad_grad,
                               .cpu = pad_cpu,
                               .cuda = pad_cuda,
+                              .flags = PITH_MOVES,
                               .join = pad_join,
                               .example = pad_example };
 
@@ -302,6 +304,7 @@ const pith_op pith_op_concat = { "concat",
                                  .grad = concat_grad,
                                  .cpu = concat_cpu,
                                  .cuda = concat_cuda,
+                                 .flags = PITH_MOVES,
                                  .example = concat_example };
 
 node *pith_concat_(const char *at, int n, node *const *list, int axis)

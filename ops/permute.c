@@ -52,6 +52,7 @@ static bool permute_grad(node *n, node *const *dy, node **dx)
                 ((type *)to)[i * to_step + j] = ((const type *)from)[j * from_step + i];           \
     }
 TURN(uint8_t)
+TURN(uint16_t)
 TURN(uint32_t)
 TURN(uint64_t)
 
@@ -60,7 +61,7 @@ typedef void turn(void *to, size_t to_step, const void *from, size_t from_step, 
 
 static turn *turn_of(size_t width)
 {
-    if (width == 1) return turn_uint8_t;
+    if (width <= 2) return width == 1 ? turn_uint8_t : turn_uint16_t;
     return width == 4 ? turn_uint32_t : turn_uint64_t;
 }
 
@@ -136,6 +137,7 @@ const pith_op pith_op_permute = { "permute",
                                   .attr_size = sizeof(permute_attr),
                                   .cpu = permute_cpu,
                                   .cuda = permute_cuda,
+                                  .flags = PITH_MOVES,
                                   .example = permute_example };
 
 node *pith_permute_(const char *at, node *a, ...)

@@ -107,6 +107,7 @@ static node *example(pith_graph *g, const pith_op *op, int n_in, int i, double l
 #define UNARY_I32(name, value, value_i32, da, low, high) UNARY(name, value, da, low, high)
 #define BINARY_I32(name, value, value_i32, da, db, low, high) BINARY(name, value, da, db, low, high)
 #define COMPARE(name, value) BINARY(name, value, NULL, NULL, PITH_AWAY, 0)
+#define CONVERT(name, from, to, value, flags)
 #include "pointwise.def"
 #undef UNARY
 #undef BINARY
@@ -114,6 +115,7 @@ static node *example(pith_graph *g, const pith_op *op, int n_in, int i, double l
 #undef UNARY_I32
 #undef BINARY_I32
 #undef COMPARE
+#undef CONVERT
 
 /* k s (1 - s) (2 + k a (1 - 2 s)), where s = sigmoid(k a) */
 static node *quick_gelu_second(node *a)
@@ -228,6 +230,18 @@ static node *quick_gelu_second(node *a)
     {                                                                                              \
         return pith_make3(at, &pith_op_##name, a, b, c, NULL);                                     \
     }
+
+#define F32_TYPE real
+#define BF16_TYPE uint16_t
+#define CONVERT(name, from, to, value, kind)                                                       \
+    TILE(name##_tile, to##_TYPE, IN_A(from##_TYPE), value)                                         \
+    static const pith_form name##_forms[] = {                                                      \
+        { { PITH_##from }, PITH_##to, name##_tile, #value }                                        \
+    };                                                                                             \
+    static const pith_pointwise name##_pointwise = { name##_forms, 1 };                            \
+    PITH_ON_CUDA(name);                                                                            \
+    const pith_op pith_op_##name = { #name, .cuda = name##_cuda, .pointwise = &name##_pointwise,   \
+                                     .flags = kind, .no_grad = "a plan makes it" };
 #include "pointwise.def"
 
 /* The number beside a node is of the node's dtype. */
@@ -279,10 +293,12 @@ static node *expand_example(pith_graph *g, int i)
 TILE(expand_f32, real, IN_A(real), a)
 TILE(expand_i32, int, IN_A(int), a)
 TILE(expand_u8, uint8_t, IN_A(uint8_t), a)
+TILE(expand_bf16, uint16_t, IN_A(uint16_t), a)
 static const pith_form expand_forms[] = { { { PITH_F32 }, PITH_F32, expand_f32, "a" },
                                           { { PITH_I32 }, PITH_I32, expand_i32, "a" },
-                                          { { PITH_U8 }, PITH_U8, expand_u8, "a" } };
-static const pith_pointwise expand_pointwise = { expand_forms, 3 };
+                                          { { PITH_U8 }, PITH_U8, expand_u8, "a" },
+                                          { { PITH_BF16 }, PITH_BF16, expand_bf16, "a" } };
+static const pith_pointwise expand_pointwise = { expand_forms, 4 };
 PITH_ON_CUDA(expand);
 const pith_op pith_op_expand = { "expand",
                                  .attr_size = sizeof(expand_attr),
@@ -290,7 +306,7 @@ const pith_op pith_op_expand = { "expand",
                                  .grad = expand_grad,
                                  .cuda = expand_cuda,
                                  .pointwise = &expand_pointwise,
-                                 .flags = PITH_INPLACE,
+                                 .flags = PITH_INPLACE | PITH_MOVES,
                                  .example = expand_example };
 
 node *pith_expand_dims(const char *at, node *a, int ndim, const int *dim)

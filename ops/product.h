@@ -29,4 +29,10 @@ static inline product product_of(const node *y)
     p.step_c = (size_t)p.m * (size_t)p.n;
     return p;
 }
+
+bool pith_uses_onednn(void); /* gemm.c: see pith_use_gemm */
+/* gemm_bf16.c: c (m, n) = op(a) op(b) of bf16, and bias (n), if it is not NULL, added to each row;
+ * c has no gaps, and both are of dtype `result`, f32 or bf16. False after pith_raise. */
+bool pith_gemm_bf16(bool ta, bool tb, int m, int n, int k, const uint16_t *a, int lda,
+                    const uint16_t *b, int ldb, const void *bias, pith_dtype result, void *c);
 #endif

@@ -16,6 +16,7 @@ out=$(
     may "$(ls bench/ladder/*.*)" 'core\.h|device/device\.h|cuda/(launch|rows)\.h|ops/attributes\.h|(ladder|tree)\.h'
     may "$(ls core/base/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/device/*.[ch])" 'pith\.h|core\.h|inside\.h'
+    may "$(ls core/precision/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/look/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/files/*.[ch])" 'pith\.h|core\.h|files\.h'
     may "$(ls core/text/*.[ch])" 'pith\.h|core\.h|text\.h|parts\.h|files/files\.h'
@@ -47,7 +48,7 @@ done
 for f in $(git ls-files '*.c' '*.h' '*.cu' '*.cpp' 2>/dev/null); do
     [ -f "$f" ] && ! awk 'length > 100 { exit 1 }' "$f" && say "$f has a line of more than 100 columns"
 done
-for d in core core/base core/device core/look core/files core/text core/pictures core/data core/train core/neighbours ops cuda models losses examples tests bench bench/ladder; do
+for d in core core/base core/device core/precision core/look core/files core/text core/pictures core/data core/train core/neighbours ops cuda models losses examples tests bench bench/ladder; do
     [ -f $d/README.md ] || say "$d has no README.md"
 done
 [ "$bad" -eq 0 ] && echo "the engine has $lines lines"

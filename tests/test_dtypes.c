@@ -294,13 +294,13 @@ static void no_dtype(void **state)
     static const real zero;
     const pith_dtype seven = (pith_dtype)7, next = (pith_dtype)(PITH_U8 + 1);
     told(w, pith_input(w->g, "x", seven, 2),
-         "input: 7 is no dtype, expected a value of pith_dtype");
+         "input: 7 is no dtype of graphs, expected PITH_F32, PITH_I32 or PITH_U8");
     told(w, pith_input(w->g, "x", next, 2), "input: 3 is no dtype");
     told(w, pith_state(w->g, "x", seven, PITH_CONSTANT, 0, 2), "state: 7 is no dtype");
     told(w, pith_const_array(w->g, seven, &zero, 1), "const: 7 is no dtype");
     told(w, pith_cast(pith_const(w->g, 1), seven), "cast: 7 is no dtype");
     assert_null(pith_store_add(w->s, "x", PITH_WEIGHT, seven, 0, NULL));
-    said("x has dtype 7, expected a value of pith_dtype");
+    said("x has dtype 7, expected PITH_F32, PITH_I32 or PITH_U8");
     assert_null(pith_store_find(w->s, "x"));
 }
 

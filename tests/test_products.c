@@ -304,12 +304,13 @@ static void alignment(void **state)
     node *third = pith_slice(x, 0, 3, 5), *fourth = pith_slice(third, 0, 1, 2),
          *seventh = pith_slice(v, 0, 7, 9);
     if (!(third->op->flags & PITH_ALIAS)) fail_msg("a slice of rows is no alias");
-    const pith_cuda_product p = pith_cuda_product_of((product){ 0 }, third, fourth, seventh);
+    const pith_cuda_product p = pith_cuda_product_of((product){ 0 }, third, fourth, seventh,
+                                                     PITH_F32);
     assert_int_equal(p.align_a, 16); /* byte 144 */
     assert_int_equal(p.align_b, 64); /* byte 192 */
     assert_int_equal(p.align_bias, 4);
-    assert_int_equal(pith_cuda_product_of((product){ 0 }, x, x, NULL).align_a, 256);
-    assert_int_equal(pith_cuda_product_of((product){ 0 }, x, x, x).align_bias, 256);
+    assert_int_equal(pith_cuda_product_of((product){ 0 }, x, x, NULL, PITH_F32).align_a, 256);
+    assert_int_equal(pith_cuda_product_of((product){ 0 }, x, x, x, PITH_F32).align_bias, 256);
 }
 
 /* ---- what the stand-in refuses ---- */

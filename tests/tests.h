@@ -118,7 +118,7 @@ typedef struct {
 static inline int make_world(void **state)
 {
     world *w = malloc(sizeof *w);
-    w->s = pith_store_new();
+    w->s = new_store();
     w->g = pith_graph_new(w->s, 3);
     *state = w;
     return 0;

@@ -2,6 +2,7 @@
  *
  * A dtype is a value of pith_dtype (pith.h) and a line of `table`. Only kernels are written for
  * single dtypes, those that their shape rules accept. All else asks at most whether it is floating.
+ * To bf16 nothing but the op `narrow` converts, so it has no way to be stored.
  * Numbers go from one type to another by way of double, which holds every one of them exactly, but
  * for i64 beyond 2^53. */
 #include "core.h"
@@ -60,8 +61,8 @@ STORE(real, real, (real)from[i])
 STORE(i32, int32_t, (int32_t)between(from[i], INT32_MIN, INT32_MAX))
 STORE(u8, uint8_t, (uint8_t)between(from[i], 0, 255))
 
-/* In the double build every floating-point dtype is a double, PITH_F32 as well as any narrower one
- * that is added here: that build is there to check numbers, not to save bytes. */
+/* In the double build PITH_F32 is a double: that build is there to check numbers, not to save
+ * bytes. */
 #define IN_FILES (sizeof(real) == 4 ? "F32" : "F64")
 
 /* clang-format off */
@@ -70,6 +71,7 @@ static const pith_dtype_info table[] = {
     [PITH_F32] = { "f32", sizeof(real), IN_FILES,    0, 0,                 load_real, store_real },
     [PITH_I32] = { "i32", 4,            "I32",       INT32_MIN, INT32_MAX, load_i32, store_i32 },
     [PITH_U8]  = { "u8",  1,            "U8",        0, 255,               load_u8, store_u8 },
+    [PITH_BF16] = { "bf16", 2,          "BF16",      0, 0,                 load_bf16, NULL },
 };
 
 static const pith_file_type file_types[] = {

@@ -17,7 +17,11 @@
 
 static const char *type_of(pith_dtype dtype)
 {
-    return dtype == PITH_F32 ? "float" : dtype == PITH_I32 ? "int" : "unsigned char";
+    static const char *const types[] = { [PITH_F32] = "float",
+                                         [PITH_I32] = "int",
+                                         [PITH_U8] = "unsigned char",
+                                         [PITH_BF16] = "uint16_t" };
+    return types[dtype];
 }
 
 /* Sizes are written out, so that the compiler divides by numbers it knows. */

@@ -133,7 +133,7 @@ void pith_print_plan(FILE *f, const pith_plan *p)
     char shape[96], label[96];
     if (!pith_given(f, "pith_print_plan", "file")) return;
     if (!pith_given(p, "pith_print_plan", "plan")) return;
-    fprintf(f, "%5s  %-28s %-22s %12s %12s  %s\n", "step", "op", "result", "bytes", "place",
+    fprintf(f, "%5s  %-28s %-27s %12s %12s  %s\n", "step", "op", "result", "bytes", "place",
             "from");
     for (int k = 0; k < p->n_steps; k++) {
         const pith_planned *s = &p->steps[k];
@@ -144,7 +144,8 @@ void pith_print_plan(FILE *f, const pith_plan *p)
             const node *n = p->graph->nodes[s->out[o]];
             if (o) fprintf(f, "%5s  %-28s ", "", "");
             else fprintf(f, "%5d  %-28s ", k, label);
-            fprintf(f, "%-22s %12zu ", pith_shape_text(n, shape), pith_bytes(n));
+            fprintf(f, "%-4s %-22s %12zu ", pith_dtype_name(n->dtype), pith_shape_text(n, shape),
+                    pith_bytes(n));
             print_place(f, p, n->id);
             fprintf(f, "  %s%s\n", n->at, n->origin ? " (backward)" : "");
         }

@@ -56,6 +56,9 @@ extern int64_t common_threads; /* as many as the machine has, unless --threads s
 pith_store *new_store(void);   /* on the device that --device names */
 /* The options of every plan that the program makes, set by PITH_NOPLAN=1 and PITH_NAN=1 in the
  * environment. */
+extern const char *common_precision; /* "f32" or "bf16" */
+/* `run` was begun with it, NULL for f32: it goes on so, or was given another one. */
+void keep_precision(const char *run, const char *then);
 extern pith_plan_options common_plan;
 /* An option of commands that read pictures: larger ones are refused. */
 extern double common_megapixels;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 int64_t common_seed = 0, common_threads = 0;
+const char *common_precision = "f32";
 static const char *device_name = "auto";
 pith_plan_options common_plan;
 double common_megapixels = 64;
@@ -15,6 +16,8 @@ static const option common[] = { { "--seed", INTEGER, &common_seed, "keys every 
                                    "0: as many as the machine has; results do not depend on it" },
                                  { "--device", TEXT, &device_name,
                                    "cpu, cuda, or auto: cuda where there is one" },
+                                 { "--precision", TEXT, &common_precision,
+                                   "f32, or bf16: products and activations between them" },
                                  END_OF_OPTIONS };
 
 /* Do the common options do something in this command? */
@@ -26,6 +29,7 @@ static bool has_common(const char *command, const char *name)
         { "--seed", " eval search embed inspect losses tokenize preprocess run compare " },
         { "--threads", " inspect losses tokenize " },
         { "--device", " inspect losses tokenize preprocess graph check compare " },
+        { "--precision", " inspect losses tokenize preprocess check compare " },
     };
     char word[64];
     snprintf(word, sizeof word, " %.50s ", command);
@@ -172,6 +176,32 @@ static void help(const option *table, const char *command, const char *usage, co
     exit(0);
 }
 
+void keep_precision(const char *run, const char *then)
+{
+    if (!then) then = "f32";
+    if (was_given("--precision") && strcmp(then, common_precision))
+        pith_raise("%s was begun with --precision %s, found %s: a run that is resumed keeps it",
+                   run, plain(then), common_precision);
+    common_precision = then;
+}
+
+static bool on_cuda(void)
+{
+    return strcmp(device_name, "auto") ? !strcmp(device_name, "cuda") : pith_has_device(PITH_CUDA);
+}
+
+static void set_precision(void)
+{
+    static bool told;
+    common_plan.bf16 = !strcmp(common_precision, "bf16");
+    if (!common_plan.bf16 && strcmp(common_precision, "f32"))
+        pith_raise("--precision: expected f32 or bf16, found \"%s\"", common_precision);
+    if (common_plan.bf16 && !told && !pith_multiplies_bf16() && !on_cuda())
+        fprintf(stderr, "pith: no product of bf16 on this processor: products are f32, of numbers "
+                        "rounded to bf16\n");
+    told = common_plan.bf16;
+}
+
 int parse_options(const option *table, const char *usage, const char *about, int least, int most,
                   int argc, char **argv)
 {
@@ -202,6 +232,7 @@ int parse_options(const option *table, const char *usage, const char *about, int
         pith_raise("%s: usage: pith %s %s",
                    arguments < least ? "too few arguments" : "too many arguments", argv[0], usage);
     pith_limit_pictures((int64_t)(1e6 * common_megapixels));
+    set_precision();
     if (common_threads > 0) omp_set_num_threads((int)common_threads);
     else common_threads = omp_get_max_threads();
     return arguments;

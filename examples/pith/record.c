@@ -136,6 +136,7 @@ char *options_as_json(const char *command, const char *data, const option *optio
     json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "version", VERSION, "command", command, "data",
                           lasting_data, "--seed", (json_int_t)common_seed);
     free(lasting_data);
+    if (common_plan.bf16) json_object_set_new(o, "--precision", json_string("bf16"));
     for (; options->name; options++) {
         json_object_set_new(o, options->name, value_of(options));
         if (!strcmp(options->name, "--loss")) hash_of_loss(*(const char **)options->value, hash);
@@ -259,6 +260,7 @@ static const char *read_record(const char *run, const char *command, const optio
     if (!json_is_integer(seed) || !json_is_string(data))
         pith_raise("%s: expected a whole number as --seed and a text as data", path);
     common_seed = json_integer_value(seed);
+    keep_precision(run, json_string_value(json_object_get(o, "--precision")));
     return json_string_value(data);
 }
 
