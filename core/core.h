@@ -120,11 +120,13 @@ struct pith_op {
     const pith_pointwise *pointwise;
     double (*flops)(const node *n); /* of the matrix products inside, if any */
     /* Which inputs and results may be bf16, a bit each, and which inputs are what the results are;
-     * does the CPU's kernel know it, on this machine, and the CUDA one? See core/precision/. */
+     * do kernels know it, the CPU's on this machine? PITH_MIXED: also what gives f32 of it. See
+     * core/precision/. */
     struct {
         unsigned in, out, as_out;
     } bf16;
-    bool (*cpu_bf16)(void), cuda_bf16;
+    bool (*cpu_bf16)(void);
+    enum { PITH_ALIKE = 1, PITH_MIXED } cuda_bf16;
     unsigned flags;
     int results;         /* at most PITH_MOST_RESULTS; 0 means 1 */
     const char *no_grad; /* why there is no gradient, where there is none */

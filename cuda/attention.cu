@@ -5,17 +5,17 @@
  * work_of (attention.h). Pooled attention: a block a query, whose warps do the same key by key. */
 #include "attention.h"
 
-template <int EACH>
+template <class T, int EACH>
 static __global__ void __launch_bounds__(THREADS, BLOCKS)
-    attend(attention x, const int *bound, const float *qkv, float *y, float *lse)
+    attend(attention x, const int *bound, const T *qkv, T *y, float *lse)
 {
     PITH_SHARED_ARRAY(quad, tile, 2 * SLICE_TILE);
     PITH_SHARED_ARRAY(quad, weight, WHOLE_TILE);
     const work w = work_of(&x, bound, LANES * EACH);
     if (w.count <= 0) return;
     const size_t out = (size_t)x.heads * (size_t)x.width, row = 3 * out;
-    const float *q = qkv + (size_t)w.head * (size_t)x.width, *k = q + out, *v = k + out;
-    const side queries = { q + (size_t)w.begin * row, row, w.count };
+    const T *q = qkv + (size_t)w.head * (size_t)x.width, *k = q + out, *v = k + out;
+    const side<T> queries = { q + (size_t)w.begin * row, row, w.count };
     const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
 
     float sum[ROWS_EACH], max[ROWS_EACH], gathered[ROWS_EACH][EACH];
@@ -25,8 +25,8 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     }
     for (int key = w.first; key < key_end; key += TILE) {
         const int count = key_end - key < TILE ? key_end - key : TILE;
-        const side keys = { k + (size_t)key * row, row, count },
-                   values = { v + (size_t)key * row, row, count };
+        const side<T> keys = { k + (size_t)key * row, row, count },
+                      values = { v + (size_t)key * row, row, count };
         const int columns = columns_of(x.causal, &w, key, count);
         float score[ROWS_EACH][COLUMNS_EACH];
         products(score, queries, keys, columns, x.width, tile);
@@ -59,28 +59,30 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
                 w.count, w.column, x.width);
 }
 
-template <int EACH> static bool launch(const pith_call *call)
+template <class T, int EACH> static bool launch(const pith_call *call)
 {
     const node *n = call->n;
     const attention x = attention_of(n->in[0], n->in[1], LANES * EACH, is_causal(n));
     return find_bounds(call, &x, call->in[1]) &&
-           PITH_LAUNCH(call, attend<EACH>, blocks_for(&x), THREADS, 0, x,
-                       (const int *)call->scratch, (const float *)call->in[0],
-                       (float *)call->out[0], (float *)call->out[1]);
+           PITH_LAUNCH(call, (attend<T, EACH>), blocks_for(&x), THREADS, 0, x,
+                       (const int *)call->scratch, (const T *)call->in[0], (T *)call->out[0],
+                       (float *)call->out[1]);
 }
 
 PITH_CUDA_SCRATCH(attention) { return bounds_bytes(n->in[1]); }
 
 PITH_CUDA_KERNEL(attention)
 {
-    return call->n->in[0]->dim[3] > 2 * LANES ? launch<4>(call) : launch<2>(call);
+    const bool wide = call->n->in[0]->dim[3] > 2 * LANES;
+    if (call->n->dtype == PITH_BF16) return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
+    return wide ? launch<float, 4>(call) : launch<float, 2>(call);
 }
 
 /* ---- one query a segment ---- */
 
+template <class T>
 static __global__ void __launch_bounds__(POOLED_WARPS *WARP)
-    attend_pooled(attention x, const int *bound, const float *q, const float *kv, float *y,
-                  float *lse)
+    attend_pooled(attention x, const int *bound, const T *q, const T *kv, T *y, float *lse)
 {
     PITH_SHARED_ARRAY(float, maxima, POOLED_WARPS);
     PITH_SHARED_ARRAY(float, sums, POOLED_WARPS);
@@ -92,11 +94,11 @@ static __global__ void __launch_bounds__(POOLED_WARPS *WARP)
     kv += (size_t)w.head * (size_t)x.width;
     float max = MASKED, sum = 0, gathered[PARTS] = { 0 };
     for (int key = w.first + warp; key < w.end; key += POOLED_WARPS) {
-        const float *k = kv + (size_t)key * 2 * out, *v = k + out;
+        const T *k = kv + (size_t)key * 2 * out, *v = k + out;
         float value[PARTS]; /* asked for before the score is waited for */
         for (int i = 0; i < PARTS; i++) {
             const int c = w.column + lane + i * WARP;
-            value[i] = c < x.width ? v[c] : 0;
+            value[i] = c < x.width ? to_float(v[c]) : 0;
         }
         const float score = warp_dot(q, k, x.width) * x.scale, high = fmaxf(max, score);
         const float keep = expf(max - high), p = expf(score - high);
@@ -117,19 +119,25 @@ static __global__ void __launch_bounds__(POOLED_WARPS *WARP)
     }
     const size_t pair = (size_t)w.begin * (size_t)x.heads + (size_t)w.head;
     if (w.column + thread < x.width)
-        y[pair * (size_t)x.width + (size_t)(w.column + thread)] = all == 0 ? 0 : result / all;
+        from_float(all == 0 ? 0 : result / all,
+                   &y[pair * (size_t)x.width + (size_t)(w.column + thread)]);
     if (w.column + thread == 0) lse[pair] = all == 0 ? 0 : max + logf(all);
+}
+
+template <class T> static bool launch_pooled(const pith_call *call)
+{
+    const node *n = call->n;
+    const attention x = attention_of(n->in[1], n->in[2], PARTS * WARP, false);
+    const unsigned blocks = (unsigned)x.segments * (unsigned)x.heads * (unsigned)x.slices;
+    return find_bounds(call, &x, call->in[2]) &&
+           PITH_LAUNCH(call, attend_pooled<T>, blocks, POOLED_WARPS * WARP, 0, x,
+                       (const int *)call->scratch, (const T *)call->in[0], (const T *)call->in[1],
+                       (T *)call->out[0], (float *)call->out[1]);
 }
 
 PITH_CUDA_SCRATCH(pooled_attention) { return bounds_bytes(n->in[2]); }
 
 PITH_CUDA_KERNEL(pooled_attention)
 {
-    const node *n = call->n;
-    const attention x = attention_of(n->in[1], n->in[2], PARTS * WARP, false);
-    const unsigned blocks = (unsigned)x.segments * (unsigned)x.heads * (unsigned)x.slices;
-    return find_bounds(call, &x, call->in[2]) &&
-           PITH_LAUNCH(call, attend_pooled, blocks, POOLED_WARPS * WARP, 0, x,
-                       (const int *)call->scratch, (const float *)call->in[0],
-                       (const float *)call->in[1], (float *)call->out[0], (float *)call->out[1]);
+    return call->n->dtype == PITH_BF16 ? launch_pooled<bf16>(call) : launch_pooled<float>(call);
 }

@@ -9,6 +9,7 @@
  * `multiply` and of the loop in add_weighted. */
 #ifndef PITH_CUDA_ATTENTION_H
 #define PITH_CUDA_ATTENTION_H
+#include "bf16.h"
 #include "sums.h"
 #include "ops/attributes.h"
 
@@ -42,6 +43,9 @@ template <int N> struct __align__(4 * N) floats {
     float at[N];
 };
 typedef floats<4> quad;
+struct __align__(8) pairs { /* four bf16, two in each */
+    unsigned at[2];
+};
 
 /* Shapes. Results are cut into slices of `columns` columns, one a block: where heads are wider than
  * one slice, each slice makes its scores anew. */
@@ -167,12 +171,22 @@ static __device__ __forceinline__ int columns_of(bool causal, const work *w, int
 
 /* ---- tiles ---- */
 
-/* Some rows of a tensor, `stride` floats apart. */
-typedef struct {
-    const float *from;
+/* Some rows of a tensor of f32 or bf16, `stride` elements apart. */
+template <class T> struct side {
+    const T *from;
     size_t stride;
     int count;
-} side;
+};
+
+/* Four neighbours. */
+static __device__ __forceinline__ quad four(const float *from) { return *(const quad *)from; }
+static __device__ __forceinline__ quad four(const bf16 *from)
+{
+    const pairs p = *(const pairs *)from;
+    const float2 low = floats_of(p.at[0]), high = floats_of(p.at[1]);
+    const quad q = { { low.x, low.y, high.x, high.y } };
+    return q;
+}
 
 /* Where a quad of a row lies in shared memory. A row of WIDE quads takes one more: then equal
  * columns of neighbouring rows lie in different banks. */
@@ -182,22 +196,22 @@ template <int WIDE> static __device__ __forceinline__ int place(int row, int par
 }
 
 /* TILE rows of WIDE quads from `column` on; zeros behind the last row and the last column. */
-template <int WIDE>
-static __device__ __forceinline__ void load(side a, int column, int width, quad *to)
+template <int WIDE, class T>
+static __device__ __forceinline__ void load(side<T> a, int column, int width, quad *to)
 {
     const int part = (int)threadIdx.x % WIDE, step = THREADS / WIDE;
     const int first = column + 4 * part;
     int row = (int)threadIdx.x / WIDE;
-    const float *from = a.from + (size_t)row * a.stride + first;
+    const T *from = a.from + (size_t)row * a.stride + first;
     /* then all rows begin at whole quads; an alias may begin anywhere */
-    const bool whole = width % 4 == 0 && (uintptr_t)a.from % sizeof(quad) == 0;
+    const bool whole = width % 4 == 0 && (uintptr_t)a.from % (4 * sizeof(T)) == 0;
     for (int n = 0; n < TILE / step; n++, row += step, from += step * a.stride) {
         quad q = { { 0, 0, 0, 0 } };
         if (row < a.count && first < width) {
-            if (whole) q = *(const quad *)from;
+            if (whole) q = four(from);
             else
                 for (int c = 0; c < 4; c++)
-                    if (first + c < width) q.at[c] = from[c];
+                    if (first + c < width) q.at[c] = to_float(from[c]);
         }
         to[place<WIDE>(row, part)] = q;
     }
@@ -223,8 +237,9 @@ static __device__ __forceinline__ void multiply(float (*product)[COLUMNS_EACH], 
 
 /* product = rows of a times rows of b, of which this warp wants the first `columns`. `tile` has
  * room for two slices. */
-static __device__ __forceinline__ void products(float (*product)[COLUMNS_EACH], side a, side b,
-                                                int columns, int width, quad *tile)
+template <class T>
+static __device__ __forceinline__ void products(float (*product)[COLUMNS_EACH], side<T> a,
+                                                side<T> b, int columns, int width, quad *tile)
 {
     for (int i = 0; i < ROWS_EACH; i++)
         for (int j = 0; j < COLUMNS_EACH; j++) product[i][j] = 0;
@@ -250,9 +265,9 @@ static __device__ __forceinline__ float *weight_at(quad *weight, int row, int co
 /* sum += weights times rows of b: EACH columns a thread, from `column` + EACH * lane on. This warp
  * wants the first `columns` weights of its rows. They lie in shared memory: its own lanes wrote
  * them, and the barriers below come after. */
-template <int EACH>
+template <int EACH, class T>
 static __device__ __forceinline__ void add_weighted(float (*sum)[EACH], const quad *weight,
-                                                    int columns, side b, int column, int width,
+                                                    int columns, side<T> b, int column, int width,
                                                     quad *tile)
 {
     const int lane = column_of(0);
@@ -275,15 +290,15 @@ static __device__ __forceinline__ void add_weighted(float (*sum)[EACH], const qu
 }
 
 /* A thread's rows of a result whose tile begins at `to`. */
-template <int EACH>
-static __device__ __forceinline__ void store(float (*sum)[EACH], float *to, size_t stride,
-                                             int count, int column, int width)
+template <int EACH, class T>
+static __device__ __forceinline__ void store(float (*sum)[EACH], T *to, size_t stride, int count,
+                                             int column, int width)
 {
     column += column_of(0) * EACH;
     for (int i = 0; i < ROWS_EACH; i++)
         for (int e = 0; e < EACH; e++)
             if (row_of(i) < count && column + e < width)
-                to[(size_t)row_of(i) * stride + (size_t)(column + e)] = sum[i][e];
+                from_float(sum[i][e], &to[(size_t)row_of(i) * stride + (size_t)(column + e)]);
 }
 
 /* ---- pooled: one query a segment ---- */
@@ -293,10 +308,12 @@ static __device__ __forceinline__ void store(float (*sum)[EACH], float *to, size
 enum { POOLED_WARPS = 8, PARTS = 2 /* columns of the result, a lane */ };
 
 /* A dot product along a row, over a warp. */
-static __device__ __forceinline__ float warp_dot(const float *a, const float *b, int width)
+template <class T>
+static __device__ __forceinline__ float warp_dot(const T *a, const T *b, int width)
 {
     float sum = 0;
-    for (int c = (int)(threadIdx.x % WARP); c < width; c += WARP) sum += a[c] * b[c];
+    for (int c = (int)(threadIdx.x % WARP); c < width; c += WARP)
+        sum += to_float(a[c]) * to_float(b[c]);
     return warp_sum(sum);
 }
 

@@ -6,8 +6,9 @@
 #include "attention.h"
 
 /* d, (queries, heads): a warp each. */
+template <class T>
 static __global__ void __launch_bounds__(THREADS)
-    row_products(size_t rows, int width, const float *y, const float *dy, float *d)
+    row_products(size_t rows, int width, const T *y, const T *dy, float *d)
 {
     const size_t row = (size_t)blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
     if (row >= rows) return;
@@ -16,13 +17,14 @@ static __global__ void __launch_bounds__(THREADS)
 }
 
 /* Inputs, beside q, k and v. */
-typedef struct {
-    const float *lse, *d, *dy;
-} made;
+template <class T> struct made {
+    const float *lse, *d;
+    const T *dy;
+};
 
-template <int EACH>
+template <class T, int EACH>
 static __global__ void __launch_bounds__(THREADS, BLOCKS)
-    gradient_of_queries(attention x, const int *bound, const float *qkv, made m, float *dqkv)
+    gradient_of_queries(attention x, const int *bound, const T *qkv, made<T> m, T *dqkv)
 {
     PITH_SHARED_ARRAY(quad, tile, 2 * SLICE_TILE);
     PITH_SHARED_ARRAY(quad, weight, WHOLE_TILE);
@@ -30,9 +32,9 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     if (w.count <= 0) return;
     const size_t head = (size_t)w.head * (size_t)x.width;
     const size_t out = (size_t)x.heads * (size_t)x.width, row = 3 * out;
-    const float *k = qkv + head + out, *v = k + out;
-    const side queries = { qkv + head + (size_t)w.begin * row, row, w.count };
-    const side dy = { m.dy + head + (size_t)w.begin * out, out, w.count };
+    const T *k = qkv + head + out, *v = k + out;
+    const side<T> queries = { qkv + head + (size_t)w.begin * row, row, w.count };
+    const side<T> dy = { m.dy + head + (size_t)w.begin * out, out, w.count };
     const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
 
     float lse[ROWS_EACH], d[ROWS_EACH], dq[ROWS_EACH][EACH];
@@ -44,8 +46,8 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     }
     for (int key = w.first; key < key_end; key += TILE) {
         const int count = key_end - key < TILE ? key_end - key : TILE;
-        const side keys = { k + (size_t)key * row, row, count },
-                   values = { v + (size_t)key * row, row, count };
+        const side<T> keys = { k + (size_t)key * row, row, count },
+                      values = { v + (size_t)key * row, row, count };
         const int columns = columns_of(x.causal, &w, key, count);
         float product[ROWS_EACH][COLUMNS_EACH];
         products(product, queries, keys, columns, x.width, tile);
@@ -65,9 +67,9 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
 }
 
 /* The same with rows and columns exchanged: a block's rows are keys, it meets queries. */
-template <int EACH>
+template <class T, int EACH>
 static __global__ void __launch_bounds__(THREADS, BLOCKS)
-    gradient_of_keys(attention x, const int *bound, const float *qkv, made m, float *dqkv)
+    gradient_of_keys(attention x, const int *bound, const T *qkv, made<T> m, T *dqkv)
 {
     PITH_SHARED_ARRAY(quad, tile, 2 * SLICE_TILE);
     PITH_SHARED_ARRAY(quad, weight, WHOLE_TILE);
@@ -75,8 +77,8 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     if (w.count <= 0) return;
     const size_t head = (size_t)w.head * (size_t)x.width;
     const size_t out = (size_t)x.heads * (size_t)x.width, row = 3 * out;
-    const float *q = qkv + head, *k = q + (size_t)w.begin * row + out;
-    const side keys = { k, row, w.count }, values = { k + out, row, w.count };
+    const T *q = qkv + head, *k = q + (size_t)w.begin * row + out;
+    const side<T> keys = { k, row, w.count }, values = { k + out, row, w.count };
 
     float dk[ROWS_EACH][EACH], dv[ROWS_EACH][EACH];
     for (int i = 0; i < ROWS_EACH; i++)
@@ -85,8 +87,8 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     for (int query = x.causal ? w.begin : w.first; query < w.end; query += TILE) {
         const int count = w.end - query < TILE ? w.end - query : TILE;
         const int columns = warp_row() < w.count ? count : 0;
-        const side queries = { q + (size_t)query * row, row, count },
-                   dy = { m.dy + head + (size_t)query * out, out, count };
+        const side<T> queries = { q + (size_t)query * row, row, count },
+                      dy = { m.dy + head + (size_t)query * out, out, count };
         float lse[COLUMNS_EACH], d[COLUMNS_EACH], product[ROWS_EACH][COLUMNS_EACH];
         for (int j = 0; j < COLUMNS_EACH; j++) {
             const size_t at = (size_t)(query + column_of(j)) * (size_t)x.heads + (size_t)w.head;
@@ -108,28 +110,28 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
                 *weight_at(weight, row_of(i), column_of(j)) *= (product[i][j] - d[j]) * x.scale;
         add_weighted<EACH>(dk, weight, columns, queries, w.column, x.width, tile);
     }
-    float *to = dqkv + head + (size_t)w.begin * row;
+    T *to = dqkv + head + (size_t)w.begin * row;
     store<EACH>(dk, to + out, row, w.count, w.column, x.width);
     store<EACH>(dv, to + 2 * out, row, w.count, w.column, x.width);
 }
 
-template <int EACH> static bool launch(const pith_call *call)
+template <class T, int EACH> static bool launch(const pith_call *call)
 {
     const node *n = call->n;
     const attention x = attention_of(n->in[0], n->in[1], LANES * EACH, is_causal(n));
     const int *bound = (const int *)call->scratch;
-    const float *qkv = (const float *)call->in[0], *y = (const float *)call->in[2];
+    const T *qkv = (const T *)call->in[0], *y = (const T *)call->in[2];
     float *d = (float *)((char *)call->scratch + bounds_bytes(n->in[1]));
-    float *dqkv = (float *)call->out[0];
-    const made m = { (const float *)call->in[3], d, (const float *)call->in[4] };
+    T *dqkv = (T *)call->out[0];
+    const made<T> m = { (const float *)call->in[3], d, (const T *)call->in[4] };
     const size_t rows = (size_t)x.rows * (size_t)x.heads;
     return find_bounds(call, &x, call->in[1]) &&
-           PITH_LAUNCH(call, row_products, blocks_of(rows, THREADS / WARP), THREADS, 0, rows,
+           PITH_LAUNCH(call, row_products<T>, blocks_of(rows, THREADS / WARP), THREADS, 0, rows,
                        x.width, y, m.dy, d) &&
-           PITH_LAUNCH(call, gradient_of_queries<EACH>, blocks_for(&x), THREADS, 0, x, bound, qkv,
-                       m, dqkv) &&
-           PITH_LAUNCH(call, gradient_of_keys<EACH>, blocks_for(&x), THREADS, 0, x, bound, qkv, m,
-                       dqkv);
+           PITH_LAUNCH(call, (gradient_of_queries<T, EACH>), blocks_for(&x), THREADS, 0, x, bound,
+                       qkv, m, dqkv) &&
+           PITH_LAUNCH(call, (gradient_of_keys<T, EACH>), blocks_for(&x), THREADS, 0, x, bound, qkv,
+                       m, dqkv);
 }
 
 PITH_CUDA_SCRATCH(attention_grad)
@@ -139,14 +141,17 @@ PITH_CUDA_SCRATCH(attention_grad)
 
 PITH_CUDA_KERNEL(attention_grad)
 {
-    return call->n->in[0]->dim[3] > 2 * LANES ? launch<4>(call) : launch<2>(call);
+    const bool wide = call->n->in[0]->dim[3] > 2 * LANES;
+    if (call->n->dtype == PITH_BF16) return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
+    return wide ? launch<float, 4>(call) : launch<float, 2>(call);
 }
 
 /* ---- one query a segment: a key's gradients are whole once it is met ---- */
 
+template <class T>
 static __global__ void __launch_bounds__(POOLED_WARPS *WARP)
-    gradient_of_pooled(attention x, const int *bound, const float *q, const float *kv,
-                       const float *y, made m, float *dq, float *dkv)
+    gradient_of_pooled(attention x, const int *bound, const T *q, const T *kv, const T *y,
+                       made<T> m, T *dq, T *dkv)
 {
     PITH_SHARED_ARRAY(float, gatherings, POOLED_WARPS *PARTS *WARP);
     const work w = pooled_work_of(&x, bound);
@@ -159,16 +164,16 @@ static __global__ void __launch_bounds__(POOLED_WARPS *WARP)
     float gathered[PARTS] = { 0 };
     for (int key = w.first + warp; key < w.end; key += POOLED_WARPS) {
         const size_t at = (size_t)key * 2 * out + head;
-        const float *k = kv + at;
-        float *dk = dkv + at, *dv = dk + out;
+        const T *k = kv + at;
+        T *dk = dkv + at, *dv = dk + out;
         const float score = warp_dot(q, k, x.width), dp = warp_dot(m.dy, k + out, x.width);
         const float p = expf(score * x.scale - lse), ds = p * (dp - d) * x.scale;
         for (int i = 0; i < PARTS; i++) {
             const int c = w.column + lane + i * WARP;
             if (c >= x.width) continue;
-            gathered[i] += ds * k[c];
-            dk[c] = ds * q[c];
-            dv[c] = p * m.dy[c];
+            gathered[i] += ds * to_float(k[c]);
+            from_float(ds * to_float(q[c]), &dk[c]);
+            from_float(p * to_float(m.dy[c]), &dv[c]);
         }
     }
     for (int i = 0; i < PARTS; i++) gatherings[(warp * PARTS + i) * WARP + lane] = gathered[i];
@@ -176,34 +181,40 @@ static __global__ void __launch_bounds__(POOLED_WARPS *WARP)
     if (thread >= PARTS * WARP || w.column + thread >= x.width) return;
     float sum = 0;
     for (int k = 0; k < POOLED_WARPS; k++) sum += gatherings[k * PARTS * WARP + thread];
-    dq[query + (size_t)(w.column + thread)] = sum;
+    from_float(sum, &dq[query + (size_t)(w.column + thread)]);
 }
 
 /* Zeros for keys and values in no segment: a warp a row. */
+template <class T>
 static __global__ void __launch_bounds__(THREADS)
-    clear_outside(attention x, const int *bound, float *dkv)
+    clear_outside(attention x, const int *bound, T *dkv)
 {
     const size_t row = (size_t)blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
     if (row >= (size_t)x.rows || (row >= (size_t)bound[1] && row < (size_t)bound[x.segments + 1]))
         return;
     const size_t size = 2 * (size_t)x.heads * (size_t)x.width;
-    for (size_t c = threadIdx.x % WARP; c < size; c += WARP) dkv[row * size + c] = 0;
+    for (size_t c = threadIdx.x % WARP; c < size; c += WARP) from_float(0, &dkv[row * size + c]);
+}
+
+template <class T> static bool launch_pooled(const pith_call *call)
+{
+    const node *n = call->n;
+    const attention x = attention_of(n->in[1], n->in[2], PARTS * WARP, false);
+    const int *bound = (const int *)call->scratch;
+    T *dq = (T *)call->out[0], *dkv = (T *)call->out[1];
+    const made<T> m = { (const float *)call->in[4], NULL, (const T *)call->in[5] };
+    const unsigned blocks = (unsigned)x.segments * (unsigned)x.heads * (unsigned)x.slices;
+    return find_bounds(call, &x, call->in[2]) &&
+           PITH_LAUNCH(call, gradient_of_pooled<T>, blocks, POOLED_WARPS * WARP, 0, x, bound,
+                       (const T *)call->in[0], (const T *)call->in[1], (const T *)call->in[3], m,
+                       dq, dkv) &&
+           PITH_LAUNCH(call, clear_outside<T>, blocks_of((size_t)x.rows, THREADS / WARP), THREADS,
+                       0, x, bound, dkv);
 }
 
 PITH_CUDA_SCRATCH(pooled_attention_grad) { return bounds_bytes(n->in[2]); }
 
 PITH_CUDA_KERNEL(pooled_attention_grad)
 {
-    const node *n = call->n;
-    const attention x = attention_of(n->in[1], n->in[2], PARTS * WARP, false);
-    const int *bound = (const int *)call->scratch;
-    float *dq = (float *)call->out[0], *dkv = (float *)call->out[1];
-    const made m = { (const float *)call->in[4], NULL, (const float *)call->in[5] };
-    const unsigned blocks = (unsigned)x.segments * (unsigned)x.heads * (unsigned)x.slices;
-    return find_bounds(call, &x, call->in[2]) &&
-           PITH_LAUNCH(call, gradient_of_pooled, blocks, POOLED_WARPS * WARP, 0, x, bound,
-                       (const float *)call->in[0], (const float *)call->in[1],
-                       (const float *)call->in[3], m, dq, dkv) &&
-           PITH_LAUNCH(call, clear_outside, blocks_of((size_t)x.rows, THREADS / WARP), THREADS, 0,
-                       x, bound, dkv);
+    return call->n->dtype == PITH_BF16 ? launch_pooled<bf16>(call) : launch_pooled<float>(call);
 }

@@ -12,7 +12,7 @@ own='[a-z_0-9]+\.(h|def)'
 out=$(
     may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h|device/device\.h'
     may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|attributes|functions|lines|patches|permute|product|reduce|rows|slots|tile)\.h'
-    may "$(ls cuda/*.cu cuda/*.h)" '(core|device/device|emulator|fragments|[a-z_]+)\.h|ops/[a-z_]+\.(h|def)'
+    may "$(ls cuda/*.cu cuda/*.h)" '(core|device/device|emulator|fragments|[a-z_0-9]+)\.h|ops/[a-z_]+\.(h|def)'
     may "$(ls bench/ladder/*.*)" 'core\.h|device/device\.h|cuda/(launch|rows)\.h|ops/attributes\.h|(ladder|tree)\.h'
     may "$(ls core/base/*.[ch])" 'pith\.h|core\.h|inside\.h'
     may "$(ls core/device/*.[ch])" 'pith\.h|core\.h|inside\.h'

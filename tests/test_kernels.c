@@ -18,7 +18,13 @@ typedef struct {
     pith_graph *g;
     node *self;
     pith_plan *plan;
+    bool rounded, narrow; /* the kernel gets bf16, and gives it */
 } instance;
+
+/* Forms of a kernel: of f32, of bf16, and where it knows that, too, f32 of bf16. */
+enum { FORMS = 3 };
+static const char *const form_name[FORMS] = { "", " of bf16", " of bf16 to f32" };
+static int forms_of(const pith_op *op) { return 1 + (int)op->cuda_bf16; }
 
 static bool finish(instance *t, const pith_op *op, node *y)
 {
@@ -28,14 +34,15 @@ static bool finish(instance *t, const pith_op *op, node *y)
     node *results[PITH_MOST_RESULTS];
     const int count = pith_results_of(op);
     for (int k = 0; k < count; k++) results[k] = pith_result(t->self, k);
-    t->plan = pith_plan_new(t->g, count, results, &(pith_plan_options){ .unplanned = true });
+    t->plan = pith_plan_new(t->g, count, results,
+                            &(pith_plan_options){ .unplanned = true, .bf16 = t->rounded });
     if (!t->plan || !pith_run(t->plan)) fail_msg("%s", pith_error());
     return true;
 }
 
-static void begin(instance *t)
+static void begin(instance *t, int form)
 {
-    *t = (instance){ .store = pith_store_new() };
+    *t = (instance){ .store = pith_store_new(), .rounded = form > 0, .narrow = form == 1 };
     t->g = pith_graph_new(t->store, 7);
     pith_set_training(t->g, true);
 }
@@ -63,19 +70,62 @@ static bool may_lie_anywhere(const pith_op *op)
     return op != &pith_op_matmul && op != &pith_op_linear;
 }
 
+/* n as a plan in bf16 has it, and what is rounded of its inputs. */
+typedef struct {
+    node n[PITH_MOST_RESULTS], in[64], *inputs[64];
+    pith_graph graph;
+    node *nodes[PITH_MOST_RESULTS];
+} rounded_node;
+
+/* Its values are those that the CPU makes of rounded numbers, but that they are rounded, too. */
+static const node *round_node(const node *n, bool narrow, rounded_node *r)
+{
+    for (int k = 0; k < n->n_in; k++) {
+        r->in[k] = *n->in[k];
+        r->inputs[k] = &r->in[k];
+        if ((n->op->bf16.in | (narrow ? n->op->bf16.as_out : 0)) >> k & 1)
+            r->in[k].dtype = PITH_BF16;
+    }
+    for (int k = 0; k < pith_results_of(n->op); k++) {
+        r->n[k] = *n->graph->nodes[n->id + k];
+        r->n[k].id = k;
+        r->n[k].graph = &r->graph;
+        r->nodes[k] = &r->n[k];
+        if (narrow && n->op->bf16.out >> k & 1) r->n[k].dtype = PITH_BF16;
+    }
+    r->n->in = r->inputs;
+    r->graph.nodes = r->nodes;
+    return r->n;
+}
+
+/* In place, to half of the room. */
+static void *round_numbers(float *x, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        uint32_t u;
+        memcpy(&u, &x[i], 4);
+        ((uint16_t *)(void *)x)[i] = (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+    }
+    return x;
+}
+
 /* What the op's kernel makes of the CPU's inputs, which lie `before` elements behind the beginning
  * of their buffers, beside what the CPU makes of them. */
 static double compare(const instance *t, size_t before, const char *what)
 {
-    const node *n = t->self;
+    rounded_node r;
+    const node *n = t->rounded ? round_node(t->self, t->narrow, &r) : t->self;
     const void *in[64];
     void *out[8];
     const int results = pith_results_of(n->op);
     assert_true(n->n_in <= 64);
-    for (int k = 0; k < n->n_in; k++)
-        in[k] = put_behind(before * pith_width(n->in[k]->dtype), value_of(t->plan, n->in[k]),
-                           pith_bytes(n->in[k]));
-    for (int k = 0; k < results; k++) out[k] = to_device(NULL, pith_bytes(pith_result(t->self, k)));
+    for (int k = 0; k < n->n_in; k++) {
+        void *numbers = value_of(t->plan, t->self->in[k]);
+        if (n->in[k]->dtype == PITH_BF16) round_numbers(numbers, pith_size(n->in[k]));
+        in[k] = put_behind(before * pith_width(n->in[k]->dtype), numbers, pith_bytes(n->in[k]));
+    }
+    for (int k = 0; k < results; k++)
+        out[k] = to_device(NULL, pith_bytes(n->graph->nodes[n->id + k]));
     const size_t scratch = n->op->cuda_scratch ? n->op->cuda_scratch(n) : 0;
     const pith_call call = {
         .n = n, .in = in, .out = out, .scratch = scratch ? to_device(NULL, scratch) : NULL
@@ -84,19 +134,20 @@ static double compare(const instance *t, size_t before, const char *what)
     if (!n->op->cuda(&call)) fail_msg("%s", pith_error());
     if (!emulator_wait()) fail_msg("%s %s: %s", n->op->name, what, emulator_error());
     for (int k = 0; k < results; k++) {
-        const node *y = pith_result(t->self, k);
-        const char *right = value_of(t->plan, y);
+        const node *y = n->graph->nodes[n->id + k], *f32 = pith_result(t->self, k);
+        const char *right = value_of(t->plan, f32);
         char *made = malloc(pith_bytes(y));
         emulator_read(made, out[k], pith_bytes(y));
         double largest = 0, error = 0;
         for (size_t i = 0; i < pith_size(y); i++) {
             const double a = pith_dtype_read(y->dtype, made + i * pith_width(y->dtype)),
-                         b = pith_dtype_read(y->dtype, right + i * pith_width(y->dtype));
+                         b = pith_dtype_read(f32->dtype, right + i * pith_width(f32->dtype));
             largest = fmax(largest, fabs(b));
             error = isnan(a) != isnan(b) ? INFINITY : fmax(error, a == b ? 0 : fabs(a - b));
         }
         free(made);
-        if (y->dtype == PITH_F32 ? !(error <= 1e-5 * fmax(largest, 1e-30)) : error != 0)
+        const double most = y->dtype == PITH_BF16 ? 0x1p-7 : 1e-5;
+        if (pith_is_floating(y->dtype) ? !(error <= most * fmax(largest, 1e-30)) : error != 0)
             fail_msg("%s %s: result %d is off by %g, the largest is %g", n->op->name, what, k,
                      error, largest);
         worst = fmax(worst, largest ? error / largest : 0);
@@ -127,18 +178,20 @@ static void examples(void **state)
     int count = 0;
     for (const pith_op *const *op = every_op; *op; op++) {
         if (!is_wanted(*op) || !(*op)->example) continue;
-        double worst = 0;
-        char what[32];
-        for (int i = 0;; i++) {
-            instance t;
-            begin(&t);
-            const bool there = finish(&t, *op, (*op)->example(t.g, i));
-            snprintf(what, sizeof what, "example %d", i);
-            if (there) worst = fmax(worst, in_all_orders(&t, what));
-            end(&t);
-            if (!there) break;
+        for (int form = 0; form < forms_of(*op); form++) {
+            double worst = 0;
+            char what[64];
+            for (int i = 0;; i++) {
+                instance t;
+                begin(&t, form);
+                const bool there = finish(&t, *op, (*op)->example(t.g, i));
+                snprintf(what, sizeof what, "example %d%s", i, form_name[form]);
+                if (there) worst = fmax(worst, in_all_orders(&t, what));
+                end(&t);
+                if (!there) break;
+            }
+            print_message("%-24s %.1e%s\n", (*op)->name, worst, form_name[form]);
         }
-        print_message("%-24s %.1e\n", (*op)->name, worst);
         count++;
     }
     print_message("%d ops\n", count);
@@ -152,13 +205,13 @@ static void odd_sizes(void **state)
 #define ODD(op_name, ...)                                                                          \
     if (is_wanted(&pith_op_##op_name)) {                                                           \
         double worst = 0;                                                                          \
-        for (int i = 0; i < 5; i++) {                                                              \
-            const int w = widths[i];                                                               \
+        for (int i = 0; i < 5 * forms_of(&pith_op_##op_name); i++) {                               \
+            const int w = widths[i % 5], form = i / 5;                                             \
             instance t;                                                                            \
-            char what[32];                                                                         \
-            begin(&t);                                                                             \
+            char what[64];                                                                         \
+            begin(&t, form);                                                                       \
             pith_graph *const g = t.g;                                                             \
-            snprintf(what, sizeof what, "of width %d", w);                                         \
+            snprintf(what, sizeof what, "of width %d%s", w, form_name[form]);                      \
             assert_true(finish(&t, &pith_op_##op_name, __VA_ARGS__));                              \
             const size_t before = i % 2 && may_lie_anywhere(&pith_op_##op_name);                   \
             worst = fmax(worst, compare(&t, before, what));                                        \
@@ -174,7 +227,7 @@ static void odd_sizes(void **state)
 static void written_rows(int w, int may, int count)
 {
     instance t;
-    begin(&t);
+    begin(&t, 0);
     node *table = pith_state(t.g, "table", PITH_F32, PITH_NORMAL, 1, 300, w),
          *ids = pith_sample_ids(t.g, w == 36 ? 300 : 310, count),
          *rows = pith_sample(t.g, -3, 3, count, w), *ok = may < 0 ? NULL : pith_const(t.g, may);

@@ -167,9 +167,10 @@ static bool moved(rounding *r, const node *n, node **in)
 static bool product(rounding *r, const node *n, node **in)
 {
     const pith_op *op = n->op;
-    const bool known = pith_own_store(r->from)->on->stream ? op->cuda_bf16
-                                                           : op->cpu_bf16 && op->cpu_bf16(),
-               narrow = r->goes_on[pith_original(n)->id];
+    const bool narrow = r->goes_on[pith_original(n)->id],
+               known = pith_own_store(r->from)->on->stream
+                           ? op->cuda_bf16 >= (narrow ? PITH_ALIKE : PITH_MIXED)
+                           : op->cpu_bf16 && op->cpu_bf16();
     const unsigned rounded = op->bf16.in | (narrow ? op->bf16.as_out : 0);
     for (int k = 0; k < n->n_in; k++) {
         if (rounded >> k & 1) in[k] = narrowed(r, in[k]);
