@@ -258,12 +258,11 @@ typedef struct {
 /* precision/bf16.c: what a plan in bf16 is made of in place of the first n nodes of the user's
  * graph. */
 typedef struct {
-    const pith_graph *of;
-    pith_graph *graph;
+    pith_graph *of, *graph;
     node **stands, **outputs; /* by id of the user's graph, and by output */
     int n;
 } pith_rounded;
-bool pith_round_graph(const pith_graph *g, int n, node *const *outputs, pith_rounded *rounded);
+bool pith_round_graph(pith_graph *g, int n, node *const *outputs, pith_rounded *rounded);
 
 /* What a plan is allowed: pith_plan_options' `unplanned` is none of it. */
 enum {

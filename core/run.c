@@ -37,14 +37,16 @@ int pith_plan_inputs(const pith_plan *plan, const node *const **inputs)
     *inputs = NULL;
     if (!pith_given(p, "pith_plan_inputs", "plan")) return 0;
     if (!p->inputs) {
+        pith_graph *g = p->rounded.graph ? p->rounded.of : p->graph;
         int n = 0;
         for (int id = 0; id < p->n; id++)
             n += p->live[id] && p->graph->nodes[id]->op == &pith_op_input;
-        p->inputs = pith_alloc(p->graph, sizeof *p->inputs * ((size_t)n + 1));
+        p->inputs = pith_alloc(g, sizeof *p->inputs * ((size_t)n + 1));
         if (!p->inputs) return 0;
-        for (int id = 0; id < p->n; id++) {
-            const node *x = p->graph->nodes[id];
-            if (p->live[id] && x->op == &pith_op_input && !x->attr) p->inputs[p->n_inputs++] = x;
+        for (int id = 0; id < g->n; id++) {
+            const node *x = standing(p, g->nodes[id]);
+            if (x && p->live[x->id] && x->op == &pith_op_input && !x->attr)
+                p->inputs[p->n_inputs++] = g->nodes[id];
         }
     }
     *inputs = p->inputs;

@@ -196,6 +196,7 @@ static void nodes_of_the_users_graph(void **state)
     assert_false(pith_run(p));
     said("input x was not fed");
     assert_int_equal(pith_plan_inputs(p, &inputs), 1);
+    assert_ptr_equal(inputs[0], in);
     assert_true(pith_feed(p, unused, x));
     assert_true(pith_feed(p, inputs[0], x) && pith_run(p));
     near((double)((const real *)value_of(p, middle))[0], 3);
@@ -211,9 +212,7 @@ static void nodes_of_the_users_graph(void **state)
     assert_false(pith_value(p, middle, y));
     said("this node is not an output of the plan");
     pith_plan_free(p);
-    p = plan_of(w->g, 1, &out, NULL);
-    assert_false(pith_feed(p, inputs[0], x));
-    pith_plan_free(p);
+    assert_ptr_equal(inputs[0], in); /* the list lives as long as the graph */
 }
 
 static void nothing_else_is_bf16(void **state)

@@ -215,7 +215,7 @@ static bool make(rounding *r, int n, node *const *outputs, pith_rounded *out)
     return !r->to->error;
 }
 
-bool pith_round_graph(const pith_graph *g, int n, node *const *outputs, pith_rounded *out)
+bool pith_round_graph(pith_graph *g, int n, node *const *outputs, pith_rounded *out)
 {
     pith_graph *to = pith_graph_new(pith_own_store(g), g->seed);
     if (!to) return false;
