@@ -47,7 +47,7 @@ endif
 
 
 .SECONDARY:
-.PHONY: all deps test tests demo bench cuda evidence evidence-full fuzz libs clean
+.PHONY: all deps test tests test-gpu test-gpu-sanitizer demo bench cuda evidence evidence-full fuzz libs clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
 
 # A user's own loss or op finds every public function in the program, so the library goes in whole.
@@ -135,6 +135,15 @@ $(BUILD)/ladder: $(BUILD)/bench/ladder/ladder.o $(LADDERS) $(BUILD)/libpith.a
 # The same program with CUDA in it: it also runs where there is no GPU.
 cuda:
 	@$(MAKE) --no-print-directory V=cuda build/cuda/pith
+
+# On a day with a GPU.
+GPU_TESTS := ops device bf16 bf16_training
+test-gpu:
+	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith $(GPU_TESTS:%=build/cuda/test_%)
+	@TESTS="$(GPU_TESTS)" tests/gpu.sh
+test-gpu-sanitizer:
+	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/test_ops
+	@tests/gpu_sanitizer.sh
 
 tests: $(TESTS:tests/%.c=$(BUILD)/%)
 

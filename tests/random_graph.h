@@ -31,6 +31,7 @@ typedef struct {
     int n_varied;
     node *states[MOST_STATES];
     int n_states, n_names;
+    bool bf16; /* what its plans are in */
 } random_graph;
 
 /* ---- failing ---- */
@@ -70,7 +71,8 @@ static real draw_real(random_graph *r) /* in [-1, 1) */
 
 static pith_plan *make_plan(const random_graph *r, int n, node *const *outputs, bool planned)
 {
-    pith_plan *p = pith_plan_new(r->g, n, outputs, &(pith_plan_options){ .unplanned = !planned });
+    pith_plan *p = pith_plan_new(r->g, n, outputs,
+                                 &(pith_plan_options){ .unplanned = !planned, .bf16 = r->bf16 });
     if (!p) bad(r, NULL, "no plan: %s", pith_error());
     return p;
 }

@@ -112,13 +112,14 @@ static void every_allocation_of_a_plan(void **state)
     pith_set_training(g, true);
     node *step = build(g);
     assert_non_null(step);
-    for (int mode = 0; mode < 2; mode++) {
+    for (int mode = 0; mode < 4; mode++) {
+        const pith_plan_options options = { .bf16 = mode > 1 };
         long k = 0;
         for (failed = true; failed; k++) {
             failed = false;
-            for_good = mode;
+            for_good = mode % 2;
             left = k;
-            pith_plan *p = pith_plan_new(g, 1, &step, NULL);
+            pith_plan *p = pith_plan_new(g, 1, &step, &options);
             left = -1;
             if ((p == NULL) != failed)
                 fail_msg("allocation %ld: %s", k, p ? "nobody noticed" : pith_error());

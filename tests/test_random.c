@@ -186,6 +186,13 @@ static void check_bits(subject *t, uint64_t seed)
     end(again);
 
     free(expected.bytes);
+    t->r.bf16 = true;
+    expected = trace(t, true, 1, NULL);
+    other_trace(t, &expected, t, false, 1, NULL, "the graph unplanned, in bf16,");
+    other_trace(t, &expected, t, true, 2, NULL, "running on 2 threads in bf16");
+    check_old_values(t, &expected);
+    free(expected.bytes);
+    t->r.bf16 = false;
 }
 
 /* Against the same graph without recomputation: the same bits for the loss, its gradient and the

@@ -33,15 +33,16 @@ typedef struct {
 
 static bool is_product(const node *n) { return n->op->flops && n->op->bf16.in; }
 
-/* What the gradient made is the backward pass. */
+/* What the gradient made is the backward pass. How far a value goes is asked of the whole graph, so
+ * that all of its plans round alike. */
 static void look_ahead(rounding *r, int n, node *const *outputs)
 {
     for (int k = 0; k < n; k++) r->wanted[outputs[k]->id] = true;
     for (int id = r->from->n - 1; id >= 0; id--) {
         const node *m = r->from->nodes[id];
-        for (int k = 0; r->wanted[id] && k < pith_reads(m); k++) {
+        for (int k = 0; k < pith_reads(m); k++) {
             const node *x = m->in[k];
-            r->wanted[x->id] = true;
+            r->wanted[x->id] |= r->wanted[id];
             if (x->origin || !m->origin) r->goes_on[x->id] |= is_product(m) || r->goes_on[id];
         }
     }
