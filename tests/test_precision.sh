@@ -14,6 +14,10 @@ train --steps 6 --out f32
 says 1 "f32 was begun with --precision f32, found bf16: a run that is resumed keeps it" "$pith" train --resume f32 --steps 8 --precision bf16; one_line
 ! cmp -s whole/open_clip_model.safetensors f32/open_clip_model.safetensors || bad "--precision bf16 changes nothing"
 [ "$(wc -c <whole/open_clip_model.safetensors)" = "$(wc -c <f32/open_clip_model.safetensors)" ] || bad "weights have another size"
+for precision in f32 bf16; do # a teacher's shared rows are of one precision
+    says 0 "2 steps" "$pith" distil shapes.pack --teacher m1 --student $tiny --batch 32 --steps 2 --rows rows --precision $precision --out d-$precision
+done
+[ "$(ls rows | wc -l)" = 2 ] || bad "rows of f32 are taken for those of bf16"
 says 0 "chance" "$pith" eval whole shapes.pack --precision bf16
 says 1 "--precision: expected f32 or bf16, found \"fp8\"" "$pith" eval whole shapes.pack --precision fp8; one_line
 says 1 "has no option --precision" "$pith" tokenize --precision bf16; one_line

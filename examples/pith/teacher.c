@@ -71,8 +71,8 @@ static int split_names(const char *directories, char **copy, const char *name[PI
     return n;
 }
 
-/* A teacher's rows depend on its weights, on the views if it sees several, and on how many captions
- * it reads. */
+/* A teacher's rows depend on its weights, on the views if it sees several, on how many captions it
+ * reads, and on the precision. */
 static uint64_t hash_of(const char *directory, const recipe *r, const pith_augment *augment,
                         int captions)
 {
@@ -80,6 +80,7 @@ static uint64_t hash_of(const char *directory, const recipe *r, const pith_augme
     uint64_t hash;
     snprintf(path, sizeof path, "%s/open_clip_model.safetensors", directory);
     pith_hash_file(path, &hash);
+    if (common_plan.bf16) hash = pith_hash_bytes(hash, "bf16", 4);
     if (captions > 1) hash = pith_hash_bytes(hash, &captions, sizeof captions);
     if (!r->views) return hash;
     hash = pith_hash_bytes(hash, augment, sizeof *augment);
