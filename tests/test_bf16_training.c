@@ -2,8 +2,8 @@
  * number of threads; less memory; what is trained is what f32 trains, but for rounding. */
 #include <omp.h>
 #include "bf16.h"
+#include "clip_feed.h"
 #include "losses/losses.h"
-#include "models/models.h"
 #include "train/optim.h"
 
 enum { B = 64, LENGTH = 6, SIZE = 16, STEPS = 10 };
@@ -76,27 +76,11 @@ static training resnet(void)
     return clip(&c);
 }
 
-static void feed(const training *t, pith_plan *p)
-{
-    static real pixels[B * 3 * 32 * 32];
-    static int ids[B * LENGTH], positions[B * LENGTH], offsets[B + 1], last[B];
-    for (int k = 0; k < B * 3 * 32 * 32; k++) pixels[k] = (real)sin(k * 0.7);
-    for (int k = 0; k < B * LENGTH; k++)
-        ids[k] = (k * 37 + k / LENGTH) % 64, positions[k] = k % LENGTH;
-    for (int k = 0; k <= B; k++) offsets[k] = k * LENGTH;
-    for (int k = 0; k < B; k++) last[k] = offsets[k + 1] - 1;
-    pith_feed(p, t->in.pixels, pixels);
-    pith_feed(p, t->in.ids, ids);
-    pith_feed(p, t->in.positions, positions);
-    pith_feed(p, t->in.offsets, offsets);
-    pith_feed(p, t->in.last, last);
-}
-
 /* The losses of STEPS steps and then all that is stored; *bytes: of the arena. */
 static real *trained(training t, const pith_plan_options *o, size_t *size, size_t *bytes)
 {
     pith_plan *p = plan_of(t.g, 2, t.out, o);
-    if (t.in.pixels) feed(&t, p);
+    if (t.in.pixels) feed_clip(p, &t.in);
     *size = STEPS;
     if (bytes) *bytes = pith_plan_statistics(p).arena;
     for (int k = 0; k < pith_store_count(t.s); k++)
@@ -175,7 +159,7 @@ static real *gradients(size_t *size)
 {
     training t = vit();
     pith_plan *p = plan_of(t.g, t.n, t.gradients, &bf16);
-    feed(&t, p);
+    feed_clip(p, &t.in);
     assert_true(pith_run(p));
     *size = 0;
     for (int k = 0; k < t.n; k++) *size += pith_size(t.gradients[k]);

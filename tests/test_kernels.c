@@ -10,6 +10,7 @@ int main(void)
 }
 #else
 #include "emulator/control.h"
+#include "ops/functions.h"
 #include "ops_list.h"
 
 /* An op by itself: its inputs and results as the CPU has them. */
@@ -101,11 +102,7 @@ static const node *round_node(const node *n, bool narrow, rounded_node *r)
 /* In place, to half of the room. */
 static void *round_numbers(float *x, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        uint32_t u;
-        memcpy(&u, &x[i], 4);
-        ((uint16_t *)(void *)x)[i] = (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-    }
+    for (size_t i = 0; i < size; i++) ((uint16_t *)(void *)x)[i] = bf16_of(x[i]);
     return x;
 }
 

@@ -1,10 +1,9 @@
 /* test_plan.c: what the planner promises: arenas near the lower bound, the same bits as without it
  * and on any number of threads, recomputation that is exact and saves what it should. */
 #include <omp.h>
-#include "tests.h"
+#include "clip_feed.h"
 #include "train/optim.h"
 #include "losses/losses.h"
-#include "models/models.h"
 
 typedef struct {
     pith_store *s;
@@ -87,22 +86,6 @@ static training named(const char *name)
     return t;
 }
 
-static void feed_clip(const training *t, pith_plan *p)
-{
-    static real pixels[B * 3 * SIZE * SIZE];
-    static int ids[B * LENGTH], positions[B * LENGTH], offsets[B + 1], last[B];
-    for (int k = 0; k < B * 3 * SIZE * SIZE; k++) pixels[k] = (real)sin(k * 0.7);
-    for (int k = 0; k < B * LENGTH; k++)
-        ids[k] = (k * 37 + k / LENGTH) % 64, positions[k] = k % LENGTH;
-    for (int k = 0; k <= B; k++) offsets[k] = k * LENGTH;
-    for (int k = 0; k < B; k++) last[k] = offsets[k + 1] - 1;
-    pith_feed(p, t->in.pixels, pixels);
-    pith_feed(p, t->in.ids, ids);
-    pith_feed(p, t->in.positions, positions);
-    pith_feed(p, t->in.offsets, offsets);
-    pith_feed(p, t->in.last, last);
-}
-
 static void end(training *t)
 {
     free(t->gradients);
@@ -151,7 +134,7 @@ static real *trained(training t, bool planned, int threads, size_t *size)
     node *out[2] = { t.loss, t.update };
     pith_plan *p = pith_plan_new(t.g, 2, out, &(pith_plan_options){ .unplanned = !planned });
     assert_non_null(p);
-    if (t.in.pixels) feed_clip(&t, p);
+    if (t.in.pixels) feed_clip(p, &t.in);
     *size = 3;
     for (int k = 0; k < pith_store_count(t.s); k++)
         *size += pith_tensor_size(pith_store_at(t.s, k));

@@ -12,24 +12,14 @@ int main(void)
 #include "cuda/blas.h"
 #include "emulator/blas_control.h"
 #include "emulator/control.h"
+#include "ops/functions.h"
 
 /* ---- numbers as the device holds them ---- */
-
-static uint16_t to_bf16(double x)
-{
-    const float f = (float)x;
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
 
 static double read_number(int kind, const void *from, size_t i)
 {
     if (kind != PITH_CUDA_BF16) return ((const float *)from)[i];
-    const uint32_t u = (uint32_t)((const uint16_t *)from)[i] << 16;
-    float f;
-    memcpy(&f, &u, 4);
-    return f;
+    return bf16_number(((const uint16_t *)from)[i]);
 }
 
 static size_t width_of(int kind) { return kind == PITH_CUDA_BF16 ? 2 : 4; }
@@ -40,7 +30,7 @@ static void *numbers(int kind, size_t count, uint64_t key)
     void *all = malloc(count * width_of(kind));
     for (size_t i = 0; i < count; i++) {
         const double x = 2 * pith_uniform_at(key, 0, i) - 1;
-        if (kind == PITH_CUDA_BF16) ((uint16_t *)all)[i] = to_bf16(x);
+        if (kind == PITH_CUDA_BF16) ((uint16_t *)all)[i] = bf16_of((float)x);
         else ((float *)all)[i] = (float)x;
     }
     return all;

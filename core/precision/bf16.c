@@ -2,16 +2,18 @@
  * outputs need, with the casts as nodes. All that is known about precision stands here; no model,
  * loss or optimizer knows of it.
  *
- * - A product (.flops) takes its factors rounded to bf16 (.bf16.in) and sums up in f32.
- * - What it gives is bf16 where a further product of the same pass is made of it, and so is the
- * bias
- *   (.as_out). Logits are not, nor are gradients of weights: those are f32 as they were summed.
- * - A pointwise op computes in f32. Its result is bf16 where all it was made of is, numbers and
- * rows (a gain of each channel) aside: so a residual stream that is f32 stays so.
- * - An op that moves elements (PITH_MOVES) gives what it takes. An f32 that is moved only to be
- *   rounded is rounded before it is moved.
- * - A norm of channels (.bf16.in without .flops) computes in f32, and takes and gives bf16 if it is
- *   given bf16. All others, norms of rows, softmax, losses, sums and optimizers, are f32.
+ * A product (.flops) takes its factors rounded to bf16 (.bf16.in) and sums up in f32. What it gives
+ * is bf16, and so is its bias (.as_out), where a further product of the same pass is made of it.
+ * Logits are not, nor are gradients of weights: those are f32 as they were summed.
+ *
+ * A pointwise op computes in f32. Its result is bf16 where all it was made of is, numbers and rows
+ * (a gain of each channel) aside: so a residual stream that is f32 stays so.
+ *
+ * An op that moves elements (PITH_MOVES) gives what it takes. An f32 that is moved only to be
+ * rounded is rounded before it is moved.
+ *
+ * A norm of channels (.bf16.in without .flops) computes in f32, and takes and gives bf16 if it is
+ * given bf16. All others, norms of rows, softmax, losses, sums and optimizers, are f32.
  *
  * Leaves and outputs are as they were. A kernel that does not know bf16 (.cpu_bf16, .cuda_bf16)
  * gets the rounded numbers as f32, and what it gives is rounded: the values are those of one that
