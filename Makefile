@@ -24,7 +24,9 @@ FONTS_CFLAGS = $(shell pkg-config --cflags freetype2 harfbuzz)
 LIBS := $(if $(ONEDNN),-ldnnl) -lopenblas -ljansson -lpng -ljpeg -lz -lutf8proc -lm -ldl -lpthread
 LDFLAGS := -fopenmp -rdynamic $(VARIANT_$(V))
 
-LIBRARY := $(wildcard core/*.c core/base/*.c core/device/*.c core/precision/*.c core/look/*.c core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c core/neighbours/*.c ops/*.c models/*.c losses/*.c)
+# what plans and runs a graph, and the ops; other pages name neither by hand
+ENGINE := $(wildcard core/*.c core/base/*.c core/device/*.c core/precision/*.c core/look/*.c ops/*.c)
+LIBRARY := $(ENGINE) $(wildcard core/files/*.c core/text/*.c core/pictures/*.c core/data/*.c core/train/*.c core/neighbours/*.c models/*.c losses/*.c)
 PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(filter-out examples/12_kernel.c,$(wildcard examples/*.c))
 TESTS := $(wildcard tests/test_*.c)

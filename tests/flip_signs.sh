@@ -20,7 +20,7 @@ trap 'exit 130' INT TERM
 same='FLIPPED_SCALE(a, QUICK)'
 
 # Everything once, at -O1: only what the ops need.
-make --no-print-directory -s -j"${JOBS:-2}" V=double BUILD="$WORK/base" LIBRARY="$(echo core/*.c core/base/*.c core/device/*.c core/look/*.c ops/*.c)" \
+make --no-print-directory -s -j"${JOBS:-2}" V=double BUILD="$WORK/base" LIBRARY='$(ENGINE)' \
     NUMBERS="-O1 -ffp-contract=off -fopenmp" "$WORK/base/test_ops" >/dev/null
 (cd "$WORK" && base/test_ops) >"$WORK/log" 2>&1 || { cat "$WORK/log"; echo "test_ops fails as it is"; exit 1; }
 

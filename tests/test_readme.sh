@@ -120,7 +120,7 @@ cd "$tree" || exit 1
 unset MAKEFLAGS MFLAGS # of a make that called this
 mkdir build
 for v in double float; do # at -O1, and only what the ops need
-    make --no-print-directory -s -j"$(nproc)" CC="$cc" V=$v LIBRARY="$(echo core/*.c core/base/*.c core/device/*.c core/precision/*.c core/look/*.c core/files/*.c core/train/[gou]*.c ops/*.c)" \
+    make --no-print-directory -s -j"$(nproc)" CC="$cc" V=$v LIBRARY='$(ENGINE) $(wildcard core/files/*.c core/train/[gou]*.c)' \
         NUMBERS="-O1 -ffp-contract=off -fopenmp" build/$v/test_ops build/$v/test_misuse >"$work/log" 2>&1 || { bad "test_ops in $v does not build:"; tail "$work/log"; }
     for op in flip cube; do grep -q "&pith_op_$op," build/$v/ops_list.h || bad "test_ops in $v does not find $op"; done
     build/$v/test_ops >"$work/log" 2>&1 || { bad "test_ops in $v fails:"; cat "$work/log"; }
