@@ -245,6 +245,7 @@ typedef struct {
     pith_where_kind kind;
     size_t offset;       /* in the arena, or behind `pointer` */
     const void *pointer; /* fixed memory, or what was fed */
+    bool ahead;          /* that lies on the device already, not yet in its place */
     int source;          /* of what is fed, and of its aliases: the input's id; else -1 */
     int block;           /* arena: which block of memory */
 } pith_place;
@@ -301,6 +302,7 @@ struct pith_plan {
     bool failed;             /* a constant could not be computed, or copied */
     void **constants;        /* on a device of its own: copies */
     int n_constants;
+    char *ahead;        /* memory for inputs that pith_prefetch brought; NULL: none yet */
     void *recording;    /* of all steps; NULL: none yet */
     size_t recorded_in; /* the size of the arena then */
     bool not_repeatable;
@@ -322,6 +324,8 @@ const node *pith_source(const pith_plan *p, const node *n);
 /* fuse.c: the node whose memory n's value lies in */
 const node *pith_memory_root(const pith_plan *p, const node *n);
 void pith_lay_out(pith_plan *p); /* layout.c: blocks, in-place, offsets */
+/* layout.c: to the alignment of the plan's device */
+size_t pith_padded(const pith_plan *p, size_t bytes);
 /* the kernel of an op on the plan's device, and what it wants of scratch */
 static inline pith_kernel *pith_kernel_of(const pith_plan *p, const pith_op *op)
 {

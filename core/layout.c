@@ -3,7 +3,7 @@
  * into one arena (arena.c). */
 #include "inside.h"
 
-static size_t rounded(const pith_plan *p, size_t bytes)
+size_t pith_padded(const pith_plan *p, size_t bytes)
 {
     const size_t step = p->store->on->alignment;
     return (bytes + step - 1) / step * step;
@@ -14,7 +14,7 @@ static size_t rounded(const pith_plan *p, size_t bytes)
 static int new_block(pith_plan *p, size_t size, int first)
 {
     p->blocks[p->n_blocks] =
-        (pith_memory){ .size = rounded(p, size), .first = first, .last = first };
+        (pith_memory){ .size = pith_padded(p, size), .first = first, .last = first };
     return p->n_blocks++;
 }
 
@@ -67,7 +67,7 @@ static bool can_reuse(const pith_plan *p, const pith_planned *s, int k, int i, i
     const node *a = p->graph->nodes[s->in[i]], *o = p->graph->nodes[s->out[k]];
     const int block = p->places[a->id].block;
     if (block < 0 || p->places[a->id].offset || p->blocks[block].last != step ||
-        p->blocks[block].size != rounded(p, pith_bytes(o)))
+        p->blocks[block].size != pith_padded(p, pith_bytes(o)))
         return false;
     if (pith_bytes(a) != pith_bytes(o) || a->dtype != o->dtype) return false;
     for (int other = 0; other < s->n_in; other++)

@@ -294,6 +294,8 @@ bool pith_use_gemm(const char *library);
  * host memory, whatever the plan's device, and is not copied: it must live until the last of those
  * runs is over, and a run sees what it holds then. */
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
+/* Brings what is fed, as it is now, to a device of its own, beside what runs there. */
+bool pith_prefetch(pith_plan *p);
 /* The inputs that the plan reads, in order of creation; those that nothing needs are not among
  * them, nor are samples, which feed themselves. *inputs lives as long as the graph. */
 int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
@@ -326,9 +328,8 @@ pith_plan_stats pith_plan_statistics(const pith_plan *p); /* makes three more pl
 /* ---- printing -------------------------------------------------------------------------------- */
 
 void pith_print(FILE *f, const pith_node *n, int depth); /* a formula, at most 1,000 ops deep */
-/* Graphviz; what n depends on, or everything */
+/* Graphviz, of what n depends on or of all; a table of steps: op, shape, bytes, place in memory */
 void pith_print_dot(FILE *f, const pith_graph *g, const pith_node *n);
-/* a table of steps: op, shape, bytes, place in the arena */
 void pith_print_plan(FILE *f, const pith_plan *p);
 double pith_seconds(void);                          /* of a clock that never goes back */
 void pith_time_plan(pith_plan *p, bool on);         /* measure every step of the runs to come */
@@ -353,10 +354,9 @@ typedef struct {
     uint64_t version;  /* raised by every write, of a run, a load or by hand */
 } pith_tensor;
 
-pith_store *pith_store_new(void); /* on the CPU */
-/* NULL after an error where this machine, or this build of pith, has no such device. */
-pith_store *pith_store_new_on(pith_device device);
-bool pith_has_device(pith_device device); /* says nothing */
+pith_store *pith_store_new(void);                  /* on the CPU */
+pith_store *pith_store_new_on(pith_device device); /* NULL after an error: there is no such one */
+bool pith_has_device(pith_device device);          /* says nothing */
 void pith_store_free(pith_store *s);
 pith_device pith_store_device(const pith_store *s);
 int pith_store_count(const pith_store *s);
@@ -388,9 +388,9 @@ bool pith_tensor_write_part(pith_tensor *t, size_t first, size_t count, const vo
 /* All of `from`, which does not pass through host memory; an error if size or type differ. */
 bool pith_tensor_copy(pith_tensor *to, const pith_tensor *from);
 int64_t pith_tensor_not_finite(const pith_tensor *t); /* the first NaN or infinity; -1: none */
-/* Any file, written so that a crash leaves the old one or the new one. */
+/* Any file, a text with a newline, written so that a crash leaves the old one or the new one. */
 bool pith_write_file(const char *path, const void *data, size_t size);
-bool pith_write_text(const char *path, const char *text); /* and a newline */
+bool pith_write_text(const char *path, const char *text);
 char *pith_read_text(const char *path); /* all of a file; the caller frees it; NULL: an error */
 
 #ifdef __cplusplus

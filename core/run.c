@@ -26,7 +26,9 @@ bool pith_feed(pith_plan *p, const node *input, const void *data)
         input->op != &pith_op_input)
         return pith_raise("pith_feed: this is not an input of the plan's graph");
     if (!data) return pith_raise("pith_feed: the data of input %s is NULL", input->name);
-    if ((input = standing(p, input))) p->places[input->id].pointer = data;
+    if (!(input = standing(p, input))) return true;
+    p->places[input->id].pointer = data;
+    p->places[input->id].ahead = false;
     return true;
 }
 

@@ -1,5 +1,6 @@
 /* device.cu: an NVIDIA GPU as a device of the engine: memory, one stream on which everything
- * happens in order, copies, recordings, and errors, which the engine's one channel tells. */
+ * happens in order, another for copies beside it, recordings, and errors, which the engine's one
+ * channel tells. */
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,7 +27,8 @@ static struct {
     bool tried, open;
     char missing[256]; /* why there is none */
     int capability;    /* 90 for 9.0 */
-    cudaStream_t stream;
+    cudaStream_t stream, copies;
+    cudaEvent_t sent, taken; /* the latest of each: what is taken was sent, and is then sent anew */
     slab *slabs;
     /* pinned memory through which copies pass: while one half travels the other is filled */
     char *stage[HALVES];
@@ -134,21 +136,48 @@ static bool take_half(void)
     return is_good(cudaEventSynchronize(gpu.travelled[gpu.half]), "waiting for a copy");
 }
 
-static bool write(void *to, const void *host, size_t bytes)
+static bool put(void *to, const void *host, size_t bytes, cudaStream_t on)
 {
     bool good = true;
-    pthread_mutex_lock(&lock);
     for (size_t done = 0; done < bytes && good; done += STAGE) {
         const size_t count = bytes - done < STAGE ? bytes - done : STAGE;
         good = take_half();
         if (!good) break;
         memcpy(gpu.stage[gpu.half], (const char *)host + done, count);
         good = is_good(cudaMemcpyAsync((char *)to + done, gpu.stage[gpu.half], count,
-                                       cudaMemcpyHostToDevice, gpu.stream),
+                                       cudaMemcpyHostToDevice, on),
                        "a copy to the device") &&
-               is_good(cudaEventRecord(gpu.travelled[gpu.half], gpu.stream),
-                       "a copy to the device");
+               is_good(cudaEventRecord(gpu.travelled[gpu.half], on), "a copy to the device");
     }
+    return good;
+}
+
+static bool write(void *to, const void *host, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    const bool good = put(to, host, bytes, gpu.stream);
+    pthread_mutex_unlock(&lock);
+    return good;
+}
+
+static bool send(void *to, const void *host, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    const bool good = is_good(cudaStreamWaitEvent(gpu.copies, gpu.taken, 0),
+                              "a copy to the device") &&
+                      put(to, host, bytes, gpu.copies) &&
+                      is_good(cudaEventRecord(gpu.sent, gpu.copies), "a copy to the device");
+    pthread_mutex_unlock(&lock);
+    return good;
+}
+
+static bool take(void *to, const void *sent, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    const bool good =
+        is_good(cudaStreamWaitEvent(gpu.stream, gpu.sent, 0), "a copy") &&
+        is_good(cudaMemcpyAsync(to, sent, bytes, cudaMemcpyDeviceToDevice, gpu.stream), "a copy") &&
+        is_good(cudaEventRecord(gpu.taken, gpu.stream), "a copy");
     pthread_mutex_unlock(&lock);
     return good;
 }
@@ -243,6 +272,8 @@ static const pith_backend cuda = { ALIGNMENT,
                                    pith_cuda_start,
                                    may_touch,
                                    stream,
+                                   send,
+                                   take,
                                    begin,
                                    end,
                                    replay,
@@ -292,7 +323,10 @@ static bool device_is_good(void)
 
 static bool is_open(void)
 {
-    bool good = opens(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking));
+    bool good = opens(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking)) &&
+                opens(cudaStreamCreateWithFlags(&gpu.copies, cudaStreamNonBlocking)) &&
+                opens(cudaEventCreateWithFlags(&gpu.sent, cudaEventDisableTiming)) &&
+                opens(cudaEventCreateWithFlags(&gpu.taken, cudaEventDisableTiming));
     for (int k = 0; k < HALVES && good; k++)
         good = opens(cudaMallocHost((void **)&gpu.stage[k], STAGE)) &&
                opens(cudaEventCreateWithFlags(&gpu.travelled[k], cudaEventDisableTiming));

@@ -6,6 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 #include "colours.h"
+#ifdef PITH_EMULATED
+#include "emulator/control.h"
+#endif
 
 static const char *self;
 
@@ -29,7 +32,7 @@ static bool train(const char *where, how h, scene *w, pith_train_result *result)
     assert_non_null(pack);
     pith_tokenizer *tokenizer = pith_tokenizer_train(3, pack->caption, 4);
     pith_store_free(store);
-    *w = (scene){ .store = store = pith_store_new(),
+    *w = (scene){ .store = store = new_store(),
                   .stop_at = h.stop_at,
                   .bad_from = h.bad_from,
                   .bad_noted = h.bad_noted };
@@ -340,6 +343,9 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
     self = argv[0];
+#ifdef PITH_EMULATED
+    emulator_shadow = false; /* kernels are watched elsewhere */
+#endif
     if (argc == 4 && strcmp(argv[1], "--run") == 0) { /* what survives_kills starts and kills */
         scene w;
         pith_train_result r;

@@ -33,8 +33,12 @@ typedef struct {
      * what was named until then; bytes 0: nothing, to begin with. */
     void (*may_touch)(const void *p, size_t bytes, bool write);
     void *(*stream)(void); /* what kernels find in call->stream */
-    bool (*begin)(void);   /* note what is asked for from now on, without doing it */
-    void *(*end)(void);    /* what was noted; NULL, having said why, where it cannot be repeated */
+    /* .send is .write beside what the stream does; .take, on the stream, copies what was sent to
+     * where kernels read it. What is sent next to the same place waits for that copy. */
+    bool (*send)(void *to, const void *host, size_t bytes);
+    bool (*take)(void *to, const void *sent, size_t bytes);
+    bool (*begin)(void); /* note what is asked for from now on, without doing it */
+    void *(*end)(void);  /* what was noted; NULL, having said why, where it cannot be repeated */
     bool (*replay)(const void *recording); /* do all of it */
     void (*forget)(void *recording);
 } pith_backend;

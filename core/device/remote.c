@@ -68,19 +68,42 @@ void pith_name_memory(const pith_plan *p, const pith_planned *s, void *const *me
     if (s->scratch) on->may_touch(p->store->arena + s->scratch_offset, s->scratch, true);
 }
 
-/* ---- runs ---- */
+/* ---- what a plan is fed ---- */
 
-static bool upload_inputs(const pith_plan *p)
+/* With `ahead` to a place beside the arena, in which other plans run; else to where it is read. */
+static bool bring_inputs(pith_plan *p, bool ahead)
 {
+    const pith_backend *on = p->store->on;
     bool good = true;
+    size_t beside = 0;
     for (int id = 0; id < p->n && good; id++) {
         const node *n = p->graph->nodes[id];
-        const pith_place *x = &p->places[id];
-        if (p->live[id] && n->op == &pith_op_input && x->kind == PITH_ARENA)
-            good = p->store->on->write(p->store->arena + x->offset, x->pointer, pith_bytes(n));
+        pith_place *x = &p->places[id];
+        if (!p->live[id] || n->op != &pith_op_input || x->kind != PITH_ARENA) continue;
+        const size_t bytes = pith_bytes(n);
+        if (ahead) good = !x->pointer || on->send(p->ahead + beside, x->pointer, bytes);
+        else if (x->ahead) good = on->take(p->store->arena + x->offset, p->ahead + beside, bytes);
+        else good = on->write(p->store->arena + x->offset, x->pointer, bytes);
+        x->ahead = good && ahead && x->pointer;
+        beside += pith_padded(p, bytes);
     }
     return good;
 }
+
+bool pith_prefetch(pith_plan *p)
+{
+    if (!pith_given(p, "pith_prefetch", "plan")) return false;
+    if (!p->store->on->stream) return true;
+    size_t bytes = 0;
+    for (int id = 0; id < p->n; id++)
+        if (p->graph->nodes[id]->op == &pith_op_input)
+            bytes += pith_padded(p, pith_bytes(p->graph->nodes[id]));
+    if (!p->ahead && !(p->ahead = p->store->on->get(bytes, false)))
+        return pith_raise("no memory for what a plan is fed ahead: %zu bytes", bytes);
+    return bring_inputs(p, true);
+}
+
+/* ---- runs ---- */
 
 static void forget(pith_plan *p)
 {
@@ -104,7 +127,7 @@ static bool note(pith_plan *p)
  * anew. */
 static bool run(pith_plan *p)
 {
-    if (!upload_inputs(p)) return false;
+    if (!bring_inputs(p, false)) return false;
     if (p->recorded_in != p->store->arena_size) forget(p);
     if (p->check_finite || p->timing || p->not_repeatable || !p->latest) return pith_run_steps(p);
     if (!p->recording) return note(p);
@@ -126,4 +149,5 @@ void pith_forget_remote(pith_plan *p)
 {
     forget(p);
     for (int k = 0; k < p->n_constants; k++) p->store->on->release(p->constants[k]);
+    p->store->on->release(p->ahead);
 }

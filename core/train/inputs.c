@@ -1,5 +1,5 @@
-/* inputs.c: feeds every input that a step's plan reads, by its name: from the batch, from the loop,
- * or from the task. */
+/* inputs.c: feeds every input that a step's plan reads and the batch does not have, by its name:
+ * from the loop, or from the task. */
 #include <string.h>
 #include "parts.h"
 
@@ -9,12 +9,11 @@ static const void *find(const pith_loop_value *loop_values, const char *name)
     return loop_values->data;
 }
 
-bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_loop_value *loop_values,
-                   const pith_task *task)
+bool pith_feed_rest(pith_plan *p, const pith_host_batch *b, const pith_loop_value *loop_values,
+                    const pith_task *task)
 {
     const pith_node *const *inputs;
     const int n = pith_plan_inputs(p, &inputs);
-    if (!pith_feed_batch(p, b)) return false;
     for (int k = 0; k < n; k++) {
         const char *name = inputs[k]->name;
         if (pith_batch_field(b, name).data) continue;

@@ -1,6 +1,6 @@
-/* loop.c: the training loop. A step is one run of a plan: loss, gradient, clipping, updates of
- * states, optimizer and averages. There is one graph for each number of tokens that batches have,
- * built when the first such batch comes; all work on the same store.
+/* loop.c: the training loop. A step is one run of a plan (program.c). There is one graph for each
+ * number of tokens that batches have, built when the first such batch comes; all work on the same
+ * store.
  *
  * What a step does depends only on its number and on the store, so an interrupted run goes on to
  * the same bits. */
@@ -17,28 +17,19 @@
 enum { MOST_SKIPPED = 100 }; /* steps in a row that were not finite */
 
 typedef struct {
-    int tokens, n_watched;
-    pith_graph *graph;
-    pith_plan *plan;
-    pith_node *loss, *norm, *ok;
-    pith_node **watched;
-    const char *const *names;
-    double gflop;      /* of a step's products, forward and backward */
-    pith_metric *line; /* room for the metrics of one step */
-} program;
-
-typedef struct {
     const pith_task *task;
     pith_store *store;
     const pith_train_options *o;
     pith_loader_options data;
     pith_loader *loader;
-    program programs[PITH_MOST_SIZES];
+    pith_program programs[PITH_MOST_SIZES];
     int n_programs;
     int taken;                  /* the directory is this process's: a descriptor, or -1 */
     bool resumed;               /* from a checkpoint */
     bool unreached_told;        /* the log has named what is not trained */
     bool pixels, second_pixels; /* which pictures the programs read */
+    pith_program *next;         /* it is fed `batch`; NULL: no batch was taken yet */
+    const pith_host_batch *batch;
     pith_real lr, progress;
     int step_number;
     int64_t step, saved, evaluated; /* steps done; after which step the last save, evaluation */
@@ -58,107 +49,36 @@ static void stop(int number)
     if (terminal >= 0) (void)!write(terminal, text, sizeof text - 1);
 }
 
-/* ---- a step as a graph ---- */
+/* ---- one step ---- */
 
-static void name_unreached(training *t, int n, pith_node *const *params, const bool *reached)
-{
-    char text[400] = "";
-    int count = 0;
-    for (int k = 0; k < n; k++) {
-        const size_t used = strlen(text);
-        if (!reached[k] && count++ < 4)
-            snprintf(text + used, sizeof text - used, "%s%s", count > 1 ? ", " : "",
-                     params[k]->name);
-    }
-    if (count > 4)
-        snprintf(text + strlen(text), sizeof text - strlen(text), " and %d more", count - 4);
-    if (count && !t->unreached_told)
-        pith_progress_say(&t->bar, "not trained, since the loss does not reach it: %s", text);
-    t->unreached_told = true;
-}
-
-/* Moves the params that the loss depends on to the front of the list; their number, 0: an error. */
-static int reached_params(training *t, const program *p, pith_node ***params)
-{
-    const int n = pith_params(p->graph, params);
-    bool *reached = calloc((size_t)n + 1, sizeof *reached);
-    int count = 0;
-    pith_depends_on(p->loss, n, *params, reached);
-    name_unreached(t, n, *params, reached);
-    for (int k = 0; k < n; k++)
-        if (reached[k]) (*params)[count++] = (*params)[k];
-    free(reached);
-    if (!count) pith_raise("the loss depends on no param that is trained");
-    return count;
-}
-
-static pith_node *build_update(training *t, program *p)
-{
-    const pith_train_options *o = t->o;
-    pith_node **params;
-    const int n = reached_params(t, p, &params);
-    if (!n) return NULL;
-    pith_node **gradients = malloc(sizeof *gradients * (size_t)n), *all = NULL, *states = NULL;
-    pith_node *lr = pith_input(p->graph, "lr", PITH_F32);
-    if (pith_gradients(p->loss, n, params, gradients)) {
-        const pith_adamw_options adamw = { o->beta1, o->beta2, o->epsilon, o->weight_decay };
-        pith_clip_norm(n, gradients, o->clip_norm, &p->norm);
-        p->ok = pith_step_ok(p->norm);
-        states = pith_commit(p->graph, p->ok);
-        all = pith_adamw(n, params, gradients, lr, adamw, p->ok);
-        if (o->ema > 0) all = pith_ema(all, o->ema, p->ok);
-    }
-    free(gradients);
-    return states && all ? pith_group(2, ((pith_node *[]){ states, all })) : all;
-}
-
-static bool build_program(training *t, program *p, int tokens)
-{
-    const int before = pith_store_count(t->store);
-    *p = (program){ .tokens = tokens, .graph = pith_graph_new(t->store, t->o->seed) };
-    if (!p->graph) return false;
-    pith_set_training(p->graph, true);
-    p->loss = t->task->loss(t->task->context, p->graph, tokens);
-    if (!p->loss || pith_graph_error(p->graph)) return false;
-    pith_node *all = build_update(t, p);
-    if (!all) return false;
-    p->n_watched = pith_watched(p->graph, &p->watched, &p->names);
-    for (int k = 0; k < p->n_watched; k++)
-        if (pith_is_metric(p->names[k]))
-            return pith_raise("%s: a watched scalar cannot be called %s, which the log has itself",
-                              p->watched[k]->at, p->names[k]);
-    pith_node **outputs = malloc(sizeof *outputs * (size_t)(p->n_watched + 4));
-    p->line = malloc(sizeof *p->line * (size_t)(p->n_watched + 6));
-    int n = 0;
-    outputs[n++] = p->loss;
-    outputs[n++] = p->norm;
-    outputs[n++] = p->ok;
-    for (int k = 0; k < p->n_watched; k++) outputs[n++] = p->watched[k];
-    outputs[n++] = all;
-    p->plan = pith_plan_new(p->graph, n, outputs, &t->o->plan);
-    free(outputs);
-    if (p->plan && t->resumed && pith_store_count(t->store) > before)
-        return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it",
-                          t->o->directory, pith_store_at(t->store, before)->name);
-    if (!p->plan) return false;
-    p->gflop = pith_plan_statistics(p->plan).gemm_flops / 1e9;
-    t->pixels |= pith_plan_input(p->plan, "pixels") != NULL;
-    t->second_pixels |= pith_plan_input(p->plan, "second_pixels") != NULL;
-    pith_loader_want(t->loader, t->pixels, t->second_pixels);
-    return true;
-}
-
-static program *program_of(training *t, int tokens)
+static pith_program *made(training *t, int tokens)
 {
     for (int k = 0; k < t->n_programs; k++)
         if (t->programs[k].tokens == tokens) return &t->programs[k];
-    program *p = &t->programs[t->n_programs++];
-    return build_program(t, p, tokens) ? p : NULL;
+    return NULL;
 }
 
-/* ---- one step ---- */
+static pith_program *make(training *t, int tokens)
+{
+    pith_program *p = &t->programs[t->n_programs++];
+    const int before = pith_store_count(t->store);
+    const bool good = pith_program_make(p, t->task, t->store, t->o, tokens);
+    if (*p->unreached && !t->unreached_told)
+        pith_progress_say(&t->bar, "not trained, since the loss does not reach it: %s",
+                          p->unreached);
+    t->unreached_told = true;
+    if (good && t->resumed && pith_store_count(t->store) > before)
+        return pith_raise("%s: its checkpoint is of another model or loss: %s is not in it",
+                          t->o->directory, pith_store_at(t->store, before)->name),
+               NULL;
+    if (!good) return NULL;
+    t->pixels |= pith_plan_input(p->plan, "pixels") != NULL;
+    t->second_pixels |= pith_plan_input(p->plan, "second_pixels") != NULL;
+    pith_loader_want(t->loader, t->pixels, t->second_pixels);
+    return p;
+}
 
-static bool write_step(training *t, program *p)
+static bool write_step(training *t, pith_program *p)
 {
     int n = 0;
     p->line[n++] = (pith_metric){ "loss", t->loss };
@@ -172,13 +92,37 @@ static bool write_step(training *t, program *p)
     return pith_metrics_write(&t->metrics, t->step, n, p->line);
 }
 
+static pith_program *program_of(training *t, int tokens)
+{
+    pith_program *p = made(t, tokens);
+    return p ? p : make(t, tokens);
+}
+
 /* The program comes before the batch: its plan decides whether the batch needs pictures. */
+static bool take_batch(training *t)
+{
+    pith_program *p = program_of(t, pith_loader_tokens(t->loader));
+    t->batch = p ? pith_loader_next(t->loader, &t->waited) : NULL;
+    if (!t->batch || !pith_feed_batch(p->plan, t->batch)) return false;
+    t->next = p;
+    return true;
+}
+
+/* While a device of its own does the step, the next batch is taken and travels there. A program
+ * that is still to be made would take the memory in which this step's values lie. */
+static bool go_ahead(training *t)
+{
+    if (pith_store_device(t->store) == PITH_CPU || t->step == t->o->steps ||
+        !made(t, pith_loader_tokens(t->loader)))
+        return true;
+    return take_batch(t) && pith_prefetch(t->next->plan);
+}
+
 static bool train_step(training *t)
 {
     const pith_train_options *o = t->o;
-    program *p = program_of(t, pith_loader_tokens(t->loader));
-    const pith_host_batch *b = p ? pith_loader_next(t->loader, &t->waited) : NULL;
-    if (!b) return false;
+    if (!t->next && !take_batch(t)) return false;
+    pith_program *p = t->next;
     t->lr = (pith_real)pith_lr(o->schedule, o->lr, t->step, o->warmup, o->steps);
     const double done = (double)(o->before + t->step);
     t->progress = (pith_real)(done / (double)(o->whole ? o->whole : o->steps));
@@ -186,8 +130,11 @@ static bool train_step(training *t)
     const pith_loop_value loop_values[] = {
         { "lr", &t->lr }, { "step", &t->step_number }, { "progress", &t->progress }, { NULL, NULL }
     };
-    if (!pith_feed_all(p->plan, b, loop_values, t->task) || !pith_run(p->plan)) return false;
+    if (!pith_feed_rest(p->plan, t->batch, loop_values, t->task) || !pith_run(p->plan))
+        return false;
     t->step++;
+    t->next = NULL;
+    const bool good = go_ahead(t);
     t->gflop += p->gflop;
     t->loss = pith_scalar(p->plan, p->loss);
     const bool ok = pith_scalar(p->plan, p->ok) != 0;
@@ -200,7 +147,7 @@ static bool train_step(training *t)
                           "a run with PITH_NAN=1 in the environment tells where",
                           t->step, MOST_SKIPPED, t->loss);
     pith_progress_show(&t->bar, t->step, t->loss, t->waited - t->waited_before);
-    return true;
+    return good;
 }
 
 /* ---- now and then ---- */
@@ -351,9 +298,7 @@ static bool begin(training *t)
 static void end(training *t)
 {
     for (int k = 0; k < t->n_programs; k++) {
-        pith_plan_free(t->programs[k].plan);
-        pith_graph_free(t->programs[k].graph);
-        free(t->programs[k].line);
+        pith_program_free(&t->programs[k]);
     }
     pith_loader_free(t->loader);
     pith_progress_end(&t->bar);

@@ -21,14 +21,31 @@ int64_t pith_count_of(const json_t *state, const char *key);
 bool pith_is_metric(const char *name); /* does every step write one of that name? */
 bool pith_run_write(const pith_train_options *o, const pith_loader_options *data); /* run.json */
 
-/* inputs.c: feeds what the batch has, then the loop's own values (a list that ends with a NULL
+/* program.c */
+typedef struct {
+    int tokens, n_watched;
+    pith_graph *graph;
+    pith_plan *plan;
+    pith_node *loss, *norm, *ok;
+    pith_node **watched;
+    const char *const *names;
+    double gflop;        /* of a step's products, forward and backward */
+    pith_metric *line;   /* room for the metrics of one step */
+    char unreached[400]; /* the params that the loss does not reach */
+} pith_program;
+/* p is to be freed after an error, too. */
+bool pith_program_make(pith_program *p, const pith_task *task, pith_store *store,
+                       const pith_train_options *o, int tokens);
+void pith_program_free(pith_program *p);
+
+/* inputs.c: feeds what the batch does not have: the loop's own values (a list that ends with a NULL
  * name), then what the task fetches. */
 typedef struct {
     const char *name;
     const void *data;
 } pith_loop_value;
-bool pith_feed_all(pith_plan *p, const pith_host_batch *b, const pith_loop_value *loop_values,
-                   const pith_task *task);
+bool pith_feed_rest(pith_plan *p, const pith_host_batch *b, const pith_loop_value *loop_values,
+                    const pith_task *task);
 
 /* progress.c */
 typedef struct {
