@@ -253,5 +253,9 @@ int main(void)
         cmocka_unit_test(any_threads),  cmocka_unit_test(nearest),
         cmocka_unit_test(mistakes),
     };
-    return cmocka_run_group_tests(tests, quiet, NULL);
+    const struct CMUnitTest few[] = { cmocka_unit_test(nearest), cmocka_unit_test(seeds_are_apart),
+                                      cmocka_unit_test(too_few_rows) };
+    if (!getenv("TEST_DEVICE")) return cmocka_run_group_tests(tests, quiet, NULL);
+    pith_multiply_on(PITH_CUDA);
+    return cmocka_run_group_tests(few, quiet, NULL);
 }

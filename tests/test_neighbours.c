@@ -321,5 +321,8 @@ int main(void)
         cmocka_unit_test(at_the_ends), cmocka_unit_test(any_order), cmocka_unit_test(betas),
         cmocka_unit_test(any_threads), cmocka_unit_test(mistakes),
     };
-    return cmocka_run_group_tests(tests, quiet, NULL);
+    const struct CMUnitTest few[] = { cmocka_unit_test(betas), cmocka_unit_test(central) };
+    if (!getenv("TEST_DEVICE")) return cmocka_run_group_tests(tests, quiet, NULL);
+    pith_multiply_on(PITH_CUDA);
+    return cmocka_run_group_tests(few, quiet, NULL);
 }

@@ -10,6 +10,11 @@
 #define PITH_NEIGHBOURS_H
 #include "pith.h"
 
+/* Where products of rows are made, for the whole process: the CPU, until this is called. Searches
+ * find the same everywhere; k-means may take another of two centroids that are equally near but for
+ * rounding. */
+void pith_multiply_on(pith_device device);
+
 /* ---- near pairs ------------------------------------------------------------------------------ */
 
 typedef struct {

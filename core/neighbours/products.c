@@ -2,6 +2,9 @@
  * before and after. */
 #include "parts.h"
 
+static pith_device device = PITH_CPU;
+void pith_multiply_on(pith_device d) { device = d; }
+
 bool pith_products_open(pith_products *p, int rows, int columns, int width)
 {
     *p = (pith_products){ .rows = rows, .columns = columns, .width = width };
@@ -11,7 +14,7 @@ bool pith_products_open(pith_products *p, int rows, int columns, int width)
     p->room_b = calloc((size_t)columns * w, sizeof *p->room_b);
     if (!p->value || !p->room_a || !p->room_b)
         return pith_raise("no memory for products of %d rows with %d", rows, columns);
-    p->store = pith_store_new();
+    p->store = pith_store_new_on(device);
     p->graph = pith_graph_new(p->store, 0);
     p->a = pith_input(p->graph, "a", PITH_F32, rows, width);
     p->b = pith_input(p->graph, "b", PITH_F32, columns, width);

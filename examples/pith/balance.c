@@ -132,6 +132,7 @@ void data_balance(const char *data, const curation *c)
     t.group = room(sizeof *t.group * (size_t)t.n);
     t.keep = room(sizeof *t.keep * (size_t)t.n);
     t.distance = room(sizeof *t.distance * (size_t)t.n);
+    pith_multiply_on(pith_store_device(m.store));
     if (by_rate) group_for_rate(&t, c->remove);
     else t.groups = pith_near_groups(t.n, t.width, t.rows, t.beta, (int)c->shards, t.group);
     pith_keep_central(t.n, t.width, t.rows, t.groups, t.group, t.keep, t.distance);

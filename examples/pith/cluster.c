@@ -54,6 +54,7 @@ void data_cluster(const char *data, const curation *c)
     double *squared = room(sizeof *squared * count);
     float *stored = room(sizeof *stored * (size_t)k * width);
     const pith_kmeans_options o = { k, (int)c->iterations, c->spherical, (uint64_t)common_seed };
+    pith_multiply_on(pith_store_device(m.store));
     const int iterations = pith_kmeans(n, (int)width, own, &o, centroids, cluster, NULL);
     pith_nearest(pack->count, (int)width, rows, k, centroids, cluster, squared);
     for (size_t i = 0; i < (size_t)k * width; i++) stored[i] = (float)centroids[i];
