@@ -31,7 +31,7 @@ PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(filter-out examples/12_kernel.c,$(wildcard examples/*.c))
 TESTS := $(wildcard tests/test_*.c)
 # those that the emulated device runs
-DEVICE_TESTS := emulator kernels products device ops prefetch ladder train kmeans neighbours bf16 bf16_training
+DEVICE_TESTS := emulator kernels products device ops prefetch kept ladder train kmeans neighbours bf16 bf16_training
 BENCH := $(wildcard bench/*.c)
 LADDERS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard bench/ladder/*.cu))
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)

@@ -317,7 +317,11 @@ void pith_philox(uint64_t key, uint64_t counter_low, uint64_t counter_high, uint
 double pith_uniform_at(uint64_t key, uint64_t step, uint64_t element);
 double pith_normal_at(uint64_t key, uint64_t step, uint64_t element);
 uint64_t pith_hash(const char *text, uint64_t seed); /* FNV-1a */
-uint64_t pith_stream_key(pith_graph *g);             /* the key of the scope's next random op */
+/* files/kept.c: what was made of the text `key`, maybe by another process; the caller frees it.
+ * NULL: it is not there, which is no error. */
+void *pith_kept_find(const char *key, size_t *size);
+void pith_kept_add(const char *key, const void *made, size_t size);
+uint64_t pith_stream_key(pith_graph *g); /* the key of the scope's next random op */
 #ifdef __cplusplus
 }
 #endif

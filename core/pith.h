@@ -338,13 +338,13 @@ double pith_gemm_share(const pith_plan *p);         /* of the measured time, in 
 
 /* ---- stores ---------------------------------------------------------------------------------- */
 
-/* Where the memory of a store's tensors, and of the plans that use them, lies. */
-typedef enum { PITH_CPU, PITH_CUDA } pith_device;
+typedef enum { PITH_CPU, PITH_CUDA } pith_device; /* where stores, and plans that use them, lie */
+/* Kernels compiled from now on are kept in `folder` for later processes. NULL: as at first, not. */
+void pith_keep_kernels(const char *folder);
 /* PITH_ANY: both kinds; of a tensor: not known yet, for it came from a file that does not say, and
  * no graph has named it. */
 typedef enum { PITH_WEIGHT = 1, PITH_STATE = 2, PITH_ANY = 3 } pith_kind;
-/* Fields may be read, not written. The elements lie on the store's device: they are read and
- * written by the functions below. */
+/* Fields may be read, not written; elements, on the store's device, by the functions below. */
 typedef struct {
     const char *name;
     pith_kind kind;

@@ -14,8 +14,9 @@ enum { THREADS = 256, OPTIONS = 3, HEADERS = 2, MOST_MEMORY = 256 };
 
 typedef struct program *nvrtcProgram;
 #define FUNCTIONS(X)                                                                               \
+    X(Version, (int *major, int *minor))                                                           \
     X(CreateProgram, (nvrtcProgram * p, const char *source, const char *name, int headers,         \
-                      const char *const *texts, const char *const *header_names))                  \
+                      const char *const *texts, const char *const *names))                         \
     X(CompileProgram, (nvrtcProgram p, int options, const char *const *option))                    \
     X(GetCUBINSize, (nvrtcProgram p, size_t *size))                                                \
     X(GetCUBIN, (nvrtcProgram p, char *cubin))                                                     \
@@ -94,25 +95,43 @@ static bool tell_log(nvrtcProgram p)
     return false;
 }
 
-char *pith_cuda_code(const char *source, int capability, size_t *size)
+static const char *const header_texts[HEADERS] = { pith_text_of_functions, pith_text_of_lines };
+static const char *const header_names[HEADERS] = { "functions.h", "ops/lines.h" };
+
+static char *compiled(const char *whole, const char *const *option, size_t *size)
 {
-    static const char *const texts[HEADERS] = { pith_text_of_functions, pith_text_of_lines };
-    static const char *const names[HEADERS] = { "functions.h", "ops/lines.h" };
-    char target[40], *code = NULL;
-    const char *option[OPTIONS] = { target, "--std=c++17", "-default-device" };
     nvrtcProgram p = NULL;
-    char *whole = (char *)malloc(sizeof prelude + strlen(source));
-    if (!whole) return pith_raise("no memory for the source of a plan's chains"), (char *)NULL;
-    strcat(strcpy(whole, prelude), source);
-    snprintf(target, sizeof target, "--gpu-architecture=sm_%d", capability);
-    if (nvrtc.CreateProgram(&p, whole, "chains.cu", HEADERS, texts, names))
+    char *code = NULL;
+    if (nvrtc.CreateProgram(&p, whole, "chains.cu", HEADERS, header_texts, header_names))
         pith_raise("CUDA: NVRTC makes no program");
     else if (nvrtc.CompileProgram(p, OPTIONS, option)) tell_log(p);
     else if (nvrtc.GetCUBINSize(p, size) || !(code = (char *)malloc(*size)))
         pith_raise("no memory for the chains of a plan");
     else nvrtc.GetCUBIN(p, code);
     if (p) nvrtc.DestroyProgram(&p);
-    free(whole);
+    return code;
+}
+
+/* The key of what is kept is all that the code depends on: NVRTC, options, and every text. */
+char *pith_cuda_code(const char *source, int capability, size_t *size)
+{
+    char target[40], *key = NULL, *code = NULL;
+    const char *option[OPTIONS] = { target, "--std=c++17", "-default-device" };
+    size_t bytes;
+    int major = 0, minor = 0;
+    FILE *f = open_memstream(&key, &bytes);
+    snprintf(target, sizeof target, "--gpu-architecture=sm_%d", capability);
+    nvrtc.Version(&major, &minor);
+    if (f) fprintf(f, "NVRTC %d.%d\n", major, minor);
+    for (int k = 0; k < OPTIONS && f; k++) fprintf(f, "%s\n", option[k]);
+    for (int k = 0; k < HEADERS && f; k++) fprintf(f, "%s\n%s\n", header_names[k], header_texts[k]);
+    const long begin = f ? ftell(f) : 0;
+    if (f) fprintf(f, "%s%s", prelude, source);
+    if (!f || fclose(f)) pith_raise("no memory for the source of a plan's chains");
+    else if (!(code = (char *)pith_kept_find(key, size)) &&
+             (code = compiled(key + begin, option, size)))
+        pith_kept_add(key, code, *size);
+    free(key);
     return code;
 }
 

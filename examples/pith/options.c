@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int64_t common_seed = 0, common_threads = 0;
 const char *common_precision = "f32";
@@ -238,8 +239,23 @@ int parse_options(const option *table, const char *usage, const char *about, int
     return arguments;
 }
 
+/* Where the user's other programs keep what can be made again: $XDG_CACHE_HOME or ~/.cache. */
+static void keep_kernels(void)
+{
+    const char *caches = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const bool own = caches && *caches == '/';
+    char folder[PITH_PATH];
+    if (!own && !(home && *home == '/')) return;
+    pith_path(folder, "%s%s", own ? caches : home, own ? "" : "/.cache");
+    mkdir(folder, 0700);
+    strncat(folder, "/pith", PITH_PATH - strlen(folder) - 1);
+    mkdir(folder, 0700);
+    pith_keep_kernels(folder);
+}
+
 pith_store *new_store(void)
 {
+    if (on_cuda()) keep_kernels();
     static const struct {
         const char *name;
         pith_device device;

@@ -48,6 +48,8 @@ static int run(const char *format, const char *a, const char *b)
 }
 
 extern "C" {
+int nvrtcVersion(int *major, int *minor) { return *major = 13, *minor = 0; }
+
 int nvrtcCreateProgram(nvrtcProgram *made, const char *source, const char *, int headers,
                        const char *const *texts, const char *const *names)
 {
