@@ -224,6 +224,7 @@ typedef struct {
     const node *n;     /* the op; of a chain, its last member */
     pith_chain *chain; /* NULL for other ops */
     void *kernel;      /* of a chain on a device that compiles them */
+    int leader, last;  /* the chain that is started together with it; of such, the last of them */
     int n_in, n_out;
     int *in, *out; /* ids of nodes, by which plan->places tells where they lie */
     size_t scratch, scratch_offset;
@@ -235,8 +236,11 @@ typedef struct {
 
 /* device/remote.c: tells the emulated device what a step may touch: inputs, then outputs */
 void pith_name_memory(const pith_plan *p, const pith_planned *s, void *const *memory);
-/* device/chain_source.c: that step as the source of a kernel, what stands behind PITH_CHAIN(NAME;
- * the caller frees it. NULL after an error. */
+/* device/chains.c: starts the step's kernel, and those of chains that it leads */
+bool pith_start_chain(const pith_plan *p, const pith_planned *s, const pith_call *call,
+                      void *const *memory);
+/* device/chain_source.c: that step as the body of a kernel; the caller frees it. NULL after an
+ * error. */
 char *pith_chain_source(const pith_planned *chain);
 
 /* Where a value lies. */
@@ -337,7 +341,8 @@ static inline bool pith_has_chains(const pith_plan *p)
     const pith_backend *on = p->store->on;
     return !on->stream || (p->flags & PITH_FUSE && on->compiles());
 }
-bool pith_run_steps(pith_plan *p); /* run.c: one after the other, or noting them */
+bool pith_run_steps(pith_plan *p);                /* run.c: one after the other, or noting them */
+void *pith_memory_of(const pith_plan *p, int id); /* run.c: where that node's value lies now */
 /* run.c: what the step writes has another version */
 void pith_note_writes(const pith_plan *p, const pith_planned *s);
 /* device/host_run.c: one op, for folding */

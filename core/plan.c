@@ -243,8 +243,9 @@ static bool make(void *plan)
     if (p->failed) return false;
     mark(p);
     if (pith_has_chains(p)) pith_find_chains(p);
-    if (!make_steps(p) || !pith_compile_chains(p)) return false;
+    if (!make_steps(p)) return false;
     pith_lay_out(p);
+    if (!pith_compile_chains(p)) return false;
     count_work(p);
     return !p->failed;
 }

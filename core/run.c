@@ -3,7 +3,7 @@
 #include <time.h>
 #include "inside.h"
 
-static void *memory_of(const pith_plan *p, int id)
+void *pith_memory_of(const pith_plan *p, int id)
 {
     const pith_place *x = &p->places[id];
     if (x->kind == PITH_ARENA) return p->store->arena + x->offset;
@@ -73,7 +73,8 @@ static bool check_finite(const pith_plan *p, const pith_planned *s)
     for (int k = 0; k < s->n_out && good; k++) {
         const node *n = p->graph->nodes[s->out[k]];
         void *copied;
-        const char *x = pith_on_host(p->store->on, memory_of(p, s->out[k]), pith_bytes(n), &copied);
+        const char *x = pith_on_host(p->store->on, pith_memory_of(p, s->out[k]), pith_bytes(n),
+                                     &copied);
         const int64_t i = x ? pith_first_not_finite(n->dtype, pith_size(n), x) : -1;
         good = x && i < 0;
         if (i >= 0)
@@ -107,8 +108,8 @@ static bool run_step(const pith_plan *p, const pith_planned *s)
     const void **in = (const void **)memory;
     void **out = memory + s->n_in;
     bool good = memory || pith_raise("no memory to run %s", s->n->op->name);
-    for (int k = 0; good && k < s->n_in; k++) in[k] = memory_of(p, s->in[k]);
-    for (int k = 0; good && k < s->n_out; k++) out[k] = memory_of(p, s->out[k]);
+    for (int k = 0; good && k < s->n_in; k++) in[k] = pith_memory_of(p, s->in[k]);
+    for (int k = 0; good && k < s->n_out; k++) out[k] = pith_memory_of(p, s->out[k]);
     const pith_backend *on = p->store->on;
     const pith_call call = { .n = s->n,
                              .in = in,
@@ -116,8 +117,8 @@ static bool run_step(const pith_plan *p, const pith_planned *s)
                              .scratch = s->scratch ? p->store->arena + s->scratch_offset : NULL,
                              .prepared = s->prepared ? s->prepared->object : NULL,
                              .stream = on->stream ? on->stream() : NULL };
-    if (good && on->stream) pith_name_memory(p, s, memory);
-    if (good && s->kernel) good = on->start(&call, s->kernel, s->chain->count, memory, n);
+    if (good && on->may_touch) on->may_touch(NULL, 0, false), pith_name_memory(p, s, memory);
+    if (good && s->kernel) good = pith_start_chain(p, s, &call, memory);
     else if (good && s->chain) pith_chain_run(s->chain, in, out);
     else if (good) good = pith_kernel_of(p, s->n->op)(&call);
     if (memory != few) free(memory);
@@ -221,7 +222,7 @@ static const void *find_value(const char *function, const pith_plan *p, const no
                           "lie where this one's did",
                           function),
                NULL;
-    return memory_of(p, id);
+    return pith_memory_of(p, id);
 }
 
 bool pith_value(const pith_plan *p, const node *output, void *to)

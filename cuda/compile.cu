@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "launch.h"
 
-enum { THREADS = 256, OPTIONS = 3, HEADERS = 2, MOST_MEMORY = 256 };
+enum { THREADS = 256, OPTIONS = 3, HEADERS = 2 };
 
 /* ---- NVRTC, as its documentation declares it ---- */
 
@@ -68,21 +68,37 @@ bool pith_cuda_compiles(void)
 TEXT_OF(pith_text_of_functions, "cuda/functions.h");
 TEXT_OF(pith_text_of_lines, "ops/lines.h");
 
+/* A kernel does several jobs, one behind the other in the grid: `end` is the block after a job's
+ * last one. */
 static const char prelude[] =
 #ifdef PITH_EMULATE
     "#include \"emulator.h\"\n"
-    "struct memory { void *at[256]; };\n"
-    "#define PITH_CHAIN(name, n) extern \"C\" __global__ void name(memory m)\n"
+    "struct told { unsigned long long word[512]; };\n"
+    "#define PITH_TOLD(name) told told_\n"
+    "#define PITH_JOB(name, k) ((const name##_job *)told_.word)[k]\n"
+    "#define PITH_BOUNDS\n"
 #else
     "typedef unsigned int uint32_t;\n"
     "typedef unsigned short uint16_t;\n"
-    "#define PITH_CHAIN(name, n) struct name##_memory { void *at[n]; };\\\n"
-    "    extern \"C\" __global__ void __launch_bounds__(256) name(const name##_memory m)\n"
+    "#define PITH_TOLD(name) const __grid_constant__ name##_jobs told_\n"
+    "#define PITH_JOB(name, k) told_.job[k]\n"
+    "#define PITH_BOUNDS __launch_bounds__(256)\n"
 #endif
     "typedef float real;\n"
     "#include \"functions.h\"\n"
-    "#define PITH_ELEMENT(index, i, count)\\\n"
-    "    const index i = (index)blockIdx.x * 256 + threadIdx.x; if (i >= count) return;\n";
+    "#define PITH_CHAIN(name, n, jobs)\\\n"
+    "    struct name##_job { void *at[n]; unsigned long long count, end; };\\\n"
+    "    struct name##_jobs { name##_job job[jobs]; };\\\n"
+    "    static __device__ void name##_run(const name##_job &m, unsigned block);\\\n"
+    "    extern \"C\" __global__ void PITH_BOUNDS name(PITH_TOLD(name))\\\n"
+    "    {\\\n"
+    "        unsigned k = 0, begin = 0;\\\n"
+    "        while (blockIdx.x >= PITH_JOB(name, k).end) begin = PITH_JOB(name, k++).end;\\\n"
+    "        name##_run(PITH_JOB(name, k), blockIdx.x - begin);\\\n"
+    "    }\\\n"
+    "    static __device__ void name##_run(const name##_job &m, unsigned block)\n"
+    "#define PITH_ELEMENT(index, i)\\\n"
+    "    const index i = (index)block * 256 + threadIdx.x; if (i >= m.count) return;\n";
 
 static bool tell_log(nvrtcProgram p)
 {
@@ -181,20 +197,26 @@ bool pith_cuda_compile(int capability, const char *source, int n, char *const *n
     return good;
 }
 
-bool pith_cuda_start(const pith_call *call, const void *kernel, size_t elements,
-                     void *const *memory, int n)
+bool pith_cuda_start(const pith_call *call, const void *kernel, int n_jobs, const pith_job *jobs,
+                     int n_memory)
 {
-    const unsigned blocks = blocks_of(elements, THREADS);
+    unsigned long long told[PITH_LAUNCH_BYTES / 8] = { 0 }, *to = told;
+    unsigned blocks = 0;
+    for (int k = 0; k < n_jobs; k++) {
+        memcpy(to, jobs[k].memory, (size_t)n_memory * sizeof *to);
+        to += n_memory;
+        *to++ = jobs[k].count;
+        *to++ = blocks += blocks_of(jobs[k].count, THREADS);
+    }
 #ifdef PITH_EMULATE
-    struct {
-        void *at[MOST_MEMORY];
-    } m = { { NULL } };
-    void (*chain)(decltype(m)) = (void (*)(decltype(m)))(uintptr_t)kernel;
-    memcpy(m.at, memory, (size_t)n * sizeof *memory);
-    return PITH_LAUNCH(call, chain, blocks, THREADS, 0, m);
+    struct words {
+        unsigned long long word[PITH_LAUNCH_BYTES / 8];
+    } all;
+    void (*chain)(words) = (void (*)(words))(uintptr_t)kernel;
+    memcpy(all.word, told, sizeof told);
+    return PITH_LAUNCH(call, chain, blocks, THREADS, 0, all);
 #else
-    (void)n;
-    void *argument = (void *)memory;
+    void *argument = told;
     return pith_launched(call, cudaLaunchKernel(kernel, blocks, THREADS, &argument, 0,
                                                 (cudaStream_t)call->stream));
 #endif

@@ -1,7 +1,7 @@
 /* compile.h: kernels from source, for device.cu: see pith_backend. */
 #ifndef PITH_COMPILE_H
 #define PITH_COMPILE_H
-#include "core.h"
+#include "device/device.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -12,8 +12,8 @@ bool pith_cuda_compiles(void);
 char *pith_cuda_code(const char *source, int capability, size_t *size);
 bool pith_cuda_compile(int capability, const char *source, int n, char *const *names,
                        void **kernels);
-bool pith_cuda_start(const pith_call *call, const void *kernel, size_t elements,
-                     void *const *memory, int n);
+bool pith_cuda_start(const pith_call *call, const void *kernel, int n_jobs, const pith_job *jobs,
+                     int n_memory);
 #ifdef __cplusplus
 }
 #endif

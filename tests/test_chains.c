@@ -54,7 +54,9 @@ static void add(pith_graph *g, int n, node *const *outputs)
         if (!p->steps[k].chain) continue;
         char *text = pith_chain_source(&p->steps[k]);
         if (!text) fail_msg("%s", pith_error());
-        if (is_new(pith_hash(text, 0))) fprintf(file, "PITH_CHAIN(chain_%d%s", n_seen, text);
+        if (is_new(pith_hash(text, 0)))
+            fprintf(file, "PITH_CHAIN(chain_%d, %d, 3)%s", n_seen,
+                    p->steps[k].n_in + p->steps[k].n_out, text);
         free(text);
     }
     pith_plan_free(p);

@@ -1,17 +1,17 @@
 /* chain_source.c: a chain of pointwise ops as the source of one kernel, made of the ops' own text:
  * one thread an element.
  *
- *     PITH_CHAIN(name, 2)
  *     {
- *         PITH_ELEMENT(unsigned, i, 1000)
+ *         PITH_ELEMENT(unsigned, i)
  *         const float x0 = ((const float *)m.at[0])[i];
  *         float x1;
  *         { const float a = x0; x1 = a * a; }
  *         ((float *)m.at[1])[i] = x1;
  *     }
  *
- * m.at[k] is the memory of the step's inputs and then of its outputs. What PITH_CHAIN and
- * PITH_ELEMENT are, the device says. */
+ * m.at[k] is the memory of the step's inputs and then of its outputs. What PITH_ELEMENT is, the
+ * device says. How many elements there are is not written out, so that chains that differ in
+ * nothing else are one kernel. */
 #include <stdlib.h>
 #include "inside.h"
 
@@ -73,8 +73,7 @@ char *pith_chain_source(const pith_planned *s)
     size_t size;
     FILE *f = open_memstream(&text, &size);
     if (!f) return pith_raise("no memory for the source of a chain"), NULL;
-    fprintf(f, ", %d)\n{\n    PITH_ELEMENT(%s, i, %zu)\n", s->n_in + s->n_out,
-            c->count >> 31 ? "size_t" : "unsigned", c->count);
+    fprintf(f, "\n{\n    PITH_ELEMENT(%s, i)\n", c->count >> 31 ? "size_t" : "unsigned");
     put_inputs(f, c);
     for (int i = 0; i < c->n_instructions; i++) put_instruction(f, &c->instructions[i]);
     for (int k = 0; k < s->n_out; k++) {

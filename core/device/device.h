@@ -7,6 +7,15 @@
 extern "C" {
 #endif
 
+/* One of the chains that a launch starts: its memory and its elements. */
+typedef struct {
+    void *const *memory;
+    size_t count;
+} pith_job;
+/* What a launch may be told, and what of that a job takes: pointers, a count, and a last block. */
+enum { PITH_LAUNCH_BYTES = 4096 };
+static inline size_t pith_job_size(int n_memory) { return 8 * (size_t)n_memory + 16; }
+
 /* Functions that return bool give false after pith_raise. Work is done in the order in which it is
  * asked for; a device may be late with it, and then an error is told by a later call. */
 typedef struct {
@@ -27,8 +36,8 @@ typedef struct {
      * of chains run one by one. */
     bool (*compiles)(void);
     bool (*compile)(const char *source, int n, char *const *names, void **kernels);
-    bool (*start)(const pith_call *call, const void *kernel, size_t elements, void *const *memory,
-                  int n);
+    bool (*start)(const pith_call *call, const void *kernel, int n_jobs, const pith_job *jobs,
+                  int n_memory);
     /* Of the emulated device alone, else NULL: what is put on the stream from now on may touch only
      * what was named until then; bytes 0: nothing, to begin with. */
     void (*may_touch)(const void *p, size_t bytes, bool write);

@@ -18,49 +18,12 @@ const void *pith_uploaded(pith_plan *p, const void *data, size_t bytes)
     return there;
 }
 
-/* ---- chains ---- */
-
-/* Equal chains, as those of equal layers, are one kernel: it is named after its source. */
-bool pith_compile_chains(pith_plan *p)
-{
-    const size_t most = (size_t)p->n_steps + 1;
-    if (!p->store->on->stream || p->like || !pith_has_chains(p)) return true;
-    char(*name)[24] = pith_room_get(most, sizeof *name),
-    **names = pith_room_get(most, sizeof *names);
-    int *which = pith_room_get(most, sizeof *which), n = 0;
-    void **kernels = pith_room_get(most, sizeof *kernels);
-    char *source = NULL;
-    size_t size;
-    FILE *f = open_memstream(&source, &size);
-    for (int k = 0; f && k < p->n_steps; k++) {
-        if (!p->steps[k].chain) continue;
-        char *chain = pith_chain_source(&p->steps[k]);
-        if (!chain) return fclose(f), free(source), false;
-        snprintf(name[n], sizeof *name, "chain_%016llx", (unsigned long long)pith_hash(chain, 0));
-        for (which[k] = 0; strcmp(name[which[k]], name[n]) != 0;) which[k]++;
-        if (which[k] == n) {
-            fprintf(f, "PITH_CHAIN(%s%s", name[n], chain);
-            names[n] = name[n];
-            n++;
-        }
-        free(chain);
-    }
-    if (!f || fclose(f))
-        return free(source), pith_raise("no memory for the source of a plan's chains");
-    const bool good = !n || p->store->on->compile(source, n, names, kernels);
-    for (int k = 0; k < p->n_steps && good; k++)
-        if (p->steps[k].chain) p->steps[k].kernel = kernels[which[k]];
-    free(source);
-    return good;
-}
-
 /* ---- what a step touches ---- */
 
 void pith_name_memory(const pith_plan *p, const pith_planned *s, void *const *memory)
 {
     const pith_backend *on = p->store->on;
     if (!on->may_touch) return;
-    on->may_touch(NULL, 0, false);
     for (int k = 0; k < s->n_in; k++)
         on->may_touch(memory[k], pith_bytes(p->graph->nodes[s->in[k]]), false);
     for (int k = 0; k < s->n_out; k++)
