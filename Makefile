@@ -49,7 +49,7 @@ endif
 
 
 .SECONDARY:
-.PHONY: all deps test tests test-gpu test-gpu-sanitizer demo bench cuda evidence evidence-full fuzz libs clean
+.PHONY: all deps test tests test-gpu test-gpu-sanitizer bench-gpu demo bench cuda evidence evidence-full fuzz libs clean
 all: build/pith $(LESSONS:examples/%.c=build/%)
 
 # A user's own loss or op finds every public function in the program, so the library goes in whole.
@@ -128,7 +128,7 @@ endif
 $(BUILD)/test_memory: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc aligned_alloc)
 
 $(BUILD)/pith-bench: $(BENCH:%.c=$(BUILD)/%.o) $(BUILD)/libpith.a
-	@$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+	@$(CC) $(LDFLAGS) $(filter %.o,$^) $(WHOLE) $(LIBS) -o $@
 
 # V=cuda, or V=emulated, where it checks and times nothing
 $(BUILD)/ladder: $(BUILD)/bench/ladder/ladder.o $(LADDERS) $(BUILD)/libpith.a
@@ -146,6 +146,9 @@ test-gpu:
 test-gpu-sanitizer:
 	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/test_ops
 	@tests/gpu_sanitizer.sh
+bench-gpu:
+	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith-bench
+	@bench/gpu.sh
 
 tests: $(TESTS:tests/%.c=$(BUILD)/%)
 
@@ -155,7 +158,7 @@ deps:
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all tests
 	@$(MAKE) --no-print-directory -j$$(nproc) V=double tests
-	@$(MAKE) --no-print-directory -j$$(nproc) V=emulated $(DEVICE_TESTS:%=build/emulated/test_%) build/12_kernel
+	@$(MAKE) --no-print-directory -j$$(nproc) V=emulated $(DEVICE_TESTS:%=build/emulated/test_%) build/12_kernel build/emulated/pith-bench
 	@! command -v nvcc >/dev/null || $(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith build/cuda/test_chains
 	@tests/run.sh
 
