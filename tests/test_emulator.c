@@ -94,9 +94,11 @@ static void counts(void **state)
         emulator_count(true);
         is_good(planted_block_sums(NULL, NONE, 2, counting_up(512), device_floats(2, NULL)));
         is_good(planted_shifted(NULL, 1, 0, 64, counting_up(65), device_floats(64, NULL)));
+        is_good(planted(NULL, "vectors", NULL, device_floats(64, NULL)));
+        is_good(planted(NULL, "fours", NULL, device_floats(64, NULL)));
         emulator_count(false);
         is_good(planted_plus_one(NULL, 9, counting_up(9), device_floats(9, NULL)));
-        assert_int_equal(emulator_counted(&t), 2);
+        assert_int_equal(emulator_counted(&t), 4);
         assert_int_equal(t[0].blocks, 2);
         assert_int_equal(t[0].threads, 256);
         assert_int_equal(t[0].read, 512 * 4);
@@ -106,6 +108,8 @@ static void counts(void **state)
         assert_int_equal(t[1].read, 2 * 5 * 32);
         assert_int_equal(t[1].read_once, 9 * 32);
         assert_int_equal(t[1].written, 64 * 4);
+        assert_int_equal(t[2].written, 64 * 4);
+        assert_int_equal(t[3].written, 4 * 64 * 4);
         emulator_free_all();
     }
 }

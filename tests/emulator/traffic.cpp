@@ -1,13 +1,14 @@
 /* traffic.cpp: how much of device memory each launch asks for, in sectors of 32 bytes, as a device
  * moves them. Threads run one after the other here, so what the lanes of a warp ask for at once is
  * told by where in the code they ask: the nth time that a lane comes to a place is one access with
- * the nth time of the other lanes. */
+ * the nth time of the other lanes. What gcc makes of a vector, an access for each of its elements,
+ * is one again: neighbours in memory and in the code, of the same 16 bytes, one after another. */
 #include "machine.h"
 #include <stdlib.h>
 
 namespace emulator
 {
-enum { SECTOR = 32 };
+enum { SECTOR = 32, VECTOR = 16, NEAR = 64 };
 bool traffic_counts;
 
 static emulator_traffic *launches;
@@ -79,14 +80,37 @@ void traffic_launch(const kernel_launch *l)
     empty(&reads), empty(&writes);
 }
 
-void traffic_block(void) { empty(&places), empty(&asked); }
+/* The access of each thread of the block that came last. */
+static struct latest {
+    const char *end, *site;
+    touch_kind kind;
+    uint64_t access;
+} latest[MOST_THREADS];
+
+void traffic_block(void)
+{
+    empty(&places), empty(&asked);
+    memset(latest, 0, sizeof latest);
+}
+
+/* Which access of its warp is it? */
+static uint64_t access_of(const char *p, size_t bytes, touch_kind kind, const char *site)
+{
+    struct latest *l = &latest[current];
+    if (l->end != p || (uintptr_t)p % VECTOR == 0 || l->kind != kind || site <= l->site ||
+        site > l->site + NEAR) {
+        const uint64_t place = mix((uint64_t)site, kind != READ);
+        l->access = mix(mix(place, (uint64_t)current / LANES),
+                        put(&places, mix(place, (uint64_t)current)));
+    }
+    l->end = p + bytes, l->site = site, l->kind = kind;
+    return l->access;
+}
 
 void traffic_touch(const void *p, size_t bytes, touch_kind kind, const void *site)
 {
     emulator_traffic *t = &launches[launch_count - 1];
-    const uint64_t place = mix((uint64_t)site, kind != READ);
-    const uint64_t access = mix(mix(place, (uint64_t)current / LANES),
-                                put(&places, mix(place, (uint64_t)current)));
+    const uint64_t access = access_of((const char *)p, bytes, kind, (const char *)site);
     const uint64_t first = (uint64_t)p / SECTOR, last = ((uint64_t)p + bytes - 1) / SECTOR;
     for (uint64_t sector = first; sector <= last; sector++) {
         const size_t now = put(&asked, mix(access, sector)) == 1 ? SECTOR : 0;
