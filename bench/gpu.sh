@@ -12,6 +12,7 @@ export OMP_NUM_THREADS="${THREADS:-$(nproc)}"
 end=$(($(date +%s) + 570))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export TORCHINDUCTOR_CACHE_DIR="$work/inductor" # a compilation that was cut off leaves broken files, which later ones would load
 : >"$results"
 : >"$work/lines"
 say() { printf '%s\n' "$*" | tee -a "$results"; }
