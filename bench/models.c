@@ -87,7 +87,7 @@ static void compare(const comparison *c)
     for (int k = 0; k < 2; k++) {
         const clip_config *config = &c->config[k];
         store[k] = pith_store_new();
-        s[k] = step_new(store[k], config, PAIRS, tokens, c->loss[k]);
+        s[k] = step_new(store[k], config, PAIRS, tokens, c->loss[k], false);
         feed_pictures(s[k].plan, config, &s[k].in);
         feed_captions(s[k].plan, config, &s[k].in, lengths);
         feed_rows(&s[k], "teacher.image", config->embed);

@@ -28,11 +28,29 @@ pith_node *plain_loss(pith_graph *g, const clip_config *c, const clip_inputs *in
     return clip_loss(&batch);
 }
 
-step step_new(pith_store *store, const clip_config *c, int pairs, int tokens, step_loss *loss)
+/* What is fed to a plan on a device travels there in each run. The batch of a measurement never
+ * changes, and PyTorch's lies on the device: so does ours, as states. */
+static void keep_on_device(pith_graph *g, clip_inputs *in)
+{
+    pith_node **const read[] = { &in->pixels, &in->ids, &in->positions, &in->offsets, &in->last };
+    for (size_t k = 0; k < sizeof read / sizeof *read; k++)
+        *read[k] = pith_state_like(g, (*read[k])->name, *read[k]);
+}
+
+static void feed(pith_plan *p, const pith_node *n, const void *data)
+{
+    pith_tensor *kept = pith_tensor_of(n);
+    if (kept) pith_tensor_write(kept, data);
+    else pith_feed(p, n, data);
+}
+
+step step_new(pith_store *store, const clip_config *c, int pairs, int tokens, step_loss *loss,
+              bool bf16)
 {
     step s = { .graph = pith_graph_new(store, 0) };
     pith_set_training(s.graph, true);
     s.in = clip_inputs_new(s.graph, c, pairs, tokens);
+    if (pith_store_device(store) != PITH_CPU) keep_on_device(s.graph, &s.in);
     s.loss = loss(s.graph, c, &s.in);
     pith_node **params;
     const int n = pith_params(s.graph, &params);
@@ -43,7 +61,7 @@ step step_new(pith_store *store, const clip_config *c, int pairs, int tokens, st
                                    (pith_adamw_options){ 0.9, 0.999, 1e-8, 0.01 }, NULL);
     free(gradients);
     pith_node *outputs[] = { s.loss, update, states };
-    s.plan = pith_plan_new(s.graph, states ? 3 : 2, outputs, NULL);
+    s.plan = pith_plan_new(s.graph, states ? 3 : 2, outputs, &(pith_plan_options){ .bf16 = bf16 });
     return s;
 }
 
@@ -58,7 +76,7 @@ void feed_pictures(pith_plan *p, const clip_config *c, const clip_inputs *in)
     const size_t pixels = 3 * (size_t)in->pairs * (size_t)c->image_size * (size_t)c->image_size;
     pith_real *image = malloc(pixels * sizeof *image);
     for (size_t i = 0; i < pixels; i++) image[i] = nearly_normal();
-    pith_feed(p, in->pixels, image);
+    feed(p, in->pixels, image);
 }
 
 void feed_captions(pith_plan *p, const clip_config *c, const clip_inputs *in, const int *lengths)
@@ -75,10 +93,10 @@ void feed_captions(pith_plan *p, const clip_config *c, const clip_inputs *in, co
         last[b] = offsets[b + 1] - 1;
         ids[last[b]] = c->vocabulary - 1;
     }
-    pith_feed(p, in->ids, ids);
-    pith_feed(p, in->positions, positions);
-    pith_feed(p, in->offsets, offsets);
-    pith_feed(p, in->last, last);
+    feed(p, in->ids, ids);
+    feed(p, in->positions, positions);
+    feed(p, in->offsets, offsets);
+    feed(p, in->last, last);
 }
 
 int ascending(const void *a, const void *b)

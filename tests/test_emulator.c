@@ -85,6 +85,35 @@ static void sums(void **state)
     }
 }
 
+/* A warp's 32 neighbouring floats are 4 sectors, or 5 if they begin inside one. */
+static void counts(void **state)
+{
+    (void)state;
+    const emulator_traffic *t;
+    for (emulator_order = 0; emulator_order < 4; emulator_order++) {
+        emulator_count(true);
+        is_good(planted_block_sums(NULL, NONE, 2, counting_up(512), device_floats(2, NULL)));
+        is_good(planted_shifted(NULL, 1, 0, 64, counting_up(65), device_floats(64, NULL)));
+        is_good(planted(NULL, "vectors", NULL, device_floats(64, NULL)));
+        is_good(planted(NULL, "fours", NULL, device_floats(64, NULL)));
+        emulator_count(false);
+        is_good(planted_plus_one(NULL, 9, counting_up(9), device_floats(9, NULL)));
+        assert_int_equal(emulator_counted(&t), 4);
+        assert_int_equal(t[0].blocks, 2);
+        assert_int_equal(t[0].threads, 256);
+        assert_int_equal(t[0].read, 512 * 4);
+        assert_int_equal(t[0].read_once, 512 * 4);
+        assert_int_equal(t[0].written, 2 * 32);
+        assert_int_equal(t[0].written_once, 32);
+        assert_int_equal(t[1].read, 2 * 5 * 32);
+        assert_int_equal(t[1].read_once, 9 * 32);
+        assert_int_equal(t[1].written, 64 * 4);
+        assert_int_equal(t[2].written, 64 * 4);
+        assert_int_equal(t[3].written, 4 * 64 * 4);
+        emulator_free_all();
+    }
+}
+
 static void races(void **state)
 {
     (void)state;
@@ -327,7 +356,7 @@ int main(void)
         CASE(launches), CASE(steps_that_name), CASE(streams_wait), CASE(host_copies),
         CASE(memory),   CASE(events),          CASE(captures),     CASE(capture_mistakes),
         CASE(forks),    CASE(replays),         CASE(told_to_fail), CASE(sticky_errors),
-        CASE(guard),    CASE(places),
+        CASE(guard),    CASE(places),          CASE(counts),
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

@@ -1,6 +1,11 @@
 /* test_kernels.c: every kernel of cuda/ alone, on the emulated device, beside the CPU's: on each
  * example of its op, and on the odd sizes of odd_sizes.def; threads in several orders, every access
- * watched. */
+ * watched.
+ *
+ * COUNT=FILE: also on real_sizes.def, and what launches ask of memory goes to FILE, a line each:
+ * op, sizes, bytes of inputs and results, flops of products, where the kernel begins in the
+ * program, blocks, threads of each, dynamic shared memory, bytes read and written, in sectors, and
+ * the same with each sector once. bench/kernels.sh makes a table of them. */
 #include "tests.h"
 #ifndef PITH_EMULATED
 int main(void)
@@ -106,6 +111,41 @@ static void *round_numbers(float *x, size_t size)
     return x;
 }
 
+static FILE *counts; /* NULL: nothing is counted */
+
+static void write_counts(const node *n, const char *what)
+{
+    extern const char __executable_start;
+    const emulator_traffic *list;
+    const int count = emulator_counted(&list), results = pith_results_of(n->op);
+    size_t least = 0;
+    char sizes[512] = "", shape[96];
+    for (int k = 0; k < n->n_in; k++) {
+        const size_t used = strlen(sizes);
+        least += pith_bytes(n->in[k]);
+        snprintf(sizes + used, sizeof sizes - used, "%s%s %s", k ? ", " : "",
+                 pith_dtype_name(n->in[k]->dtype), pith_shape_text(n->in[k], shape));
+    }
+    for (int k = 0; k < results; k++) least += pith_bytes(n->graph->nodes[n->id + k]);
+    if (n->op->moved) least = n->op->moved(n);
+    for (const emulator_traffic *t = list; t < list + count; t++)
+        fprintf(counts, "%s\t%s\t%s\t%zu\t%.0f\t%tx\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\n",
+                n->op->name, what, sizes, least, n->op->flops ? n->op->flops(n) : 0,
+                (const char *)t->kernel - &__executable_start, t->blocks, t->threads, t->shared,
+                t->read, t->written, t->read_once, t->written_once);
+}
+
+/* Runs the op's kernels. */
+static void launch(const pith_call *call, const char *what)
+{
+    if (counts) emulator_count(true);
+    if (!call->n->op->cuda(call)) fail_msg("%s", pith_error());
+    if (!emulator_wait()) fail_msg("%s %s: %s", call->n->op->name, what, emulator_error());
+    if (!counts) return;
+    emulator_count(false);
+    write_counts(call->n, what);
+}
+
 /* What the op's kernel makes of the CPU's inputs, which lie `before` elements behind the beginning
  * of their buffers, beside what the CPU makes of them. */
 static double compare(const instance *t, size_t before, const char *what)
@@ -128,8 +168,7 @@ static double compare(const instance *t, size_t before, const char *what)
         .n = n, .in = in, .out = out, .scratch = scratch ? to_device(NULL, scratch) : NULL
     };
     double worst = 0;
-    if (!n->op->cuda(&call)) fail_msg("%s", pith_error());
-    if (!emulator_wait()) fail_msg("%s %s: %s", n->op->name, what, emulator_error());
+    launch(&call, what);
     for (int k = 0; k < results; k++) {
         const node *y = n->graph->nodes[n->id + k], *f32 = pith_result(t->self, k);
         const char *right = value_of(t->plan, f32);
@@ -199,24 +238,61 @@ static void odd_sizes(void **state)
 {
     (void)state;
     static const int widths[] = { 1, 31, 33, 257, 1000 };
+    enum { WIDTHS = 5 };
 #define ODD(op_name, ...)                                                                          \
     if (is_wanted(&pith_op_##op_name)) {                                                           \
         double worst = 0;                                                                          \
-        for (int i = 0; i < 5 * forms_of(&pith_op_##op_name); i++) {                               \
-            const int w = widths[i % 5], form = i / 5;                                             \
+        for (int i = 0; i < WIDTHS * forms_of(&pith_op_##op_name); i++) {                          \
+            const int w = widths[i % WIDTHS], form = i / WIDTHS;                                   \
             instance t;                                                                            \
             char what[64];                                                                         \
             begin(&t, form);                                                                       \
             pith_graph *const g = t.g;                                                             \
             snprintf(what, sizeof what, "of width %d%s", w, form_name[form]);                      \
             assert_true(finish(&t, &pith_op_##op_name, __VA_ARGS__));                              \
-            const size_t before = i % 2 && may_lie_anywhere(&pith_op_##op_name);                   \
+            const size_t before = WIDTHS > 1 && i % 2 && may_lie_anywhere(&pith_op_##op_name);     \
             worst = fmax(worst, compare(&t, before, what));                                        \
             end(&t);                                                                               \
         }                                                                                          \
         print_message("%-24s %.1e\n", #op_name, worst);                                            \
     }
 #include "odd_sizes.def"
+}
+
+static node *pointwise_input(pith_graph *g, pith_dtype dtype)
+{
+    if (dtype == PITH_I32) return pith_sample_ids(g, 100, 197, 768);
+    node *x = pith_sample(g, 0.5, 2, 197, 768);
+    return dtype == PITH_U8 ? pith_cast(x, PITH_U8) : x;
+}
+
+/* The op of an example on inputs as large as tokens of a picture; false where there is none. */
+static bool pointwise(const pith_op *op, int i)
+{
+    instance t;
+    begin(&t, 0);
+    const node *small = op->example(t.g, i) ? the_op(t.g, op) : NULL;
+    node *in[3];
+    for (int k = 0; small && k < small->n_in; k++)
+        in[k] = pointwise_input(t.g, small->in[k]->dtype);
+    if (small) {
+        finish(&t, op, pith_make(PITH_HERE, op, t.g, small->n_in, in, small->attr));
+        compare(&t, 0, "of width 768");
+    }
+    end(&t);
+    return small != NULL;
+}
+
+static void real_sizes(void **state)
+{
+    (void)state;
+    if (!counts) return;
+    static const int widths[] = { 768 };
+    enum { WIDTHS = 1 };
+#include "real_sizes.def"
+    for (const pith_op *const *op = every_op; *op; op++) /* expand's sizes are attributes */
+        if (is_wanted(*op) && (*op)->pointwise && (*op)->example && *op != &pith_op_expand)
+            for (int i = 0; pointwise(*op, i);) i++;
 }
 
 /* Rows of a table that is changed where it lies: numbers outside, and several of one row; with
@@ -241,8 +317,9 @@ static void written_rows(int w, int may, int count)
                              .in = in,
                              .out = &lies,
                              .scratch = to_device(NULL, write->op->cuda_scratch(write)) };
-    if (!write->op->cuda(&call)) fail_msg("%s", pith_error());
-    if (!emulator_wait()) fail_msg("write_rows: %s", emulator_error());
+    char what[32];
+    snprintf(what, sizeof what, "of width %d", w);
+    launch(&call, what);
     emulator_read(made, lies, bytes);
     assert_memory_equal(made, stored(t.store, "table"), bytes);
     free(made);
@@ -262,13 +339,18 @@ static void writes(void **state)
             written_rows(36, may, 700);
             written_rows(1000, may, 70);
         }
+    if (counts) written_rows(768, 1, 256);
     emulator_order = 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(examples), cmocka_unit_test(odd_sizes),
-                                        cmocka_unit_test(writes) };
-    return cmocka_run_group_tests(tests, quiet, NULL);
+                                        cmocka_unit_test(real_sizes), cmocka_unit_test(writes) };
+    const char *file = getenv("COUNT");
+    if (file && !(counts = fopen(file, "w"))) return perror(file), 1;
+    const int failed = cmocka_run_group_tests(tests, quiet, NULL);
+    if (counts && fclose(counts)) return perror(file), 1;
+    return failed;
 }
 #endif

@@ -44,6 +44,18 @@ extern bool
     emulator_shadow; /* watch every access; off, kernels take a third to a half of the time */
 /* Bytes of device memory that kernels read and wrote, watched, since the last call. */
 size_t emulator_asked(void);
+/* What a launch asked of device memory, in whole sectors of 32 bytes. An atomic reads and writes.
+ */
+typedef struct {
+    const void *kernel;
+    size_t blocks, threads, shared; /* threads of a block; dynamic shared memory */
+    size_t read, written;           /* of each access of a warp each sector once */
+    size_t read_once, written_once; /* each sector once in all */
+} emulator_traffic;
+/* On: forgets what was counted, and counts launches from now on, which then take several times as
+ * long. They must be watched. */
+void emulator_count(bool on);
+int emulator_counted(const emulator_traffic **list);
 extern bool emulator_guard; /* a host that touches device memory is ended by a signal */
 #ifdef __cplusplus
 }

@@ -68,6 +68,13 @@ void touch(const void *p, size_t bytes, touch_kind kind, const void *site);
 void shadow_expect(void *p, size_t bytes, const void *site);
 void shadow_arrive(void *p, size_t bytes);
 
+/* ---- traffic.cpp ---- */
+
+extern bool traffic_counts;
+void traffic_launch(const kernel_launch *l);
+void traffic_block(void);
+void traffic_touch(const void *p, size_t bytes, touch_kind kind, const void *site);
+
 /* ---- memory.cpp ---- */
 
 struct region {

@@ -26,6 +26,15 @@ static __global__ void shifted(int from, int to, int n, const float *x, float *y
     if (i < n) y[i + to] = x[i + from] + 1;
 }
 
+/* Four floats a thread: as one vector, or one after the other. */
+static __global__ void fours(bool vector, float *y)
+{
+    float *const to = y + 4 * threadIdx.x;
+    if (vector) *(float4 *)to = make_float4(1, 2, 3, 4);
+    else
+        for (int k = 0; k < 4; k++) to[k] = (float)k;
+}
+
 static __global__ void all_to_one(float *y) { y[0] = (float)threadIdx.x; }
 static __global__ void blocks_to_one(float *y)
 {
@@ -315,6 +324,8 @@ float planted_host_read(const float *device) { return *device; }
 int planted(void *stream, const char *name, float *x, float *y)
 {
 #define IS(text) if (strcmp(name, text) == 0)
+    IS("vectors") LAUNCH(fours, 1, 16, 0, true, y);
+    IS("fours") LAUNCH(fours, 1, 16, 0, false, y);
     IS("all_to_one") LAUNCH(all_to_one, 1, 64, 0, y);
     IS("blocks_to_one") LAUNCH(blocks_to_one, 2, 64, 0, y);
     IS("rotated") LAUNCH(rotated, 1, 64, 0, true, x);

@@ -108,6 +108,7 @@ void shadow_launch(const kernel_launch *l)
         if (r) add_span({ named->from, named->to, r->from, r->cells, named->write });
     }
     memset(latest, 0, sizeof latest);
+    traffic_launch(l);
 }
 
 static void fresh(unsigned char *p, cell *cells, size_t bytes)
@@ -123,6 +124,7 @@ void shadow_block(void)
     for (int k = 0; k < array_count; k++) spans[1 + k] = {};
     array_count = 0, array_bytes = 0, array_next = GAP;
     fresh(emulator_dynamic, dynamic_cells, dynamic_bytes);
+    traffic_block();
 }
 
 } // namespace emulator
@@ -247,7 +249,10 @@ __attribute__((always_inline)) static inline void watch(const void *address, siz
     const char *p = (const char *)address;
     if (__builtin_expect(current < 0, 0)) return host_touched(p, site);
     if (!emulator_shadow || (size_t)(p - own_stack) < STACK_BYTES) return;
-    if (in_heap(p)) asked += bytes;
+    if (in_heap(p)) {
+        asked += bytes;
+        if (__builtin_expect(traffic_counts, 0)) traffic_touch(p, bytes, kind, site);
+    }
     cell *c = cell_of(p, bytes, kind, site);
     if (!c) return;
     if (bytes % 4 == 0 && (uintptr_t)p % 4 == 0) {
