@@ -32,9 +32,12 @@ typedef struct {
     /* Of the emulated device alone, else NULL: what is put on the stream from now on may touch only
      * what was named until then; bytes 0: nothing, to begin with. */
     void (*may_touch)(const void *p, size_t bytes, bool write);
-    void *(*stream)(void); /* what kernels find in call->stream */
+    void *(*stream)(void); /* what kernels find in call->stream; NULL after an error: none works */
     bool (*begin)(void);   /* note what is asked for from now on, without doing it */
-    void *(*end)(void);    /* what was noted; NULL, having said why, where it cannot be repeated */
+    /* What was noted; NULL, having said why, where it cannot be repeated, or where it is not
+     * wanted.
+     */
+    void *(*end)(bool wanted);
     bool (*replay)(const void *recording); /* do all of it */
     void (*forget)(void *recording);
 } pith_backend;
