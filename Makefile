@@ -31,7 +31,7 @@ PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(filter-out examples/12_kernel.c,$(wildcard examples/*.c))
 TESTS := $(wildcard tests/test_*.c)
 # those that the emulated device runs
-DEVICE_TESTS := emulator kernels products device ops ladder bf16 bf16_training
+DEVICE_TESTS := emulator kernels products device device_graphs ops ladder bf16 bf16_training
 BENCH := $(wildcard bench/*.c)
 LADDERS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard bench/ladder/*.cu))
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
@@ -139,7 +139,7 @@ cuda:
 	@$(MAKE) --no-print-directory V=cuda build/cuda/pith
 
 # On a day with a GPU.
-GPU_TESTS := ops device bf16 bf16_training
+GPU_TESTS := ops device device_graphs bf16 bf16_training
 test-gpu:
 	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith $(GPU_TESTS:%=build/cuda/test_%)
 	@TESTS="$(GPU_TESTS)" tests/gpu.sh
