@@ -155,7 +155,7 @@ deps:
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all tests
 	@$(MAKE) --no-print-directory -j$$(nproc) V=double tests
-	@$(MAKE) --no-print-directory -j$$(nproc) V=emulated $(DEVICE_TESTS:%=build/emulated/test_%) build/12_kernel
+	@$(MAKE) --no-print-directory -j$$(nproc) V=emulated $(DEVICE_TESTS:%=build/emulated/test_%) build/emulated/pith build/12_kernel
 	@! command -v nvcc >/dev/null || $(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith build/cuda/test_chains
 	@tests/run.sh
 
