@@ -31,7 +31,7 @@ PROGRAM := $(wildcard examples/pith/*.c)
 LESSONS := $(filter-out examples/12_kernel.c,$(wildcard examples/*.c))
 TESTS := $(wildcard tests/test_*.c)
 # those that the emulated device runs
-DEVICE_TESTS := emulator kernels products device ops prefetch together kept ladder train kmeans neighbours bf16 bf16_training
+DEVICE_TESTS := emulator kernels products device device_graphs ops prefetch together kept ladder train kmeans neighbours bf16 bf16_training
 BENCH := $(wildcard bench/*.c)
 LADDERS := $(patsubst %.cu,$(BUILD)/%.o,$(wildcard bench/ladder/*.cu))
 OBJECTS := $(LIBRARY:%.c=$(BUILD)/%.o)
@@ -140,7 +140,7 @@ cuda:
 	@$(MAKE) --no-print-directory V=cuda build/cuda/pith
 
 # On a day with a GPU.
-GPU_TESTS := ops device prefetch together train kmeans neighbours bf16 bf16_training
+GPU_TESTS := ops device device_graphs prefetch together train kmeans neighbours bf16 bf16_training
 test-gpu:
 	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith $(GPU_TESTS:%=build/cuda/test_%)
 	@TESTS="$(GPU_TESTS)" tests/gpu.sh
@@ -159,7 +159,7 @@ deps:
 test: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) all tests
 	@$(MAKE) --no-print-directory -j$$(nproc) V=double tests
-	@$(MAKE) --no-print-directory -j$$(nproc) V=emulated $(DEVICE_TESTS:%=build/emulated/test_%) build/12_kernel build/emulated/pith-bench
+	@$(MAKE) --no-print-directory -j$$(nproc) V=emulated $(DEVICE_TESTS:%=build/emulated/test_%) build/emulated/pith build/emulated/pith-bench build/12_kernel
 	@! command -v nvcc >/dev/null || $(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith build/cuda/test_chains
 	@tests/run.sh
 

@@ -58,16 +58,6 @@ static bool done(cublasStatus_t status, const char *name)
 }
 #define DONE(name, ...) done(blas.name(__VA_ARGS__), "cublasLt" #name)
 
-static const char *const names[] = {
-#ifdef PITH_EMULATE
-    NULL, /* the program itself, in which tests/emulator/cublaslt.cpp stands in */
-#else
-    "libcublasLt.so.13",
-    "libcublasLt.so.12",
-    "libcublasLt.so",
-#endif
-};
-
 static bool find_functions(void)
 {
 #define FOUND(name)                                                                                \
@@ -84,6 +74,15 @@ static bool find_functions(void)
 
 static bool open_library(void)
 {
+    const char *const names[] = {
+#ifdef PITH_EMULATE
+        emulator_cublaslt, /* NULL: the program itself, and so tests/emulator/cublaslt.cpp */
+#else
+        "libcublasLt.so.13",
+        "libcublasLt.so.12",
+        "libcublasLt.so",
+#endif
+    };
     if (blas.library) return true;
     for (size_t i = 0; i < sizeof names / sizeof *names && !blas.library; i++)
         blas.library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);

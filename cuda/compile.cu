@@ -43,9 +43,9 @@ static bool find_functions(void *library)
 
 bool pith_cuda_compiles(void)
 {
-    static const char *const names[] = {
+    const char *const names[] = {
 #ifdef PITH_EMULATE
-        NULL, /* the program itself: tests/emulator/nvrtc.cpp */
+        emulator_nvrtc, /* NULL: the program itself, and so tests/emulator/nvrtc.cpp */
 #else
         "libnvrtc.so.13",
         "libnvrtc.so.12",

@@ -39,22 +39,35 @@ static struct {
 
 /* ---- errors ---- */
 
-/* All but want of memory stay with the driver's context until the process ends. */
-static bool is_good(cudaError_t error, const char *what)
+static bool is_lost(void) { return *gpu.lost && !pith_raise("%s", gpu.lost); }
+
+static void lose(cudaError_t error, const char *what)
 {
-    if (*gpu.lost) return pith_raise("%s", gpu.lost);
+    snprintf(gpu.lost, sizeof gpu.lost, "the CUDA device is lost: %s: %s", what,
+             cudaGetErrorString(error));
+}
+
+/* All but want of memory stay with the driver's context until the process ends. */
+static bool check(cudaError_t error, const char *what)
+{
     if (error == cudaSuccess) return true;
-    if (error != cudaErrorMemoryAllocation)
-        snprintf(gpu.lost, sizeof gpu.lost, "the CUDA device is lost: %s: %s", what,
-                 cudaGetErrorString(error));
+    if (error != cudaErrorMemoryAllocation) lose(error, what);
     return pith_raise("CUDA: %s: %s", what, cudaGetErrorString(error));
 }
+/* Calls nothing where the device is lost. */
+#define is_good(call, what) (!is_lost() && check(call, what))
+
+/* The error of a call that was wrong in itself is forgotten when it was asked for once; that of a
+ * lost device stays. */
+static bool stays(void) { return cudaGetLastError(), cudaGetLastError() != cudaSuccess; }
 
 bool pith_launched(const pith_call *call, cudaError_t error)
 {
-    return error == cudaSuccess ||
-           pith_raise("%s: %s: the kernel cannot be started: %s", call->n->at, call->n->op->name,
-                      cudaGetErrorString(error));
+    char what[160];
+    if (error == cudaSuccess) return true;
+    snprintf(what, sizeof what, "%.120s: %.30s", call->n->at, call->n->op->name);
+    if (stays()) lose(error, what);
+    return pith_raise("%s: the kernel cannot be started: %s", what, cudaGetErrorString(error));
 }
 
 /* ---- memory ---- */
@@ -105,7 +118,7 @@ static void release(void *memory)
         if ((char *)memory < s->from || (char *)memory >= s->from + s->size) continue;
         if (--s->blocks == 0) {
             *link = s->next;
-            cudaFree(s->from); /* waits for all work */
+            if (!*gpu.lost) cudaFree(s->from); /* waits for all work */
             free(s);
         }
         break;
@@ -116,17 +129,16 @@ static void release(void *memory)
 static size_t left(void)
 {
     size_t free_bytes = 0, all = 0;
-    return cudaMemGetInfo(&free_bytes, &all) == cudaSuccess ? free_bytes : 0;
+    return !*gpu.lost && cudaMemGetInfo(&free_bytes, &all) == cudaSuccess ? free_bytes : 0;
 }
 
 /* ---- copies ---- */
 
 static bool wait(const node *n)
 {
-    const cudaError_t error = cudaStreamSynchronize(gpu.stream);
     char what[160] = "waiting for the device";
     if (n) snprintf(what, sizeof what, "%.120s: %.30s", n->at, n->op->name);
-    return is_good(error, what);
+    return is_good(cudaStreamSynchronize(gpu.stream), what);
 }
 
 /* A half of the stage that nothing travels through any more. */
@@ -210,7 +222,7 @@ static bool copy(void *to, const void *from, size_t bytes)
 
 /* ---- recordings ---- */
 
-static void *stream(void) { return gpu.stream; }
+static void *stream(void) { return is_lost() ? NULL : gpu.stream; }
 
 /* From here to the end nobody else copies: it would be noted, too. Plans run one at a time. */
 static bool begin(void)
@@ -222,18 +234,17 @@ static bool begin(void)
     return good;
 }
 
-static void *end(void)
+static void *end(bool wanted)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t made = NULL;
-    cudaError_t error = cudaStreamEndCapture(gpu.stream, &graph);
-    if (error == cudaSuccess) error = cudaGraphInstantiate(&made, graph, 0);
+    cudaError_t error = *gpu.lost ? cudaSuccess : cudaStreamEndCapture(gpu.stream, &graph);
+    if (error == cudaSuccess && wanted) error = cudaGraphInstantiate(&made, graph, 0);
     if (graph) cudaGraphDestroy(graph);
-    if (error != cudaSuccess) {
-        cudaGetLastError();
+    if (error != cudaSuccess && stays()) lose(error, "a recording"); /* the next call tells it */
+    else if (error != cudaSuccess && wanted)
         pith_raise("CUDA: the steps of a plan cannot be repeated as one (%s), and run one by one",
                    cudaGetErrorString(error));
-    }
     pthread_mutex_unlock(&lock);
     return made;
 }
@@ -243,7 +254,10 @@ static bool replay(const void *recording)
     return is_good(cudaGraphLaunch((cudaGraphExec_t)(uintptr_t)recording, gpu.stream), "a run");
 }
 
-static void forget(void *recording) { cudaGraphExecDestroy((cudaGraphExec_t)recording); }
+static void forget(void *recording)
+{
+    if (!*gpu.lost) cudaGraphExecDestroy((cudaGraphExec_t)recording);
+}
 
 /* ---- the device ---- */
 

@@ -1,182 +1,39 @@
 /* test_device.c: whole training graphs on a device of its own, beside the CPU: the same losses and
- * the same weights within rounding, step after step; recordings repeat what single steps do, bit
- * for bit. Without a GPU the device is the emulated one; in a build with CUDA on a machine without
- * a GPU there is nothing to test. */
+ * the same weights within rounding, step after step (more of them: test_device_graphs.c);
+ * recordings repeat what single steps do, bit for bit. Without a GPU the device is the emulated
+ * one; in a build with CUDA on a machine without a GPU there is nothing to test. */
 #include <pthread.h>
 #include <sys/wait.h>
-#include "tests.h"
-#include "losses/losses.h"
-#include "models/models.h"
-#include "train/optim.h"
-#ifdef PITH_EMULATED
-#include "emulator/control.h"
-#else
-static bool emulator_shadow;
-#endif
+#include "device_training.h"
 
-enum { PAIRS = 6, STEPS = 10, LONGEST = 5, MOST_TENSORS = 400 };
-
-/* One training, on one device. */
-typedef struct {
-    pith_store *store;
-    pith_graph *g;
-    pith_plan *plan;
-    pith_node *loss;
-    double losses[STEPS];
-} training;
-
-typedef struct {
-    const char *name, *model;
-    double masked;    /* share of patches left out, as in FLIP */
-    double tolerance; /* of weights, a share of the tensor's largest */
-    bool bf16;
-} subject;
-
-static pith_store *store_on_device(void)
-{
-    pith_store *s = pith_store_new_on(PITH_CUDA);
-    if (!s) {
-        print_message("skipped: %s\n", pith_error());
-        skip();
-    }
-    return s;
-}
-
-static uint64_t state = 88172645463325252u;
-static unsigned draw(unsigned below)
-{
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    return (unsigned)(state % below);
-}
-
-static void feed(const training *t, const clip_config *c, const clip_inputs *in)
-{
-    static float pixels[PAIRS * 3 * 32 * 32];
-    static int ids[PAIRS * LONGEST], positions[PAIRS * LONGEST], offsets[PAIRS + 1], last[PAIRS];
-    state = 88172645463325252u;
-    for (size_t i = 0; i < sizeof pixels / sizeof *pixels; i++)
-        pixels[i] = (float)draw(2000) / 1000 - 1;
-    for (int p = 0, at = 0; p < PAIRS; p++) {
-        const int length = 2 + (int)draw(LONGEST - 1);
-        for (int k = 0; k < length; k++, at++) {
-            ids[at] = k + 1 < length ? (int)draw((unsigned)c->vocabulary - 2) : c->vocabulary - 1;
-            positions[at] = k;
-        }
-        offsets[p + 1] = at;
-        last[p] = at - 1;
-    }
-    pith_feed(t->plan, in->pixels, pixels);
-    pith_feed(t->plan, in->ids, ids);
-    pith_feed(t->plan, in->positions, positions);
-    pith_feed(t->plan, in->offsets, offsets);
-    pith_feed(t->plan, in->last, last);
-}
-
-/* All steps; false after an error. */
-static bool try_run(training *t)
-{
-    for (int k = 0; k < STEPS; k++) {
-        emulator_shadow = k == 0; /* it takes most of the time */
-        if (!pith_run(t->plan) || isnan(t->losses[k] = pith_scalar(t->plan, t->loss))) return false;
-    }
-    return true;
-}
-
-static void run(training *t)
-{
-    if (!try_run(t)) fail_msg("%s", pith_error());
-}
-
-/* Ready to run; without a plan after an error. */
-static training prepare(pith_store *store, const subject *s, bool check_finite)
-{
-    training t = { .store = store, .g = pith_graph_new(store, 3) };
-    clip_config c;
-    if (!clip_config_named(&c, s->model)) fail_msg("%s", pith_error());
-    pith_set_training(t.g, true);
-    clip_inputs in = clip_inputs_new(t.g, &c, PAIRS, PAIRS * LONGEST);
-    in.masked = s->masked;
-    const pith_batch batch = clip_batch(t.g, &c, &in);
-    t.loss = clip_loss(&batch);
-    pith_node **params, *norm;
-    const int n = pith_params(t.g, &params);
-    pith_node **gradients = malloc((size_t)n * sizeof *gradients);
-    assert_true(pith_gradients(t.loss, n, params, gradients));
-    assert_true(pith_clip_norm(n, gradients, 1, &norm));
-    pith_node *ok = pith_step_ok(norm), *states = pith_commit(t.g, ok);
-    pith_node *update = pith_adamw(n, params, gradients, pith_const(t.g, 1e-3),
-                                   (pith_adamw_options){ 0.9, 0.98, 1e-3, 0.1 }, ok);
-    free(gradients);
-    pith_node *outputs[] = { t.loss, update, states };
-    t.plan = pith_plan_new(t.g, states ? 3 : 2, outputs,
-                           &(pith_plan_options){ .check_finite = check_finite, .bf16 = s->bf16 });
-    if (t.plan) feed(&t, &c, &in);
-    return t;
-}
-
-static training train(pith_store *store, const subject *s)
-{
-    training t = prepare(store, s, false);
-    if (!t.plan) fail_msg("%s", pith_error());
-    run(&t);
-    return t;
-}
-
-static void end(training *t)
-{
-    pith_plan_free(t->plan);
-    pith_graph_free(t->g);
-    pith_store_free(t->store);
-}
-
-/* Largest difference of the two stores' weights, beside the largest weight of that tensor. */
-static double compare_stores(pith_store *a, pith_store *b, const char **where)
-{
-    double worst = 0;
-    for (int k = 0; k < pith_store_count(a); k++) {
-        pith_tensor *x = pith_store_at(a, k), *y = pith_store_find(b, x->name);
-        if (x->dtype != PITH_F32 || x->kind != PITH_WEIGHT) continue;
-        const float *p = elements(x), *q = elements(y);
-        double largest = 1e-3, error = 0;
-        for (size_t i = 0; i < pith_tensor_size(x); i++) {
-            largest = fmax(largest, fabs((double)p[i]));
-            error = fmax(error, fabs((double)p[i] - (double)q[i]));
-        }
-        if (error / largest > worst) worst = error / largest, *where = x->name;
-    }
-    return worst;
-}
-
+#define VIT "8/4:w16l2h2+w16l2h2c8v40:e8"
+#define RESNET "32/r1:w4l1.1.1.1+w16l2h2c8v40:e8"
 static const subject subjects[] = {
-    { "a CLIP", "8/4:w16l2h2+w16l2h2c8v40:e8", 0, 2e-5, false },
-    { "SAS-P blocks", "8/4:w16l2h2s2+w16l2h2c8v40:e8", 0, 2e-5, false },
-    { "masked patches", "16/4:w16l2h2+w16l2h2c8v40:e8", 0.5, 2e-5, false },
-    { "a ResNet", "32/r1:w4l1.1.1.1+w16l2h2c8v40:e8", 0, 2e-5, false },
-    /* sums in another order may round to the next bf16, a 256th away */
-    { "a CLIP in bf16", "8/4:w16l2h2+w16l2h2c8v40:e8", 0, 0x1p-8, true },
+    { .name = "a CLIP", .model = VIT, .loss = "clip", .tolerance = 2e-5 },
+    { .name = "SAS-P blocks, distilled",
+      .model = "8/4:w16l2h2s2+w16l2h2c8v40:e8",
+      .loss = "affinity:scale=20",
+      .tolerance = 2e-5 },
+    { .name = "masked patches",
+      .model = "16/4:w16l2h2+w16l2h2c8v40:e8",
+      .loss = "clip",
+      .masked = 0.5,
+      .tolerance = 2e-5 },
+    { .name = "a ResNet", .model = RESNET, .loss = "clip", .tolerance = 2e-5 },
+    /* sums in another order may round to the next bf16, a 256th away, in each of ten steps */
+    { .name = "a CLIP in bf16", .model = VIT, .loss = "clip", .tolerance = 0x1p-5, .bf16 = true },
     /* whose many norms make much of it: what AdamW makes of that is not compared */
-    { "a ResNet in bf16", "32/r1:w4l1.1.1.1+w16l2h2c8v40:e8", 0, INFINITY, true },
+    { .name = "a ResNet in bf16",
+      .model = RESNET,
+      .loss = "clip",
+      .tolerance = INFINITY,
+      .bf16 = true },
 };
 
 static void trainings_agree(void **unused)
 {
     (void)unused;
-    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) {
-        const subject *s = &subjects[k];
-        training there = train(store_on_device(), s), here = train(pith_store_new(), s);
-        const char *where = "";
-        for (int i = 0; i < STEPS; i++)
-            if (!(fabs(there.losses[i] - here.losses[i]) <=
-                  (s->bf16 ? 0x1p-8 * here.losses[0] : 1e-5 * (i + 1))))
-                fail_msg("%s: the loss of step %d is %.8g, on the CPU %.8g", s->name, i,
-                         there.losses[i], here.losses[i]);
-        const double worst = compare_stores(there.store, here.store, &where);
-        if (!(worst <= s->tolerance)) fail_msg("%s: %s is off by %g", s->name, where, worst);
-        print_message("%s: losses %.6f to %.6f, weights after %d steps within %.1e\n", s->name,
-                      here.losses[0], here.losses[STEPS - 1], STEPS, worst);
-        end(&there);
-        end(&here);
-    }
+    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) agree(&subjects[k]);
 }
 
 /* Single steps, as a plan that is timed runs them, and the recording: the same bits. */
@@ -245,8 +102,14 @@ static void two_at_once(void **unused)
 typedef struct {
     const char *what, *function; /* whose nth call fails */
     int nth, error;
-    bool check_finite;
-    const char *said, *said_later; /* the second: by a run after that; NULL: it goes well */
+    enum {
+        ANY,
+        WATCHED,
+        NOTED
+    } run; /* each step waited for; from the second run on, a recording */
+    /* the second: by a run after that, whether a file could be saved, and how often the device was
+       asked for anything from then on; NULL: all goes well */
+    const char *said, *said_later;
 } fault;
 
 static int told;
@@ -256,18 +119,21 @@ static void count_told(const char *message, void *context) { (void)message, (voi
 static void try_fault(const fault *f, int to)
 {
     char text[600], path[] = "/tmp/pith-lost-device-XXXXXX";
-    training t = prepare(store_on_device(), &subjects[0], f->check_finite);
+    training t = prepare(store_on_device(), &subjects[0], f->run == WATCHED);
     pith_on_error(count_told, NULL);
+    if (f->run == NOTED && !pith_run(t.plan)) abort();
     if (t.plan) emulator_fail(f->function, f->nth, f->error);
     const bool good = t.plan && try_run(&t);
     int size = snprintf(text, sizeof text, "%d %d %.250s", good, told, told ? pith_error() : "");
     if (!good) {
         told = 0;
+        const long calls = emulator_calls(NULL);
         const bool later = t.plan && try_run(&t);
         close(mkstemp(path));
         const bool saved = pith_store_save(t.store, path, PITH_WEIGHT);
-        size += snprintf(text + size, sizeof text - (size_t)size, "\n%d %d %.250s", later, saved,
-                         pith_error());
+        end(&t);
+        size += snprintf(text + size, sizeof text - (size_t)size, "\n%d %d %ld %.250s", later,
+                         saved, emulator_calls(NULL) - calls, pith_error());
     }
     unlink(path);
     if (write(to, text, (size_t)size) != size) abort();
@@ -278,23 +144,43 @@ static void faults(void **unused)
 {
     (void)unused;
     static const fault list[] = {
-        { "a kernel that cannot be started", "cudaLaunchKernel", 5, 1, false,
+        { "a kernel that cannot be started", "cudaLaunchKernel", 5, 1, ANY,
           "0 1 models/|the kernel cannot be started: invalid argument", NULL },
-        { "a kernel that fails", "launch", 40, 700, false,
+        { "the same while it is noted", "cudaLaunchKernel", 5, 1, NOTED,
+          "0 1 models/|the kernel cannot be started: invalid argument", NULL },
+        { "a kernel that is started on a lost device", "cudaLaunchKernel", 5, 719, ANY,
+          "0 1 models/|the kernel cannot be started: unspecified launch failure",
+          "0 0 0 the CUDA device is lost: models/" },
+        { "the same while it is noted", "cudaLaunchKernel", 5, 719, NOTED,
+          "0 1 models/|the kernel cannot be started: unspecified launch failure",
+          "0 0 0 the CUDA device is lost: models/" },
+        { "a kernel that fails", "launch", 40, 700, ANY,
           "0 1 CUDA: waiting for the device: an illegal memory access was encountered",
-          "0 0 the CUDA device is lost: waiting for the device: an illegal memory access" },
-        { "the same, watched", "launch", 40, 700, true,
+          "0 0 0 the CUDA device is lost: waiting for the device: an illegal memory access" },
+        { "the same, watched", "launch", 40, 700, WATCHED,
           "0 1 CUDA: models/|: an illegal memory access was encountered",
-          "0 0 the CUDA device is lost: models/" },
-        { "a copy that fails", "cudaMemcpyAsync", 3, 719, false,
+          "0 0 0 the CUDA device is lost: models/" },
+        { "a copy that fails", "cudaMemcpyAsync", 3, 719, ANY,
           "0 1 CUDA: a copy to the device: unspecified launch failure",
-          "0 0 the CUDA device is lost: a copy to the device" },
-        { "a run that cannot be recorded", "cudaGraphInstantiate", 1, 801, false,
+          "0 0 0 the CUDA device is lost: a copy to the device" },
+        { "a copy that cannot be waited for", "cudaEventRecord", 3, 719, ANY,
+          "0 1 CUDA: a copy to the device: unspecified launch failure",
+          "0 0 0 the CUDA device is lost: a copy to the device" },
+        { "a copy back that fails", "cudaMemcpyAsync", 6, 719, ANY,
+          "0 1 CUDA: a copy from the device: unspecified launch failure",
+          "0 0 0 the CUDA device is lost: a copy from the device" },
+        { "a run that cannot be noted", "cudaStreamBeginCapture", 1, 719, ANY,
+          "0 1 CUDA: the start of a recording: unspecified launch failure",
+          "0 0 0 the CUDA device is lost: the start of a recording" },
+        { "a run that cannot be recorded", "cudaGraphInstantiate", 1, 801, ANY,
           "1 1 CUDA: the steps of a plan cannot be repeated as one (operation not supported), "
           "and run one by one",
           NULL },
-        { "a recording that fails", "cudaGraphLaunch", 2, 719, false,
-          "0 1 CUDA: a run: unspecified", "0 0 the CUDA device is lost: a run" },
+        { "the same on a lost device", "cudaGraphInstantiate", 1, 719, ANY,
+          "0 1 the CUDA device is lost: a recording: unspecified launch failure",
+          "0 0 0 the CUDA device is lost: a recording" },
+        { "a recording that fails", "cudaGraphLaunch", 2, 719, ANY, "0 1 CUDA: a run: unspecified",
+          "0 0 0 the CUDA device is lost: a run" },
     };
     training compiled = prepare(store_on_device(), &subjects[0], false); /* its chains, once */
     for (size_t k = 0; k < sizeof list / sizeof *list; k++) {

@@ -41,13 +41,15 @@ typedef struct {
     /* Of the emulated device alone, else NULL: what is put on the stream from now on may touch only
      * what was named until then; bytes 0: nothing, to begin with. */
     void (*may_touch)(const void *p, size_t bytes, bool write);
-    void *(*stream)(void); /* what kernels find in call->stream */
+    void *(*stream)(void); /* what kernels find in call->stream; NULL after an error: none works */
     /* .send is .write beside what the stream does; .take, on the stream, copies what was sent to
      * where kernels read it. What is sent next to the same place waits for that copy. */
     bool (*send)(void *to, const void *host, size_t bytes);
     bool (*take)(void *to, const void *sent, size_t bytes);
     bool (*begin)(void); /* note what is asked for from now on, without doing it */
-    void *(*end)(void);  /* what was noted; NULL, having said why, where it cannot be repeated */
+    /* What was noted; NULL, having said why, where it cannot be repeated, or where it is not
+     * wanted. */
+    void *(*end)(bool wanted);
     bool (*replay)(const void *recording); /* do all of it */
     void (*forget)(void *recording);
 } pith_backend;

@@ -79,18 +79,18 @@ static bool note(pith_plan *p)
     const pith_backend *on = p->store->on;
     if (!on->begin()) return false;
     const bool good = pith_run_steps(p);
-    p->recording = on->end();
-    if (!good) return forget(p), false;
+    p->recording = on->end(good);
+    if (!good) return false;
     p->recorded_in = p->store->arena_size;
     p->not_repeatable = !p->recording;
-    return p->recording ? on->replay(p->recording) : pith_run_steps(p);
+    return p->recording ? on->replay(p->recording) : on->stream() && pith_run_steps(p);
 }
 
 /* A recording holds addresses: where the arena has grown since, and so lies elsewhere, it is made
  * anew. */
 static bool run(pith_plan *p)
 {
-    if (!bring_inputs(p, false)) return false;
+    if (!p->store->on->stream() || !bring_inputs(p, false)) return false;
     if (p->recorded_in != p->store->arena_size) forget(p);
     if (p->check_finite || p->timing || p->not_repeatable || !p->latest) return pith_run_steps(p);
     if (!p->recording) return note(p);

@@ -29,7 +29,14 @@ void emulator_reset(void);
 /* The nth call (1: the next) of a function of the runtime returns `error`. "launch": the nth kernel
  * that runs ends so, which the next wait finds. */
 void emulator_fail(const char *function, int nth, int error);
-long emulator_calls(const char *function); /* so far, since emulator_reset; of "launch", too */
+/* So far, since emulator_reset; of "launch", too. NULL: of all functions together. */
+long emulator_calls(const char *function);
+
+/* ---- libraries that are opened at run time ---- */
+/* The files that are opened as such; NULL: the program itself, where the stand-ins are. What is
+ * opened stays open: to be set before the first plan, or, of cuBLASLt, after pith_cuda_blas_close.
+ */
+extern const char *emulator_nvrtc, *emulator_cublaslt;
 
 /* ---- what a step may touch ---- */
 /* From the first call on, kernels put on a stream may touch only what was named until then;

@@ -166,4 +166,7 @@ static inline cudaError_t emulator_enqueue(const char *name, void (*kernel)(P...
 }
 #define PITH_ENQUEUE(kernel, grid, block, shared, stream, ...)                                     \
     emulator_enqueue(#kernel, kernel, grid, block, shared, stream, ##__VA_ARGS__)
+
+/* Files of libraries that pages open at run time: see control.h. */
+extern "C" const char *emulator_nvrtc, *emulator_cublaslt;
 #endif
