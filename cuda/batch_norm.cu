@@ -1,7 +1,8 @@
 /* batch_norm.cu: a block takes CHUNK rows of 32 columns, a lane a column and a warp every eighth
  * row. What a thread reads of a chunk it keeps in registers, so that statistics read x once. Each
  * chunk leaves two sums a column; a block a column joins those, in one order; a third kernel, cut
- * as the first, computes the rows. */
+ * as the first, computes the rows. Rows are f32 or bf16, all else is f32. */
+#include "bf16.h"
 #include "sums.h"
 
 #define EPSILON 1e-5f /* as in ops/batch_norm.c */
@@ -57,13 +58,14 @@ static size_t scratch_of(const node *x)
 
 /* Of each column of a chunk: its mean, and the sum of squared distances from it. Means are found as
  * distances from one of the numbers, so that numbers far from 0 cost no digits. */
-static __global__ void summarise(chunking c, const float *x, float *means, float *squares)
+template <class T>
+static __global__ void summarise(chunking c, const T *x, float *means, float *squares)
 {
     PITH_SHARED_ARRAY(float, mean_of, THREADS);
     PITH_SHARED_ARRAY(float, squares_of, THREADS);
     const share s = share_of(&c);
     float own[EACH], sum = 0, square = 0;
-    for (int i = 0; i < EACH; i++) own[i] = i < s.count ? x[s.first + i * s.step] : 0;
+    for (int i = 0; i < EACH; i++) own[i] = i < s.count ? to_float(x[s.first + i * s.step]) : 0;
     for (int i = 0; i < EACH; i++) sum += i < s.count ? own[i] - own[0] : 0;
     const float mean = s.count > 0 ? own[0] + sum / (float)s.count : 0;
     for (int i = 0; i < EACH; i++) {
@@ -106,39 +108,46 @@ static __global__ void join(chunking c, const float *means, const float *squares
 }
 
 /* y may be x. */
-static __global__ void normalise(chunking c, const float *x, const float *gain, const float *bias,
-                                 const float *mean, const float *variance, float *y)
+template <class T>
+static __global__ void normalise(chunking c, const T *x, const float *gain, const float *bias,
+                                 const float *mean, const float *variance, T *y)
 {
     const share s = share_of(&c);
     if (s.count <= 0) return;
     const float factor = gain[s.column] / sqrtf(variance[s.column] + EPSILON),
                 shift = bias[s.column], middle = mean[s.column];
     float own[EACH];
-    for (int i = 0; i < EACH; i++) own[i] = i < s.count ? x[s.first + i * s.step] : 0;
+    for (int i = 0; i < EACH; i++) own[i] = i < s.count ? to_float(x[s.first + i * s.step]) : 0;
     for (int i = 0; i < EACH; i++)
-        if (i < s.count) y[s.first + i * s.step] = (own[i] - middle) * factor + shift;
+        if (i < s.count) from_float((own[i] - middle) * factor + shift, &y[s.first + i * s.step]);
+}
+
+template <class T> static bool forward(const pith_call *call)
+{
+    const chunking c = chunks_of(call->n);
+    const unsigned blocks = c.groups * c.chunks, columns = (unsigned)c.columns;
+    const T *x = (const T *)call->in[0];
+    const float *gain = (const float *)call->in[1], *bias = (const float *)call->in[2];
+    T *y = (T *)call->out[0];
+    float *mean = (float *)call->out[1], *variance = (float *)call->out[2],
+          *means = (float *)call->scratch, *squares = means + (size_t)c.chunks * columns;
+    return PITH_LAUNCH(call, summarise<T>, blocks, THREADS, 0, c, x, means, squares) &&
+           PITH_LAUNCH(call, join, columns, THREADS, 0, c, means, squares, mean, variance) &&
+           PITH_LAUNCH(call, normalise<T>, blocks, THREADS, 0, c, x, gain, bias, mean, variance, y);
 }
 
 PITH_CUDA_SCRATCH(batch_norm) { return scratch_of(n); }
 
 PITH_CUDA_KERNEL(batch_norm)
 {
-    const chunking c = chunks_of(call->n);
-    const unsigned blocks = c.groups * c.chunks, columns = (unsigned)c.columns;
-    const float *x = (const float *)call->in[0], *gain = (const float *)call->in[1],
-                *bias = (const float *)call->in[2];
-    float *y = (float *)call->out[0], *mean = (float *)call->out[1],
-          *variance = (float *)call->out[2], *means = (float *)call->scratch,
-          *squares = means + (size_t)c.chunks * columns;
-    return PITH_LAUNCH(call, summarise, blocks, THREADS, 0, c, x, means, squares) &&
-           PITH_LAUNCH(call, join, columns, THREADS, 0, c, means, squares, mean, variance) &&
-           PITH_LAUNCH(call, normalise, blocks, THREADS, 0, c, x, gain, bias, mean, variance, y);
+    return call->n->dtype == PITH_BF16 ? forward<bf16>(call) : forward<float>(call);
 }
 
 /* ---- gradient: dx = (dy - shift - slope (x - mean)) gain / std ---- */
 
 /* Of each column of a chunk: the sums of dy, and of dy times x - mean. */
-static __global__ void sum_chunks(chunking c, const float *x, const float *mean, const float *dy,
+template <class T>
+static __global__ void sum_chunks(chunking c, const T *x, const float *mean, const T *dy,
                                   float *sums, float *products)
 {
     PITH_SHARED_ARRAY(float, sum_of, THREADS);
@@ -147,9 +156,9 @@ static __global__ void sum_chunks(chunking c, const float *x, const float *mean,
     const float middle = s.count > 0 ? mean[s.column] : 0;
     float sum = 0, product = 0;
     for (int i = 0; i < EACH; i++) {
-        const float t = i < s.count ? dy[s.first + i * s.step] : 0;
+        const float t = i < s.count ? to_float(dy[s.first + i * s.step]) : 0;
         sum += t;
-        product += i < s.count ? t * (x[s.first + i * s.step] - middle) : 0;
+        product += i < s.count ? t * (to_float(x[s.first + i * s.step]) - middle) : 0;
     }
     sum_of[threadIdx.x] = sum, product_of[threadIdx.x] = product;
     __syncthreads();
@@ -176,9 +185,10 @@ static __global__ void join_sums(unsigned chunks, const float *sums, const float
 }
 
 /* dx may be x. */
-static __global__ void pull_back(chunking c, const float *x, const float *gain, const float *mean,
-                                 const float *variance, const float *dy, const float *dgain,
-                                 const float *dbias, float *dx)
+template <class T>
+static __global__ void pull_back(chunking c, const T *x, const float *gain, const float *mean,
+                                 const float *variance, const T *dy, const float *dgain,
+                                 const float *dbias, T *dx)
 {
     const share s = share_of(&c);
     if (s.count <= 0) return;
@@ -187,29 +197,35 @@ static __global__ void pull_back(chunking c, const float *x, const float *gain, 
                 slope = dgain[s.column] * rstd / (float)c.rows, factor = gain[s.column] * rstd;
     float own[EACH], pulled[EACH];
     for (int i = 0; i < EACH; i++) {
-        own[i] = i < s.count ? x[s.first + i * s.step] : 0;
-        pulled[i] = i < s.count ? dy[s.first + i * s.step] : 0;
+        own[i] = i < s.count ? to_float(x[s.first + i * s.step]) : 0;
+        pulled[i] = i < s.count ? to_float(dy[s.first + i * s.step]) : 0;
     }
     for (int i = 0; i < EACH; i++)
         if (i < s.count)
-            dx[s.first + i * s.step] = (pulled[i] - shift - slope * (own[i] - middle)) * factor;
+            from_float((pulled[i] - shift - slope * (own[i] - middle)) * factor,
+                       &dx[s.first + i * s.step]);
+}
+
+template <class T> static bool backward(const pith_call *call)
+{
+    const chunking c = chunks_of(call->n);
+    const unsigned blocks = c.groups * c.chunks, columns = (unsigned)c.columns;
+    const T *x = (const T *)call->in[0], *dy = (const T *)call->in[4];
+    const float *gain = (const float *)call->in[1], *mean = (const float *)call->in[2],
+                *variance = (const float *)call->in[3];
+    T *dx = (T *)call->out[0];
+    float *dgain = (float *)call->out[1], *dbias = (float *)call->out[2],
+          *sums = (float *)call->scratch, *products = sums + (size_t)c.chunks * columns;
+    return PITH_LAUNCH(call, sum_chunks<T>, blocks, THREADS, 0, c, x, mean, dy, sums, products) &&
+           PITH_LAUNCH(call, join_sums, columns, THREADS, 0, c.chunks, sums, products, variance,
+                       dgain, dbias) &&
+           PITH_LAUNCH(call, pull_back<T>, blocks, THREADS, 0, c, x, gain, mean, variance, dy,
+                       dgain, dbias, dx);
 }
 
 PITH_CUDA_SCRATCH(batch_norm_grad) { return scratch_of(n); }
 
 PITH_CUDA_KERNEL(batch_norm_grad)
 {
-    const chunking c = chunks_of(call->n);
-    const unsigned blocks = c.groups * c.chunks, columns = (unsigned)c.columns;
-    const float *x = (const float *)call->in[0], *gain = (const float *)call->in[1],
-                *mean = (const float *)call->in[2], *variance = (const float *)call->in[3],
-                *dy = (const float *)call->in[4];
-    float *dx = (float *)call->out[0], *dgain = (float *)call->out[1],
-          *dbias = (float *)call->out[2], *sums = (float *)call->scratch,
-          *products = sums + (size_t)c.chunks * columns;
-    return PITH_LAUNCH(call, sum_chunks, blocks, THREADS, 0, c, x, mean, dy, sums, products) &&
-           PITH_LAUNCH(call, join_sums, columns, THREADS, 0, c.chunks, sums, products, variance,
-                       dgain, dbias) &&
-           PITH_LAUNCH(call, pull_back, blocks, THREADS, 0, c, x, gain, mean, variance, dy, dgain,
-                       dbias, dx);
+    return call->n->dtype == PITH_BF16 ? backward<bf16>(call) : backward<float>(call);
 }

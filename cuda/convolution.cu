@@ -10,17 +10,11 @@
  *     convolution_weight    entries x O   sum over places                right: dy
  *
  * Where few tiles have long sums, blocks share a tile's sum, and a second kernel adds their parts
- * in order. */
-#include "launch.h"
-#include "ops/patches.h"
+ * in order. This page multiplies f32; convolution_mma.h does the same to bf16. */
+#include "convolution_mma.h"
 
-enum { FORWARD, INPUT, WEIGHT }; /* the ops */
 enum {
-    ROWS = 128,
-    COLUMNS = 64, /* of a tile of the result */
-    DEPTH = 8,    /* terms of the sum in a slice */
     SQUARE = 8,
-    THREADS = ROWS / SQUARE * (COLUMNS / SQUARE),
     /* From one term to the next in shared memory: so that 8 terms of 4 rows are in 32 banks. */
     LEFT = ROWS + 4,
     RIGHT = COLUMNS + 4,
@@ -28,76 +22,6 @@ enum {
     EACH_RIGHT = COLUMNS * DEPTH / THREADS,
     AT_ONCE = THREADS / DEPTH, /* threads that fetch one term */
 };
-
-/* ---- windows ---- */
-
-/* Where pixels lie `apart`, every apart-th place meets them with every apart-th entry of the
- * kernel. So the window falls into apart x apart windows without gaps, one a remainder, and no zero
- * between pixels is ever multiplied. */
-typedef struct {
-    window p;               /* apart is 1 */
-    int place[2], entry[2]; /* which of its places and entries: the first, and every apart-th */
-} phase;
-
-static __host__ __device__ int phases_along(const window *p, int axis)
-{
-    return p->apart < p->places[axis] ? p->apart : p->places[axis];
-}
-
-static __host__ __device__ phase phase_of(const window *whole, unsigned number)
-{
-    phase f = { *whole, {}, {} };
-    const int apart = whole->apart, across = phases_along(whole, 1);
-    f.place[0] = (int)number / across, f.place[1] = (int)number % across;
-    for (int k = 0; k < 2; k++) {
-        const int gap = (whole->before[k] - f.place[k]) % apart, kernel = whole->kernel[k];
-        f.entry[k] = gap < 0 ? gap + apart : gap;
-        f.p.kernel[k] = f.entry[k] < kernel ? (kernel - 1 - f.entry[k]) / apart + 1 : 0;
-        f.p.places[k] = (whole->places[k] - 1 - f.place[k]) / apart + 1;
-        f.p.before[k] = (whole->before[k] - f.place[k] - f.entry[k]) / apart;
-    }
-    f.p.apart = 1;
-    return f;
-}
-
-static __host__ __device__ size_t places_of(const window *p)
-{
-    return p->images * (size_t)p->places[0] * (size_t)p->places[1];
-}
-
-/* Elements of a line of a patch, and of all its lines. */
-static __host__ __device__ int line_of(const window *p) { return p->kernel[1] * p->channels; }
-static __host__ __device__ int patch_of(const window *p) { return p->kernel[0] * line_of(p); }
-
-/* ---- patches ---- */
-
-typedef struct {
-    int64_t from;       /* its first element in the source, which may be outside */
-    int top, low, high; /* its first line; of every line [low, high) is inside */
-    size_t to;          /* its row of the result */
-} patch;
-
-static __device__ int clamp(int64_t x, int high) { return x < 0 ? 0 : x > high ? high : (int)x; }
-
-static __device__ void locate(const window *whole, const phase *f, size_t place, int columns,
-                              patch *q)
-{
-    const window *p = &f->p;
-    q->from = 0, q->to = 0, q->top = q->low = q->high = 0;
-    if (place >= places_of(p)) return;
-    const size_t high = (size_t)p->places[0], wide = (size_t)p->places[1],
-                 image = place / wide / high;
-    const int i = (int)(place / wide % high), j = (int)(place % wide),
-              left = j * p->step - p->before[1], y = f->place[0] + i * whole->apart,
-              x = f->place[1] + j * whole->apart;
-    const int64_t C = p->channels;
-    q->top = i * p->step - p->before[0];
-    q->low = clamp(-left * C, line_of(p));
-    q->high = clamp((p->size[1] - left) * C, line_of(p));
-    q->from = (((int64_t)image * p->size[0] + q->top) * p->size[1] + left) * C;
-    q->to = (image * (size_t)whole->places[0] + (size_t)y) * (size_t)whole->places[1] + (size_t)x;
-    q->to *= (size_t)columns;
-}
 
 /* ---- slices ---- */
 
@@ -130,13 +54,7 @@ static __device__ __forceinline__ void fetch_right(const window *whole, const ph
                  step = OP == FORWARD ? (size_t)patch_of(p) : 1;
     size_t from = term * (size_t)columns;
     if (OP == FORWARD) from = (size_t)line * terms + term;
-    if (OP == INPUT) {
-        const int o = (int)term % p->channels, v = (int)term / p->channels,
-                  down = whole->kernel[0] - 1 - f->entry[0] - line * whole->apart,
-                  across = whole->kernel[1] - 1 - f->entry[1] - v * whole->apart;
-        from = (size_t)o * (size_t)whole->kernel[0] + (size_t)down;
-        from = (from * (size_t)whole->kernel[1] + (size_t)across) * (size_t)columns;
-    }
+    if (OP == INPUT) from = row_of_kernel(whole, f, line, (int)term) * (size_t)columns;
     for (int i = 0; i < EACH_RIGHT; i++, column += AT_ONCE)
         to[i] = term < terms && column < columns ? right[from + (size_t)column * step] : 0;
 }
@@ -246,88 +164,71 @@ static __global__ void __launch_bounds__(THREADS, 4)
     }
 }
 
-static __global__ void add_parts(size_t size, unsigned parts, const float *from, float *to)
+template <class T>
+static __global__ void add_parts(size_t size, unsigned parts, const float *from, T *to)
 {
     const size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
     float sum = 0;
     for (unsigned part = 0; part < parts; part++) sum += from[part * size + i];
-    to[i] = sum;
+    from_float(sum, &to[i]);
 }
 
 /* ---- launchers ---- */
 
-/* Blocks that a device wants; slices of a part: at least so many, that adding parts is little work;
- * and at most, that rounding errors stay small. */
-enum { WANTED = 512, LEAST_SLICES = 32, MOST_SLICES = 8192 };
+static bool is_rounded(const node *n) { return n->in[0]->dtype == PITH_BF16; }
 
-typedef struct {
-    window p;
-    int columns;
-    unsigned row_tiles, column_tiles, phases, parts;
-} cut;
-
-static cut cut_of(int op, window p, int columns)
+static cut cut_for(int op, const node *n)
 {
-    const unsigned phases = (unsigned)(phases_along(&p, 0) * phases_along(&p, 1));
-    const phase f = phase_of(&p, 0); /* it has the most places */
-    const size_t places = places_of(&f.p), entries = (size_t)patch_of(&p) / phases,
-                 slices = (op == WEIGHT ? places : entries) / DEPTH;
-    cut c = { p,
-              columns,
-              blocks_of(op == WEIGHT ? entries : places, ROWS),
-              blocks_of((size_t)columns, COLUMNS),
-              phases,
-              1 };
-    const size_t blocks = (size_t)c.row_tiles * c.column_tiles * c.phases, enough = WANTED / blocks,
-                 most = slices / LEAST_SLICES, least = slices / MOST_SLICES + 1,
-                 parts = enough < most ? enough : most;
-    c.parts = (unsigned)(parts < least ? least : parts);
-    return c;
+    const size_t depth = is_rounded(n) ? MMA_DEPTH : DEPTH;
+    return op == FORWARD ? cut_of(op, pith_convolution_window(n), n->dim[3], depth)
+           : op == INPUT ? cut_of(op, pith_input_window(n), n->dim[3], depth)
+                         : cut_of(op, pith_weight_window(n), n->dim[0], depth);
 }
 
+/* Parts are f32 whatever the result is. */
+static size_t scratch_of(int op, const node *n)
+{
+    const cut c = cut_for(op, n);
+    return c.parts > 1 ? c.parts * pith_size(n) * sizeof(float) : 0;
+}
+
+#define MULTIPLY(kernel, T, result)                                                                \
+    PITH_LAUNCH(call, kernel, grid, THREADS, 0, c.p, c.columns, c.row_tiles, c.column_tiles, size, \
+                (const T *)source, (const T *)right, result)
+#define ADD_PARTS(T)                                                                               \
+    PITH_LAUNCH(call, add_parts<T>, blocks_of(size, 256), 256, 0, size, c.parts, parts,            \
+                (T *)call->out[0])
+
+/* source: what patches are of */
 template <int OP>
-static bool multiply_and_add(const pith_call *call, cut c, const void *source, const void *right)
+static bool multiply_and_add(const pith_call *call, const void *source, const void *right)
 {
+    const cut c = cut_for(OP, call->n);
     const size_t size = pith_size(call->n);
-    float *out = (float *)call->out[0], *result = c.parts > 1 ? (float *)call->scratch : out;
     const dim3 grid(c.row_tiles * c.column_tiles * c.phases, c.parts);
-    return PITH_LAUNCH(call, multiply<OP>, grid, THREADS, 0, c.p, c.columns, c.row_tiles,
-                       c.column_tiles, size, (const float *)source, (const float *)right, result) &&
-           (c.parts == 1 ||
-            PITH_LAUNCH(call, add_parts, blocks_of(size, 256), 256, 0, size, c.parts, result, out));
+    const bool narrow = call->n->dtype == PITH_BF16;
+    float *const parts = (float *)(c.parts > 1 ? call->scratch : call->out[0]);
+    if (narrow && c.parts == 1)
+        return MULTIPLY((multiply_rounded<OP, bf16>), uint16_t, (bf16 *)call->out[0]);
+    if (!(is_rounded(call->n) ? MULTIPLY((multiply_rounded<OP, float>), uint16_t, parts)
+                              : MULTIPLY(multiply<OP>, float, parts)))
+        return false;
+    return c.parts == 1 || (narrow ? ADD_PARTS(bf16) : ADD_PARTS(float));
 }
 
-static cut forward_cut(const node *y)
-{
-    return cut_of(FORWARD, pith_convolution_window(y), y->dim[3]);
-}
+PITH_CUDA_SCRATCH(convolution) { return scratch_of(FORWARD, n); }
+PITH_CUDA_SCRATCH(convolution_input) { return scratch_of(INPUT, n); }
+PITH_CUDA_SCRATCH(convolution_weight) { return scratch_of(WEIGHT, n); }
 
-static cut input_cut(const node *dx) { return cut_of(INPUT, pith_input_window(dx), dx->dim[3]); }
-
-static cut weight_cut(const node *dw) { return cut_of(WEIGHT, pith_weight_window(dw), dw->dim[0]); }
-
-#define SCRATCH(name, cut_of_it)                                                                   \
-    PITH_CUDA_SCRATCH(name)                                                                        \
-    {                                                                                              \
-        const cut c = cut_of_it(n);                                                                \
-        return c.parts > 1 ? c.parts * pith_bytes(n) : 0;                                          \
-    }
-SCRATCH(convolution, forward_cut)
-SCRATCH(convolution_input, input_cut)
-SCRATCH(convolution_weight, weight_cut)
-
-PITH_CUDA_KERNEL(convolution)
-{
-    return multiply_and_add<FORWARD>(call, forward_cut(call->n), call->in[0], call->in[1]);
-}
+PITH_CUDA_KERNEL(convolution) { return multiply_and_add<FORWARD>(call, call->in[0], call->in[1]); }
 
 PITH_CUDA_KERNEL(convolution_input)
 {
-    return multiply_and_add<INPUT>(call, input_cut(call->n), call->in[0], call->in[1]);
+    return multiply_and_add<INPUT>(call, call->in[0], call->in[1]);
 }
 
 PITH_CUDA_KERNEL(convolution_weight)
 {
-    return multiply_and_add<WEIGHT>(call, weight_cut(call->n), call->in[1], call->in[0]);
+    return multiply_and_add<WEIGHT>(call, call->in[1], call->in[0]);
 }

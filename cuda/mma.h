@@ -6,11 +6,29 @@
  *   b, 16 x 8:  b[0] rows 2t and 2t + 1, column g; b[1] rows + 8
  *   d, 16 x 8:  d[0], d[1] row g, columns 2t and 2t + 1; d[2], d[3] row g + 8
  *
- * Every lane of the warp takes part. bf16 products and asynchronous copies want sm_80: below it a
- * kernel that uses a product traps, and copies are made at once. */
+ * Every lane of the warp takes part. bf16 products and asynchronous copies want sm_80: below it
+ * lanes ask each other for numbers and multiply those, and copies are made at once. */
 #ifndef PITH_MMA_H
 #define PITH_MMA_H
 #include "bf16.h"
+
+/* d += a b without tensor cores. Two terms at a time: of a row of a and a column of b four lanes
+ * have two each, and then two more. */
+static __device__ __forceinline__ void mma_by_shuffles(float d[4], const unsigned a[4],
+                                                       const unsigned b[2])
+{
+    const int lane = (int)threadIdx.x % 32, row = lane / 4 * 4, column = lane % 4 * 8;
+    for (int k = 0; k < 8; k++) {
+        const int half = k / 4;
+        const float2 up = floats_of(__shfl_sync(~0u, a[2 * half], row + k % 4)),
+                     down = floats_of(__shfl_sync(~0u, a[2 * half + 1], row + k % 4));
+        for (int j = 0; j < 2; j++) {
+            const float2 other = floats_of(__shfl_sync(~0u, b[half], column + 4 * j + k % 4));
+            d[j] += up.x * other.x + up.y * other.y;
+            d[2 + j] += down.x * other.x + down.y * other.y;
+        }
+    }
+}
 
 #ifdef PITH_EMULATE
 #include "fragments.h"
@@ -26,8 +44,7 @@ static __device__ __forceinline__ void mma_16816(float d[4], const unsigned a[4]
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
-    (void)d, (void)a, (void)b;
-    __trap();
+    mma_by_shuffles(d, a, b);
 #endif
 }
 

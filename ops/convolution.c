@@ -84,12 +84,13 @@ static bool convolution_shape(node *y)
     return pith_shape(y, PITH_F32, 4, dim);
 }
 
-static size_t convolution_scratch(const node *y)
+static size_t scratch_of(window p)
 {
-    const window p = pith_convolution_window(y);
     const patch_cut c = pith_cut_patches(&p);
     return pith_patch_scratch(&c);
 }
+
+static size_t convolution_scratch(const node *y) { return scratch_of(pith_convolution_window(y)); }
 
 static bool convolution_cpu(const pith_call *call)
 {
@@ -107,6 +108,8 @@ static double flops(const node *y, const node *w)
 }
 
 static double convolution_flops(const node *y) { return flops(y, y->in[1]); }
+static double input_flops(const node *dx) { return flops(dx->in[0], dx->in[1]); }
+static double weight_flops(const node *dw) { return flops(dw->in[0], dw); }
 
 static bool convolution_grad(node *y, node *const *dy, node **dx)
 {
@@ -181,6 +184,7 @@ const pith_op pith_op_convolution = { "convolution",
                                       .cpu = convolution_cpu,
                                       .cuda = convolution_cuda,
                                       .bf16 = { .in = 3, .out = 1 },
+                                      .cuda_bf16 = PITH_MIXED,
                                       .scratch = convolution_scratch,
                                       .cuda_scratch = convolution_cuda_scratch,
                                       .flops = convolution_flops,
@@ -224,9 +228,7 @@ static bool input_shape(node *dx)
 
 static size_t input_scratch(const node *dx)
 {
-    const window p = pith_input_window(dx);
-    const patch_cut c = pith_cut_patches(&p);
-    return pith_patch_scratch(&c) + pith_bytes(dx->in[1]);
+    return scratch_of(pith_input_window(dx)) + pith_bytes(dx->in[1]);
 }
 
 /* (O, kh, kw, C) -> (kh, kw, O, C), with both axes of the kernel turned around. */
@@ -250,8 +252,6 @@ static bool input_cpu(const pith_call *call)
     pith_multiply_patches(&p, call->in[0], false, turned, dx->dim[3], call->out[0], call->scratch);
     return true;
 }
-
-static double input_flops(const node *dx) { return flops(dx->in[0], dx->in[1]); }
 
 static bool input_grad(node *dx, node *const *cotangents, node **out)
 {
@@ -292,6 +292,7 @@ const pith_op pith_op_convolution_input = { "convolution_input",
                                             .cpu = input_cpu,
                                             .cuda = convolution_input_cuda,
                                             .bf16 = { .in = 3, .out = 1 },
+                                            .cuda_bf16 = PITH_MIXED,
                                             .scratch = input_scratch,
                                             .cuda_scratch = convolution_input_cuda_scratch,
                                             .flops = input_flops,
@@ -358,8 +359,6 @@ static bool weight_cpu(const pith_call *call)
     return true;
 }
 
-static double weight_flops(const node *dw) { return flops(dw->in[0], dw); }
-
 static bool weight_grad(node *dw, node *const *cotangents, node **out)
 {
     const derivative_attr *attr = dw->attr;
@@ -393,6 +392,7 @@ const pith_op pith_op_convolution_weight = { "convolution_weight",
                                              .cpu = weight_cpu,
                                              .cuda = convolution_weight_cuda,
                                              .bf16 = { .in = 3, .out = 1 },
+                                             .cuda_bf16 = PITH_MIXED,
                                              .scratch = weight_scratch,
                                              .cuda_scratch = convolution_weight_cuda_scratch,
                                              .flops = weight_flops,

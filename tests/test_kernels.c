@@ -32,11 +32,23 @@ enum { FORMS = 3 };
 static const char *const form_name[FORMS] = { "", " of bf16", " of bf16 to f32" };
 static int forms_of(const pith_op *op) { return 1 + (int)op->cuda_bf16; }
 
+/* A norm of channels is not rounded by a plan unless what it is given is: then it must have been
+ * given rounded numbers, as its kernel is. */
+static void round_samples(const node *n)
+{
+    for (int k = 0; k < n->n_in; k++) {
+        real *x = (real *)(uintptr_t)pith_sample_data(n->in[k]);
+        if (!(n->op->bf16.in >> k & 1) || n->in[k]->op != &pith_op_input) continue;
+        for (size_t i = 0; i < pith_size(n->in[k]); i++) x[i] = bf16_number(bf16_of(x[i]));
+    }
+}
+
 static bool finish(instance *t, const pith_op *op, node *y)
 {
     if (!y) return false;
     if (pith_graph_error(t->g)) fail_msg("%s", pith_graph_error(t->g));
     t->self = the_op(t->g, op);
+    if (t->rounded) round_samples(t->self);
     node *results[PITH_MOST_RESULTS];
     const int count = pith_results_of(op);
     for (int k = 0; k < count; k++) results[k] = pith_result(t->self, k);

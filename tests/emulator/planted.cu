@@ -262,7 +262,8 @@ static __global__ void product(int mistake, const bf16 *a, const bf16 *b, float 
         const unsigned other = fa[1];
         fa[1] = fa[2], fa[2] = other;
     }
-    mma_16816(sum, fa, fb);
+    if (mistake == NO_TENSOR_CORES) mma_by_shuffles(sum, fa, fb);
+    else mma_16816(sum, fa, fb);
     for (unsigned e = 0; e < 4; e++)
         d[(lane / 4 + e / 2 * 8) * 8 + 2 * (lane % 4) + e % 2] = sum[e];
 }
