@@ -80,13 +80,13 @@ template <int WIDTH> struct gathering {
  */
 template <int GROUPS, int WIDTH>
 static __device__ __forceinline__ void meet(gathering<WIDTH> &own, const own_rows<WIDTH> &queries,
-                                            const eight *keys, const attention &x, int ahead,
+                                            const quad *keys, const attention &x, int ahead,
                                             int count)
 {
-    const int group_room = GROUP * (WIDTH / 8 + 1);
-    const eight *values = keys + room_of_tile<WIDTH>;
+    const quad *values = keys + room_of_tile<WIDTH>;
     group_products score[GROUPS];
-    for (int j = 0; j < GROUPS; j++) multiply_rows<WIDTH>(score[j], queries, keys + j * group_room);
+    for (int j = 0; j < GROUPS; j++)
+        multiply_rows<WIDTH>(score[j], queries, keys + j * room_of_group<WIDTH>);
     for (int i = 0; i < 2; i++) {
         const int valid = seen(x.causal, own_row(i) + ahead, 0, count);
         if (valid != GROUP * GROUPS)
@@ -109,21 +109,21 @@ static __device__ __forceinline__ void meet(gathering<WIDTH> &own, const own_row
             }
     }
     for (int j = 0; j < GROUPS; j++)
-        add_weighted_rows<WIDTH>(own.gathered, score[j], values + j * group_room);
+        add_weighted_rows<WIDTH>(own.gathered, score[j], values + j * room_of_group<WIDTH>);
 }
 
 template <int WIDTH>
 static __global__ void __launch_bounds__(THREADS, 4)
     attend_mma(attention x, const int *bound, const bf16 *qkv, bf16 *y, float *lse)
 {
-    PITH_SHARED_ARRAY(eight, tiles, 4 * room_of_tile<WIDTH>);
+    PITH_SHARED_ARRAY(quad, tiles, 4 * room_of_tile<WIDTH>);
     const work w = work_of(&x, bound, WIDTH);
     if (w.count <= 0) return;
     const size_t out = (size_t)x.heads * WIDTH, row = 3 * out;
     const bf16 *q = qkv + (size_t)w.head * WIDTH, *k = q + out;
     const both keys = { k, k + out, row, row };
     const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
-    eight *tile = tiles, *next = tiles + 2 * room_of_tile<WIDTH>;
+    quad *tile = tiles, *next = tiles + 2 * room_of_tile<WIDTH>;
 
     /* the queries lie where the second tile will */
     fetch<WIDTH>(q + (size_t)w.begin * row, row, w.count, next);
@@ -143,8 +143,7 @@ static __global__ void __launch_bounds__(THREADS, 4)
         else if (columns > 2 * GROUP) meet<3>(own, queries, tile, x, w.begin - key, count);
         else if (columns > GROUP) meet<2>(own, queries, tile, x, w.begin - key, count);
         else if (columns > 0) meet<1>(own, queries, tile, x, w.begin - key, count);
-        eight *const read = tile;
-        tile = next, next = read;
+        turn(tile, next);
     }
     float share[2];
     for (int i = 0; i < 2; i++) {
@@ -173,10 +172,10 @@ PITH_CUDA_SCRATCH(attention) { return bounds_bytes(n->in[1]); }
 PITH_CUDA_KERNEL(attention)
 {
     const bool wide = call->n->in[0]->dim[3] > 2 * LANES;
-    if (call->n->dtype == PITH_BF16 && suits_mma(call->n->in[0], call->in[0], NULL))
+    if (call->n->dtype != PITH_BF16) return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    if (suits_mma(call->n->in[0], call->in[0], NULL))
         return wide ? launch_mma<64>(call) : launch_mma<32>(call);
-    if (call->n->dtype == PITH_BF16) return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
-    return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
 }
 
 /* ---- one query a segment ---- */

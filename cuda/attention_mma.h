@@ -14,12 +14,11 @@
 
 enum { GROUP = 16 };
 
-/* Eight neighbours in bf16. A row in shared memory takes one more, so that the same columns of
- * eight rows below one another, which ldmatrix reads at once, lie in different banks. */
-struct __align__(16) eight {
-    unsigned at[4];
-};
+/* A quad has room for eight neighbours in bf16. A row in shared memory takes one more, so that the
+ * same columns of eight rows below one another, which ldmatrix reads at once, lie in different
+ * banks. */
 template <int WIDTH> constexpr int room_of_tile = TILE * (WIDTH / 8 + 1);
+template <int WIDTH> constexpr int room_of_group = GROUP * (WIDTH / 8 + 1);
 
 /* A lane's share of 16 x 16 products, two factors d of mma.h side by side. */
 typedef float group_products[2][4];
@@ -47,7 +46,7 @@ typedef struct {
 
 /* Begins to copy `count` rows, and as many of zeros as they lack of whole groups. */
 template <int WIDTH>
-static __device__ __forceinline__ void fetch(const bf16 *from, size_t stride, int count, eight *to)
+static __device__ __forceinline__ void fetch(const bf16 *from, size_t stride, int count, quad *to)
 {
     const int parts = WIDTH / 8, part = (int)threadIdx.x % parts;
     const int rows = (count + GROUP - 1) / GROUP * GROUP;
@@ -58,12 +57,19 @@ static __device__ __forceinline__ void fetch(const bf16 *from, size_t stride, in
 
 /* Rows [row, end), at most a tile, of both. */
 template <int WIDTH>
-static __device__ __forceinline__ void fetch_both(const both *x, int row, int end, eight *to)
+static __device__ __forceinline__ void fetch_both(const both *x, int row, int end, quad *to)
 {
     const int count = end - row < TILE ? end - row : TILE;
     fetch<WIDTH>(x->a + (size_t)row * x->stride_a, x->stride_a, count, to);
     fetch<WIDTH>(x->b + (size_t)row * x->stride_b, x->stride_b, count, to + room_of_tile<WIDTH>);
     copy_async_commit();
+}
+
+/* A tile that was worked on becomes the room of the next one, and the one there is next. */
+static __device__ __forceinline__ void turn(quad *&tile, quad *&next)
+{
+    quad *const read = tile;
+    tile = next, next = read;
 }
 
 /* ---- products ---- */
@@ -73,8 +79,7 @@ template <int WIDTH> struct own_rows {
     unsigned a[WIDTH / GROUP][4];
 };
 
-template <int WIDTH>
-static __device__ __forceinline__ own_rows<WIDTH> own_rows_of(const eight *tile)
+template <int WIDTH> static __device__ __forceinline__ own_rows<WIDTH> own_rows_of(const quad *tile)
 {
     own_rows<WIDTH> own;
     const int row = warp_row() + lane_of() % 16, part = lane_of() / 16;
@@ -86,7 +91,7 @@ static __device__ __forceinline__ own_rows<WIDTH> own_rows_of(const eight *tile)
 /* product = own rows times the group's rows, which `tile` points at. */
 template <int WIDTH>
 static __device__ __forceinline__ void multiply_rows(group_products &product,
-                                                     const own_rows<WIDTH> &own, const eight *tile)
+                                                     const own_rows<WIDTH> &own, const quad *tile)
 {
     const int row = lane_of() / 16 * 8 + lane_of() % 8, part = lane_of() / 8 % 2;
     for (int n = 0; n < 2; n++)
@@ -103,7 +108,7 @@ static __device__ __forceinline__ void multiply_rows(group_products &product,
 template <int WIDTH>
 static __device__ __forceinline__ void add_weighted_rows(float (&sum)[WIDTH / 8][4],
                                                          const group_products &weight,
-                                                         const eight *tile)
+                                                         const quad *tile)
 {
     const int row = lane_of() % 16, part = lane_of() / 16;
     unsigned a[4];
