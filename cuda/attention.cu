@@ -3,7 +3,7 @@
  * where a later tile has a larger one, what was gathered is scaled down (softmax "online"). No
  * score goes to memory. The grid knows shapes alone, and which block has which queries is found by
  * work_of (attention.h). Pooled attention: a block a query, whose warps do the same key by key. */
-#include "attention.h"
+#include "attention_mma.h"
 
 template <class T, int EACH>
 static __global__ void __launch_bounds__(THREADS, BLOCKS)
@@ -69,13 +69,113 @@ template <class T, int EACH> static bool launch(const pith_call *call)
                        (float *)call->out[1]);
 }
 
+/* ---- the same by tensor cores ---- */
+
+/* What a lane has of its two rows. `max` is of products, which are scores once they are scaled. */
+template <int WIDTH> struct gathering {
+    float max[2], sum[2], gathered[WIDTH / 8][4];
+};
+
+/* Own queries meet the first GROUPS groups of `count` keys, which begin `ahead` rows before them.
+ */
+template <int GROUPS, int WIDTH>
+static __device__ __forceinline__ void meet(gathering<WIDTH> &own, const own_rows<WIDTH> &queries,
+                                            const quad *keys, const attention &x, int ahead,
+                                            int count)
+{
+    const quad *values = keys + room_of_tile<WIDTH>;
+    group_products score[GROUPS];
+    for (int j = 0; j < GROUPS; j++)
+        multiply_rows<WIDTH>(score[j], queries, keys + j * room_of_group<WIDTH>);
+    for (int i = 0; i < 2; i++) {
+        const int valid = seen(x.causal, own_row(i) + ahead, 0, count);
+        if (valid != GROUP * GROUPS)
+            for (int j = 0; j < GROUPS; j++)
+                for (int e = 0; e < 4; e++)
+                    if (GROUP * j + own_column(e) >= valid) entry(score[j], i, e) = MASKED;
+        float high = own.max[i];
+        for (int j = 0; j < GROUPS; j++)
+            for (int e = 0; e < 4; e++) high = fmaxf(high, entry(score[j], i, e));
+        high = warp_max<4>(high);
+        const float keep = expf((own.max[i] - high) * x.scale);
+        own.max[i] = high, own.sum[i] *= keep;
+        for (int n = 0; n < WIDTH / 8; n++)
+            for (int e = 0; e < 2; e++) own.gathered[n][2 * i + e] *= keep;
+        for (int j = 0; j < GROUPS; j++)
+            for (int e = 0; e < 4; e++) {
+                float &p = entry(score[j], i, e);
+                p = expf(p * x.scale - high * x.scale);
+                own.sum[i] += p; /* of this lane's keys alone, for now */
+            }
+    }
+    for (int j = 0; j < GROUPS; j++)
+        add_weighted_rows<WIDTH>(own.gathered, score[j], values + j * room_of_group<WIDTH>);
+}
+
+template <int WIDTH>
+static __global__ void __launch_bounds__(THREADS, 4)
+    attend_mma(attention x, const int *bound, const bf16 *qkv, bf16 *y, float *lse)
+{
+    PITH_SHARED_ARRAY(quad, tiles, 4 * room_of_tile<WIDTH>);
+    const work w = work_of(&x, bound, WIDTH);
+    if (w.count <= 0) return;
+    const size_t out = (size_t)x.heads * WIDTH, row = 3 * out;
+    const bf16 *q = qkv + (size_t)w.head * WIDTH, *k = q + out;
+    const both keys = { k, k + out, row, row };
+    const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
+    quad *tile = tiles, *next = tiles + 2 * room_of_tile<WIDTH>;
+
+    /* the queries lie where the second tile will */
+    fetch<WIDTH>(q + (size_t)w.begin * row, row, w.count, next);
+    fetch_both<WIDTH>(&keys, w.first, key_end, tile);
+    copy_async_wait<0>();
+    __syncthreads();
+    own_rows<WIDTH> queries = {};
+    if (warp_row() < w.count) queries = own_rows_of<WIDTH>(next);
+    gathering<WIDTH> own = { { MASKED, MASKED }, {}, {} };
+    for (int key = w.first; key < key_end; key += TILE) {
+        copy_async_wait<0>();
+        __syncthreads(); /* the tile is there, and what lay in the other has been read */
+        fetch_both<WIDTH>(&keys, key + TILE, key_end, next);
+        const int count = key_end - key < TILE ? key_end - key : TILE;
+        const int columns = columns_of(x.causal, &w, key, count);
+        if (columns > 3 * GROUP) meet<4>(own, queries, tile, x, w.begin - key, count);
+        else if (columns > 2 * GROUP) meet<3>(own, queries, tile, x, w.begin - key, count);
+        else if (columns > GROUP) meet<2>(own, queries, tile, x, w.begin - key, count);
+        else if (columns > 0) meet<1>(own, queries, tile, x, w.begin - key, count);
+        turn(tile, next);
+    }
+    float share[2];
+    for (int i = 0; i < 2; i++) {
+        const float all = warp_sum<4>(own.sum[i]);
+        share[i] = all == 0 ? 0 : 1 / all; /* without a key, zeros */
+        if (own_row(i) < w.count && own_column(0) == 0)
+            lse[(size_t)(w.begin + own_row(i)) * (size_t)x.heads + (size_t)w.head] =
+                all == 0 ? 0 : own.max[i] * x.scale + logf(all);
+    }
+    store_rows<WIDTH>(own.gathered, share[0], share[1],
+                      y + (size_t)w.begin * out + (size_t)w.head * WIDTH, out, w.count);
+}
+
+template <int WIDTH> static bool launch_mma(const pith_call *call)
+{
+    const node *n = call->n;
+    const attention x = attention_of(n->in[0], n->in[1], WIDTH, is_causal(n));
+    return find_bounds(call, &x, call->in[1]) &&
+           PITH_LAUNCH(call, attend_mma<WIDTH>, blocks_for(&x), THREADS, 0, x,
+                       (const int *)call->scratch, (const bf16 *)call->in[0], (bf16 *)call->out[0],
+                       (float *)call->out[1]);
+}
+
 PITH_CUDA_SCRATCH(attention) { return bounds_bytes(n->in[1]); }
 
 PITH_CUDA_KERNEL(attention)
 {
     const bool wide = call->n->in[0]->dim[3] > 2 * LANES;
-    if (call->n->dtype == PITH_BF16) return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
-    return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    if (call->n->dtype != PITH_BF16) return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    if (suits_mma(call->n->in[0], call->in[0], NULL))
+        return wide ? launch_mma<64>(call) : launch_mma<32>(call);
+    return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
 }
 
 /* ---- one query a segment ---- */

@@ -5,8 +5,8 @@
  * in one head, and meets TILE rows of the other side at a time. A thread holds 8 x 4 of the 64 x 64
  * products: a half warp's 16 lanes lie side by side over columns, its rows are every other one of
  * its warp's 16. Rows pass through shared memory in float4s, SLICE of them of a row at a time, so
- * that any width will do; products stay in registers. Tensor cores would take the place of
- * `multiply` and of the loop in add_weighted. */
+ * that any width will do; products stay in registers. Of the most usual heads in bf16,
+ * attention_mma.h has tensor cores make the products. */
 #ifndef PITH_CUDA_ATTENTION_H
 #define PITH_CUDA_ATTENTION_H
 #include "bf16.h"
@@ -303,8 +303,9 @@ static __device__ __forceinline__ void store(float (*sum)[EACH], T *to, size_t s
 
 /* ---- pooled: one query a segment ---- */
 
-/* Each key is read once, which takes longer than all that is done with it. A block has a segment in
- * one head, each of its warps every POOLED_WARPS-th key, lanes lie over columns. */
+/* Each key is read once, which takes longer than all that is done with it: tensor cores would gain
+ * nothing. A block has a segment in one head, each of its warps every POOLED_WARPS-th key, lanes
+ * lie over columns. */
 enum { POOLED_WARPS = 8, PARTS = 2 /* columns of the result, a lane */ };
 
 /* A dot product along a row, over a warp. */

@@ -3,7 +3,7 @@
  * p (dy v - d). Blocks of queries gather their gradients over the keys they see, blocks of keys
  * over the queries that see them: scores are made twice, but nothing is added up in memory, so that
  * the order of all sums is fixed. */
-#include "attention.h"
+#include "attention_mma.h"
 
 /* d, (queries, heads): a warp each. */
 template <class T>
@@ -115,22 +115,183 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     store<EACH>(dv, to + 2 * out, row, w.count, w.column, x.width);
 }
 
+/* ---- the same by tensor cores ---- */
+
+/* What a block has of two tensors. */
+template <int WIDTH> struct own_both {
+    own_rows<WIDTH> a, b;
+};
+
+/* A block begins: its rows of both `own` pass through the room of the second tile while the first
+ * one, of rows [first, end) of `met`, is on its way. */
+template <int WIDTH>
+static __device__ __forceinline__ own_both<WIDTH> begin(const both *own, const work *w,
+                                                        const both *met, int first, int end,
+                                                        quad *tile, quad *next)
+{
+    own_both<WIDTH> rows = {};
+    fetch_both<WIDTH>(own, w->begin, w->begin + w->count, next);
+    fetch_both<WIDTH>(met, first, end, tile);
+    copy_async_wait<0>();
+    __syncthreads();
+    if (warp_row() >= w->count) return rows;
+    rows.a = own_rows_of<WIDTH>(next);
+    rows.b = own_rows_of<WIDTH>(next + room_of_tile<WIDTH>);
+    return rows;
+}
+
+template <int WIDTH>
+static __global__ void __launch_bounds__(THREADS, 4)
+    gradient_of_queries_mma(attention x, const int *bound, const bf16 *qkv, made<bf16> m,
+                            bf16 *dqkv)
+{
+    PITH_SHARED_ARRAY(quad, tiles, 4 * room_of_tile<WIDTH>);
+    const work w = work_of(&x, bound, WIDTH);
+    if (w.count <= 0) return;
+    const size_t head = (size_t)w.head * WIDTH, out = (size_t)x.heads * WIDTH, row = 3 * out;
+    const bf16 *q = qkv + head, *k = q + out;
+    const both queries = { q, m.dy + head, row, out }, keys = { k, k + out, row, row };
+    const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
+    quad *tile = tiles, *next = tiles + 2 * room_of_tile<WIDTH>;
+    const own_both<WIDTH> own = begin<WIDTH>(&queries, &w, &keys, w.first, key_end, tile, next);
+
+    float lse[2], d[2], dq[WIDTH / 8][4] = {};
+    for (int i = 0; i < 2; i++) {
+        const size_t at = (size_t)(w.begin + own_row(i)) * (size_t)x.heads + (size_t)w.head;
+        lse[i] = own_row(i) < w.count ? m.lse[at] : 0;
+        d[i] = own_row(i) < w.count ? m.d[at] : 0;
+    }
+    for (int key = w.first; key < key_end; key += TILE) {
+        copy_async_wait<0>();
+        __syncthreads(); /* the tile is there, and what lay in the other has been read */
+        fetch_both<WIDTH>(&keys, key + TILE, key_end, next);
+        const int count = key_end - key < TILE ? key_end - key : TILE;
+        const int columns = columns_of(x.causal, &w, key, count);
+        ROLLED
+        for (int c = 0; c < columns; c += GROUP) {
+            const quad *group = tile + place<WIDTH / 8>(c, 0);
+            group_products p, ds;
+            multiply_rows<WIDTH>(p, own.a, group);
+            multiply_rows<WIDTH>(ds, own.b, group + room_of_tile<WIDTH>);
+            for (int i = 0; i < 2; i++) {
+                const int valid = seen(x.causal, w.begin + own_row(i), key, count);
+                for (int e = 0; e < 4; e++) {
+                    const bool sees = c + own_column(e) < valid;
+                    const float weight = sees ? expf(entry(p, i, e) * x.scale - lse[i]) : 0;
+                    entry(ds, i, e) = weight * (entry(ds, i, e) - d[i]);
+                }
+            }
+            add_weighted_rows<WIDTH>(dq, ds, group);
+        }
+        turn(tile, next);
+    }
+    store_rows<WIDTH>(dq, x.scale, x.scale, dqkv + head + (size_t)w.begin * row, row, w.count);
+}
+
+/* Begins to copy what is known of queries [query, end), at most a tile: log-sum-exp and d of two of
+ * them in a quad, zeros behind the last. */
+static __device__ __forceinline__ void fetch_numbers(const made<bf16> *m, const attention *x,
+                                                     int head, int query, int end, quad *to)
+{
+    const int thread = (int)threadIdx.x, row = query + thread / 2;
+    const float *from = (thread % 2 ? m->d : m->lse) + head;
+    copy_async_4(&to[thread / 4].at[thread % 4], from + (size_t)row * (size_t)x->heads,
+                 row < end ? 4 : 0);
+}
+
+/* Rows are keys again. */
+template <int WIDTH>
+static __global__ void __launch_bounds__(THREADS, BLOCKS)
+    gradient_of_keys_mma(attention x, const int *bound, const bf16 *qkv, made<bf16> m, bf16 *dqkv)
+{
+    /* of a tile: rows of both tensors, then those numbers */
+    constexpr int numbers = 2 * room_of_tile<WIDTH>, room = numbers + TILE / 2;
+    PITH_SHARED_ARRAY(quad, tiles, 2 * room);
+    const work w = work_of(&x, bound, WIDTH);
+    if (w.count <= 0) return;
+    const size_t head = (size_t)w.head * WIDTH, out = (size_t)x.heads * WIDTH, row = 3 * out;
+    const bf16 *q = qkv + head, *k = q + out;
+    const both queries = { q, m.dy + head, row, out }, keys = { k, k + out, row, row };
+    const int first = x.causal ? w.begin : w.first; /* no earlier query sees these keys */
+    quad *tile = tiles, *next = tiles + room;
+    fetch_numbers(&m, &x, w.head, first, w.end, tile + numbers);
+    const own_both<WIDTH> own = begin<WIDTH>(&keys, &w, &queries, first, w.end, tile, next);
+
+    float dk[WIDTH / 8][4] = {}, dv[WIDTH / 8][4] = {};
+    for (int query = first; query < w.end; query += TILE) {
+        copy_async_wait<0>();
+        __syncthreads(); /* the tile is there, and what lay in the other has been read */
+        fetch_numbers(&m, &x, w.head, query + TILE, w.end, next + numbers);
+        fetch_both<WIDTH>(&queries, query + TILE, w.end, next);
+        const int count = w.end - query < TILE ? w.end - query : TILE;
+        const int columns = warp_row() < w.count ? count : 0;
+        ROLLED
+        for (int c = x.causal && query == w.begin ? warp_row() : 0; c < columns; c += GROUP) {
+            const quad *group = tile + place<WIDTH / 8>(c, 0);
+            group_products p, ds;
+            multiply_rows<WIDTH>(p, own.a, group);
+            multiply_rows<WIDTH>(ds, own.b, group + room_of_tile<WIDTH>);
+            for (int e = 0; e < 4; e++) {
+                const int column = c + own_column(e);
+                const float *number = &tile[numbers + column / 2].at[e % 2 * 2];
+                for (int i = 0; i < 2; i++) {
+                    /* behind the last query weights meet zeros of dy and of q */
+                    const bool sees = !x.causal || w.begin + own_row(i) <= query + column;
+                    float &weight = entry(p, i, e);
+                    weight = sees ? expf(weight * x.scale - number[0]) : 0;
+                    entry(ds, i, e) = weight * (entry(ds, i, e) - number[1]);
+                }
+            }
+            add_weighted_rows<WIDTH>(dv, p, group + room_of_tile<WIDTH>);
+            add_weighted_rows<WIDTH>(dk, ds, group);
+        }
+        turn(tile, next);
+    }
+    bf16 *to = dqkv + head + (size_t)w.begin * row;
+    store_rows<WIDTH>(dk, x.scale, x.scale, to + out, row, w.count);
+    store_rows<WIDTH>(dv, 1, 1, to + 2 * out, row, w.count);
+}
+
+/* ---- launches ---- */
+
+/* Bounds and d, which lie in scratch. */
+template <class T> static bool prepare(const pith_call *call, const attention *x, made<T> *m)
+{
+    const size_t rows = (size_t)x->rows * (size_t)x->heads;
+    float *d = (float *)((char *)call->scratch + bounds_bytes(call->n->in[1]));
+    *m = { (const float *)call->in[3], d, (const T *)call->in[4] };
+    return find_bounds(call, x, call->in[1]) &&
+           PITH_LAUNCH(call, row_products<T>, blocks_of(rows, THREADS / WARP), THREADS, 0, rows,
+                       x->width, (const T *)call->in[2], m->dy, d);
+}
+
 template <class T, int EACH> static bool launch(const pith_call *call)
 {
     const node *n = call->n;
     const attention x = attention_of(n->in[0], n->in[1], LANES * EACH, is_causal(n));
     const int *bound = (const int *)call->scratch;
-    const T *qkv = (const T *)call->in[0], *y = (const T *)call->in[2];
-    float *d = (float *)((char *)call->scratch + bounds_bytes(n->in[1]));
+    const T *qkv = (const T *)call->in[0];
     T *dqkv = (T *)call->out[0];
-    const made<T> m = { (const float *)call->in[3], d, (const T *)call->in[4] };
-    const size_t rows = (size_t)x.rows * (size_t)x.heads;
-    return find_bounds(call, &x, call->in[1]) &&
-           PITH_LAUNCH(call, row_products<T>, blocks_of(rows, THREADS / WARP), THREADS, 0, rows,
-                       x.width, y, m.dy, d) &&
+    made<T> m;
+    return prepare(call, &x, &m) &&
            PITH_LAUNCH(call, (gradient_of_queries<T, EACH>), blocks_for(&x), THREADS, 0, x, bound,
                        qkv, m, dqkv) &&
            PITH_LAUNCH(call, (gradient_of_keys<T, EACH>), blocks_for(&x), THREADS, 0, x, bound, qkv,
+                       m, dqkv);
+}
+
+template <int WIDTH> static bool launch_mma(const pith_call *call)
+{
+    const node *n = call->n;
+    const attention x = attention_of(n->in[0], n->in[1], WIDTH, is_causal(n));
+    const int *bound = (const int *)call->scratch;
+    const bf16 *qkv = (const bf16 *)call->in[0];
+    bf16 *dqkv = (bf16 *)call->out[0];
+    made<bf16> m;
+    return prepare(call, &x, &m) &&
+           PITH_LAUNCH(call, gradient_of_queries_mma<WIDTH>, blocks_for(&x), THREADS, 0, x, bound,
+                       qkv, m, dqkv) &&
+           PITH_LAUNCH(call, gradient_of_keys_mma<WIDTH>, blocks_for(&x), THREADS, 0, x, bound, qkv,
                        m, dqkv);
 }
 
@@ -142,8 +303,10 @@ PITH_CUDA_SCRATCH(attention_grad)
 PITH_CUDA_KERNEL(attention_grad)
 {
     const bool wide = call->n->in[0]->dim[3] > 2 * LANES;
-    if (call->n->dtype == PITH_BF16) return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
-    return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    if (call->n->dtype != PITH_BF16) return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    if (suits_mma(call->n->in[0], call->in[0], call->in[4]))
+        return wide ? launch_mma<64>(call) : launch_mma<32>(call);
+    return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
 }
 
 /* ---- one query a segment: a key's gradients are whole once it is met ---- */
