@@ -73,7 +73,8 @@ template <class T, int EACH> static bool launch(const pith_call *call)
 
 /* What a lane has of its two rows. `max` is of products, which are scores once they are scaled. */
 template <int WIDTH> struct gathering {
-    float max[2], sum[2], gathered[WIDTH / 8][4];
+    float max[2], sum[2];
+    gathered_rows<WIDTH> values;
 };
 
 /* Own queries meet the first GROUPS groups of `count` keys, which begin `ahead` rows before them.
@@ -86,7 +87,7 @@ static __device__ __forceinline__ void meet(gathering<WIDTH> &own, const own_row
     const quad *values = keys + room_of_tile<WIDTH>;
     group_products score[GROUPS];
     for (int j = 0; j < GROUPS; j++)
-        multiply_rows<WIDTH>(score[j], queries, keys + j * room_of_group<WIDTH>);
+        multiply_rows(score[j], queries, keys + j * room_of_group<WIDTH>);
     for (int i = 0; i < 2; i++) {
         const int valid = seen(x.causal, own_row(i) + ahead, 0, count);
         if (valid != GROUP * GROUPS)
@@ -100,7 +101,7 @@ static __device__ __forceinline__ void meet(gathering<WIDTH> &own, const own_row
         const float keep = expf((own.max[i] - high) * x.scale);
         own.max[i] = high, own.sum[i] *= keep;
         for (int n = 0; n < WIDTH / 8; n++)
-            for (int e = 0; e < 2; e++) own.gathered[n][2 * i + e] *= keep;
+            for (int e = 0; e < 2; e++) own.values.at[n][2 * i + e] *= keep;
         for (int j = 0; j < GROUPS; j++)
             for (int e = 0; e < 4; e++) {
                 float &p = entry(score[j], i, e);
@@ -109,11 +110,11 @@ static __device__ __forceinline__ void meet(gathering<WIDTH> &own, const own_row
             }
     }
     for (int j = 0; j < GROUPS; j++)
-        add_weighted_rows<WIDTH>(own.gathered, score[j], values + j * room_of_group<WIDTH>);
+        add_weighted_rows(own.values, score[j], values + j * room_of_group<WIDTH>);
 }
 
 template <int WIDTH>
-static __global__ void __launch_bounds__(THREADS, 4)
+static __global__ void __launch_bounds__(THREADS, MMA_BLOCKS)
     attend_mma(attention x, const int *bound, const bf16 *qkv, bf16 *y, float *lse)
 {
     PITH_SHARED_ARRAY(quad, tiles, 4 * room_of_tile<WIDTH>);
@@ -153,8 +154,8 @@ static __global__ void __launch_bounds__(THREADS, 4)
             lse[(size_t)(w.begin + own_row(i)) * (size_t)x.heads + (size_t)w.head] =
                 all == 0 ? 0 : own.max[i] * x.scale + logf(all);
     }
-    store_rows<WIDTH>(own.gathered, share[0], share[1],
-                      y + (size_t)w.begin * out + (size_t)w.head * WIDTH, out, w.count);
+    store_rows(own.values, share[0], share[1], y + (size_t)w.begin * out + (size_t)w.head * WIDTH,
+               out, w.count);
 }
 
 template <int WIDTH> static bool launch_mma(const pith_call *call)

@@ -141,7 +141,7 @@ static __device__ __forceinline__ own_both<WIDTH> begin(const both *own, const w
 }
 
 template <int WIDTH>
-static __global__ void __launch_bounds__(THREADS, 4)
+static __global__ void __launch_bounds__(THREADS, MMA_BLOCKS)
     gradient_of_queries_mma(attention x, const int *bound, const bf16 *qkv, made<bf16> m,
                             bf16 *dqkv)
 {
@@ -155,7 +155,8 @@ static __global__ void __launch_bounds__(THREADS, 4)
     quad *tile = tiles, *next = tiles + 2 * room_of_tile<WIDTH>;
     const own_both<WIDTH> own = begin<WIDTH>(&queries, &w, &keys, w.first, key_end, tile, next);
 
-    float lse[2], d[2], dq[WIDTH / 8][4] = {};
+    gathered_rows<WIDTH> dq = {};
+    float lse[2], d[2];
     for (int i = 0; i < 2; i++) {
         const size_t at = (size_t)(w.begin + own_row(i)) * (size_t)x.heads + (size_t)w.head;
         lse[i] = own_row(i) < w.count ? m.lse[at] : 0;
@@ -171,8 +172,8 @@ static __global__ void __launch_bounds__(THREADS, 4)
         for (int c = 0; c < columns; c += GROUP) {
             const quad *group = tile + place<WIDTH / 8>(c, 0);
             group_products p, ds;
-            multiply_rows<WIDTH>(p, own.a, group);
-            multiply_rows<WIDTH>(ds, own.b, group + room_of_tile<WIDTH>);
+            multiply_rows(p, own.a, group);
+            multiply_rows(ds, own.b, group + room_of_tile<WIDTH>);
             for (int i = 0; i < 2; i++) {
                 const int valid = seen(x.causal, w.begin + own_row(i), key, count);
                 for (int e = 0; e < 4; e++) {
@@ -181,11 +182,11 @@ static __global__ void __launch_bounds__(THREADS, 4)
                     entry(ds, i, e) = weight * (entry(ds, i, e) - d[i]);
                 }
             }
-            add_weighted_rows<WIDTH>(dq, ds, group);
+            add_weighted_rows(dq, ds, group);
         }
         turn(tile, next);
     }
-    store_rows<WIDTH>(dq, x.scale, x.scale, dqkv + head + (size_t)w.begin * row, row, w.count);
+    store_rows(dq, x.scale, x.scale, dqkv + head + (size_t)w.begin * row, row, w.count);
 }
 
 /* Begins to copy what is known of queries [query, end), at most a tile: log-sum-exp and d of two of
@@ -217,7 +218,7 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     fetch_numbers(&m, &x, w.head, first, w.end, tile + numbers);
     const own_both<WIDTH> own = begin<WIDTH>(&keys, &w, &queries, first, w.end, tile, next);
 
-    float dk[WIDTH / 8][4] = {}, dv[WIDTH / 8][4] = {};
+    gathered_rows<WIDTH> dk = {}, dv = {};
     for (int query = first; query < w.end; query += TILE) {
         copy_async_wait<0>();
         __syncthreads(); /* the tile is there, and what lay in the other has been read */
@@ -229,8 +230,8 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
         for (int c = x.causal && query == w.begin ? warp_row() : 0; c < columns; c += GROUP) {
             const quad *group = tile + place<WIDTH / 8>(c, 0);
             group_products p, ds;
-            multiply_rows<WIDTH>(p, own.a, group);
-            multiply_rows<WIDTH>(ds, own.b, group + room_of_tile<WIDTH>);
+            multiply_rows(p, own.a, group);
+            multiply_rows(ds, own.b, group + room_of_tile<WIDTH>);
             for (int e = 0; e < 4; e++) {
                 const int column = c + own_column(e);
                 const float *number = &tile[numbers + column / 2].at[e % 2 * 2];
@@ -242,14 +243,14 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
                     entry(ds, i, e) = weight * (entry(ds, i, e) - number[1]);
                 }
             }
-            add_weighted_rows<WIDTH>(dv, p, group + room_of_tile<WIDTH>);
-            add_weighted_rows<WIDTH>(dk, ds, group);
+            add_weighted_rows(dv, p, group + room_of_tile<WIDTH>);
+            add_weighted_rows(dk, ds, group);
         }
         turn(tile, next);
     }
     bf16 *to = dqkv + head + (size_t)w.begin * row;
-    store_rows<WIDTH>(dk, x.scale, x.scale, to + out, row, w.count);
-    store_rows<WIDTH>(dv, 1, 1, to + 2 * out, row, w.count);
+    store_rows(dk, x.scale, x.scale, to + out, row, w.count);
+    store_rows(dv, 1, 1, to + 2 * out, row, w.count);
 }
 
 /* ---- launches ---- */

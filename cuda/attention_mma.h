@@ -12,7 +12,7 @@
 #include "attention.h"
 #include "mma.h"
 
-enum { GROUP = 16 };
+enum { GROUP = 16, MMA_BLOCKS = 4 /* that a processor is to hold at a time */ };
 
 /* A quad has room for eight neighbours in bf16. A row in shared memory takes one more, so that the
  * same columns of eight rows below one another, which ldmatrix reads at once, lie in different
@@ -20,8 +20,12 @@ enum { GROUP = 16 };
 template <int WIDTH> constexpr int room_of_tile = TILE * (WIDTH / 8 + 1);
 template <int WIDTH> constexpr int room_of_group = GROUP * (WIDTH / 8 + 1);
 
-/* A lane's share of 16 x 16 products, two factors d of mma.h side by side. */
+/* A lane's share of 16 x 16 products, two factors d of mma.h side by side; and of what the warp's
+ * rows gather, as many as the width wants. */
 typedef float group_products[2][4];
+template <int WIDTH> struct gathered_rows {
+    float at[WIDTH / 8][4];
+};
 
 static __device__ __forceinline__ int lane_of() { return (int)(threadIdx.x % WARP); }
 /* Of its own rows of the block a lane has two, i 0 and 1, and four columns of each group, e 0 to 3:
@@ -106,7 +110,7 @@ static __device__ __forceinline__ void multiply_rows(group_products &product,
 
 /* sum += weights, rounded, times the group's rows. */
 template <int WIDTH>
-static __device__ __forceinline__ void add_weighted_rows(float (&sum)[WIDTH / 8][4],
+static __device__ __forceinline__ void add_weighted_rows(gathered_rows<WIDTH> &sum,
                                                          const group_products &weight,
                                                          const quad *tile)
 {
@@ -117,15 +121,15 @@ static __device__ __forceinline__ void add_weighted_rows(float (&sum)[WIDTH / 8]
     for (int k = 0; k < WIDTH / GROUP; k++) {
         unsigned b[4];
         ldmatrix_x4_transposed(b, &tile[place<WIDTH / 8>(row, 2 * k + part)]);
-        mma_16816(sum[2 * k], a, b);
-        mma_16816(sum[2 * k + 1], a, b + 2);
+        mma_16816(sum.at[2 * k], a, b);
+        mma_16816(sum.at[2 * k + 1], a, b + 2);
     }
 }
 
 /* Own rows of a result whose tile begins at `to`, each times its `share`. Neighbouring lanes
  * exchange halves, so that a store fills whole sectors of 32 bytes. */
 template <int WIDTH>
-static __device__ __forceinline__ void store_rows(const float (&sum)[WIDTH / 8][4], float share0,
+static __device__ __forceinline__ void store_rows(const gathered_rows<WIDTH> &sum, float share0,
                                                   float share1, bf16 *to, size_t stride, int count)
 {
     const bool odd = lane_of() % 2;
@@ -133,7 +137,7 @@ static __device__ __forceinline__ void store_rows(const float (&sum)[WIDTH / 8][
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < WIDTH / GROUP; k++) {
             const float share = i ? share1 : share0;
-            const float *left = &sum[2 * k][2 * i], *right = &sum[2 * k + 1][2 * i];
+            const float *left = &sum.at[2 * k][2 * i], *right = &sum.at[2 * k + 1][2 * i];
             const unsigned a = bf16_pair(left[0] * share, left[1] * share),
                            b = bf16_pair(right[0] * share, right[1] * share);
             const unsigned got = __shfl_xor_sync(0xffffffffu, odd ? a : b, 1);
