@@ -16,6 +16,7 @@ enum {
     WARP_COLUMNS = COLUMNS / 2,
     DOWN = WARP_ROWS / 16, /* fragments of it */
     ACROSS = WARP_COLUMNS / 8,
+    PAIRS = ACROSS / 2, /* of the right side: fetched two at a time */
 };
 struct __align__(16) chunk {
     uint16_t at[EACH];
@@ -151,11 +152,11 @@ static __device__ __forceinline__ void add_slice(const chunk *slice, int first_r
     typedef sides<OP> by;
     const int lane = (int)threadIdx.x % 32, second = lane / 8 % 2 * 8, third = lane / 16 * 8;
     for (int k = 0; k < MMA_DEPTH; k += 16) {
-        unsigned a[DOWN][4], b[ACROSS / 2][4];
+        unsigned a[DOWN][4], b[PAIRS][4];
         for (int i = 0; i < DOWN; i++)
             fragment<by::LEFT_WIDE, by::LEFT_IS_TURNED>(a[i], slice, first_row + 16 * i + second,
                                                         k + third);
-        for (int j = 0; j < ACROSS / 2; j++)
+        for (int j = 0; j < PAIRS; j++)
             fragment<by::RIGHT_WIDE, by::RIGHT_IS_TURNED>(b[j], slice + LEFT_CHUNKS,
                                                           first_column + 16 * j + third,
                                                           k + second);
