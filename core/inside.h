@@ -249,7 +249,7 @@ typedef struct {
     pith_where_kind kind;
     size_t offset;       /* in the arena, or behind `pointer` */
     const void *pointer; /* fixed memory, or what was fed */
-    bool ahead;          /* that lies on the device already, not yet in its place */
+    bool fresh, ahead;   /* fed since the latest run; it lies on the device, not yet in its place */
     int source;          /* of what is fed, and of its aliases: the input's id; else -1 */
     int block;           /* arena: which block of memory */
 } pith_place;
@@ -306,9 +306,9 @@ struct pith_plan {
     bool failed;             /* a constant could not be computed, or copied */
     void **constants;        /* on a device of its own: copies */
     int n_constants;
-    char *ahead;        /* memory for inputs that pith_prefetch brought; NULL: none yet */
-    void *recording;    /* of all steps; NULL: none yet */
-    size_t recorded_in; /* the size of the arena then */
+    char *ahead;             /* memory for inputs that pith_prefetch brought; NULL: none yet */
+    void *recording;         /* of all steps; NULL: none yet */
+    const void *recorded_in; /* the arena then */
     bool not_repeatable;
     bool check_finite, timing;
     int64_t timed_runs;

@@ -294,7 +294,7 @@ bool pith_use_gemm(const char *library);
  * host memory, whatever the plan's device, and is not copied: it must live until the last of those
  * runs is over, and a run sees what it holds then. */
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
-/* Brings what is fed, as it is now, to a device of its own, beside what runs there. */
+/* Brings what was fed since the last run to a device of its own, beside what runs there. */
 bool pith_prefetch(pith_plan *p);
 /* The inputs that the plan reads, in order of creation; those that nothing needs are not among
  * them, nor are samples, which feed themselves. *inputs lives as long as the graph. */

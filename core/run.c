@@ -28,6 +28,7 @@ bool pith_feed(pith_plan *p, const node *input, const void *data)
     if (!data) return pith_raise("pith_feed: the data of input %s is NULL", input->name);
     if (!(input = standing(p, input))) return true;
     p->places[input->id].pointer = data;
+    p->places[input->id].fresh = true;
     p->places[input->id].ahead = false;
     return true;
 }

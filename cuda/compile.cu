@@ -123,7 +123,11 @@ static char *compiled(const char *whole, const char *const *option, size_t *size
     else if (nvrtc.CompileProgram(p, OPTIONS, option)) tell_log(p);
     else if (nvrtc.GetCUBINSize(p, size) || !(code = (char *)malloc(*size)))
         pith_raise("no memory for the chains of a plan");
-    else nvrtc.GetCUBIN(p, code);
+    else if (nvrtc.GetCUBIN(p, code)) {
+        pith_raise("CUDA: NVRTC gives no code");
+        free(code);
+        code = NULL;
+    }
     if (p) nvrtc.DestroyProgram(&p);
     return code;
 }

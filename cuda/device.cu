@@ -99,6 +99,7 @@ static slab *slab_with(size_t bytes)
 
 static void *get(size_t bytes, bool zeros)
 {
+    if (bytes > SIZE_MAX - ALIGNMENT) return NULL;
     const size_t size = (bytes / ALIGNMENT + 1) * ALIGNMENT;
     pthread_mutex_lock(&lock);
     slab *s = *gpu.lost ? NULL : slab_with(size);
@@ -134,11 +135,19 @@ static size_t left(void)
 
 /* ---- copies ---- */
 
-static bool wait(const node *n)
+static bool is_done(const node *n)
 {
     char what[160] = "waiting for the device";
     if (n) snprintf(what, sizeof what, "%.120s: %.30s", n->at, n->op->name);
     return is_good(cudaStreamSynchronize(gpu.stream), what);
+}
+
+static bool wait(const node *n)
+{
+    pthread_mutex_lock(&lock);
+    const bool good = is_done(n);
+    pthread_mutex_unlock(&lock);
+    return good;
 }
 
 /* A half of the stage that nothing travels through any more. */
@@ -204,7 +213,7 @@ static bool read(void *host, const void *from, size_t bytes)
                is_good(cudaMemcpyAsync(gpu.stage[gpu.half], (const char *)from + done, count,
                                        cudaMemcpyDeviceToHost, gpu.stream),
                        "a copy from the device") &&
-               wait(NULL);
+               is_done(NULL);
         if (good) memcpy((char *)host + done, gpu.stage[gpu.half], count);
     }
     pthread_mutex_unlock(&lock);

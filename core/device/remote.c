@@ -44,10 +44,11 @@ static bool bring_inputs(pith_plan *p, bool ahead)
         pith_place *x = &p->places[id];
         if (!p->live[id] || n->op != &pith_op_input || x->kind != PITH_ARENA) continue;
         const size_t bytes = pith_bytes(n);
-        if (ahead) good = !x->pointer || on->send(p->ahead + beside, x->pointer, bytes);
+        if (ahead) good = !x->fresh || on->send(p->ahead + beside, x->pointer, bytes);
         else if (x->ahead) good = on->take(p->store->arena + x->offset, p->ahead + beside, bytes);
         else good = on->write(p->store->arena + x->offset, x->pointer, bytes);
-        x->ahead = good && ahead && x->pointer;
+        x->ahead = good && ahead && x->fresh;
+        x->fresh = x->fresh && ahead;
         beside += pith_padded(p, bytes);
     }
     return good;
@@ -81,7 +82,7 @@ static bool note(pith_plan *p)
     const bool good = pith_run_steps(p);
     p->recording = on->end(good);
     if (!good) return false;
-    p->recorded_in = p->store->arena_size;
+    p->recorded_in = p->store->arena;
     p->not_repeatable = !p->recording;
     return p->recording ? on->replay(p->recording) : on->stream() && pith_run_steps(p);
 }
@@ -91,7 +92,7 @@ static bool note(pith_plan *p)
 static bool run(pith_plan *p)
 {
     if (!p->store->on->stream() || !bring_inputs(p, false)) return false;
-    if (p->recorded_in != p->store->arena_size) forget(p);
+    if (p->recorded_in != p->store->arena) forget(p);
     if (p->check_finite || p->timing || p->not_repeatable || !p->latest) return pith_run_steps(p);
     if (!p->recording) return note(p);
     for (int k = 0; k < p->n_steps; k++) pith_note_writes(p, &p->steps[k]);

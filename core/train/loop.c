@@ -287,9 +287,9 @@ static bool begin(training *t)
         return pith_raise("a training of %" PRId64 " steps: expected at least 1", t->o->steps);
     if (t->o->warmup < 0)
         return pith_raise("a warm-up of %" PRId64 " steps: expected at least 0", t->o->warmup);
-    if (t->o->before < 0 || t->o->before + t->o->steps > INT32_MAX)
+    if (t->o->before < 0 || t->o->steps > INT32_MAX || t->o->before > INT32_MAX - t->o->steps)
         return pith_raise("steps %" PRId64 " to %" PRId64 ": expected numbers from 0 to 2147483647",
-                          t->o->before, t->o->before + t->o->steps);
+                          t->o->before, (int64_t)((uint64_t)t->o->before + (uint64_t)t->o->steps));
     if (t->o->resume && !resume(t)) return false;
     t->loader = pith_loader_new(&t->data, t->o->before + t->step);
     return t->loader && pith_metrics_open(&t->metrics, directory, t->step);
