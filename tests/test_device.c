@@ -183,6 +183,7 @@ static void faults(void **unused)
           "0 0 0 the CUDA device is lost: a run" },
     };
     training compiled = prepare(store_on_device(), &subjects[0], false); /* its chains, once */
+    end(&compiled);
     for (size_t k = 0; k < sizeof list / sizeof *list; k++) {
         int ends[2];
         char text[600] = "";
@@ -206,7 +207,6 @@ static void faults(void **unused)
             fail_msg("%s: later \"%s\" was told, not \"%s\"", list[k].what, later ? later : "",
                      list[k].said_later);
     }
-    end(&compiled);
 }
 
 /* A plan beyond the device's memory is refused, with what it wants and what there is. */

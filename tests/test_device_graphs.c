@@ -247,8 +247,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #ifdef PITH_EMULATED
-        cmocka_unit_test(without_nvrtc), /* first: here NVRTC is then found */
-        cmocka_unit_test(everything_is_planned), cmocka_unit_test(without_cublaslt),
+        cmocka_unit_test(everything_is_planned), /* first: NVRTC is not there yet */
+        cmocka_unit_test(without_nvrtc),         cmocka_unit_test(without_cublaslt),
         cmocka_unit_test(bytes_as_planned),
 #endif
         cmocka_unit_test(trainings_agree),

@@ -19,8 +19,11 @@ lost() { # directory fault sentence: the run ends so after its first checkpoint,
     [ "$(grep -cv '^train .* left ' out)" = 1 ] || { bad "expected one sentence, found:"; cat out; } # and progress, where it is slow
     [ -z "${PITH_NAN:-}" ] || grep -qE '^CUDA: [a-z_/]+\.c:[0-9]+: [a-z_]+: ' out || { bad "expected a node's line, found:"; cat out; }
     [ "$(readlink "$1/latest")" = step-4 ] || bad "$1: the newest checkpoint is $(readlink "$1/latest"), expected step-4"
+    [ -s "$1/step-4/state.json" ] || bad "$1: the checkpoint of step 4 is gone"
+    grep '"step":4,' "$1/metrics.jsonl" >before
     [ ! -e "$1/step-8" ] || bad "$1 has a checkpoint of step 8"
     says 0 "12 steps" "$pith" train --resume "$1" --device cpu
+    grep '"step":4,' "$1/metrics.jsonl" | same - before # with its seconds, too: not begun anew
     [ -s "$1/open_clip_model.safetensors" ] || bad "$1: no model after it was gone on with"
 }
 
