@@ -237,8 +237,7 @@ typedef struct {
 /* device/remote.c: tells the emulated device what a step may touch: inputs, then outputs */
 void pith_name_memory(const pith_plan *p, const pith_planned *s, void *const *memory);
 /* device/chains.c: starts the step's kernel, and those of chains that it leads */
-bool pith_start_chain(const pith_plan *p, const pith_planned *s, const pith_call *call,
-                      void *const *memory);
+bool pith_start_chain(const pith_plan *p, const pith_planned *s, const pith_call *call);
 /* device/chain_source.c: that step as the body of a kernel; the caller frees it. NULL after an
  * error. */
 char *pith_chain_source(const pith_planned *chain);

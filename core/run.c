@@ -119,7 +119,7 @@ static bool run_step(const pith_plan *p, const pith_planned *s)
                              .prepared = s->prepared ? s->prepared->object : NULL,
                              .stream = on->stream ? on->stream() : NULL };
     if (good && on->may_touch) on->may_touch(NULL, 0, false), pith_name_memory(p, s, memory);
-    if (good && s->kernel) good = pith_start_chain(p, s, &call, memory);
+    if (good && s->kernel) good = pith_start_chain(p, s, &call);
     else if (good && s->chain) pith_chain_run(s->chain, in, out);
     else if (good) good = pith_kernel_of(p, s->n->op)(&call);
     if (memory != few) free(memory);

@@ -16,7 +16,7 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     const size_t out = (size_t)x.heads * (size_t)x.width, row = 3 * out;
     const T *q = qkv + (size_t)w.head * (size_t)x.width, *k = q + out, *v = k + out;
     const side<T> queries = { q + (size_t)w.begin * row, row, w.count };
-    const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
+    const int key_end = key_end_of(x.causal, &w);
 
     float sum[ROWS_EACH], max[ROWS_EACH], gathered[ROWS_EACH][EACH];
     for (int i = 0; i < ROWS_EACH; i++) {
@@ -123,7 +123,7 @@ static __global__ void __launch_bounds__(THREADS, MMA_BLOCKS)
     const size_t out = (size_t)x.heads * WIDTH, row = 3 * out;
     const bf16 *q = qkv + (size_t)w.head * WIDTH, *k = q + out;
     const both keys = { k, k + out, row, row };
-    const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
+    const int key_end = key_end_of(x.causal, &w);
     quad *tile = tiles, *next = tiles + 2 * room_of_tile<WIDTH>;
 
     /* the queries lie where the second tile will */

@@ -162,6 +162,13 @@ static __device__ __forceinline__ int seen(bool causal, int query, int key, int 
     return !causal || up_to_itself > keys ? keys : up_to_itself;
 }
 
+/* Where the keys end that the block's queries see. */
+static __device__ __forceinline__ int key_end_of(bool causal, const work *w)
+{
+    const int last = w->begin + w->count;
+    return causal && last < w->end ? last : w->end;
+}
+
 /* How many of them this warp's queries see: its last one sees most. */
 static __device__ __forceinline__ int columns_of(bool causal, const work *w, int key, int keys)
 {

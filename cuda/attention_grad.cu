@@ -35,7 +35,7 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     const T *k = qkv + head + out, *v = k + out;
     const side<T> queries = { qkv + head + (size_t)w.begin * row, row, w.count };
     const side<T> dy = { m.dy + head + (size_t)w.begin * out, out, w.count };
-    const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
+    const int key_end = key_end_of(x.causal, &w);
 
     float lse[ROWS_EACH], d[ROWS_EACH], dq[ROWS_EACH][EACH];
     for (int i = 0; i < ROWS_EACH; i++) {
@@ -151,7 +151,7 @@ static __global__ void __launch_bounds__(THREADS, MMA_BLOCKS)
     const size_t head = (size_t)w.head * WIDTH, out = (size_t)x.heads * WIDTH, row = 3 * out;
     const bf16 *q = qkv + head, *k = q + out;
     const both queries = { q, m.dy + head, row, out }, keys = { k, k + out, row, row };
-    const int last = w.begin + w.count, key_end = x.causal && last < w.end ? last : w.end;
+    const int key_end = key_end_of(x.causal, &w);
     quad *tile = tiles, *next = tiles + 2 * room_of_tile<WIDTH>;
     const own_both<WIDTH> own = begin<WIDTH>(&queries, &w, &keys, w.first, key_end, tile, next);
 

@@ -6,9 +6,6 @@
 static const pith_plan_options bf16 = { .bf16 = true },
                                unplanned = { .bf16 = true, .unplanned = true };
 
-/* Whole models are slow on the emulated device, where test_device.c trains smaller ones. */
-static inline bool on_device(void) { return getenv("TEST_DEVICE") != NULL; }
-
 static inline pith_plan *plan_of(pith_graph *g, int n, node *const *out, const pith_plan_options *o)
 {
     pith_plan *p = pith_plan_new(g, n, out, o);

@@ -30,7 +30,7 @@ if ! train first cuda; then
     exit 1
 fi
 
-for t in ${TESTS:-ops device device_graphs prefetch together train kmeans neighbours bf16 bf16_training}; do
+for t in ${TESTS:-$(sed -n 's/^GPU_TESTS := //p' Makefile)}; do
     expect "test_$t on the device" env TEST_DEVICE=cuda "$build/test_$t"
 done
 

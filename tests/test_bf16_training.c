@@ -112,6 +112,7 @@ static void plan_and_threads_change_no_bit(void **state)
 {
     (void)state;
     size_t size;
+    /* whole models are slow on the emulated device, where test_device.c trains smaller ones */
     for (int which = 0; which < 2 && !on_device(); which++) {
         training (*make)(void) = which ? resnet : vit;
         omp_set_num_threads(1);

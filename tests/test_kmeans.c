@@ -255,7 +255,7 @@ int main(void)
     };
     const struct CMUnitTest few[] = { cmocka_unit_test(nearest), cmocka_unit_test(seeds_are_apart),
                                       cmocka_unit_test(too_few_rows) };
-    if (!getenv("TEST_DEVICE")) return cmocka_run_group_tests(tests, quiet, NULL);
+    if (!on_device()) return cmocka_run_group_tests(tests, quiet, NULL);
     pith_multiply_on(PITH_CUDA);
     return cmocka_run_group_tests(few, quiet, NULL);
 }

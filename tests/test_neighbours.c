@@ -322,7 +322,7 @@ int main(void)
         cmocka_unit_test(any_threads), cmocka_unit_test(mistakes),
     };
     const struct CMUnitTest few[] = { cmocka_unit_test(betas), cmocka_unit_test(central) };
-    if (!getenv("TEST_DEVICE")) return cmocka_run_group_tests(tests, quiet, NULL);
+    if (!on_device()) return cmocka_run_group_tests(tests, quiet, NULL);
     pith_multiply_on(PITH_CUDA);
     return cmocka_run_group_tests(few, quiet, NULL);
 }

@@ -44,7 +44,7 @@ static void optimizer(pith_store *store, float (*result)[LARGEST], long *launche
 static void many_tensors(void **unused)
 {
     (void)unused;
-    if (!getenv("TEST_DEVICE")) skip();
+    if (!on_device()) skip();
     static float there[TENSORS][LARGEST], here[TENSORS][LARGEST];
     pith_store *device = new_store(), *cpu = pith_store_new();
     long launches, none;
@@ -65,7 +65,7 @@ static void many_tensors(void **unused)
 static void order(void **unused)
 {
     (void)unused;
-    if (!getenv("TEST_DEVICE")) skip();
+    if (!on_device()) skip();
     enum { N = 600, PART = 300 };
     float x[N], y[N], read[N];
     for (int k = 0; k < N; k++) x[k] = (float)(k % 7) / 8, y[k] = -x[k];

@@ -28,6 +28,8 @@ static inline void near(double a, double b)
     if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
 }
 
+static inline bool on_device(void) { return getenv("TEST_DEVICE") != NULL; }
+
 /* On the CPU, or, with TEST_DEVICE=cuda, on that device. */
 static inline pith_store *new_store(void)
 {

@@ -17,8 +17,9 @@ typedef struct {
 static extent extent_of(const pith_plan *p, int id)
 {
     const pith_place *x = &p->places[id];
-    const uintptr_t from = (uintptr_t)x->pointer * (x->kind != PITH_ARENA) + x->offset;
-    return (extent){ from, from + pith_bytes(p->graph->nodes[id]), x->kind == PITH_ARENA };
+    const bool in_arena = x->kind == PITH_ARENA;
+    const uintptr_t from = (in_arena ? 0 : (uintptr_t)x->pointer) + x->offset;
+    return (extent){ from, from + pith_bytes(p->graph->nodes[id]), in_arena };
 }
 
 /* Does `a` write what `b` reads or writes? */
@@ -82,15 +83,18 @@ bool pith_compile_chains(pith_plan *p)
     bool good = true;
     for (int k = 0; k < p->n_steps && good; k++) {
         pith_planned *s = &p->steps[k];
-        char *body = s->chain ? pith_chain_source(s) : NULL;
         if (!s->chain) continue;
+        char *body = pith_chain_source(s);
         if (!(good = body)) break;
+        while (which[k] < n && strcmp(bodies[which[k]], body) != 0) which[k]++;
+        if (which[k] < n) {
+            free(body);
+            continue;
+        }
         snprintf(name[n], sizeof *name, "chain_%016llx", (unsigned long long)pith_hash(body, 0));
-        for (which[k] = 0; strcmp(name[which[k]], name[n]) != 0;) which[k]++;
-        memory[n] = s->n_in + s->n_out;
         names[n] = name[n];
-        if (which[k] == n) bodies[n++] = body;
-        else free(body);
+        memory[n] = s->n_in + s->n_out;
+        bodies[n++] = body;
     }
     for (int begin = 0, end; begin < p->n_steps && good; begin = end) {
         end = p->steps[begin].chain ? end_of_run(p, begin) : begin + 1;
@@ -114,8 +118,7 @@ bool pith_compile_chains(pith_plan *p)
 /* ---- runs ---- */
 
 /* Where steps are watched one by one, each starts alone. */
-bool pith_start_chain(const pith_plan *p, const pith_planned *s, const pith_call *call,
-                      void *const *memory)
+bool pith_start_chain(const pith_plan *p, const pith_planned *s, const pith_call *call)
 {
     const bool alone = p->timing || p->check_finite;
     const int n = s->n_in + s->n_out, at = (int)(s - p->steps);
@@ -129,10 +132,8 @@ bool pith_start_chain(const pith_plan *p, const pith_planned *s, const pith_call
         const pith_planned *other = &p->steps[k];
         if (!other->chain || (!alone && other->leader != at)) continue;
         for (int i = 0; i < n; i++)
-            to[i] = k == at
-                        ? memory[i]
-                        : pith_memory_of(p, i < s->n_in ? other->in[i] : other->out[i - s->n_in]);
-        if (k != at) pith_name_memory(p, other, to);
+            to[i] = pith_memory_of(p, i < s->n_in ? other->in[i] : other->out[i - s->n_in]);
+        pith_name_memory(p, other, to);
         jobs[count++] = (pith_job){ to, other->chain->count };
         to += n;
     }

@@ -297,9 +297,7 @@ static bool begin(training *t)
 
 static void end(training *t)
 {
-    for (int k = 0; k < t->n_programs; k++) {
-        pith_program_free(&t->programs[k]);
-    }
+    for (int k = 0; k < t->n_programs; k++) pith_program_free(&t->programs[k]);
     pith_loader_free(t->loader);
     pith_progress_end(&t->bar);
     if (t->taken >= 0 && t->taken != t->o->taken) close(t->taken);

@@ -255,17 +255,11 @@ static void keep_kernels(void)
 
 pith_store *new_store(void)
 {
-    if (on_cuda()) keep_kernels();
-    static const struct {
-        const char *name;
-        pith_device device;
-    } devices[] = { { "cpu", PITH_CPU }, { "cuda", PITH_CUDA } };
-    if (!strcmp(device_name, "auto"))
-        return pith_store_new_on(pith_has_device(PITH_CUDA) ? PITH_CUDA : PITH_CPU);
-    for (size_t k = 0; k < sizeof devices / sizeof *devices; k++)
-        if (!strcmp(device_name, devices[k].name)) return pith_store_new_on(devices[k].device);
-    pith_raise("--device: expected cpu, cuda or auto, found \"%s\"", device_name);
-    return NULL;
+    const bool cuda = on_cuda();
+    if (!cuda && strcmp(device_name, "auto") && strcmp(device_name, "cpu"))
+        pith_raise("--device: expected cpu, cuda or auto, found \"%s\"", device_name);
+    if (cuda) keep_kernels();
+    return pith_store_new_on(cuda ? PITH_CUDA : PITH_CPU);
 }
 
 void need_option(const char *name, const char *value)
