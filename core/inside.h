@@ -308,7 +308,7 @@ struct pith_plan {
     char *ahead;             /* memory for inputs that pith_prefetch brought; NULL: none yet */
     void *recording;         /* of all steps; NULL: none yet */
     const void *recorded_in; /* the arena then */
-    bool not_repeatable;
+    char not_repeated[160];  /* why there is none; empty: no reason is known */
     bool check_finite, timing;
     int64_t timed_runs;
     uint64_t latest; /* the number in the store of this plan's latest run; 0: it has not run */

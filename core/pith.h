@@ -311,8 +311,8 @@ bool pith_run(pith_plan *p);
  * or does not read the node. So too where the value lay in the memory that plans share: there
  * outputs alone are kept, until another plan of the store runs, or is made and needs more of it. */
 bool pith_value(const pith_plan *p, const pith_node *output, void *to);
-/* The same of an output of one element, as a number; NaN after an error. */
-double pith_scalar(const pith_plan *p, const pith_node *output);
+double pith_scalar(const pith_plan *p, const pith_node *output); /* of one element; NaN: an error */
+const char *pith_not_repeated(const pith_plan *p); /* why a GPU makes each step singly, or NULL */
 
 typedef struct {
     /* fused: pointwise nodes that live in a chain with others */

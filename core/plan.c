@@ -318,6 +318,8 @@ pith_plan *pith_plan_new(pith_graph *g, int n, node *const *outputs,
         return pith_raise(
                    "pith_plan_new: a plan wants a graph with a store, which holds its memory"),
                NULL;
+    const pith_backend *on = pith_own_store(g)->on;
+    if (on->stream && (!on->stream() || (o.bf16 && !on->takes_bf16()))) return NULL;
     pith_rounded rounded = { .graph = NULL };
     if (o.bf16 && !pith_round_graph(g, n, outputs, &rounded)) return NULL;
     pith_plan *p = new_plan(rounded.graph ? rounded.graph : g, n,

@@ -59,16 +59,6 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
                 w.count, w.column, x.width);
 }
 
-template <class T, int EACH> static bool launch(const pith_call *call)
-{
-    const node *n = call->n;
-    const attention x = attention_of(n->in[0], n->in[1], LANES * EACH, is_causal(n));
-    return find_bounds(call, &x, call->in[1]) &&
-           PITH_LAUNCH(call, (attend<T, EACH>), blocks_for(&x), THREADS, 0, x,
-                       (const int *)call->scratch, (const T *)call->in[0], (T *)call->out[0],
-                       (float *)call->out[1]);
-}
-
 /* ---- the same by tensor cores ---- */
 
 /* What a lane has of its two rows. `max` is of products, which are scores once they are scaled. */
@@ -158,14 +148,18 @@ static __global__ void __launch_bounds__(THREADS, MMA_BLOCKS)
                out, w.count);
 }
 
-template <int WIDTH> static bool launch_mma(const pith_call *call)
+/* ---- launches ---- */
+
+/* columns: of a head, that a block of threads has at most */
+template <class T>
+static bool launch(const pith_call *call, int columns,
+                   void (*kernel)(attention, const int *, const T *, T *, float *))
 {
     const node *n = call->n;
-    const attention x = attention_of(n->in[0], n->in[1], WIDTH, is_causal(n));
+    const attention x = attention_of(n->in[0], n->in[1], columns, is_causal(n));
     return find_bounds(call, &x, call->in[1]) &&
-           PITH_LAUNCH(call, attend_mma<WIDTH>, blocks_for(&x), THREADS, 0, x,
-                       (const int *)call->scratch, (const bf16 *)call->in[0], (bf16 *)call->out[0],
-                       (float *)call->out[1]);
+           PITH_LAUNCH(call, kernel, blocks_for(&x), THREADS, 0, x, (const int *)call->scratch,
+                       (const T *)call->in[0], (T *)call->out[0], (float *)call->out[1]);
 }
 
 PITH_CUDA_SCRATCH(attention) { return bounds_bytes(n->in[1]); }
@@ -173,10 +167,14 @@ PITH_CUDA_SCRATCH(attention) { return bounds_bytes(n->in[1]); }
 PITH_CUDA_KERNEL(attention)
 {
     const bool wide = call->n->in[0]->dim[3] > 2 * LANES;
-    if (call->n->dtype != PITH_BF16) return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    if (call->n->dtype != PITH_BF16)
+        return wide ? launch<float>(call, 4 * LANES, attend<float, 4>)
+                    : launch<float>(call, 2 * LANES, attend<float, 2>);
     if (suits_mma(call->n->in[0], call->in[0], NULL))
-        return wide ? launch_mma<64>(call) : launch_mma<32>(call);
-    return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
+        return wide ? launch<bf16>(call, 64, attend_mma<64>)
+                    : launch<bf16>(call, 32, attend_mma<32>);
+    return wide ? launch<bf16>(call, 4 * LANES, attend<bf16, 4>)
+                : launch<bf16>(call, 2 * LANES, attend<bf16, 2>);
 }
 
 /* ---- one query a segment ---- */

@@ -266,34 +266,33 @@ template <class T> static bool prepare(const pith_call *call, const attention *x
                        x->width, (const T *)call->in[2], m->dy, d);
 }
 
-template <class T, int EACH> static bool launch(const pith_call *call)
+template <class T>
+using gradient_kernel = void (*)(attention, const int *, const T *, made<T>, T *);
+
+/* columns: of a head, that a block of threads has at most */
+template <class T>
+static bool launch(const pith_call *call, int columns, gradient_kernel<T> of_queries,
+                   gradient_kernel<T> of_keys)
 {
     const node *n = call->n;
-    const attention x = attention_of(n->in[0], n->in[1], LANES * EACH, is_causal(n));
+    const attention x = attention_of(n->in[0], n->in[1], columns, is_causal(n));
     const int *bound = (const int *)call->scratch;
     const T *qkv = (const T *)call->in[0];
     T *dqkv = (T *)call->out[0];
     made<T> m;
     return prepare(call, &x, &m) &&
-           PITH_LAUNCH(call, (gradient_of_queries<T, EACH>), blocks_for(&x), THREADS, 0, x, bound,
-                       qkv, m, dqkv) &&
-           PITH_LAUNCH(call, (gradient_of_keys<T, EACH>), blocks_for(&x), THREADS, 0, x, bound, qkv,
-                       m, dqkv);
+           PITH_LAUNCH(call, of_queries, blocks_for(&x), THREADS, 0, x, bound, qkv, m, dqkv) &&
+           PITH_LAUNCH(call, of_keys, blocks_for(&x), THREADS, 0, x, bound, qkv, m, dqkv);
+}
+
+template <class T, int EACH> static bool launch_tiled(const pith_call *call)
+{
+    return launch<T>(call, EACH * LANES, gradient_of_queries<T, EACH>, gradient_of_keys<T, EACH>);
 }
 
 template <int WIDTH> static bool launch_mma(const pith_call *call)
 {
-    const node *n = call->n;
-    const attention x = attention_of(n->in[0], n->in[1], WIDTH, is_causal(n));
-    const int *bound = (const int *)call->scratch;
-    const bf16 *qkv = (const bf16 *)call->in[0];
-    bf16 *dqkv = (bf16 *)call->out[0];
-    made<bf16> m;
-    return prepare(call, &x, &m) &&
-           PITH_LAUNCH(call, gradient_of_queries_mma<WIDTH>, blocks_for(&x), THREADS, 0, x, bound,
-                       qkv, m, dqkv) &&
-           PITH_LAUNCH(call, gradient_of_keys_mma<WIDTH>, blocks_for(&x), THREADS, 0, x, bound, qkv,
-                       m, dqkv);
+    return launch<bf16>(call, WIDTH, gradient_of_queries_mma<WIDTH>, gradient_of_keys_mma<WIDTH>);
 }
 
 PITH_CUDA_SCRATCH(attention_grad)
@@ -304,10 +303,11 @@ PITH_CUDA_SCRATCH(attention_grad)
 PITH_CUDA_KERNEL(attention_grad)
 {
     const bool wide = call->n->in[0]->dim[3] > 2 * LANES;
-    if (call->n->dtype != PITH_BF16) return wide ? launch<float, 4>(call) : launch<float, 2>(call);
+    if (call->n->dtype != PITH_BF16)
+        return wide ? launch_tiled<float, 4>(call) : launch_tiled<float, 2>(call);
     if (suits_mma(call->n->in[0], call->in[0], call->in[4]))
         return wide ? launch_mma<64>(call) : launch_mma<32>(call);
-    return wide ? launch<bf16, 4>(call) : launch<bf16, 2>(call);
+    return wide ? launch_tiled<bf16, 4>(call) : launch_tiled<bf16, 2>(call);
 }
 
 /* ---- one query a segment: a key's gradients are whole once it is met ---- */

@@ -149,14 +149,11 @@ static __device__ __forceinline__ void store_rows(const gathered_rows<WIDTH> &su
 
 /* ---- at the launch ---- */
 
-/* Is attention of bf16 whose rows lie there to go this way? Tensor cores take bf16 from sm_80 on;
- * an alias may begin anywhere, and copies to shared memory want whole 16 bytes. */
+/* Is attention of bf16 whose rows lie there to go this way? An alias may begin anywhere, and copies
+ * to shared memory want whole 16 bytes. */
 static inline bool suits_mma(const node *qkv, const void *rows, const void *more_rows)
 {
-    int major = 0;
     return (qkv->dim[3] == 32 || qkv->dim[3] == 64) &&
-           ((uintptr_t)rows | (uintptr_t)more_rows) % 16 == 0 &&
-           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
-           major >= 8;
+           ((uintptr_t)rows | (uintptr_t)more_rows) % 16 == 0;
 }
 #endif

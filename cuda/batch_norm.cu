@@ -3,9 +3,8 @@
  * chunk leaves two sums a column; a block a column joins those, in one order; a third kernel, cut
  * as the first, computes the rows. Rows are f32 or bf16, all else is f32. */
 #include "bf16.h"
+#include "ops/attributes.h"
 #include "sums.h"
-
-#define EPSILON 1e-5f /* as in ops/batch_norm.c */
 
 enum { EACH = 16, WARPS = 8, CHUNK = EACH * WARPS, THREADS = WARPS * WARP };
 
@@ -114,7 +113,7 @@ static __global__ void normalise(chunking c, const T *x, const float *gain, cons
 {
     const share s = share_of(&c);
     if (s.count <= 0) return;
-    const float factor = gain[s.column] / sqrtf(variance[s.column] + EPSILON),
+    const float factor = gain[s.column] / sqrtf(variance[s.column] + (float)BATCH_NORM_EPSILON),
                 shift = bias[s.column], middle = mean[s.column];
     float own[EACH];
     for (int i = 0; i < EACH; i++) own[i] = i < s.count ? to_float(x[s.first + i * s.step]) : 0;
@@ -180,7 +179,7 @@ static __global__ void join_sums(unsigned chunks, const float *sums, const float
         sum += sums[k], product += products[k];
     sum = block_sum(sum), product = block_sum(product);
     if (threadIdx.x > 0) return;
-    dgain[blockIdx.x] = product / sqrtf(variance[blockIdx.x] + EPSILON);
+    dgain[blockIdx.x] = product / sqrtf(variance[blockIdx.x] + (float)BATCH_NORM_EPSILON);
     dbias[blockIdx.x] = sum;
 }
 
@@ -192,8 +191,8 @@ static __global__ void pull_back(chunking c, const T *x, const float *gain, cons
 {
     const share s = share_of(&c);
     if (s.count <= 0) return;
-    const float rstd = 1 / sqrtf(variance[s.column] + EPSILON), middle = mean[s.column],
-                shift = dbias[s.column] / (float)c.rows,
+    const float rstd = 1 / sqrtf(variance[s.column] + (float)BATCH_NORM_EPSILON),
+                middle = mean[s.column], shift = dbias[s.column] / (float)c.rows,
                 slope = dgain[s.column] * rstd / (float)c.rows, factor = gain[s.column] * rstd;
     float own[EACH], pulled[EACH];
     for (int i = 0; i < EACH; i++) {

@@ -47,26 +47,29 @@ static void lose(cudaError_t error, const char *what)
              cudaGetErrorString(error));
 }
 
-/* All but want of memory stay with the driver's context until the process ends. */
+/* The error of a call that was wrong in itself, or found too little memory, is forgotten when it
+ * was asked for once; that of a lost device stays with the process. */
+static void judge(cudaError_t error, const char *what)
+{
+    cudaGetLastError();
+    if (cudaGetLastError() != cudaSuccess) lose(error, what);
+}
+
 static bool check(cudaError_t error, const char *what)
 {
     if (error == cudaSuccess) return true;
-    if (error != cudaErrorMemoryAllocation) lose(error, what);
+    judge(error, what);
     return pith_raise("CUDA: %s: %s", what, cudaGetErrorString(error));
 }
 /* Calls nothing where the device is lost. */
 #define is_good(call, what) (!is_lost() && check(call, what))
-
-/* The error of a call that was wrong in itself is forgotten when it was asked for once; that of a
- * lost device stays. */
-static bool stays(void) { return cudaGetLastError(), cudaGetLastError() != cudaSuccess; }
 
 bool pith_launched(const pith_call *call, cudaError_t error)
 {
     char what[160];
     if (error == cudaSuccess) return true;
     snprintf(what, sizeof what, "%.120s: %.30s", call->n->at, call->n->op->name);
-    if (stays()) lose(error, what);
+    judge(error, what);
     return pith_raise("%s: the kernel cannot be started: %s", what, cudaGetErrorString(error));
 }
 
@@ -78,9 +81,9 @@ static slab *new_slab(size_t bytes)
     void *from = NULL;
     const cudaError_t error = s ? cudaMalloc(&from, bytes) : cudaErrorMemoryAllocation;
     if (error != cudaSuccess) {
-        cudaGetLastError(); /* so that no later call tells it */
         free(s);
-        if (error != cudaErrorMemoryAllocation) is_good(error, "memory");
+        if (error != cudaErrorMemoryAllocation) check(error, "memory");
+        cudaGetLastError(); /* so that no later call tells it */
         return NULL;
     }
     s->from = (char *)from;
@@ -243,17 +246,15 @@ static bool begin(void)
     return good;
 }
 
-static void *end(bool wanted)
+static void *end(bool wanted, char *why, size_t size)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t made = NULL;
     cudaError_t error = *gpu.lost ? cudaSuccess : cudaStreamEndCapture(gpu.stream, &graph);
     if (error == cudaSuccess && wanted) error = cudaGraphInstantiate(&made, graph, 0);
     if (graph) cudaGraphDestroy(graph);
-    if (error != cudaSuccess && stays()) lose(error, "a recording"); /* the next call tells it */
-    else if (error != cudaSuccess && wanted)
-        pith_raise("CUDA: the steps of a plan cannot be repeated as one (%s), and run one by one",
-                   cudaGetErrorString(error));
+    if (error != cudaSuccess) judge(error, "a recording"); /* the next call tells a lost device */
+    if (error != cudaSuccess && !*gpu.lost) snprintf(why, size, "%s", cudaGetErrorString(error));
     pthread_mutex_unlock(&lock);
     return made;
 }
@@ -269,6 +270,13 @@ static void forget(void *recording)
 }
 
 /* ---- the device ---- */
+
+static bool takes_bf16(void)
+{
+    return gpu.capability >= 80 ||
+           pith_raise("bf16 on CUDA wants compute capability 8.0 or later, this device has %d.%d",
+                      gpu.capability / 10, gpu.capability % 10);
+}
 
 static bool compile(const char *source, int n, char *const *names, void **kernels)
 {
@@ -295,6 +303,7 @@ static const pith_backend cuda = { ALIGNMENT,
                                    pith_cuda_start,
                                    may_touch,
                                    stream,
+                                   takes_bf16,
                                    send,
                                    take,
                                    begin,

@@ -151,11 +151,11 @@ static bool add_own(pith_store *out, pith_store *s, const char *name, pith_kind 
     return to && pith_tensor_copy(to, mean ? mean : plain);
 }
 
-pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged)
+pith_store *clip_own(const clip_config *c, pith_store *s, pith_device on, bool averaged)
 {
     clip_tensor *list;
     const int n = clip_tensors(c, &list);
-    pith_store *out = n ? pith_store_new_on(pith_store_device(s)) : NULL;
+    pith_store *out = n ? pith_store_new_on(on) : NULL;
     bool good = out != NULL;
     for (int k = 0; good && k < n; k++) /* in the order of the config */
         good = pith_store_find(s, list[k].name)
@@ -178,7 +178,7 @@ bool clip_save(const clip_config *c, pith_store *s, const char *directory)
     snprintf(path, sizeof path, "%s/%s", directory, CLIP_WEIGHTS_FILE);
     if (mkdir(directory, 0777) && errno != EEXIST)
         return pith_raise("cannot make %s: %s", directory, strerror(errno));
-    pith_store *out = clip_own(c, s, false);
+    pith_store *out = clip_own(c, s, PITH_CPU, false); /* a GPU may have no room for a copy */
     /* The weights are written last: that also brings the new directory entries to the disk. */
     const bool good = out && clip_config_write(c, directory) &&
                       pith_store_save(out, path, PITH_ANY);

@@ -114,10 +114,10 @@ int clip_tensors(const clip_config *c, clip_tensor **list);
 bool clip_config_read(clip_config *c, const char *directory);
 bool clip_config_write(const clip_config *c, const char *directory);
 bool clip_load(clip_config *c, pith_store *s, const char *directory);
-/* A new store with what is the model's own in s: the weights that a config means, and states, but
- * neither averages and moments nor what lies under "loss.". `averaged`: with the averages
- * "ema/NAME" as values, where there are some. NULL after an error. */
-pith_store *clip_own(const clip_config *c, pith_store *s, bool averaged);
+/* A new store on that device with what is the model's own in s: the weights that a config means,
+ * and states, but neither averages and moments nor what lies under "loss.". `averaged`: with the
+ * averages "ema/NAME" as values, where there are some. NULL after an error. */
+pith_store *clip_own(const clip_config *c, pith_store *s, pith_device on, bool averaged);
 /* Writes the config and the tensors of the model, and nothing else of the store. Makes the
  * directory. Each file is written completely or not at all. */
 bool clip_save(const clip_config *c, pith_store *s, const char *directory);

@@ -49,8 +49,9 @@ int pith_reductions_of(const node *n, reduction *list);
 }
 #endif
 
-/* What layer_norm adds to a variance. */
+/* What norms add to a variance. */
 #define LAYER_NORM_EPSILON 1e-5
+#define BATCH_NORM_EPSILON 1e-5
 
 /* Of scatter_add and segments: the number of rows of the result. */
 PITH_ATTRIBUTES(rows_attr, int count;)

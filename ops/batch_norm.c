@@ -4,9 +4,9 @@
  * Rows are summed up in chunks that stay in the cache: so the squared distances are those from the
  * chunk's own mean, which has been computed before, and no large number is subtracted from another.
  * The chunks are joined in their order, in double. */
+#include "attributes.h"
 #include "functions.h"
 
-#define EPSILON 1e-5
 enum { CHUNK = 8192, LEAST_ROWS = 16 };
 
 extern const pith_op pith_op_batch_norm_grad;
@@ -75,7 +75,7 @@ static void batch_norm_lower(node *y, node **out)
 {
     node *x = y->in[0], *mean = column_mean(x), *centred = SUB(x, mean);
     node *variance = column_mean(SQUARE(centred));
-    out[0] = ADD(MUL(MUL(centred, RSQRT(SHIFT(variance, EPSILON))), y->in[1]), y->in[2]);
+    out[0] = ADD(MUL(MUL(centred, RSQRT(SHIFT(variance, BATCH_NORM_EPSILON))), y->in[1]), y->in[2]);
     out[1] = mean;
     out[2] = variance;
 }
@@ -132,7 +132,8 @@ static bool batch_norm_cpu(const pith_call *call)
     for (size_t k = 0; k < c.chunks; k++)
         summarise(x + k * c.step * n, rows_in(&c, k), n, part + 2 * k * n, part + (2 * k + 1) * n);
     join_chunks(&c, part, mean, variance);
-    for (size_t i = 0; i < n; i++) factor[i] = gain[i] / real_sqrt(variance[i] + (real)EPSILON);
+    for (size_t i = 0; i < n; i++)
+        factor[i] = gain[i] / real_sqrt(variance[i] + (real)BATCH_NORM_EPSILON);
 #pragma omp parallel for schedule(static) if (c.rows * n > PITH_SMALL)
     for (size_t r = 0; r < c.rows; r++) {
         PITH_SIMD
@@ -187,7 +188,7 @@ static bool batch_norm_grad_shape(node *d)
 static void batch_norm_grad_lower(node *d, node **out)
 {
     node *x = d->in[0], *gain = d->in[1], *dy = d->in[4];
-    node *rstd = RSQRT(SHIFT(d->in[3], EPSILON)), *h = MUL(SUB(x, d->in[2]), rstd);
+    node *rstd = RSQRT(SHIFT(d->in[3], BATCH_NORM_EPSILON)), *h = MUL(SUB(x, d->in[2]), rstd);
     node *pulled = ADD(column_mean(dy), MUL(h, column_mean(MUL(dy, h))));
     out[0] = MUL(SUB(dy, pulled), MUL(gain, rstd));
     out[1] = column_sum(MUL(dy, h));
@@ -228,14 +229,15 @@ static bool batch_norm_grad_cpu(const pith_call *call)
             sum += (double)part[2 * k * n + i];
             product += (double)part[(2 * k + 1) * n + i];
         }
-        const double square = (double)variance[i] + EPSILON;
+        const double square = (double)variance[i] + BATCH_NORM_EPSILON;
         shift[i] = (real)(sum / (double)c.rows);
         slope[i] = (real)(product / square / (double)c.rows);
         dgain[i] = (real)(product / sqrt(square));
         dbias[i] = (real)sum;
     }
     real *factor = part; /* the chunks' sums are not needed any more */
-    for (size_t i = 0; i < n; i++) factor[i] = gain[i] / real_sqrt(variance[i] + (real)EPSILON);
+    for (size_t i = 0; i < n; i++)
+        factor[i] = gain[i] / real_sqrt(variance[i] + (real)BATCH_NORM_EPSILON);
 #pragma omp parallel for schedule(static) if (c.rows * n > PITH_SMALL)
     for (size_t r = 0; r < c.rows; r++) {
         PITH_SIMD

@@ -41,7 +41,19 @@ says 1 "no memory for a plan: it wants" env EMULATOR_MEMORY=2000000 $train --bat
 grep -q 'wants [0-9]* bytes, and [0-9]* can be had' out || bad "a plan is refused without both figures"
 says 1 "matrix products on CUDA want cuBLASLt 12 or later: there is no libcublasLt.so.13" env EMULATOR_WITHOUT=nvrtc,cublaslt $train --steps 4 --out without
 one_line
-for run in small without; do
+says 1 "bf16 on CUDA wants compute capability 8.0 or later, this device has 7.5" env EMULATOR_CAPABILITY=75 $train --steps 4 --out old --precision bf16
+one_line
+# Where a step cannot be recorded, the log says so once, and its parts are launched each time.
+says 0 "a step is not repeated as one, its parts are launched one by one: operation not supported" env EMULATOR_FAIL=cudaGraphInstantiate:1:801 \
+    $train --steps 4 --out singly
+[ "$(grep -c 'not repeated as one' out)" = 1 ] || { bad "not told once:"; cat out; }
+says 0 "4 steps" $train --steps 4 --out recorded
+for run in singly recorded; do
+    sed 's/,"seconds":.*//' $run/metrics.jsonl >$run.losses
+done
+same singly.losses recorded.losses
+says 1 "CUDA: NVRTC does not compile the chains of a plan: " env EMULATOR_WITHOUT= XDG_CACHE_HOME=$work CXX=false $train --steps 4 --out uncompiled
+for run in small without old uncompiled; do
     [ ! -e $run ] || bad "$run was begun"
 done
 

@@ -237,7 +237,8 @@ static void exports_go_by_owner(void **state)
         assert_true(pith_tensor_write(
             pith_store_add(s, more[k].name, more[k].kind, PITH_F32, 0, NULL), &more[k].value));
     if (!clip_save(&c, s, place) || !clip_load(&back, t, place)) fail_msg("%s", pith_error());
-    pith_store *plain = clip_own(&c, s, false), *averaged = clip_own(&c, s, true);
+    pith_store *plain = clip_own(&c, s, PITH_CPU, false),
+               *averaged = clip_own(&c, s, PITH_CPU, true);
     pith_store *const all[3] = { t, plain, averaged };
     const real scale = *(const real *)stored(s, "logit_scale");
     for (int k = 0; k < 3; k++) {

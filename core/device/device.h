@@ -42,14 +42,15 @@ typedef struct {
      * what was named until then; bytes 0: nothing, to begin with. */
     void (*may_touch)(const void *p, size_t bytes, bool write);
     void *(*stream)(void); /* what kernels find in call->stream; NULL after an error: none works */
+    bool (*takes_bf16)(void); /* do kernels? */
     /* .send is .write beside what the stream does; .take, on the stream, copies what was sent to
      * where kernels read it. What is sent next to the same place waits for that copy. */
     bool (*send)(void *to, const void *host, size_t bytes);
     bool (*take)(void *to, const void *sent, size_t bytes);
     bool (*begin)(void); /* note what is asked for from now on, without doing it */
-    /* What was noted; NULL, having said why, where it cannot be repeated, or where it is not
-     * wanted. */
-    void *(*end)(bool wanted);
+    /* What was noted; NULL where it is not wanted, or where it cannot be repeated, and then `why`
+     * says so, unless the device is lost. */
+    void *(*end)(bool wanted, char *why, size_t size);
     bool (*replay)(const void *recording); /* do all of it */
     void (*forget)(void *recording);
 } pith_backend;

@@ -69,6 +69,11 @@ bool pith_prefetch(pith_plan *p)
 
 /* ---- runs ---- */
 
+const char *pith_not_repeated(const pith_plan *p)
+{
+    return pith_given(p, "pith_not_repeated", "plan") && *p->not_repeated ? p->not_repeated : NULL;
+}
+
 static void forget(pith_plan *p)
 {
     if (p->recording) p->store->on->forget(p->recording);
@@ -80,10 +85,9 @@ static bool note(pith_plan *p)
     const pith_backend *on = p->store->on;
     if (!on->begin()) return false;
     const bool good = pith_run_steps(p);
-    p->recording = on->end(good);
+    p->recording = on->end(good, p->not_repeated, sizeof p->not_repeated);
     if (!good) return false;
     p->recorded_in = p->store->arena;
-    p->not_repeatable = !p->recording;
     return p->recording ? on->replay(p->recording) : on->stream() && pith_run_steps(p);
 }
 
@@ -93,7 +97,7 @@ static bool run(pith_plan *p)
 {
     if (!p->store->on->stream() || !bring_inputs(p, false)) return false;
     if (p->recorded_in != p->store->arena) forget(p);
-    if (p->check_finite || p->timing || p->not_repeatable || !p->latest) return pith_run_steps(p);
+    if (p->check_finite || p->timing || *p->not_repeated || !p->latest) return pith_run_steps(p);
     if (!p->recording) return note(p);
     for (int k = 0; k < p->n_steps; k++) pith_note_writes(p, &p->steps[k]);
     return p->store->on->replay(p->recording);

@@ -27,6 +27,7 @@ typedef struct {
     int taken;                  /* the directory is this process's: a descriptor, or -1 */
     bool resumed;               /* from a checkpoint */
     bool unreached_told;        /* the log has named what is not trained */
+    bool not_repeated_told;     /* and why a plan's steps are made singly */
     bool pixels, second_pixels; /* which pictures the programs read */
     pith_program *next;         /* it is fed `batch`; NULL: no batch was taken yet */
     const pith_host_batch *batch;
@@ -118,6 +119,17 @@ static bool go_ahead(training *t)
     return take_batch(t) && pith_prefetch(t->next->plan);
 }
 
+static void tell_not_repeated(training *t, const pith_plan *p)
+{
+    const char *why = t->not_repeated_told ? NULL : pith_not_repeated(p);
+    if (!why) return;
+    pith_progress_say(&t->bar,
+                      "a step is not repeated as one, its parts are launched one by one: "
+                      "%s",
+                      why);
+    t->not_repeated_told = true;
+}
+
 static bool train_step(training *t)
 {
     const pith_train_options *o = t->o;
@@ -135,6 +147,7 @@ static bool train_step(training *t)
     t->step++;
     t->next = NULL;
     const bool good = go_ahead(t);
+    tell_not_repeated(t, p->plan);
     t->gflop += p->gflop;
     t->loss = pith_scalar(p->plan, p->loss);
     const bool ok = pith_scalar(p->plan, p->ok) != 0;

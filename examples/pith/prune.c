@@ -115,7 +115,7 @@ static double share_of(const clip_config *c, const clip_config *original)
 /* The same model with a store of its weights alone: optimizers begin anew. */
 static void take_weights(model *m, bool averaged)
 {
-    pith_store *own = clip_own(&m->config, m->store, averaged);
+    pith_store *own = clip_own(&m->config, m->store, pith_store_device(m->store), averaged);
     pith_store_free(m->store);
     m->store = own;
 }

@@ -102,7 +102,7 @@ static model evaluated_model(const task *t)
 {
     model m = *t->m;
     if (is_masked(t)) clip_fuse(&t->m->config, t->m->store, &m.config, m.store = new_store());
-    else if (t->averaged) m.store = clip_own(&m.config, m.store, true);
+    else if (t->averaged) m.store = clip_own(&m.config, m.store, pith_store_device(m.store), true);
     return m;
 }
 

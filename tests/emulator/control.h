@@ -14,7 +14,8 @@ void emulator_write(void *device, const void *host, size_t bytes); /* at once, p
 void emulator_read(void *host, const void *device, size_t bytes);
 void emulator_memory(size_t total); /* what the device has: 16 GiB until this is called */
 size_t emulator_in_use(void);
-size_t emulator_largest(void); /* in use at once, since emulator_reset */
+extern int emulator_capability; /* 90 for 9.0, until this is set */
+size_t emulator_largest(void);  /* in use at once, since emulator_reset */
 
 /* ---- what went wrong ---- */
 /* Runs all that waits in streams; false where a kernel did what it may not, or a call failed as it

@@ -4,6 +4,7 @@
  *     EMULATOR_FAIL=FUNCTION:NTH:ERROR    emulator_fail; several, with commas between them
  *     EMULATOR_COUNT=FUNCTION             emulator_calls, told when the program ends
  *     EMULATOR_MEMORY=BYTES               emulator_memory
+ *     EMULATOR_CAPABILITY=75              emulator_capability
  *     EMULATOR_SHADOW=0                   kernels are not watched
  *     EMULATOR_WITHOUT=nvrtc,cublaslt     libraries that are not there */
 #include <stdio.h>
@@ -46,8 +47,10 @@ static void each(const char *variable, void (*take)(const char *))
 
 __attribute__((constructor)) static void read_environment(void)
 {
-    const char *memory = getenv("EMULATOR_MEMORY"), *shadow = getenv("EMULATOR_SHADOW");
+    const char *memory = getenv("EMULATOR_MEMORY"), *shadow = getenv("EMULATOR_SHADOW"),
+               *capability = getenv("EMULATOR_CAPABILITY");
     if (memory) emulator_memory((size_t)strtoull(memory, NULL, 10));
+    if (capability) emulator_capability = atoi(capability);
     if (shadow) emulator_shadow = atoi(shadow) != 0;
     if (getenv("EMULATOR_COUNT")) atexit(count);
     each("EMULATOR_WITHOUT", leave_out);

@@ -47,7 +47,6 @@ static void multiply(void *const *lanes, unsigned)
 struct rows {
     uint16_t mine[8]; /* the row that this lane pointed at */
     unsigned r[4];
-    int count;
     bool transposed;
 };
 
@@ -56,7 +55,7 @@ static void distribute(void *const *lanes, unsigned)
     for (int lane = 0; lane < LANES; lane++) {
         rows *to = (rows *)lanes[lane];
         const int g = lane / 4, t = lane % 4;
-        for (int k = 0; k < to->count; k++)
+        for (int k = 0; k < 4; k++)
             for (int which = 0; which < 2; which++) {
                 const int row = to->transposed ? 2 * t + which : g,
                           column = to->transposed ? g : 2 * t + which;
@@ -66,21 +65,19 @@ static void distribute(void *const *lanes, unsigned)
     }
 }
 
-static void load(unsigned *r, int count, bool transposed, const void *row, const void *site,
-                 const char *file, int line)
+static void load(unsigned *r, bool transposed, const void *row, const void *site, const char *file,
+                 int line)
 {
-    rows x = { {}, {}, count, transposed };
-    if (current % LANES < 8 * count) {
-        const char *p = (const char *)row;
-        if ((size_t)(p - (char *)emulator_dynamic) >= DYNAMIC_SHARED && in_heap(p))
-            kernel_fault(cudaErrorInvalidAddressSpace, site, "ldmatrix from global memory");
-        if ((uintptr_t)p % 16)
-            kernel_fault(cudaErrorMisalignedAddress, site, "a row that is not aligned to 16");
-        touch(p, 16, READ, site);
-        memcpy(x.mine, p, 16);
-    }
+    rows x = { {}, {}, transposed };
+    const char *p = (const char *)row;
+    if ((size_t)(p - (char *)emulator_dynamic) >= DYNAMIC_SHARED && in_heap(p))
+        kernel_fault(cudaErrorInvalidAddressSpace, site, "ldmatrix from global memory");
+    if ((uintptr_t)p % 16)
+        kernel_fault(cudaErrorMisalignedAddress, site, "a row that is not aligned to 16");
+    touch(p, 16, READ, site);
+    memcpy(x.mine, p, 16);
     emulator_meet(distribute, WHOLE_WARP, &x, file, line);
-    for (int k = 0; k < count; k++) r[k] = x.r[k];
+    for (int k = 0; k < 4; k++) r[k] = x.r[k];
 }
 
 /* ---- asynchronous copies ---- */
@@ -139,19 +136,11 @@ void mma_16816(float d[4], const unsigned a[4], const unsigned b[2], const char 
 #define SITE __builtin_return_address(0)
 void ldmatrix_x4(unsigned r[4], const void *row, const char *file, int line)
 {
-    load(r, 4, false, row, SITE, file, line);
+    load(r, false, row, SITE, file, line);
 }
 void ldmatrix_x4_transposed(unsigned r[4], const void *row, const char *file, int line)
 {
-    load(r, 4, true, row, SITE, file, line);
-}
-void ldmatrix_x2(unsigned r[2], const void *row, const char *file, int line)
-{
-    load(r, 2, false, row, SITE, file, line);
-}
-void ldmatrix_x2_transposed(unsigned r[2], const void *row, const char *file, int line)
-{
-    load(r, 2, true, row, SITE, file, line);
+    load(r, true, row, SITE, file, line);
 }
 
 void copy_async_16(void *shared, const void *global, int bytes)

@@ -246,7 +246,7 @@ static __global__ void product(int mistake, const bf16 *a, const bf16 *b, float 
     PITH_SHARED_ARRAY(uint4, storage, (16 * 16 + 16 * 8) * sizeof(bf16) / sizeof(uint4));
     bf16 *const rows_a = (bf16 *)storage, *const rows_b = rows_a + 256;
     const unsigned lane = threadIdx.x;
-    unsigned fa[4], fb[2];
+    unsigned fa[4], fb[4]; /* the rows of b are loaded twice */
     float sum[4] = { 0, 0, 0, 0 };
     copy_async_16(rows_a + 8 * lane, a + 8 * lane);
     copy_async_commit();
@@ -256,14 +256,13 @@ static __global__ void product(int mistake, const bf16 *a, const bf16 *b, float 
     else if (mistake != NO_WAIT) copy_async_wait<0>();
     if (mistake != NO_BARRIER) __syncwarp();
     ldmatrix_x4(fa, rows_a + lane % 16 * 16 + lane / 16 * 8);
-    if (mistake == NOT_TRANSPOSED) ldmatrix_x2(fb, rows_b + lane % 16 * 8);
-    else ldmatrix_x2_transposed(fb, rows_b + lane % 16 * 8);
+    if (mistake == NOT_TRANSPOSED) ldmatrix_x4(fb, rows_b + lane % 16 * 8);
+    else ldmatrix_x4_transposed(fb, rows_b + lane % 16 * 8);
     if (mistake == SWAPPED) {
         const unsigned other = fa[1];
         fa[1] = fa[2], fa[2] = other;
     }
-    if (mistake == NO_TENSOR_CORES) mma_by_shuffles(sum, fa, fb);
-    else mma_16816(sum, fa, fb);
+    mma_16816(sum, fa, fb);
     for (unsigned e = 0; e < 4; e++)
         d[(lane / 4 + e / 2 * 8) * 8 + 2 * (lane % 4) + e % 2] = sum[e];
 }

@@ -5,7 +5,6 @@
 #include <stddef.h>
 enum mistake {
     NONE,
-    NO_TENSOR_CORES, /* which is no mistake */
     NO_BARRIER,
     NO_BARRIER_IN_LOOP,
     NO_WAIT,

@@ -241,6 +241,8 @@ cudaError_t cudaSetDevice(int device)
     return device == 0 ? cudaSuccess : failed(cudaErrorInvalidDevice);
 }
 
+int emulator_capability = 90;
+
 /* As an H100 has it. */
 static cudaDeviceProp properties(void)
 {
@@ -252,7 +254,8 @@ static cudaDeviceProp properties(void)
     p.regsPerBlock = 65536, p.warpSize = LANES, p.maxThreadsPerBlock = MOST_THREADS;
     p.maxThreadsDim[0] = p.maxThreadsDim[1] = 1024, p.maxThreadsDim[2] = 64;
     p.maxGridSize[0] = INT_MAX, p.maxGridSize[1] = p.maxGridSize[2] = 65535;
-    p.major = 9, p.minor = 0, p.multiProcessorCount = 132, p.l2CacheSize = 50 << 20;
+    p.major = emulator_capability / 10, p.minor = emulator_capability % 10;
+    p.multiProcessorCount = 132, p.l2CacheSize = 50 << 20;
     p.maxThreadsPerMultiProcessor = 2048, p.maxBlocksPerMultiProcessor = 32;
     return p;
 }
