@@ -48,9 +48,9 @@ LIBS += -L$(CUDA_ROOT)/lib64 -lcudart_static -lrt
 endif
 
 
-.SECONDARY:
+.PRECIOUS: $(BUILD)/%.o $(BUILD)/tests/emulator/%.o
 .PHONY: all deps test tests test-gpu test-gpu-sanitizer bench-gpu demo bench cuda evidence evidence-full fuzz libs clean
-all: build/pith $(LESSONS:examples/%.c=build/%)
+all: $(if $(filter float,$(V)),build/pith $(LESSONS:examples/%.c=build/%),$(BUILD)/pith)
 
 # A user's own loss or op finds every public function in the program, so the library goes in whole.
 WHOLE := -Wl,--whole-archive $(BUILD)/libpith.a -Wl,--no-whole-archive

@@ -306,6 +306,7 @@ struct pith_plan {
     void **constants;        /* on a device of its own: copies */
     int n_constants;
     char *ahead;             /* memory for inputs that pith_prefetch brought; NULL: none yet */
+    bool no_room_ahead;      /* or none was to be had */
     void *recording;         /* of all steps; NULL: none yet */
     const void *recorded_in; /* the arena then */
     char not_repeated[160];  /* why there is none; empty: no reason is known */
@@ -338,7 +339,7 @@ static inline pith_kernel *pith_kernel_of(const pith_plan *p, const pith_op *op)
 static inline bool pith_has_chains(const pith_plan *p)
 {
     const pith_backend *on = p->store->on;
-    return !on->stream || (p->flags & PITH_FUSE && on->compiles());
+    return !on->stream || (p->flags & PITH_FUSE && !on->not_compiled());
 }
 bool pith_run_steps(pith_plan *p);                /* run.c: one after the other, or noting them */
 void *pith_memory_of(const pith_plan *p, int id); /* run.c: where that node's value lies now */

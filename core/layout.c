@@ -32,6 +32,9 @@ static void place_leaves(pith_plan *p)
                                       : pith_uploaded(p, p->folded[id] ? p->folded[id] : n->attr,
                                                       pith_bytes(n));
         } else if (t) { /* a leaf, or what writes one */
+            if (pith_store_behind(t)->on != p->store->on)
+                p->failed = !pith_raise("%s: %s lies on another device than the plan's store",
+                                        n->at, t->name);
             x->kind = PITH_FIXED;
             x->pointer = pith_data(t);
         } else if (n->op == &pith_op_input) {

@@ -294,8 +294,6 @@ bool pith_use_gemm(const char *library);
  * host memory, whatever the plan's device, and is not copied: it must live until the last of those
  * runs is over, and a run sees what it holds then. */
 bool pith_feed(pith_plan *p, const pith_node *input, const void *data);
-/* Brings what was fed since the last run to a device of its own, beside what runs there. */
-bool pith_prefetch(pith_plan *p);
 /* The inputs that the plan reads, in order of creation; those that nothing needs are not among
  * them, nor are samples, which feed themselves. *inputs lives as long as the graph. */
 int pith_plan_inputs(const pith_plan *p, const pith_node *const **inputs);
@@ -311,8 +309,8 @@ bool pith_run(pith_plan *p);
  * or does not read the node. So too where the value lay in the memory that plans share: there
  * outputs alone are kept, until another plan of the store runs, or is made and needs more of it. */
 bool pith_value(const pith_plan *p, const pith_node *output, void *to);
-double pith_scalar(const pith_plan *p, const pith_node *output); /* of one element; NaN: an error */
-const char *pith_not_repeated(const pith_plan *p); /* why a GPU makes each step singly, or NULL */
+/* The same of an output of one element, as a number; NaN after an error. */
+double pith_scalar(const pith_plan *p, const pith_node *output);
 
 typedef struct {
     /* fused: pointwise nodes that live in a chain with others */
@@ -338,9 +336,6 @@ double pith_gemm_share(const pith_plan *p);         /* of the measured time, in 
 
 /* ---- stores ---------------------------------------------------------------------------------- */
 
-typedef enum { PITH_CPU, PITH_CUDA } pith_device; /* where stores, and plans that use them, lie */
-/* Kernels compiled from now on are kept in `folder` for later processes. NULL: as at first, not. */
-void pith_keep_kernels(const char *folder);
 /* PITH_ANY: both kinds; of a tensor: not known yet, for it came from a file that does not say, and
  * no graph has named it. */
 typedef enum { PITH_WEIGHT = 1, PITH_STATE = 2, PITH_ANY = 3 } pith_kind;
@@ -354,11 +349,8 @@ typedef struct {
     uint64_t version;  /* raised by every write, of a run, a load or by hand */
 } pith_tensor;
 
-pith_store *pith_store_new(void);                  /* on the CPU */
-pith_store *pith_store_new_on(pith_device device); /* NULL after an error: there is no such one */
-bool pith_has_device(pith_device device);          /* says nothing */
+pith_store *pith_store_new(void); /* on the CPU; device/pith_device.h: on another device */
 void pith_store_free(pith_store *s);
-pith_device pith_store_device(const pith_store *s);
 int pith_store_count(const pith_store *s);
 pith_tensor *pith_store_at(const pith_store *s, int i); /* in order of creation */
 /* The tensor behind a param or a state; NULL for other nodes. */
@@ -393,6 +385,7 @@ bool pith_write_file(const char *path, const void *data, size_t size);
 bool pith_write_text(const char *path, const char *text);
 char *pith_read_text(const char *path); /* all of a file; the caller frees it; NULL: an error */
 
+#include "device/pith_device.h"
 #ifdef __cplusplus
 }
 #endif

@@ -195,7 +195,9 @@ static bool make_steps(pith_plan *p)
             good = pith_kernel_of(p, n->op)
                        ? plan_op(p, n, s)
                        : pith_raise("%s: %s: has no kernel%s", n->at, n->op->name,
-                                    p->store->on->stream ? " on this device" : "");
+                                    p->store->on->stream
+                                        ? " for CUDA; a plan whose store is on the CPU runs it"
+                                        : "");
             p->n_steps++;
         }
     }

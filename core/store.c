@@ -234,13 +234,14 @@ pith_tensor *pith_store_try_add(pith_store *s, const char *name, pith_kind kind,
     }
     pith_stored *stored = fits && grow(s) ? calloc(1, sizeof *stored) : NULL;
     char *copy = stored ? malloc(strlen(name) + 1) : NULL;
-    void *data = copy ? s->on->get(bytes, true) : NULL;
+    void *data = copy ? s->on->allocate(bytes, true) : NULL;
     if (!data) {
         free(copy);
         free(stored);
         if (!fits)
             return refuse(why, "no memory for %s: it has more bytes than can be counted", name);
-        return refuse(why, "no memory for %s, which has %zu bytes", name, bytes);
+        return refuse(why, "no memory for %s, which has %zu bytes, and %zu can be had", name, bytes,
+                      s->on->free_bytes());
     }
     strcpy(copy, name);
     stored->store = s;
@@ -298,9 +299,9 @@ bool pith_store_reserve(pith_store *s, size_t bytes)
 {
     if (bytes <= s->arena_size) return true;
     s->on->release(s->arena);
-    s->runs++;                           /* what earlier runs computed is gone */
-    s->arena = s->on->get(bytes, false); /* every step writes before it is read */
+    s->runs++;                                /* what earlier runs computed is gone */
+    s->arena = s->on->allocate(bytes, false); /* every step writes before it is read */
     s->arena_size = s->arena ? bytes : 0;
     return s->arena || pith_raise("no memory for a plan: it wants %zu bytes, and %zu can be had",
-                                  bytes, s->on->left());
+                                  bytes, s->on->free_bytes());
 }

@@ -15,6 +15,8 @@ enum { THREADS = 256, OPTIONS = 3, HEADERS = 2 };
 typedef struct program *nvrtcProgram;
 #define FUNCTIONS(X)                                                                               \
     X(Version, (int *major, int *minor))                                                           \
+    X(GetNumSupportedArchs, (int *count))                                                          \
+    X(GetSupportedArchs, (int *capability))                                                        \
     X(CreateProgram, (nvrtcProgram * p, const char *source, const char *name, int headers,         \
                       const char *const *texts, const char *const *names))                         \
     X(CompileProgram, (nvrtcProgram p, int options, const char *const *option))                    \
@@ -41,8 +43,20 @@ static bool find_functions(void *library)
     return true;
 }
 
-bool pith_cuda_compiles(void)
+static bool knows(int capability)
 {
+    int count = 0, known[256];
+    if (nvrtc.GetNumSupportedArchs(&count) || count > 256 || nvrtc.GetSupportedArchs(known))
+        return false;
+    for (int k = 0; k < count; k++)
+        if (known[k] == capability) return true;
+    return false;
+}
+
+const char *pith_cuda_not_compiled(int capability)
+{
+    static char old[100];
+    int major = 0, minor = 0;
     const char *const names[] = {
 #ifdef PITH_EMULATE
         emulator_nvrtc, /* NULL: the program itself, and so tests/emulator/nvrtc.cpp */
@@ -55,8 +69,15 @@ bool pith_cuda_compiles(void)
     for (size_t k = 0; !nvrtc.tried && k < sizeof names / sizeof *names && !nvrtc.found; k++)
         nvrtc.found = find_functions(dlopen(names[k], RTLD_NOW | RTLD_LOCAL));
     nvrtc.tried = true;
+    const bool known = nvrtc.found && knows(capability);
+    if (nvrtc.found && !known && !nvrtc.Version(&major, &minor))
+        snprintf(old, sizeof old,
+                 "NVRTC %d.%d does not know this device, of compute capability %d.%d", major, minor,
+                 capability / 10, capability % 10);
     pthread_mutex_unlock(&lock);
-    return nvrtc.found;
+    return known         ? NULL
+           : nvrtc.found ? old
+                         : "there is no libnvrtc.so.13 or libnvrtc.so.12 among the libraries here";
 }
 
 /* ---- source to program ---- */
@@ -185,17 +206,18 @@ static loaded *load(int capability, const char *source)
     return NULL;
 }
 
-bool pith_cuda_compile(int capability, const char *source, int n, char *const *names,
-                       void **kernels)
+bool pith_cuda_compile(int capability, const char *source, int n, void **kernels)
 {
+    char name[24];
     pthread_mutex_lock(&lock);
     const loaded *l = load(capability, source);
     bool good = l;
     for (int k = 0; k < n && good; k++) {
+        snprintf(name, sizeof name, "chain_%d", k);
         const cudaError_t error = cudaLibraryGetKernel((cudaKernel_t *)&kernels[k], l->library,
-                                                       names[k]);
+                                                       name);
         good = error == cudaSuccess ||
-               pith_raise("CUDA: %s is not there: %s", names[k], cudaGetErrorString(error));
+               pith_raise("CUDA: %s is not there: %s", name, cudaGetErrorString(error));
     }
     pthread_mutex_unlock(&lock);
     return good;

@@ -47,12 +47,14 @@ static void lose(cudaError_t error, const char *what)
              cudaGetErrorString(error));
 }
 
-/* The error of a call that was wrong in itself, or found too little memory, is forgotten when it
- * was asked for once; that of a lost device stays with the process. */
+/* Is the device lost with that error? One of a call that was wrong in itself, or found too little
+ * memory, is forgotten; after that of a lost device every call fails, until the process ends. */
 static void judge(cudaError_t error, const char *what)
 {
-    cudaGetLastError();
-    if (cudaGetLastError() != cudaSuccess) lose(error, what);
+    const cudaError_t other = cudaStreamQuery(gpu.copies);
+    cudaGetLastError(); /* so that no later call tells it */
+    if (other == cudaSuccess || other == cudaErrorNotReady) return;
+    if (other != cudaErrorStreamCaptureUnsupported) lose(error, what); /* while one records */
 }
 
 static bool check(cudaError_t error, const char *what)
@@ -70,6 +72,9 @@ bool pith_launched(const pith_call *call, cudaError_t error)
     if (error == cudaSuccess) return true;
     snprintf(what, sizeof what, "%.120s: %.30s", call->n->at, call->n->op->name);
     judge(error, what);
+    if (*gpu.lost) /* by what was started before it, as a rule */
+        return pith_raise("CUDA: the device is lost at %s, or before: %s", what,
+                          cudaGetErrorString(error));
     return pith_raise("%s: the kernel cannot be started: %s", what, cudaGetErrorString(error));
 }
 
@@ -100,15 +105,30 @@ static slab *slab_with(size_t bytes)
     return s ? s : new_slab(bytes);
 }
 
-static void *get(size_t bytes, bool zeros)
+static void give_back(const void *memory)
+{
+    for (slab **link = &gpu.slabs; *link; link = &(*link)->next) {
+        slab *s = *link;
+        if ((const char *)memory < s->from || (const char *)memory >= s->from + s->size) continue;
+        if (--s->blocks == 0) {
+            *link = s->next;
+            if (!*gpu.lost) cudaFree(s->from); /* waits for all work */
+            free(s);
+        }
+        break;
+    }
+}
+
+static void *allocate(size_t bytes, bool zeros)
 {
     if (bytes > SIZE_MAX - ALIGNMENT) return NULL;
-    const size_t size = (bytes / ALIGNMENT + 1) * ALIGNMENT;
+    const size_t size = (bytes + ALIGNMENT - !!bytes) / ALIGNMENT * ALIGNMENT;
     pthread_mutex_lock(&lock);
     slab *s = *gpu.lost ? NULL : slab_with(size);
     void *p = s ? s->from + s->used : NULL;
     if (s) s->used += size, s->blocks++;
-    if (p && zeros && !is_good(cudaMemsetAsync(p, 0, bytes, gpu.stream), "zeros")) p = NULL;
+    if (p && zeros && !is_good(cudaMemsetAsync(p, 0, bytes, gpu.stream), "zeros"))
+        give_back(p), p = NULL;
     pthread_mutex_unlock(&lock);
     return p;
 }
@@ -117,23 +137,22 @@ static void release(void *memory)
 {
     if (!memory) return;
     pthread_mutex_lock(&lock);
-    for (slab **link = &gpu.slabs; *link; link = &(*link)->next) {
-        slab *s = *link;
-        if ((char *)memory < s->from || (char *)memory >= s->from + s->size) continue;
-        if (--s->blocks == 0) {
-            *link = s->next;
-            if (!*gpu.lost) cudaFree(s->from); /* waits for all work */
-            free(s);
-        }
-        break;
-    }
+    give_back(memory);
     pthread_mutex_unlock(&lock);
 }
 
-static size_t left(void)
+/* In whole units, as .allocate takes it. */
+static size_t free_bytes(void)
 {
-    size_t free_bytes = 0, all = 0;
-    return !*gpu.lost && cudaMemGetInfo(&free_bytes, &all) == cudaSuccess ? free_bytes : 0;
+    size_t bytes = 0, all = 0;
+    if (*gpu.lost || cudaMemGetInfo(&bytes, &all) != cudaSuccess) return 0;
+    return bytes / ALIGNMENT * ALIGNMENT;
+}
+
+static size_t taken(void)
+{
+    size_t bytes = 0, all = 0;
+    return !*gpu.lost && cudaMemGetInfo(&bytes, &all) == cudaSuccess ? all - bytes : 0;
 }
 
 /* ---- copies ---- */
@@ -236,25 +255,32 @@ static bool copy(void *to, const void *from, size_t bytes)
 
 static void *stream(void) { return is_lost() ? NULL : gpu.stream; }
 
-/* From here to the end nobody else copies: it would be noted, too. Plans run one at a time. */
-static bool begin(void)
+/* The next call tells a lost device. */
+static void not_recorded(cudaError_t error, char *why, size_t size)
 {
-    pthread_mutex_lock(&lock);
-    const bool good = is_good(cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal),
-                              "the start of a recording");
-    if (!good) pthread_mutex_unlock(&lock);
-    return good;
+    judge(error, "a recording");
+    if (!*gpu.lost) snprintf(why, size, "%s", cudaGetErrorString(error));
 }
 
-static void *end(bool wanted, char *why, size_t size)
+/* From here to the end nobody else copies: it would be noted, too. Plans run one at a time. */
+static bool begin_capture(char *why, size_t size)
+{
+    pthread_mutex_lock(&lock);
+    const cudaError_t error = cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal);
+    if (error == cudaSuccess) return true;
+    not_recorded(error, why, size);
+    pthread_mutex_unlock(&lock);
+    return false;
+}
+
+static void *end_capture(bool wanted, char *why, size_t size)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t made = NULL;
     cudaError_t error = *gpu.lost ? cudaSuccess : cudaStreamEndCapture(gpu.stream, &graph);
     if (error == cudaSuccess && wanted) error = cudaGraphInstantiate(&made, graph, 0);
     if (graph) cudaGraphDestroy(graph);
-    if (error != cudaSuccess) judge(error, "a recording"); /* the next call tells a lost device */
-    if (error != cudaSuccess && !*gpu.lost) snprintf(why, size, "%s", cudaGetErrorString(error));
+    if (error != cudaSuccess) not_recorded(error, why, wanted ? size : 0);
     pthread_mutex_unlock(&lock);
     return made;
 }
@@ -264,7 +290,7 @@ static bool replay(const void *recording)
     return is_good(cudaGraphLaunch((cudaGraphExec_t)(uintptr_t)recording, gpu.stream), "a run");
 }
 
-static void forget(void *recording)
+static void free_recording(void *recording)
 {
     if (!*gpu.lost) cudaGraphExecDestroy((cudaGraphExec_t)recording);
 }
@@ -278,9 +304,11 @@ static bool takes_bf16(void)
                       gpu.capability / 10, gpu.capability % 10);
 }
 
-static bool compile(const char *source, int n, char *const *names, void **kernels)
+static const char *not_compiled(void) { return pith_cuda_not_compiled(gpu.capability); }
+
+static bool compile(const char *source, int n, void **kernels)
 {
-    return pith_cuda_compile(gpu.capability, source, n, names, kernels);
+    return pith_cuda_compile(gpu.capability, source, n, kernels);
 }
 
 #ifdef PITH_EMULATE
@@ -290,26 +318,11 @@ static void (*const may_touch)(const void *, size_t, bool) = emulator_may;
 static void (*const may_touch)(const void *, size_t, bool) = NULL;
 #endif
 
-static const pith_backend cuda = { ALIGNMENT,
-                                   get,
-                                   release,
-                                   left,
-                                   write,
-                                   read,
-                                   copy,
-                                   wait,
-                                   pith_cuda_compiles,
-                                   compile,
-                                   pith_cuda_start,
-                                   may_touch,
-                                   stream,
-                                   takes_bf16,
-                                   send,
-                                   take,
-                                   begin,
-                                   end,
-                                   replay,
-                                   forget };
+static const pith_backend cuda = {
+    ALIGNMENT,  allocate, release,      free_bytes,    write,           read,      copy,
+    wait,       taken,    not_compiled, compile,       pith_cuda_start, may_touch, stream,
+    takes_bf16, send,     take,         begin_capture, end_capture,     replay,    free_recording
+};
 
 static bool is_missing(const char *format, ...)
 {

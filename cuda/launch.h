@@ -15,7 +15,8 @@ typedef __nv_bfloat16 bf16;
 /* Shared memory of n elements, known when the page is compiled. */
 #define PITH_SHARED_ARRAY(T, name, n) __shared__ T name[n]
 #define PITH_ENQUEUE(kernel, grid, block, shared, stream, ...)                                     \
-    (kernel<<<grid, block, shared, stream>>>(__VA_ARGS__), cudaGetLastError())
+    (cudaGetLastError(), /* an earlier call's, who has told it */                                  \
+     kernel<<<grid, block, shared, stream>>>(__VA_ARGS__), cudaGetLastError())
 #endif
 #include "core.h"
 

@@ -10,7 +10,7 @@ may() {
 }
 own='[a-z_0-9]+\.(h|def)'
 out=$(
-    may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h|device/device\.h'
+    may "$(ls core/*.c core/*.h)" 'pith\.h|pith_ops\.h|core\.h|inside\.h|device/(pith_)?device\.h'
     may "$(ls ops/*.c ops/*.h ops/*.def 2>/dev/null)" 'core/core\.h|core\.h|pith\.h|ops/[a-z_0-9]+\.(h|def)|[a-z_0-9]+\.def|(attention|attributes|functions|lines|patches|permute|product|reduce|rows|slots|tile)\.h'
     may "$(ls cuda/*.cu cuda/*.h)" '(core|device/device|emulator|fragments|[a-z_0-9]+)\.h|ops/[a-z_]+\.(h|def)'
     may "$(ls bench/ladder/*.*)" 'core\.h|device/device\.h|cuda/(launch|rows)\.h|ops/attributes\.h|(ladder|tree)\.h'

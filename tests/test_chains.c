@@ -82,8 +82,8 @@ static void add_gradients(pith_graph *g, node *loss)
 static void examples(void **state)
 {
     (void)state;
-    if (!pith_cuda_compiles()) {
-        print_message("skipped: there is no NVRTC here\n");
+    if (pith_cuda_not_compiled(90)) {
+        print_message("skipped: %s\n", pith_cuda_not_compiled(90));
         skip();
     }
     file = open_memstream(&source, &size);

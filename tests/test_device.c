@@ -150,10 +150,10 @@ static void faults(void **unused)
         { "the same while it is noted", "cudaLaunchKernel", 5, 1, NOTED,
           "0 1 models/|the kernel cannot be started: invalid argument", NULL },
         { "a kernel that is started on a lost device", "cudaLaunchKernel", 5, 719, ANY,
-          "0 1 models/|the kernel cannot be started: unspecified launch failure",
+          "0 1 CUDA: the device is lost at models/|, or before: unspecified launch failure",
           "0 0 0 the CUDA device is lost: models/" },
         { "the same while it is noted", "cudaLaunchKernel", 5, 719, NOTED,
-          "0 1 models/|the kernel cannot be started: unspecified launch failure",
+          "0 1 CUDA: the device is lost at models/|, or before: unspecified launch failure",
           "0 0 0 the CUDA device is lost: models/" },
         { "a kernel that fails", "launch", 40, 700, ANY,
           "0 1 CUDA: waiting for the device: an illegal memory access was encountered",
@@ -170,9 +170,11 @@ static void faults(void **unused)
         { "a copy back that fails", "cudaMemcpyAsync", 6, 719, ANY,
           "0 1 CUDA: a copy from the device: unspecified launch failure",
           "0 0 0 the CUDA device is lost: a copy from the device" },
-        { "a run that cannot be noted", "cudaStreamBeginCapture", 1, 719, ANY,
-          "0 1 CUDA: the start of a recording: unspecified launch failure",
-          "0 0 0 the CUDA device is lost: the start of a recording" },
+        { "a run that cannot be noted", "cudaStreamBeginCapture", 1, 801, ANY,
+          "1 0 operation not supported", NULL },
+        { "the same on a lost device", "cudaStreamBeginCapture", 1, 719, ANY,
+          "0 1 the CUDA device is lost: a recording: unspecified launch failure",
+          "0 0 0 the CUDA device is lost: a recording" },
         { "a run that cannot be recorded", "cudaGraphInstantiate", 1, 801, ANY,
           "1 0 operation not supported", NULL },
         { "the same on a lost device", "cudaGraphInstantiate", 1, 719, ANY,
@@ -208,6 +210,49 @@ static void faults(void **unused)
     }
 }
 
+/* Where a second copy of what is fed has no room, it is brought when it is run. */
+static void no_room_ahead(void **unused)
+{
+    (void)unused;
+    enum { N = 5 << 20 }; /* more than half a slab: it has one of its own */
+    pith_store *store = store_on_device();
+    pith_graph *g = pith_graph_new(store, 1);
+    pith_node *x = pith_input(g, "x", PITH_F32, N), *y = pith_max(x, PITH_ALL);
+    pith_plan *p = pith_plan_new(g, 1, &y, NULL);
+    real *data = calloc(N, sizeof *data);
+    emulator_shadow = false;
+    emulator_memory(emulator_in_use());
+    for (int k = 0; k < 4; k++) {
+        data[k] = (real)(k + 1);
+        assert_true(pith_feed(p, x, data) && pith_prefetch(p) && pith_run(p));
+        assert_true(pith_scalar(p, y) == k + 1);
+    }
+    emulator_shadow = true;
+    emulator_memory((size_t)16 << 30);
+    pith_plan_free(p);
+    pith_graph_free(g);
+    pith_store_free(store);
+    free(data);
+}
+
+/* Tensors that lie elsewhere than the plan cannot be reached. */
+static void two_devices(void **unused)
+{
+    (void)unused;
+    pith_store *store[2] = { store_on_device(), pith_store_new() };
+    for (int k = 0; k < 2; k++) {
+        pith_graph *g = pith_graph_new(store[k], 1);
+        pith_use_store(g, store[1 - k], "teacher", true);
+        pith_node *w = pith_param(g, "w", PITH_CONSTANT, 1, 100);
+        pith_leave_store(g);
+        pith_node *y = pith_sum(w, PITH_ALL);
+        assert_null(pith_plan_new(g, 1, &y, NULL));
+        assert_non_null(strstr(pith_error(), "w lies on another device than the plan's store"));
+        pith_graph_free(g);
+    }
+    for (int k = 0; k < 2; k++) pith_store_free(store[k]);
+}
+
 /* A plan beyond the device's memory is refused, with what it wants and what there is. */
 static void too_small(void **unused)
 {
@@ -220,7 +265,7 @@ static void too_small(void **unused)
     assert_null(pith_plan_new(g, 1, &y, NULL));
     said("no memory for a plan: it wants 4195584 bytes, and 4194304 can be had");
     assert_null(pith_store_add(store, "large", PITH_WEIGHT, PITH_F32, 1, (int[]){ 1 << 24 }));
-    said("no memory for large, which has 67108864 bytes");
+    said("no memory for large, which has 67108864 bytes, and ");
     emulator_memory((size_t)16 << 30);
     pith_plan *p = pith_plan_new(g, 1, &y, NULL);
     assert_non_null(p);
@@ -235,7 +280,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #ifdef PITH_EMULATED
         cmocka_unit_test(faults), /* before OpenMP's threads are there, which no fork has */
-        cmocka_unit_test(too_small),
+        cmocka_unit_test(too_small),       cmocka_unit_test(no_room_ahead),
+        cmocka_unit_test(two_devices),
 #endif
         cmocka_unit_test(trainings_agree), cmocka_unit_test(repeated_as_one),
         cmocka_unit_test(versions_rise),   cmocka_unit_test(two_at_once),

@@ -44,7 +44,7 @@ one_line
 says 1 "bf16 on CUDA wants compute capability 8.0 or later, this device has 7.5" env EMULATOR_CAPABILITY=75 $train --steps 4 --out old --precision bf16
 one_line
 # Where a step cannot be recorded, the log says so once, and its parts are launched each time.
-says 0 "a step is not repeated as one, its parts are launched one by one: operation not supported" env EMULATOR_FAIL=cudaGraphInstantiate:1:801 \
+says 0 "a step is not repeated as one launch, but each of its parts is launched: operation not supported" env EMULATOR_FAIL=cudaGraphInstantiate:1:801 \
     $train --steps 4 --out singly
 [ "$(grep -c 'not repeated as one' out)" = 1 ] || { bad "not told once:"; cat out; }
 says 0 "4 steps" $train --steps 4 --out recorded

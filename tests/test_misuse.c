@@ -281,6 +281,7 @@ static void none_is_forgotten(void **state)
     (void)state;
     find_in_calls("core/pith.h");
     find_in_calls("core/pith_ops.h");
+    find_in_calls("core/device/pith_device.h");
     find_in_calls("core/train/optim.h");
 }
 

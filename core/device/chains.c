@@ -70,13 +70,11 @@ static void choose_leaders(pith_plan *p, int begin, int end, const int *which, i
 
 /* ---- kernels ---- */
 
-/* A kernel is named after its source. */
 bool pith_compile_chains(pith_plan *p)
 {
     const size_t most = (size_t)p->n_steps + 1;
     if (!p->store->on->stream || p->like || !pith_has_chains(p)) return true;
-    char(*name)[24] = pith_room_get(most, sizeof *name),
-    **names = pith_room_get(most, sizeof *names), **bodies = pith_room_get(most, sizeof *bodies);
+    char **bodies = pith_room_get(most, sizeof *bodies);
     int *which = pith_room_get(most, sizeof *which), *jobs = pith_room_get(most, sizeof *jobs),
         *memory = pith_room_get(most, sizeof *memory), n = 0;
     void **kernels = pith_room_get(most, sizeof *kernels);
@@ -91,8 +89,6 @@ bool pith_compile_chains(pith_plan *p)
             free(body);
             continue;
         }
-        snprintf(name[n], sizeof *name, "chain_%016llx", (unsigned long long)pith_hash(body, 0));
-        names[n] = name[n];
         memory[n] = s->n_in + s->n_out;
         bodies[n++] = body;
     }
@@ -104,11 +100,11 @@ bool pith_compile_chains(pith_plan *p)
     size_t size;
     FILE *f = open_memstream(&source, &size);
     for (int k = 0; k < n; k++) {
-        if (f) fprintf(f, "PITH_CHAIN(%s, %d, %d)%s", name[k], memory[k], jobs[k], bodies[k]);
+        if (f) fprintf(f, "PITH_CHAIN(chain_%d, %d, %d)%s", k, memory[k], jobs[k], bodies[k]);
         free(bodies[k]);
     }
     if (!f || fclose(f)) good = pith_raise("no memory for the source of a plan's chains");
-    good = good && (!n || p->store->on->compile(source, n, names, kernels));
+    good = good && (!n || p->store->on->compile(source, n, kernels));
     for (int k = 0; k < p->n_steps && good; k++)
         if (p->steps[k].chain) p->steps[k].kernel = kernels[which[k]];
     free(source);
@@ -137,7 +133,7 @@ bool pith_start_chain(const pith_plan *p, const pith_planned *s, const pith_call
         jobs[count++] = (pith_job){ to, other->chain->count };
         to += n;
     }
-    good = good && p->store->on->start(call, s->kernel, count, jobs, n);
+    good = good && p->store->on->launch(call, s->kernel, count, jobs, n);
     free(jobs);
     free(places);
     return good;

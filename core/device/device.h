@@ -19,11 +19,11 @@ static inline size_t pith_job_size(int n_memory) { return 8 * (size_t)n_memory +
 /* Functions that return bool give false after pith_raise. Work is done in the order in which it is
  * asked for; a device may be late with it, and then an error is told by a later call. */
 typedef struct {
-    size_t alignment; /* of what .get returns, and of blocks in an arena */
+    size_t alignment; /* of what .allocate returns, and of blocks in an arena */
     /* Memory, zeros if asked for; NULL, with nothing said, where there is not so much. */
-    void *(*get)(size_t bytes, bool zeros);
+    void *(*allocate)(size_t bytes, bool zeros);
     void (*release)(void *memory); /* NULL is allowed */
-    size_t (*left)(void);          /* bytes that .get may have at most */
+    size_t (*free_bytes)(void);    /* about as many can still be allocated */
     /* To the device and from it: afterwards the host's memory may be used for something else. */
     bool (*write)(void *to, const void *host, size_t bytes);
     bool (*read)(void *host, const void *from, size_t bytes);
@@ -32,14 +32,15 @@ typedef struct {
     bool (*wait)(const node *n);
 
     /* The rest only where kernels run on another device than the host. */
-    /* Kernels from source, as chain_source.c writes it, one for each name; without a compiler ops
-     * of chains run one by one. */
-    bool (*compiles)(void);
-    bool (*compile)(const char *source, int n, char *const *names, void **kernels);
-    bool (*start)(const pith_call *call, const void *kernel, int n_jobs, const pith_job *jobs,
-                  int n_memory);
-    /* Of the emulated device alone, else NULL: what is put on the stream from now on may touch only
-     * what was named until then; bytes 0: nothing, to begin with. */
+    size_t (*taken)(void); /* bytes of its memory that anybody has */
+    /* Kernels chain_0 and on from source, as chain_source.c writes it. Why there is no compiler:
+     * then ops of chains run one by one; NULL: there is one. */
+    const char *(*not_compiled)(void);
+    bool (*compile)(const char *source, int n, void **kernels);
+    bool (*launch)(const pith_call *call, const void *kernel, int n_jobs, const pith_job *jobs,
+                   int n_memory);
+    /* Of the emulated device alone, else NULL: adds to the memory that kernels launched from now on
+     * may touch; bytes 0 empties that list. */
     void (*may_touch)(const void *p, size_t bytes, bool write);
     void *(*stream)(void); /* what kernels find in call->stream; NULL after an error: none works */
     bool (*takes_bf16)(void); /* do kernels? */
@@ -47,12 +48,13 @@ typedef struct {
      * where kernels read it. What is sent next to the same place waits for that copy. */
     bool (*send)(void *to, const void *host, size_t bytes);
     bool (*take)(void *to, const void *sent, size_t bytes);
-    bool (*begin)(void); /* note what is asked for from now on, without doing it */
-    /* What was noted; NULL where it is not wanted, or where it cannot be repeated, and then `why`
-     * says so, unless the device is lost. */
-    void *(*end)(bool wanted, char *why, size_t size);
+    /* Stream capture: from .begin_capture on what is asked for is recorded, not done; .end_capture
+     * gives the recording, NULL where it is not wanted. False, or NULL, with `why`: it cannot be
+     * recorded; without: the device is lost, which the next call tells. */
+    bool (*begin_capture)(char *why, size_t size);
+    void *(*end_capture)(bool wanted, char *why, size_t size);
     bool (*replay)(const void *recording); /* do all of it */
-    void (*forget)(void *recording);
+    void (*free_recording)(void *recording);
 } pith_backend;
 
 /* NULL after an error where this machine, or this build, has no such device. */

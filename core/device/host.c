@@ -12,7 +12,7 @@ size_t pith_memory_size(void)
 
 /* The system promises more memory than it has and ends the program when it is written to, so what
  * is beyond the machine's is refused here. */
-static void *get(size_t bytes, bool zeros)
+static void *allocate(size_t bytes, bool zeros)
 {
     const size_t size = (bytes ? bytes : 1) + 63;
     void *p = bytes <= pith_memory_size() ? aligned_alloc(64, size / 64 * 64) : NULL;
@@ -21,7 +21,7 @@ static void *get(size_t bytes, bool zeros)
 
 void *pith_aligned(size_t bytes)
 {
-    void *p = get(bytes, true);
+    void *p = allocate(bytes, true);
     return p ? p : (pith_raise("no memory: %zu bytes were asked for", bytes), NULL);
 }
 
@@ -29,9 +29,9 @@ static bool copy(void *to, const void *from, size_t bytes) { return memcpy(to, f
 static bool wait(const node *n) { return (void)n, true; }
 
 static const pith_backend host = { .alignment = 64,
-                                   .get = get,
+                                   .allocate = allocate,
                                    .release = free,
-                                   .left = pith_memory_size,
+                                   .free_bytes = pith_memory_size,
                                    .write = copy,
                                    .read = copy,
                                    .copy = copy,
@@ -55,6 +55,24 @@ const pith_backend *pith_backend_of(pith_device device)
     const char *why;
     const pith_backend *b = find_backend(device, &why);
     return b ? b : (pith_raise("pith_store_new_on: %s", why), NULL);
+}
+
+pith_device_bytes pith_store_bytes(const pith_store *s)
+{
+    pith_device_bytes b = { 0 };
+    if (!pith_given(s, "pith_store_bytes", "store")) return b;
+    for (int k = 0; k < s->n; k++) b.tensors += pith_tensor_bytes(s->tensors[k]);
+    b.values = s->arena_size;
+    const size_t taken = s->on->stream ? s->on->taken() : 0, own = b.tensors + b.values;
+    b.others = taken > own ? taken - own : 0;
+    return b;
+}
+
+const char *pith_not_compiled(pith_device device)
+{
+    const char *why;
+    const pith_backend *b = find_backend(device, &why);
+    return b && b->not_compiled ? b->not_compiled() : NULL;
 }
 
 bool pith_has_device(pith_device device)

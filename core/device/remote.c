@@ -11,7 +11,7 @@ const void *pith_uploaded(pith_plan *p, const void *data, size_t bytes)
 {
     const pith_backend *b = p->store->on;
     if (!b->stream || p->like) return data;
-    void *there = b->get(bytes, false);
+    void *there = b->allocate(bytes, false);
     if (there) p->constants[p->n_constants++] = there;
     else pith_raise("no memory for a constant of a plan: %zu bytes", bytes);
     if (!there || !b->write(there, data, bytes)) p->failed = true;
@@ -57,14 +57,14 @@ static bool bring_inputs(pith_plan *p, bool ahead)
 bool pith_prefetch(pith_plan *p)
 {
     if (!pith_given(p, "pith_prefetch", "plan")) return false;
-    if (!p->store->on->stream) return true;
+    if (!p->store->on->stream || p->no_room_ahead) return true;
     size_t bytes = 0;
     for (int id = 0; id < p->n; id++)
         if (p->graph->nodes[id]->op == &pith_op_input)
             bytes += pith_padded(p, pith_bytes(p->graph->nodes[id]));
-    if (!p->ahead && !(p->ahead = p->store->on->get(bytes, false)))
-        return pith_raise("no memory for what a plan is fed ahead: %zu bytes", bytes);
-    return bring_inputs(p, true);
+    if (!p->ahead) p->ahead = p->store->on->allocate(bytes, false);
+    p->no_room_ahead = !p->ahead;
+    return p->no_room_ahead || bring_inputs(p, true);
 }
 
 /* ---- runs ---- */
@@ -76,16 +76,17 @@ const char *pith_not_repeated(const pith_plan *p)
 
 static void forget(pith_plan *p)
 {
-    if (p->recording) p->store->on->forget(p->recording);
+    if (p->recording) p->store->on->free_recording(p->recording);
     p->recording = NULL;
 }
 
 static bool note(pith_plan *p)
 {
     const pith_backend *on = p->store->on;
-    if (!on->begin()) return false;
+    if (!on->begin_capture(p->not_repeated, sizeof p->not_repeated))
+        return on->stream() && pith_run_steps(p);
     const bool good = pith_run_steps(p);
-    p->recording = on->end(good, p->not_repeated, sizeof p->not_repeated);
+    p->recording = on->end_capture(good, p->not_repeated, sizeof p->not_repeated);
     if (!good) return false;
     p->recorded_in = p->store->arena;
     return p->recording ? on->replay(p->recording) : on->stream() && pith_run_steps(p);

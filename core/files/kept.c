@@ -7,6 +7,7 @@
 #include "core.h"
 #include "files.h"
 
+enum { MOST = 1 << 28 }; /* bytes of a file: far more than any has */
 static char folder[PITH_PATH];
 
 void pith_keep_kernels(const char *path) { pith_path(folder, "%s", path ? path : ""); }
@@ -25,7 +26,7 @@ void *pith_kept_find(const char *key, size_t *size)
     name_file(path, key);
     FILE *f = *folder ? pith_open_regular(path) : NULL;
     const size_t whole = f && !fstat(fileno(f), &info) ? (size_t)info.st_size : 0;
-    char *all = whole > before + sizeof hash ? malloc(whole) : NULL;
+    char *all = whole > before + sizeof hash && whole <= MOST ? malloc(whole) : NULL;
     bool good = all && fread(all, 1, whole, f) == whole && memcmp(all, key, before) == 0;
     if (f) fclose(f);
     if (good) {

@@ -27,7 +27,7 @@ typedef struct {
     int taken;                  /* the directory is this process's: a descriptor, or -1 */
     bool resumed;               /* from a checkpoint */
     bool unreached_told;        /* the log has named what is not trained */
-    bool not_repeated_told;     /* and why a plan's steps are made singly */
+    int steps_here;             /* on a device of its own, of this process */
     bool pixels, second_pixels; /* which pictures the programs read */
     pith_program *next;         /* it is fed `batch`; NULL: no batch was taken yet */
     const pith_host_batch *batch;
@@ -119,15 +119,22 @@ static bool go_ahead(training *t)
     return take_batch(t) && pith_prefetch(t->next->plan);
 }
 
-static void tell_not_repeated(training *t, const pith_plan *p)
+/* Once a step has been recorded, and so all memory is taken. */
+static void tell_device(training *t, const pith_plan *p)
 {
-    const char *why = t->not_repeated_told ? NULL : pith_not_repeated(p);
-    if (!why) return;
-    pith_progress_say(&t->bar,
-                      "a step is not repeated as one, its parts are launched one by one: "
-                      "%s",
-                      why);
-    t->not_repeated_told = true;
+    if (pith_store_device(t->store) == PITH_CPU || ++t->steps_here != 2) return;
+    const pith_device_bytes b = pith_store_bytes(t->store);
+    const char *why = pith_not_repeated(p);
+    pith_progress_say(
+        &t->bar,
+        "on CUDA: %.1f MB of weights and what the optimizer keeps, %.1f MB of a step's "
+        "values, %.1f MB of all others and the driver",
+        (double)b.tensors / 1e6, (double)b.values / 1e6, (double)b.others / 1e6);
+    if (why)
+        pith_progress_say(&t->bar,
+                          "a step is not repeated as one launch, but each of its parts is "
+                          "launched: %s",
+                          why);
 }
 
 static bool train_step(training *t)
@@ -147,7 +154,7 @@ static bool train_step(training *t)
     t->step++;
     t->next = NULL;
     const bool good = go_ahead(t);
-    tell_not_repeated(t, p->plan);
+    tell_device(t, p->plan);
     t->gflop += p->gflop;
     t->loss = pith_scalar(p->plan, p->loss);
     const bool ok = pith_scalar(p->plan, p->ok) != 0;

@@ -38,7 +38,7 @@ typedef struct {
  * teacher are inputs. */
 static drawing build(const char *name)
 {
-    drawing d = { .store = pith_store_new() };
+    drawing d = { .store = new_store() };
     if (is_directory(name)) clip_load(&d.c, d.store, name);
     else clip_config_named(&d.c, name);
     if (tokens > d.c.context)
@@ -227,7 +227,13 @@ static void print_tables(const drawing *d)
 {
     enum { RUNS = 5 };
     pith_plan *p = pith_plan_new(d->g, d->n, d->out, &common_plan);
-    if (plan) pith_print_plan(stdout, p);
+    if (plan) {
+        const pith_device_bytes b = pith_store_bytes(d->store);
+        pith_print_plan(stdout, p);
+        printf("%zu bytes of weights and states", b.tensors);
+        if (b.others) printf("; %zu bytes taken on the device by others and the driver", b.others);
+        putchar('\n');
+    }
     if (times) {
         const size_t n = pith_size(d->in.pixels) + (size_t)d->in.pairs * (size_t)d->c.embed;
         pith_real *floats = room(sizeof *floats * n);

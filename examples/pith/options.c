@@ -29,7 +29,7 @@ static bool has_common(const char *command, const char *name)
     } list[] = {
         { "--seed", " eval search embed inspect losses tokenize preprocess run compare " },
         { "--threads", " inspect losses tokenize " },
-        { "--device", " inspect losses tokenize preprocess graph check compare " },
+        { "--device", " inspect losses tokenize preprocess check compare " },
         { "--precision", " inspect losses tokenize preprocess check compare " },
     };
     char word[64];
@@ -253,12 +253,22 @@ static void keep_kernels(void)
     pith_keep_kernels(folder);
 }
 
+static void tell_not_compiled(void)
+{
+    static bool told;
+    const char *why = told ? NULL : pith_not_compiled(PITH_CUDA);
+    if (why)
+        fprintf(stderr,
+                "pith: %s: pointwise ops are not compiled into chains, but run one by one\n", why);
+    told = true;
+}
+
 pith_store *new_store(void)
 {
     const bool cuda = on_cuda();
     if (!cuda && strcmp(device_name, "auto") && strcmp(device_name, "cpu"))
         pith_raise("--device: expected cpu, cuda or auto, found \"%s\"", device_name);
-    if (cuda) keep_kernels();
+    if (cuda) keep_kernels(), tell_not_compiled();
     return pith_store_new_on(cuda ? PITH_CUDA : PITH_CPU);
 }
 

@@ -73,7 +73,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
 {
-    EMULATOR_CALL(cudaStreamEndCapture);
+    EMULATOR_LOCKED();
+    const cudaError_t due = error_due("cudaStreamEndCapture"); /* it ends all the same */
     if (!graph) return failed(cudaErrorInvalidValue);
     *graph = NULL;
     if (!(stream = stream_of(stream))) return failed(cudaErrorInvalidResourceHandle);
@@ -86,6 +87,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
         if (s.capture == g && &s != stream && !s.joined) e = cudaErrorStreamCaptureUnjoined;
     if (g->origin != stream) e = cudaErrorStreamCaptureUnmatched;
     if (g->invalid) e = cudaErrorStreamCaptureInvalidated;
+    if (due) e = due;
     if (!e) g->references++;
     g->capturing = false;
     leave_capture(g);

@@ -124,9 +124,11 @@ cudaError_t error_due(const char *function); /* was this call told to fail? */
 /* To be called first in each function of the runtime: it is counted, may be told to fail, fails
  * after a sticky error, and holds the lock until it returns. */
 void lock(void);
-#define EMULATOR_CALL(function)                                                                    \
+#define EMULATOR_LOCKED()                                                                          \
     const int locked __attribute__((cleanup(emulator_unlock))) = (emulator::lock(), 0);            \
-    (void)locked;                                                                                  \
+    (void)locked
+#define EMULATOR_CALL(function)                                                                    \
+    EMULATOR_LOCKED();                                                                             \
     if (const cudaError_t due = emulator::error_due(#function)) return emulator::failed(due)
 } // namespace emulator
 #endif

@@ -50,6 +50,13 @@ static int run(const char *format, const char *a, const char *b)
 extern "C" {
 int nvrtcVersion(int *major, int *minor) { return *major = 13, *minor = 0; }
 
+static const int known[] = { 75, 80, 90 };
+int nvrtcGetNumSupportedArchs(int *count)
+{
+    return *count = (int)(sizeof known / sizeof *known), 0;
+}
+int nvrtcGetSupportedArchs(int *capability) { return memcpy(capability, known, sizeof known), 0; }
+
 int nvrtcCreateProgram(nvrtcProgram *made, const char *source, const char *, int headers,
                        const char *const *texts, const char *const *names)
 {

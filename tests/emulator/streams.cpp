@@ -243,6 +243,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return e;
 }
 
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    EMULATOR_CALL(cudaStreamQuery);
+    if (const cudaError_t e = unsafe_while_capturing()) return e;
+    if (!(stream = stream_of(stream))) return failed(cudaErrorInvalidResourceHandle);
+    return stream->done == stream->queued ? cudaSuccess : cudaErrorNotReady;
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     EMULATOR_CALL(cudaStreamSynchronize);
