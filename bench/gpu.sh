@@ -2,7 +2,8 @@
 # On a day with a GPU (make bench-gpu): training steps in bf16 beside PyTorch's, in one call of less than ten minutes.
 #     gpu.sh [CONFIG...]
 # Each line goes to $RESULTS (default: build/bench_gpu.txt) as soon as it is known, what matters most first. What was built before is enough: neither nvcc nor make is called.
-# PYTHON: a Python that has torch, with CUDA, and open_clip. BUILD=build/emulated bench/gpu.sh try: tries this script where there is no GPU, with PyTorch on the CPU.
+# PYTHON: a Python that has torch, with CUDA, and open_clip. Where there is no GPU this tries the script, with PyTorch on the CPU:
+#     make V=emulated build/emulated/pith-bench && BUILD=build/emulated bench/gpu.sh try
 set -u
 cd "$(dirname "$0")/.."
 build=${BUILD:-build/cuda}

@@ -194,3 +194,18 @@ int main(void)
     const bool right = is_right(), told = are_told(), fitted = fits();
     return right && told && fitted ? 0 : 1;
 }
+
+/* ---- two exercises ---------------------------------------------------------------------------
+ *
+ * Both are one line in smooth_rows, in 12_smooth.cu; then make build/12_kernel && build/12_kernel.
+ *
+ * 1. Take the first barrier out. The program fails, and its first lines tell
+ *        smooth_rows: block (2, 0, 0) thread (0, 0, 0): race: reads what thread 1 wrote
+ *    and the line. Why not "what was never written", as above? Put it back and take the second one
+ *    out: "race: writes what thread 127 read". What is the narrowest row on which that is told?
+ *
+ * 2. Threads without a column have nothing to average. Before that line let them go:
+ *        if (first + (int)threadIdx.x >= columns) return;
+ *    "a barrier waits for threads that have ended (127 of 128)", on a row of one column. Devices
+ *    since Volta go on without them; the emulator wants every thread of the block at every barrier.
+ */

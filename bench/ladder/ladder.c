@@ -1,13 +1,14 @@
 /* ladder.c: climbs the ladders, all of them or those named: checks every rung against the CPU and,
  * on a GPU, times it and says how near it comes to a copy.
  *
- *     ladder [layer_norm] [softmax] [attention] [cross_entropy] */
+ *     ladder [softmax] [layer_norm] [cross_entropy] [attention] */
 #include <stdio.h>
 #include <stdlib.h>
 #include "ladder.h"
 
-static const ladder *const ladders[] = { &ladder_layer_norm, &ladder_softmax, &ladder_attention,
-                                         &ladder_cross_entropy };
+/* In the order in which README.md wants them read. */
+static const ladder *const ladders[] = { &ladder_softmax, &ladder_layer_norm, &ladder_cross_entropy,
+                                         &ladder_attention };
 enum { LADDERS = sizeof ladders / sizeof *ladders };
 
 /* What sums of some thousand terms in different orders may differ by. */
@@ -19,10 +20,19 @@ static const bool timed = false;
 static const bool timed = true;
 #endif
 
+static void print_size(const int *size)
+{
+    for (int k = 0; k < 4 && size[k]; k++) printf("%s%d", k ? " x " : "", size[k]);
+}
+
 static void print_head(const ladder *l)
 {
     printf("\n%s, ", l->name);
-    for (int k = 0; k < 4 && l->timed[k]; k++) printf("%s%d", k ? " x " : "", l->timed[k]);
+    if (timed) print_size(l->timed);
+    for (int s = 0; s < SIZES && !timed; s++) {
+        printf(s ? ", " : "checked at ");
+        print_size(l->checked[s]);
+    }
     printf(" (%s): at least %g bytes %s\n", l->axes, l->least, l->unit);
     printf("   %-50s %6s %9s", "", "asked", "error");
     if (timed) printf(" %9s %9s", "ms", "of a copy");
@@ -69,13 +79,26 @@ static const ladder *ladder_named(const char *name)
     return NULL;
 }
 
+static void print_names(FILE *to)
+{
+    for (int k = 0; k < LADDERS; k++) fprintf(to, " %s", ladders[k]->name);
+    fprintf(to, "\n");
+}
+
 int main(int argc, char **argv)
 {
-    for (int k = 1; k < argc; k++)
+    for (int k = 1; k < argc; k++) {
+        if (strcmp(argv[k], "--help") == 0) {
+            printf("ladder [NAME...] climbs these, or all:");
+            print_names(stdout);
+            return EXIT_SUCCESS;
+        }
         if (!ladder_named(argv[k])) {
-            fprintf(stderr, "ladder: there is no ladder for \"%s\"\n", argv[k]);
+            fprintf(stderr, "ladder: there is no ladder for \"%s\", only for:", argv[k]);
+            print_names(stderr);
             return EXIT_FAILURE;
         }
+    }
     const double rate = timed ? copy_rate() : 0;
     if (timed && rate <= 0) return EXIT_FAILURE;
     if (timed) printf("a copy on this device reads and writes %.0f GB/s\n", rate / 1e9);
