@@ -224,7 +224,7 @@ typedef struct {
     const node *n;     /* the op; of a chain, its last member */
     pith_chain *chain; /* NULL for other ops */
     void *kernel;      /* of a chain on a device that compiles them */
-    int leader, last;  /* the chain that is started together with it; of such, the last of them */
+    int leader, last;  /* the step whose launch runs this chain, too; of a leader, its last one */
     int n_in, n_out;
     int *in, *out; /* ids of nodes, by which plan->places tells where they lie */
     size_t scratch, scratch_offset;

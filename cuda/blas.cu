@@ -10,7 +10,11 @@
  *                 documented, and others have seen the last bits change: not allowed;
  *   COMPUTE_TYPE  lays them in the workspace as f32, and adds them in a step of its own: allowed;
  *   OUTPUT_TYPE   does the same in the type of the result: of f32 no gain over the former, and of
- *                 bf16 it rounds every part: not allowed. */
+ *                 bf16 it rounds every part: not allowed.
+ *
+ * A bias is added in the product's own pass. Its gradient is not made there (BGRADA, BGRADB): it is
+ * a sum over rows, a node as any other, which the planner merges, casts and places, and its order
+ * of adding is known. TF32 is for who asks this door for it; no plan does. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -41,7 +45,7 @@ static struct {
 } blas;
 static cublasLtHandle_t handles[DEVICES];                /* one a device */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all that is static here */
-static __thread char why[256];                           /* there is no way */
+static __thread char why[256];                           /* the latest call failed */
 
 static bool fails(const char *format, ...)
 {

@@ -39,7 +39,7 @@ template <int HOW> static __device__ __forceinline__ size_t combine(size_t a, si
     return a < b ? a : b;
 }
 
-/* What changes nothing. */
+/* The neutral element: combine(x, nothing) is x. */
 template <int HOW> static __device__ __forceinline__ auto nothing(void)
 {
     if constexpr (HOW == TO_SUM || HOW == TO_DOT) return 0.f;

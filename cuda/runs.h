@@ -1,5 +1,5 @@
-/* runs.h: rows of bytes moved as they are, whatever their dtype: in units of 16, 4 or 1 bytes, the
- * widest to which all addresses and steps are aligned. */
+/* runs.h: rows of bytes moved as they are, whatever their dtype: in units of 16, 4, 2 or 1 bytes,
+ * the widest to which all addresses and steps are aligned. */
 #ifndef PITH_RUNS_H
 #define PITH_RUNS_H
 #include "launch.h"
@@ -7,7 +7,10 @@
 enum { RUN_THREADS = 256 };
 
 /* The widest unit that divides what is given, sums or bitwise or of addresses and bytes. */
-static inline size_t unit_of(size_t bits) { return bits % 16 == 0 ? 16 : bits % 4 == 0 ? 4 : 1; }
+static inline size_t unit_of(size_t bits)
+{
+    return bits % 16 == 0 ? 16 : bits % 4 == 0 ? 4 : bits % 2 == 0 ? 2 : 1;
+}
 static inline size_t address(const void *p) { return (size_t)(uintptr_t)p; }
 
 /* Threads for `rows` runs of `length` units: x goes along a run, a thread to a unit and at most
@@ -38,6 +41,7 @@ static inline run_cut cut_runs(size_t rows, size_t length)
 #define LAUNCH_RUNS(call, kernel, unit, rows, length, ...)                                         \
     ((unit) == 16  ? LAUNCH_RUNS_OF(uint4, call, kernel, rows, length, __VA_ARGS__)                \
      : (unit) == 4 ? LAUNCH_RUNS_OF(uint32_t, call, kernel, rows, length, __VA_ARGS__)             \
+     : (unit) == 2 ? LAUNCH_RUNS_OF(uint16_t, call, kernel, rows, length, __VA_ARGS__)             \
                    : LAUNCH_RUNS_OF(uint8_t, call, kernel, rows, length, __VA_ARGS__))
 #define LAUNCH_RUNS_OF(T, call, kernel, rows, length, ...)                                         \
     PITH_LAUNCH(call, kernel<T>, cut_runs(rows, length).grid, cut_runs(rows, length).block, 0,     \

@@ -28,7 +28,7 @@ typedef struct {
     bool *wanted;    /* by id in `from`: an output needs it */
     bool *goes_on;   /* a further product of the same pass is made of it */
     bool written;    /* something was written by now: what lies in leaves may be new */
-    const node *now; /* of `from`: what is looked at, whose place casts take */
+    const node *now; /* of `from`: the node being converted; casts name its line of source */
 } rounding;
 
 /* ---- what is needed, and how far it goes ---- */
