@@ -139,12 +139,21 @@ $(BUILD)/ladder: $(BUILD)/bench/ladder/ladder.o $(LADDERS) $(BUILD)/libpith.a
 cuda:
 	@$(MAKE) --no-print-directory V=cuda build/cuda/pith
 
-# On a day with a GPU.
-GPU_TESTS := ops device device_graphs prefetch together train kmeans neighbours bf16 bf16_training
+# What the double build's test_ops writes, for those of other builds to compare with: make V=double build/examples.bin.
+ifeq ($(V),double)
+build/examples.bin: build/double/test_ops
+	@$< >build/double/test_ops.log 2>&1 || { cat build/double/test_ops.log; rm -f $@; exit 1; }
+endif
+
+# On a day with a GPU. Nothing is built where there is none; without build/examples.bin one test is not shown.
+GPU_TESTS := kernels products ops device device_graphs prefetch together train kmeans neighbours bf16 bf16_training
 test-gpu:
+	@tests/gpu.sh there
+	-@$(MAKE) --no-print-directory -j$$(nproc) V=double build/examples.bin
 	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/pith $(GPU_TESTS:%=build/cuda/test_%)
 	@TESTS="$(GPU_TESTS)" tests/gpu.sh
 test-gpu-sanitizer:
+	@tests/gpu_sanitizer.sh there
 	@$(MAKE) --no-print-directory -j$$(nproc) V=cuda build/cuda/test_ops
 	@tests/gpu_sanitizer.sh
 bench-gpu:

@@ -1,20 +1,20 @@
-/* test_kernels.c: every kernel of cuda/ alone, on the emulated device, beside the CPU's: on each
- * example of its op, and on the odd sizes of odd_sizes.def; threads in several orders, every access
- * watched.
+/* test_kernels.c: every kernel of cuda/ alone beside the CPU's, on a GPU or on the emulated device:
+ * on each example of its op, and on the odd sizes of odd_sizes.def; on the emulated one with
+ * threads in several orders, every access watched.
  *
- * COUNT=FILE: also on real_sizes.def, and what launches ask of memory goes to FILE, a line each:
- * op, sizes, bytes of inputs and results, flops of products, where the kernel begins in the
- * program, blocks, threads of each, dynamic shared memory, bytes read and written, in sectors, and
- * the same with each sector once. bench/kernels.sh makes a table of them. */
+ * COUNT=FILE, on the emulated one: also on real_sizes.def, and what launches ask of memory goes to
+ * FILE, a line each: op, sizes, bytes of inputs and results, flops of products, where the kernel
+ * begins in the program, blocks, threads of each, dynamic shared memory, bytes read and written, in
+ * sectors, and the same with each sector once. bench/kernels.sh makes a table of them. */
 #include "tests.h"
-#ifndef PITH_EMULATED
+#ifndef PITH_WITH_CUDA
 int main(void)
 {
     puts("skipped: built without CUDA");
     return 0;
 }
 #else
-#include "emulator/control.h"
+#include "device_memory.h"
 #include "ops/functions.h"
 #include "ops_list.h"
 
@@ -30,7 +30,10 @@ typedef struct {
 /* Forms of a kernel: of f32, of bf16, and where it knows that, too, f32 of bf16. */
 enum { FORMS = 3 };
 static const char *const form_name[FORMS] = { "", " of bf16", " of bf16 to f32" };
-static int forms_of(const pith_op *op) { return 1 + (int)op->cuda_bf16; }
+static int forms_of(const pith_op *op)
+{
+    return op->cuda_bf16 && device_takes_bf16() ? 1 + (int)op->cuda_bf16 : 1;
+}
 
 /* A norm of channels is not rounded by a plan unless what it is given is: then it must have been
  * given rounded numbers, as its kernel is. */
@@ -75,8 +78,8 @@ static void end(instance *t)
 /* So many bytes behind the beginning of a buffer, as a slice may lie. */
 static void *put_behind(size_t before, const void *host, size_t bytes)
 {
-    char *p = (char *)emulator_get(before + bytes) + before;
-    if (host) emulator_write(p, host, bytes);
+    char *p = (char *)device_get(before + bytes) + before;
+    if (host) device_write(p, host, bytes);
     return p;
 }
 
@@ -125,6 +128,7 @@ static void *round_numbers(float *x, size_t size)
 
 static FILE *counts; /* NULL: nothing is counted */
 
+#ifdef PITH_EMULATED
 static void write_counts(const node *n, const char *what)
 {
     extern const char __executable_start;
@@ -147,15 +151,29 @@ static void write_counts(const node *n, const char *what)
                 t->read, t->written, t->read_once, t->written_once);
 }
 
+static void begin_count(void)
+{
+    if (counts) emulator_count(true);
+}
+
+static void end_count(const node *n, const char *what)
+{
+    if (!counts) return;
+    emulator_count(false);
+    write_counts(n, what);
+}
+#else
+static void begin_count(void) {}
+static void end_count(const node *n, const char *what) { (void)n, (void)what; }
+#endif
+
 /* Runs the op's kernels. */
 static void launch(const pith_call *call, const char *what)
 {
-    if (counts) emulator_count(true);
+    begin_count();
     if (!call->n->op->cuda(call)) fail_msg("%s", pith_error());
-    if (!emulator_wait()) fail_msg("%s %s: %s", call->n->op->name, what, emulator_error());
-    if (!counts) return;
-    emulator_count(false);
-    write_counts(call->n, what);
+    if (!device_wait()) fail_msg("%s %s: %s", call->n->op->name, what, device_error());
+    end_count(call->n, what);
 }
 
 /* What the op's kernel makes of the CPU's inputs, which lie `before` elements behind the beginning
@@ -176,16 +194,18 @@ static double compare(const instance *t, size_t before, const char *what)
     for (int k = 0; k < results; k++)
         out[k] = to_device(NULL, pith_bytes(n->graph->nodes[n->id + k]));
     const size_t scratch = n->op->cuda_scratch ? n->op->cuda_scratch(n) : 0;
-    const pith_call call = {
-        .n = n, .in = in, .out = out, .scratch = scratch ? to_device(NULL, scratch) : NULL
-    };
+    const pith_call call = { .n = n,
+                             .in = in,
+                             .out = out,
+                             .scratch = scratch ? to_device(NULL, scratch) : NULL,
+                             .stream = device_stream() };
     double worst = 0;
     launch(&call, what);
     for (int k = 0; k < results; k++) {
         const node *y = n->graph->nodes[n->id + k], *f32 = pith_result(t->self, k);
         const char *right = value_of(t->plan, f32);
         char *made = malloc(pith_bytes(y));
-        emulator_read(made, out[k], pith_bytes(y));
+        device_read(made, out[k], pith_bytes(y));
         double largest = 0, error = 0;
         for (size_t i = 0; i < pith_size(y); i++) {
             const double a = pith_dtype_read(y->dtype, made + i * pith_width(y->dtype)),
@@ -200,15 +220,15 @@ static double compare(const instance *t, size_t before, const char *what)
                      error, largest);
         worst = fmax(worst, largest ? error / largest : 0);
     }
-    emulator_free_all();
+    device_free_all();
     return worst;
 }
 
 static double in_all_orders(const instance *t, const char *what)
 {
     double worst = 0;
-    for (int order = 0; order < 4; order++) {
-        emulator_order = order;
+    for (int order = 0; order < ORDERS; order++) {
+        device_order(order);
         worst = fmax(worst, compare(t, 0, what));
     }
     return worst;
@@ -328,14 +348,15 @@ static void written_rows(int w, int may, int count)
     const pith_call call = { .n = write,
                              .in = in,
                              .out = &lies,
-                             .scratch = to_device(NULL, write->op->cuda_scratch(write)) };
+                             .scratch = to_device(NULL, write->op->cuda_scratch(write)),
+                             .stream = device_stream() };
     char what[32];
     snprintf(what, sizeof what, "of width %d", w);
     launch(&call, what);
-    emulator_read(made, lies, bytes);
+    device_read(made, lies, bytes);
     assert_memory_equal(made, stored(t.store, "table"), bytes);
     free(made);
-    emulator_free_all();
+    device_free_all();
     pith_plan_free(p);
     end(&t);
 }
@@ -344,25 +365,30 @@ static void writes(void **state)
 {
     (void)state;
     if (!is_wanted(&pith_op_write_rows)) return;
-    for (emulator_order = 0; emulator_order < 4; emulator_order++)
+    for (int order = 0; order < ORDERS; order++)
         for (int may = -1; may < 2; may++) {
+            device_order(order);
             written_rows(1, may, may < 0 ? 2100 : 3);
             written_rows(33, may, 1);
             written_rows(36, may, 700);
             written_rows(1000, may, 70);
         }
     if (counts) written_rows(768, 1, 256);
-    emulator_order = 0;
+    device_order(0);
 }
 
 int main(void)
 {
+    const char *missing = device_missing();
+    if (missing) return printf("skipped: %s\n", missing), 0;
     const struct CMUnitTest tests[] = { cmocka_unit_test(examples), cmocka_unit_test(odd_sizes),
                                         cmocka_unit_test(real_sizes), cmocka_unit_test(writes) };
+#ifdef PITH_EMULATED
     const char *file = getenv("COUNT");
     if (file && !(counts = fopen(file, "w"))) return perror(file), 1;
+#endif
     const int failed = cmocka_run_group_tests(tests, quiet, NULL);
-    if (counts && fclose(counts)) return perror(file), 1;
+    if (counts && fclose(counts)) return perror("what was counted"), 1;
     return failed;
 }
 #endif
