@@ -7,34 +7,11 @@
 #include "cuda/blas.h"
 #endif
 
-#define VIT "8/4:w16l2h2+w16l2h2c8v40:e8"
-static const subject subjects[] = {
-    { .name = "an MLP", .tolerance = 2e-5 },
-    { .name = "masks and their constraint, weights inherited",
-      .model = VIT,
-      .loss = "affinity+2*interactive",
-      .pruned = "8/4:w32l2h4+w24l2h3c8v40:e8",
-      .tolerance = 2e-5 },
-    { .name = "clusters, drawn and trained by rows",
-      .model = VIT,
-      .loss = "clip+cluster:rate=0.5,margin=0.3+instance",
-      .tolerance = 2e-5,
-      .ema = 0.9 },
-    { .name = "two views",
-      .model = VIT,
-      .loss = "clip+slip:hidden=20,out=12",
-      .tolerance = 2e-5,
-      .sgd = true },
-    { .name = "all other losses",
-      .model = "8/4:w16l1h2m1+w16l1h2c8v40b1:e8:quick_gelu",
-      .loss = "siglip+affinity+100*feature+relational+interactive+10*gradient+pair",
-      .tolerance = 2e-5 },
-};
-
 static void trainings_agree(void **unused)
 {
     (void)unused;
-    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) agree(&subjects[k]);
+    for (size_t k = 0; k < sizeof papers_trained / sizeof *papers_trained; k++)
+        agree(&papers_trained[k]);
 }
 
 #ifdef PITH_EMULATED
