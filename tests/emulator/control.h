@@ -38,6 +38,7 @@ long emulator_calls(const char *function);
  * opened stays open: to be set before the first plan, or, of cuBLASLt, after pith_cuda_blas_close.
  */
 extern const char *emulator_nvrtc, *emulator_cublaslt;
+extern int emulator_nvrtc_version; /* 130 for 13.0, until this is set */
 
 /* ---- what a step may touch ---- */
 /* From the first call on, kernels put on a stream may touch only what was named until then;
