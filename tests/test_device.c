@@ -6,42 +6,19 @@
 #include <sys/wait.h>
 #include "device_training.h"
 
-#define VIT "8/4:w16l2h2+w16l2h2c8v40:e8"
-#define RESNET "32/r1:w4l1.1.1.1+w16l2h2c8v40:e8"
-static const subject subjects[] = {
-    { .name = "a CLIP", .model = VIT, .loss = "clip", .tolerance = 2e-5 },
-    { .name = "SAS-P blocks, distilled",
-      .model = "8/4:w16l2h2s2+w16l2h2c8v40:e8",
-      .loss = "affinity:scale=20",
-      .tolerance = 2e-5 },
-    { .name = "masked patches",
-      .model = "16/4:w16l2h2+w16l2h2c8v40:e8",
-      .loss = "clip",
-      .masked = 0.5,
-      .tolerance = 2e-5 },
-    { .name = "a ResNet", .model = RESNET, .loss = "clip", .tolerance = 2e-5 },
-    /* sums in another order may round to the next bf16, a 256th away, in each of ten steps */
-    { .name = "a CLIP in bf16", .model = VIT, .loss = "clip", .tolerance = 0x1p-5, .bf16 = true },
-    /* whose many norms make much of it: what AdamW makes of that is not compared */
-    { .name = "a ResNet in bf16",
-      .model = RESNET,
-      .loss = "clip",
-      .tolerance = INFINITY,
-      .bf16 = true },
-};
-
 static void trainings_agree(void **unused)
 {
     (void)unused;
-    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) agree(&subjects[k]);
+    for (size_t k = 0; k < sizeof models_trained / sizeof *models_trained; k++)
+        agree(&models_trained[k]);
 }
 
 /* Single steps, as a plan that is timed runs them, and the recording: the same bits. */
 static void repeated_as_one(void **unused)
 {
     (void)unused;
-    training once = train(store_on_device(), &subjects[0]),
-             again = train(store_on_device(), &subjects[0]);
+    training once = train(store_on_device(), &models_trained[0]),
+             again = train(store_on_device(), &models_trained[0]);
     const char *where = "";
     assert_memory_equal(once.losses, again.losses, sizeof once.losses);
     assert_true(compare_stores(once.store, again.store, &where) == 0);
@@ -58,7 +35,7 @@ static void repeated_as_one(void **unused)
 static void versions_rise(void **unused)
 {
     (void)unused;
-    training t = train(store_on_device(), &subjects[0]);
+    training t = train(store_on_device(), &models_trained[0]);
     pith_node **params;
     assert_true(pith_params(t.g, &params) > 0);
     const pith_tensor *weight = pith_tensor_of(params[0]);
@@ -73,7 +50,7 @@ static void versions_rise(void **unused)
 static void *train_one(void *loss)
 {
     training *t = loss;
-    *t = prepare(store_on_device(), &subjects[0], false);
+    *t = prepare(store_on_device(), &models_trained[0], false);
     run(t);
     return NULL;
 }
@@ -82,7 +59,7 @@ static void *train_one(void *loss)
 static void two_at_once(void **unused)
 {
     (void)unused;
-    training alone = train(store_on_device(), &subjects[0]), two[2];
+    training alone = train(store_on_device(), &models_trained[0]), two[2];
     pthread_t thread[2];
     const char *where = "";
     for (int k = 0; k < 2; k++)
@@ -119,7 +96,7 @@ static void count_told(const char *message, void *context) { (void)message, (voi
 static void try_fault(const fault *f, int to)
 {
     char text[600], path[] = "/tmp/pith-lost-device-XXXXXX";
-    training t = prepare(store_on_device(), &subjects[0], f->run == WATCHED);
+    training t = prepare(store_on_device(), &models_trained[0], f->run == WATCHED);
     pith_on_error(count_told, NULL);
     if (f->run == NOTED && !pith_run(t.plan)) abort();
     if (t.plan) emulator_fail(f->function, f->nth, f->error);
@@ -183,7 +160,8 @@ static void faults(void **unused)
         { "a recording that fails", "cudaGraphLaunch", 2, 719, ANY, "0 1 CUDA: a run: unspecified",
           "0 0 0 the CUDA device is lost: a run" },
     };
-    training compiled = prepare(store_on_device(), &subjects[0], false); /* its chains, once */
+    /* its chains, once */
+    training compiled = prepare(store_on_device(), &models_trained[0], false);
     end(&compiled);
     for (size_t k = 0; k < sizeof list / sizeof *list; k++) {
         int ends[2];

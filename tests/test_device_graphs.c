@@ -7,34 +7,11 @@
 #include "cuda/blas.h"
 #endif
 
-#define VIT "8/4:w16l2h2+w16l2h2c8v40:e8"
-static const subject subjects[] = {
-    { .name = "an MLP", .tolerance = 2e-5 },
-    { .name = "masks and their constraint, weights inherited",
-      .model = VIT,
-      .loss = "affinity+2*interactive",
-      .pruned = "8/4:w32l2h4+w24l2h3c8v40:e8",
-      .tolerance = 2e-5 },
-    { .name = "clusters, drawn and trained by rows",
-      .model = VIT,
-      .loss = "clip+cluster:rate=0.5,margin=0.3+instance",
-      .tolerance = 2e-5,
-      .ema = 0.9 },
-    { .name = "two views",
-      .model = VIT,
-      .loss = "clip+slip:hidden=20,out=12",
-      .tolerance = 2e-5,
-      .sgd = true },
-    { .name = "all other losses",
-      .model = "8/4:w16l1h2m1+w16l1h2c8v40b1:e8:quick_gelu",
-      .loss = "siglip+affinity+100*feature+relational+interactive+10*gradient+pair",
-      .tolerance = 2e-5 },
-};
-
 static void trainings_agree(void **unused)
 {
     (void)unused;
-    for (size_t k = 0; k < sizeof subjects / sizeof *subjects; k++) agree(&subjects[k]);
+    for (size_t k = 0; k < sizeof papers_trained / sizeof *papers_trained; k++)
+        agree(&papers_trained[k]);
 }
 
 #ifdef PITH_EMULATED
@@ -66,6 +43,28 @@ static void bytes_as_planned(void **unused)
     pith_graph_free(g);
     pith_store_free(store);
     assert_int_equal(emulator_in_use(), before);
+}
+
+/* A CLIP whose arena has a slab alone in either precision: in bf16 less is planned, and less is
+ * taken. */
+static void bf16_takes_less(void **unused)
+{
+    (void)unused;
+    static const subject s = { .model = "224/16:w128l4h2+w64l2h1c16v100:e32", .loss = "clip" };
+    size_t arena[2];
+    emulator_guard = false; /* it takes most of the time, and nothing is run */
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        training t = build(store_on_device(), &s);
+        const size_t before = emulator_in_use();
+        t.plan = pith_plan_new(t.g, t.n_outputs, t.outputs, &(pith_plan_options){ .bf16 = bf16 });
+        if (!t.plan) fail_msg("%s", pith_error());
+        arena[bf16] = pith_plan_statistics(t.plan).arena;
+        assert_int_equal(emulator_in_use() - before, taken(arena[bf16]));
+        end(&t);
+    }
+    emulator_guard = true;
+    print_message("a CLIP in bf16 takes %zu bytes, in f32 %zu\n", arena[1], arena[0]);
+    assert_true(arena[1] > (size_t)16 << 20 && (double)arena[1] < 0.8 * (double)arena[0]);
 }
 
 /* ---- in processes of their own: which libraries there are is found out once ---- */
@@ -249,7 +248,7 @@ int main(void)
 #ifdef PITH_EMULATED
         cmocka_unit_test(everything_is_planned), /* first: NVRTC is not there yet */
         cmocka_unit_test(without_nvrtc),         cmocka_unit_test(without_cublaslt),
-        cmocka_unit_test(bytes_as_planned),
+        cmocka_unit_test(bytes_as_planned),      cmocka_unit_test(bf16_takes_less),
 #endif
         cmocka_unit_test(trainings_agree),
     };

@@ -4,6 +4,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "tests.h"
+#ifdef PITH_EMULATED
+#include "emulator/control.h"
+#else
+static int emulator_capability, emulator_nvrtc_version;
+#endif
 
 /* A chain in a process of its own: 0, or 1 where it cannot be compiled. */
 static int run(const char *folder, const char *compiler, int sign)
@@ -56,6 +61,18 @@ static void kept(void **unused)
     assert_int_equal(files(folder, path), 1);
     assert_int_equal(run(folder, "false", 1), 0);  /* found */
     assert_int_equal(run(folder, "false", -1), 1); /* that is another one */
+
+    /* nor is it one for another device, or by another compiler, older or newer */
+    emulator_capability = 80;
+    assert_int_equal(run(folder, "false", 1), 1);
+    emulator_capability = 90;
+    static const int others[] = { 131, 120 };
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
+        emulator_nvrtc_version = others[k];
+        assert_int_equal(run(folder, "false", 1), 1);
+    }
+    emulator_nvrtc_version = 130;
+    assert_int_equal(run(folder, "false", 1), 0);
 
     /* a damaged one is made anew */
     struct stat info;

@@ -38,10 +38,11 @@ long emulator_calls(const char *function);
  * opened stays open: to be set before the first plan, or, of cuBLASLt, after pith_cuda_blas_close.
  */
 extern const char *emulator_nvrtc, *emulator_cublaslt;
+extern int emulator_nvrtc_version; /* 130 for 13.0, until this is set */
 
 /* ---- what a step may touch ---- */
-/* From the first call on, kernels put on a stream may touch only what was named until then;
- * bytes 0 names nothing. Graphs keep the names of the capture. */
+/* From the first call on, kernels put on a stream may touch only what was named until then, since
+ * the latest call with bytes 0, as a step begins. Graphs keep the names of the capture. */
 void emulator_may(const void *p, size_t bytes, bool write);
 void emulator_may_anything(void);
 

@@ -267,10 +267,10 @@ void emulator_may(const void *p, size_t bytes, bool write)
 {
     /* Launches that wait keep the set as it was. */
     may *m = named;
-    if (!m || m->references > 1) {
+    if (!m || !bytes || m->references > 1) {
         m = (may *)calloc(1, sizeof *m);
         m->references = 1;
-        if (named) {
+        if (named && bytes) {
             m->count = m->room = named->count;
             m->ranges = (range *)malloc((size_t)m->room * sizeof(range) + 1);
             memcpy(m->ranges, named->ranges, (size_t)m->count * sizeof(range));
