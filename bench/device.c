@@ -1,6 +1,5 @@
 /* device.c: what only measurements on a GPU need: its memory, a product alone, and which libraries
  * made the times. */
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +9,7 @@
 size_t device_left(pith_device device)
 {
     const pith_backend *on = pith_backend_of(device);
-    return on ? on->left() : 0;
+    return on ? on->free_bytes() : 0;
 }
 
 /* Rows of x are multiplied by w again and again in one plan, each time by the product of before: so
@@ -45,20 +44,7 @@ void measure_product(pith_device device, bool bf16, int n, int runs)
 #ifdef PITH_WITH_CUDA
 int cudaDriverGetVersion(int *version);
 int cudaRuntimeGetVersion(int *version);
-
-/* The library that a product was made by: it has been opened before, in cuda/blas.cu. */
-static size_t blas_version(void)
-{
-    static const char *const names[] = { "libcublasLt.so.13", "libcublasLt.so.12",
-                                         "libcublasLt.so" };
-    size_t (*version)(void) = NULL;
-    *(void **)&version = dlsym(RTLD_DEFAULT, "cublasLtGetVersion"); /* the emulator's stand-in */
-    for (size_t k = 0; k < sizeof names / sizeof *names && !version; k++) {
-        void *library = dlopen(names[k], RTLD_NOW | RTLD_NOLOAD);
-        if (library) *(void **)&version = dlsym(library, "cublasLtGetVersion");
-    }
-    return version ? version() : 0;
-}
+size_t pith_cuda_blas_version(void); /* cuda/blas.h */
 
 void print_versions(void)
 {
@@ -66,7 +52,7 @@ void print_versions(void)
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     printf("CUDA %d.%d, the driver's %d.%d, cuBLASLt %zu\n", runtime / 1000, runtime % 1000 / 10,
-           driver / 1000, driver % 1000 / 10, blas_version());
+           driver / 1000, driver % 1000 / 10, pith_cuda_blas_version());
 }
 #else
 void print_versions(void) {}

@@ -338,6 +338,14 @@ extern "C" pith_cuda_product pith_cuda_product_of(product shape, const node *a, 
     return p;
 }
 
+extern "C" size_t pith_cuda_blas_version(void)
+{
+    pthread_mutex_lock(&lock);
+    const size_t version = open_library() ? blas.GetVersion() : 0;
+    pthread_mutex_unlock(&lock);
+    return version;
+}
+
 extern "C" void pith_cuda_blas_close(void)
 {
     pthread_mutex_lock(&lock);

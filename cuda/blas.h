@@ -33,6 +33,7 @@ size_t pith_cuda_product_scratch(const pith_cuda_product *p);
 bool pith_cuda_multiply(const pith_call *call, const pith_cuda_product *p, const void *a,
                         const void *b, const void *bias, void *c);
 
+size_t pith_cuda_blas_version(void); /* as the library numbers it; 0: there is none */
 /* Lets go of all that was chosen, and of the library's own memory: no launch may be under way. */
 void pith_cuda_blas_close(void);
 

@@ -1,5 +1,6 @@
-/* philox.h: the random numbers of core/random.c, bit by bit: Philox4x32-10, ten rounds (curand's
- * curand_Philox4x32_10 is the same function). */
+/* philox.h: the random numbers of core/random.c, bit by bit: Philox4x32-10, ten rounds. curand's
+ * curand_Philox4x32_10 is the same function; written out, it is also there where a page is compiled
+ * without NVIDIA's headers. */
 #ifndef PITH_PHILOX_H
 #define PITH_PHILOX_H
 #include "launch.h"

@@ -63,7 +63,7 @@ static inline void device_read(void *host, const void *from, size_t bytes)
 static inline void *device_get(size_t bytes)
 {
     assert_true(n_pieces < MOST_PIECES);
-    char *p = gpu->get(bytes + BEHIND, false), *nans = malloc(bytes + BEHIND);
+    char *p = gpu->allocate(bytes + BEHIND, false), *nans = malloc(bytes + BEHIND);
     if (!p) fail_msg("the device has no %zu bytes: %s", bytes, pith_error());
     pieces[n_pieces].from = p, pieces[n_pieces++].bytes = bytes;
     memset(nans, 0xff, bytes + BEHIND);

@@ -46,7 +46,7 @@ static void *held;
 
 static int hold(void **state)
 {
-    held = pith_backend_of(PITH_CUDA)->get(1, false);
+    held = pith_backend_of(PITH_CUDA)->allocate(1, false);
     return quiet(state);
 }
 

@@ -236,7 +236,7 @@ static void plans_agree(void **state)
  * against them. The file is a header and then, for each value, an entry and its numbers. */
 #define EXAMPLES "build/examples.bin"
 #define MAKE_EXAMPLES "make V=double build/double/test_ops && build/double/test_ops"
-enum { EXAMPLES_VERSION = 1 };
+enum { EXAMPLES_VERSION = 2 };
 typedef struct {
     char magic[8], build[16];
     int32_t version, entries; /* entries: 0 while the file is being written */
@@ -303,15 +303,16 @@ static void pass_entry(FILE *f, bool writing, const pith_op *op, int example, in
         fail_msg(EXAMPLES " ends too early; to make it: " MAKE_EXAMPLES);
 }
 
-/* Passes values and gradients of one instance; returns how many. */
+/* Passes values and gradients of one instance; returns how many. The float build's are within 1e-5
+ * of the largest number, or of `least`. */
 static int pass_instance(FILE *f, bool writing, instance *t, const pith_op *op, int example,
-                         double *most)
+                         double least, double *most)
 {
     node *out[MOST + 8];
     int n = 0;
     for (int k = 0; k < pith_results_of(t->y->op); k++) out[n++] = pith_result(t->y, k);
     for (int k = 0; t->loss && !op->no_grad && k < t->n; k++) out[n++] = t->gradient[k];
-    pith_plan *p = pith_plan_new(t->g, n, out, NULL);
+    pith_plan *p = pith_plan_new(t->g, n, out, &(pith_plan_options){ .unplanned = !t->loss });
     assert_non_null(p);
     assert_true(pith_run(p));
     for (int k = 0; k < n; k++) {
@@ -319,7 +320,7 @@ static int pass_instance(FILE *f, bool writing, instance *t, const pith_op *op, 
         double *mine = malloc(sizeof *mine * size), *theirs = malloc(sizeof *theirs * size);
         copy_value(p, out[k], mine);
         pass_entry(f, writing, op, example, k, writing ? mine : theirs, size);
-        double error = 0, largest = 1;
+        double error = 0, largest = least;
         for (size_t e = 0; e < size && !writing; e++) {
             error = fmax(error, fabs(mine[e] - theirs[e]));
             largest = fmax(largest, fabs(theirs[e]));
@@ -335,6 +336,27 @@ static int pass_instance(FILE *f, bool writing, instance *t, const pith_op *op, 
     return n;
 }
 
+/* The same of odd_sizes.def, of which no plan is made, so that no chain of samples is compiled. */
+static int pass_odd_sizes(FILE *f, bool writing, double *most)
+{
+    static const int widths[] = { 1, 31, 33, 257, 1000 };
+    int entries = 0, line = 1000;
+#define ODD(op_name, ...)                                                                          \
+    for (int k = 0; k < 5; k++, line++) {                                                          \
+        const int w = widths[k];                                                                   \
+        (void)w;                                                                                   \
+        instance t = { .store = new_store() };                                                     \
+        pith_graph *const g = t.g = pith_graph_new(t.store, 7);                                    \
+        pith_set_training(g, true);                                                                \
+        if (!(__VA_ARGS__)) fail_msg("%s", pith_error());                                          \
+        t.y = t.self = the_op(g, &pith_op_##op_name);                                              \
+        entries += pass_instance(f, writing, &t, t.self->op, line, 1e-30, most);                   \
+        end(&t);                                                                                   \
+    }
+#include "odd_sizes.def"
+    return entries;
+}
+
 static void float_is_double(void **state)
 {
     (void)state;
@@ -346,9 +368,10 @@ static void float_is_double(void **state)
     for (const pith_op *const *op = every_op; *op; op++) {
         instance t;
         for (int i = 0; (*op)->example && begin(&t, *op, i); i++, end(&t))
-            entries += pass_instance(f, writing, &t, *op, i, &most);
+            entries += pass_instance(f, writing, &t, *op, i, 1, &most);
         if ((*op)->example) end(&t);
     }
+    entries += pass_odd_sizes(f, writing, &most);
     if (writing) {
         const examples_header header = header_of(entries);
         rewind(f);

@@ -27,7 +27,7 @@ double entries(const int *size) { return (double)size[0] * size[1]; }
 
 static void *room_on(const pith_backend *device, size_t bytes)
 {
-    void *p = device->get(bytes, false);
+    void *p = device->allocate(bytes, false);
     if (!p) pith_raise("the device has no room for %zu bytes", bytes);
     return p;
 }
