@@ -2,6 +2,7 @@
 # Training in bf16 by the program: it ends with other weights than f32, of the same size; to resume it needs no option, and takes no other precision.
 set -u
 cd "$(dirname "$0")/.."
+emulated=$PWD/build/emulated/pith
 . tests/says.sh
 shapes_and_models
 
@@ -23,6 +24,11 @@ says 1 "--precision: expected f32 or bf16, found \"fp8\"" "$pith" eval whole sha
 says 1 "has no option --precision" "$pith" tokenize --precision bf16; one_line
 says 0 "bf16 (" "$pith" graph $tiny --loss clip --plan --precision bf16
 grep -q "narrow" out || bad "pith graph --plan --precision bf16 names no cast"
+if [ -x "$emulated" ]; then # a device's plan has other casts: its attention takes bf16
+    says 0 "bytes of weights and states" env EMULATOR_WITHOUT=nvrtc "$emulated" graph $tiny --loss clip --plan --precision bf16 --device cuda
+    grep -qE '^ *[0-9]+ +attention +bf16' out || bad "no attention of bf16 in the plan of a device"
+    says 0 "attention                    f32" env EMULATOR_WITHOUT=nvrtc "$emulated" graph $tiny --loss clip --plan --device cuda
+fi
 
 [ $failed = 0 ] && echo "$this: all as it should be"
 exit $failed

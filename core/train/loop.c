@@ -28,6 +28,7 @@ typedef struct {
     bool resumed;               /* from a checkpoint */
     bool unreached_told;        /* the log has named what is not trained */
     int steps_here;             /* on a device of its own, of this process */
+    bool not_repeated_told;     /* why a step is not one launch there */
     bool pixels, second_pixels; /* which pictures the programs read */
     pith_program *next;         /* it is fed `batch`; NULL: no batch was taken yet */
     const pith_host_batch *batch;
@@ -119,22 +120,23 @@ static bool go_ahead(training *t)
     return take_batch(t) && pith_prefetch(t->next->plan);
 }
 
-/* Once a step has been recorded, and so all memory is taken. */
+/* The bytes once a step has been recorded, and so all memory is taken. */
 static void tell_device(training *t, const pith_plan *p)
 {
-    if (pith_store_device(t->store) == PITH_CPU || ++t->steps_here != 2) return;
-    const pith_device_bytes b = pith_store_bytes(t->store);
-    const char *why = pith_not_repeated(p);
-    pith_progress_say(
-        &t->bar,
-        "on CUDA: %.1f MB of weights and what the optimizer keeps, %.1f MB of a step's "
-        "values, %.1f MB of all others and the driver",
-        (double)b.tensors / 1e6, (double)b.values / 1e6, (double)b.others / 1e6);
+    if (pith_store_device(t->store) == PITH_CPU) return;
+    const char *why = t->not_repeated_told ? NULL : pith_not_repeated(p);
     if (why)
         pith_progress_say(&t->bar,
                           "a step is not repeated as one launch, but each of its parts is "
                           "launched: %s",
                           why);
+    t->not_repeated_told |= why != NULL;
+    if (++t->steps_here != 2) return;
+    const pith_device_bytes b = pith_store_bytes(t->store);
+    pith_progress_say(&t->bar,
+                      "on CUDA: %.1f MB of weights and what the optimizer keeps, %.1f MB of a "
+                      "step's values, %.1f MB of all others and the driver",
+                      (double)b.tensors / 1e6, (double)b.values / 1e6, (double)b.others / 1e6);
 }
 
 static bool train_step(training *t)
