@@ -75,10 +75,10 @@ const char *pith_not_compiled(pith_device device)
     return b && b->not_compiled ? b->not_compiled() : NULL;
 }
 
-bool pith_has_device(pith_device device)
+const char *pith_no_device(pith_device device)
 {
     const char *why;
-    return find_backend(device, &why) != NULL;
+    return find_backend(device, &why) ? NULL : why;
 }
 
 const void *pith_on_host(const pith_backend *b, const void *data, size_t bytes, void **copy_to_free)

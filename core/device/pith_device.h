@@ -6,7 +6,7 @@
 typedef enum { PITH_CPU, PITH_CUDA } pith_device;
 pith_store *pith_store_new_on(pith_device device); /* NULL after an error: there is no such one */
 pith_device pith_store_device(const pith_store *s);
-bool pith_has_device(pith_device device); /* says nothing */
+const char *pith_no_device(pith_device device); /* why it cannot be used; NULL: it can */
 /* Kernels compiled from now on are kept in `folder` for later processes. NULL: as at first, not. */
 void pith_keep_kernels(const char *folder);
 

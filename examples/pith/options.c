@@ -188,7 +188,7 @@ void keep_precision(const char *run, const char *then)
 
 static bool on_cuda(void)
 {
-    return strcmp(device_name, "auto") ? !strcmp(device_name, "cuda") : pith_has_device(PITH_CUDA);
+    return strcmp(device_name, "auto") ? !strcmp(device_name, "cuda") : !pith_no_device(PITH_CUDA);
 }
 
 static void set_precision(void)
@@ -268,6 +268,8 @@ pith_store *new_store(void)
     const bool cuda = on_cuda();
     if (!cuda && strcmp(device_name, "auto") && strcmp(device_name, "cpu"))
         pith_raise("--device: expected cpu, cuda or auto, found \"%s\"", device_name);
+    const char *missing = cuda ? pith_no_device(PITH_CUDA) : NULL;
+    if (missing) pith_raise("--device cuda: %s", missing);
     if (cuda) keep_kernels(), tell_not_compiled();
     return pith_store_new_on(cuda ? PITH_CUDA : PITH_CPU);
 }
