@@ -15,8 +15,8 @@ static void trainings_agree(void **unused)
 }
 
 #ifdef PITH_EMULATED
-/* Buffers as they are taken: each begins at a multiple of 256 bytes, and has one behind it. */
-static size_t taken(size_t bytes) { return (bytes / 256 + 1) * 256; }
+/* Buffers as they are taken: in units of 256 bytes. */
+static size_t taken(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 /* What the planner says a plan wants on the device, beside what is taken there: of a large one,
  * which has a slab alone, exactly; running it takes nothing more, and all is given back. */
