@@ -32,8 +32,9 @@ for v in $variants; do
     for t in build/"$v"/test_*; do
         case $t in *.d|*.o) continue ;; esac
         [ -x "$t" ] || continue
-        "$t" >"$log" 2>&1
+        timeout -k 5 "${TEST_SECONDS:-1200}" "$t" >"$log" 2>&1
         code=$?
+        [ "$code" -ne 124 ] || echo "$t is not done within ${TEST_SECONDS:-1200} s" >>"$log"
         p=$(grep -c '^\[       OK' "$log"); s=$(grep -c '^\[  SKIPPED \]' "$log"); f=$(grep -c '^\[  FAILED  \] [a-z0-9_]*$' "$log")
         n=$(sed -n 's/.*Running \([0-9]*\) test.*/\1/p' "$log" | head -1)
         [ "$code" -eq 0 ] || { cat "$log"; f=$((${n:-1} - p - s)); [ "$f" -gt 0 ] || f=1; }
