@@ -14,9 +14,12 @@ calls() { # function steps: how often a whole training calls it
     says 0 "$2 steps" env EMULATOR_COUNT="$1" $train --steps "$2" --out "$1-$2"
     sed -n "s/^$1: \([0-9]*\) calls$/\1/p" out
 }
+one_error() { # beside remarks and progress
+    [ "$(grep -cv '^train \|^pith: ' out)" = 1 ] || { bad "expected one sentence, found:"; cat out; }
+}
 lost() { # directory fault sentence: the run ends so after its first checkpoint, and the CPU goes on with it
     says 1 "$3" env EMULATOR_FAIL="$2" $train --steps 12 --out "$1"
-    [ "$(grep -cv '^train .* left ' out)" = 1 ] || { bad "expected one sentence, found:"; cat out; } # and progress, where it is slow
+    one_error
     [ -z "${PITH_NAN:-}" ] || grep -qE '^CUDA: [a-z_/]+\.c:[0-9]+: [a-z_]+: ' out || { bad "expected a node's line, found:"; cat out; }
     [ "$(readlink "$1/latest")" = step-4 ] || bad "$1: the newest checkpoint is $(readlink "$1/latest"), expected step-4"
     [ -s "$1/step-4/state.json" ] || bad "$1: the checkpoint of step 4 is gone"
@@ -37,12 +40,12 @@ unset PITH_NAN
 four=$(calls cudaMemcpyAsync 4) eight=$(calls cudaMemcpyAsync 8)
 lost checkpoint cudaMemcpyAsync:$((2 * (eight - four))):719 "CUDA: a copy from the device: unspecified launch failure"
 
-says 1 "no memory for a plan: it wants" env EMULATOR_MEMORY=2000000 $train --batch 200 --steps 4 --out small; one_line
+says 1 "no memory for a plan: it wants" env EMULATOR_MEMORY=2000000 $train --batch 200 --steps 4 --out small; one_error
 grep -q 'wants [0-9]* bytes, and [0-9]* can be had' out || bad "a plan is refused without both figures"
 says 1 "matrix products on CUDA want cuBLASLt 12 or later: there is no libcublasLt.so.13" env EMULATOR_WITHOUT=nvrtc,cublaslt $train --steps 4 --out without
-one_line
+one_error
 says 1 "bf16 on CUDA wants compute capability 8.0 or later, this device has 7.5" env EMULATOR_CAPABILITY=75 $train --steps 4 --out old --precision bf16
-one_line
+one_error
 # Where a step cannot be recorded, the log says so once, and its parts are launched each time.
 says 0 "a step is not repeated as one launch, but each of its parts is launched: operation not supported" env EMULATOR_FAIL=cudaGraphInstantiate:1:801 \
     $train --steps 4 --out singly
