@@ -54,7 +54,8 @@ static void judge(cudaError_t error, const char *what)
     const cudaError_t other = cudaStreamQuery(gpu.copies);
     cudaGetLastError(); /* so that no later call tells it */
     if (other == cudaSuccess || other == cudaErrorNotReady) return;
-    if (other != cudaErrorStreamCaptureUnsupported) lose(error, what); /* while one records */
+    /* that one, while steps are recorded, says nothing of the device */
+    if (other != cudaErrorStreamCaptureUnsupported) lose(error, what);
 }
 
 static bool check(cudaError_t error, const char *what)

@@ -22,14 +22,15 @@
 #define PITH_SM80(...) asm volatile(__VA_ARGS__)
 #endif
 
+/* clang-format off */
 /* d += a b */
 static __device__ __forceinline__ void mma_16816(float d[4], const unsigned a[4],
                                                  const unsigned b[2])
 {
     PITH_SM80("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-              "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" : "+f"(d[0]),
-              "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]),
-              "r"(b[0]), "r"(b[1]));
+              "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+              : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+              : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 /* Fragments from shared memory: r[k] is the lane's part of the k-th matrix of 8 x 8, whose rows of
@@ -38,10 +39,10 @@ static __device__ __forceinline__ void mma_16816(float d[4], const unsigned a[4]
 #define PITH_LDMATRIX(name, transposed)                                                            \
     static __device__ __forceinline__ void name(unsigned r[4], const void *row)                    \
     {                                                                                              \
-        PITH_SM80("ldmatrix.sync.aligned.m8n8.x4" transposed                                       \
-                  ".shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]),                                 \
-                  "=r"(r[1]), "=r"(r[2]),                                                          \
-                  "=r"(r[3]) : "r"((unsigned)__cvta_generic_to_shared(row)) : "memory");           \
+        PITH_SM80("ldmatrix.sync.aligned.m8n8.x4" transposed ".shared.b16 {%0,%1,%2,%3}, [%4];"    \
+                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])                                 \
+                  : "r"((unsigned)__cvta_generic_to_shared(row))                                   \
+                  : "memory");                                                                     \
     }
 PITH_LDMATRIX(ldmatrix_x4, "")
 PITH_LDMATRIX(ldmatrix_x4_transposed, ".trans")
@@ -52,18 +53,23 @@ PITH_LDMATRIX(ldmatrix_x4_transposed, ".trans")
 static __device__ __forceinline__ void copy_async_16(void *shared, const void *global,
                                                      int bytes = 16)
 {
-    PITH_SM80("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(
-                  (unsigned)__cvta_generic_to_shared(shared)),
-              "l"(__cvta_generic_to_global(global)), "r"(bytes) : "memory");
+    PITH_SM80("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+              :
+              : "r"((unsigned)__cvta_generic_to_shared(shared)),
+                "l"(__cvta_generic_to_global(global)), "r"(bytes)
+              : "memory");
 }
 
 /* The same of 4 bytes. */
 static __device__ __forceinline__ void copy_async_4(void *shared, const void *global, int bytes = 4)
 {
-    PITH_SM80("cp.async.ca.shared.global [%0], [%1], 4, %2;" : : "r"(
-                  (unsigned)__cvta_generic_to_shared(shared)),
-              "l"(__cvta_generic_to_global(global)), "r"(bytes) : "memory");
+    PITH_SM80("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+              :
+              : "r"((unsigned)__cvta_generic_to_shared(shared)),
+                "l"(__cvta_generic_to_global(global)), "r"(bytes)
+              : "memory");
 }
+/* clang-format on */
 
 /* The copies that this thread began since the last call are a group. */
 static __device__ __forceinline__ void copy_async_commit()
